@@ -1,0 +1,233 @@
+"""The contract: what an engine and its caller owe each other.
+
+An engine is one model in one room: an ASGI app that speaks OpenAI's HTTP API, and a lifecycle. Callers (the
+doors) know nothing of an engine but this page; an engine knows nothing of its callers.
+
+Lifecycle, each arrow taken at most once::
+
+    configure(env) ──> start() ──> [serving] ──> stop()
+         │                │            │
+    SettingsError   EngineStartError   died() returns why
+
+What the caller promises
+    * `configure` is called before any event loop runs; `start`, `stop`, `died` and `app` in one and the same loop.
+    * `start` is awaited once. `stop` is always awaited after it, also when it failed or was cancelled.
+    * The app is called at any time after `configure`; the caller relays `http.disconnect` as soon as it knows.
+    * A client that reads slowly makes `send` slow; nothing between client and engine buffers without bound.
+
+What the engine promises
+    * `configure` reads every setting and raises `SettingsError` with all that is wrong, within a second, without
+      importing the engine's library.
+    * `start` returns when the next request will be served, or raises `EngineStartError` with a reason on which a
+      person can act. Cancelling it is allowed at any point.
+    * `stop` is idempotent and safe after a failed, cancelled or missing `start`; afterwards no process, socket,
+      file or shared memory of the engine is left.
+    * The app answers at any time: 503 with `Retry-After` while loading, 503 when dead, OpenAI's 404 for a route
+      it does not serve. It never raises for what a client sent.
+    * `http.disconnect` aborts the generation, so that it stops costing anything; so does cancelling the call.
+    * `health` never blocks. `live` and `ready` only ever go false -> true -> false.
+
+How a generation ends, and who sees what:
+
+    =====================  ==============================  ===================================
+    What happens           The engine                      The client
+    =====================  ==============================  ===================================
+    finished               frees the request               last event, `[DONE]`
+    client disconnects     aborts, frees within a second   nothing
+    caller cancels         aborts, frees within a second   the caller's business
+    engine error           frees the request               OpenAI error body or SSE error event
+    engine process dies    `died()` returns                the same, with what is known
+    `stop()`               ends what is running            the same
+    =====================  ==============================  ===================================
+
+The base classes keep most of these promises: derive from `ServerEngine` for an engine that is a server process,
+from `TokenEngine` for one that lives in this process, and run `engineroom.testing`'s conformance suite.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from .asgi import ASGIApp
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .settings import Environment, SettingsGroup
+
+
+class Route(NamedTuple):
+    """One HTTP route, e.g. `Route("POST", "/v1/chat/completions")`. The path is literal, or ends in `/*`."""
+
+    method: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of an engine at one moment.
+
+    live: it may still become or stay ready; false once it is dead for good.
+    ready: the next request will be served.
+    reason: a short phrase for people: "loading", "ready", "stopping", or why it is not live.
+    """
+
+    live: bool
+    ready: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Something an engine needs on this machine, and whether it is there.
+
+    remedy: what to type to get it, shown when `met` is false.
+    """
+
+    what: str
+    met: bool
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one request so far: the prompt's, and all generated ones over all choices."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One step of a generation, as `Engine.generate` yields it.
+
+    index: which of the request's `n` choices.
+    text: whole Unicode characters, possibly none.
+    tokens: how many tokens this step stands for.
+    finish_reason: OpenAI's (`stop`, `length`, `tool_calls`, `content_filter`) on a choice's last delta, else None.
+    usage: cumulative counts where the engine has told them; the last delta always carries them.
+    raw: the engine's own choice object, for what has no field here (logprobs, tool calls, reasoning).
+    """
+
+    index: int = 0
+    text: str = ""
+    tokens: int = 1
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """A native request: a prompt or chat messages, and sampling parameters by the engine's own names.
+
+    Exactly one of `prompt` and `messages` is given. `sampling_params` are sent as fields of the OpenAI request
+    body beside them, so the engine's extensions (`top_k`, `min_p`, …) go through as they are.
+    """
+
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    sampling_params: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+
+
+class Engine(ABC):
+    """One engine; see the module's docstring for what both sides promise."""
+
+    name: ClassVar[str]
+    """The name under which the entry point registers it, and which `ENGINE` takes."""
+
+    summary: ClassVar[str] = ""
+    """One line on what it is, for `engineroom engines`."""
+
+    can_abort: ClassVar[bool] = True
+    """Whether a disconnect really stops the generation; an engine that cannot says so here."""
+
+    sampling_params: ClassVar[frozenset[str]] = frozenset()
+    """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""
+
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Names that its users know from elsewhere -> the worker's or the engine's own, e.g. `MODEL` -> `MODEL_NAME`."""
+
+    defaults: ClassVar[Mapping[str, str]] = {}
+    """Worker settings whose default is another with this engine, e.g. `MODEL_NAME`."""
+
+    app: ASGIApp
+    """The engine's HTTP API; set once the engine is configured."""
+
+    @classmethod
+    @abstractmethod
+    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
+        """Every setting it understands, so that a mistyped name is noticed and documentation can be generated.
+
+        Only what is the engine's own: `WorkerSettings` and the door's are added by the core. `env` is there because the set may depend on it (the engine's version); nothing else is to be read from it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def configure(cls, env: Environment) -> Self:
+        """Read the settings and return the engine, not yet started.
+
+        `env` already has `aliases` and `defaults` applied.
+
+        Raises:
+            SettingsError: with every problem found.
+        """
+
+    @classmethod
+    def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
+        """What it needs on this machine and whether it is there; quick, and imports nothing heavy."""
+        return ()
+
+    @property
+    @abstractmethod
+    def models(self) -> tuple[str, ...]:
+        """The served model names, the primary one first; also before `start`."""
+
+    @property
+    @abstractmethod
+    def routes(self) -> frozenset[Route]:
+        """The routes it really serves; more may be known after `start`."""
+
+    def knows_model(self, name: str) -> bool:
+        """Whether a request for model `name` is to be passed on. Override where names come and go (LoRA)."""
+        return name in self.models
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Return when the next request will be served.
+
+        Raises:
+            EngineStartError: with a reason that a person can act on.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop and clean up. Idempotent; safe after a failed start."""
+
+    @abstractmethod
+    def health(self) -> Health:
+        """The state right now; never blocks."""
+
+    @abstractmethod
+    async def died(self) -> str:
+        """Wait until the engine is gone although nobody stopped it, and return why. Cancel it freely."""
+
+    async def metrics(self) -> str:
+        """The engine's own metrics in Prometheus' text format; empty where it has none."""
+        return ""
+
+    def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
+        """Generate natively, streaming. Default: a streamed request through `app`.
+
+        Closing the iterator aborts the generation.
+
+        Raises:
+            APIError: from the first step where the request is refused, later where the engine fails.
+        """
+        from .openai.native import generate_through_app
+
+        return generate_through_app(self, request)

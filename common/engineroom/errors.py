@@ -1,0 +1,77 @@
+"""The errors that cross a boundary: start-up mistakes for the person, API errors for the client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class EngineroomError(Exception):
+    """Base of all errors that engineroom raises on purpose; its text is meant to be read by a person."""
+
+
+class EngineStartError(EngineroomError):
+    """An engine could not be started. The text says why, and what to do about it.
+
+    Attributes:
+        log: the last lines the engine wrote, oldest first; empty where it wrote none.
+    """
+
+    def __init__(self, reason: str, log: Sequence[str] = ()) -> None:
+        super().__init__(reason)
+        self.log = tuple(log)
+
+
+class PluginError(EngineroomError):
+    """An engine or a door is missing, broken, or there twice; the text names what to install."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with the settings."""
+
+    variable: str
+    message: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        where = f" (from {self.source})" if self.source else ""
+        return f"{self.variable}{where}: {self.message}"
+
+
+class SettingsError(EngineroomError):
+    """The settings are wrong. Carries every problem found, so that one run names them all."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class APIError(EngineroomError):
+    """An error for the client, in OpenAI's terms.
+
+    Args:
+        message: what is wrong, in words a client's user understands; no traceback, no path of ours.
+        status: HTTP status.
+        type: OpenAI's error type; `invalid_request_error` below 500 and `server_error` from 500 unless given.
+        param: the request field at fault, dotted (`messages.0.role`), or None.
+        code: a short machine-readable code, or None.
+        retry_after: seconds after which a retry makes sense, sent as `Retry-After`; None sends none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str | None = None,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type or ("server_error" if status >= 500 else "invalid_request_error")
+        self.param = param
+        self.code = code
+        self.retry_after = retry_after

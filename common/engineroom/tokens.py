@@ -1,0 +1,166 @@
+"""TokenEngine: an engine inside this process that only yields tokens; the core gives it the OpenAI surface."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .engine import Engine, Health, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token.
+
+    data: its bytes in UTF-8; a character may be split over several tokens, the core puts it together again.
+    id: its number in the vocabulary.
+    logprob: natural logarithm of its probability, where the request asked for it.
+    top: the most likely alternatives as (bytes, logprob), likeliest first, where asked for.
+    finish_reason: on the last token of a generation `stop` (the model ended, or a tool call is complete) or
+        `length` (a limit was reached). A last token may carry no data.
+    tool_call: set instead of `data` when this token is part of a tool call's arguments.
+    """
+
+    data: bytes = b""
+    id: int = 0
+    logprob: float | None = None
+    top: Sequence[tuple[bytes, float]] = ()
+    finish_reason: str | None = None
+    tool_call: ToolCallPiece | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """A piece of a tool call: `name` on the first piece, then pieces of the arguments' JSON text.
+
+    call: which of the message's tool calls, from 0.
+    """
+
+    call: int
+    name: str | None = None
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """One choice to generate; the core asks `n` times for `n` choices.
+
+    prompt: token ids from `TokenEngine.tokenize`, the chat template applied.
+    max_tokens: the most tokens to generate; the core has already lowered it to what fits into the context.
+    choice: which of the `n` choices this is, from 0; mix it into the seed.
+    logprobs: how many alternatives a token is to carry; 0 only its own, None no logprobs at all.
+    schema: JSON schema that the text must satisfy, `{}` for any JSON object, None for free text.
+    tools, tool_choice: as in OpenAI's request, validated; tools is empty where none may be called.
+    params: every other field of the request, among them the engine's own sampling parameters.
+    stop strings are the core's business: it cuts the text and closes the iterator.
+    """
+
+    prompt: Sequence[int]
+    max_tokens: int
+    choice: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    logprobs: int | None = None
+    schema: Mapping[str, Any] | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    tool_choice: str | Mapping[str, Any] = "auto"
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TokenEngine(Engine):
+    """Base of engines that run in this process.
+
+    A subclass gives `load`, `unload`, `tokenize`, `chat_prompt` and `generate_tokens`, and `embed` where it can;
+    it calls `super().__init__()` and may call `self.die(reason)` when it can serve no more.
+    """
+
+    max_model_len: int
+    """Prompt and completion tokens together, at most; read after `start`."""
+
+    def __init__(self) -> None:
+        from .openai.app import OpenAIApp
+        from .openai.front import Front
+
+        self._health = Health(live=True, ready=False, reason="loading")
+        self._dead: asyncio.Event | None = None
+        self.app = Front(self, OpenAIApp(self))
+
+    @property
+    def routes(self) -> frozenset[Route]:
+        served = {
+            Route("GET", "/v1/models"),
+            Route("GET", "/v1/models/*"),
+            Route("POST", "/v1/chat/completions"),
+            Route("POST", "/v1/completions"),
+        }
+        if type(self).embed is not TokenEngine.embed:
+            served.add(Route("POST", "/v1/embeddings"))
+        return frozenset(served)
+
+    @abstractmethod
+    async def load(self) -> None:
+        """Load the model. Raises EngineStartError."""
+
+    @abstractmethod
+    async def unload(self) -> None:
+        """Free everything; called once, also after a failed `load`."""
+
+    @abstractmethod
+    def tokenize(self, text: str) -> list[int]:
+        """The token ids of `text`."""
+
+    @abstractmethod
+    def chat_prompt(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
+        """The token ids of chat messages, the model's chat template applied.
+
+        `params` are the whole request, for `tools`, `chat_template_kwargs` and the like.
+
+        Raises:
+            APIError: where the messages cannot be put into the template.
+        """
+
+    @abstractmethod
+    def generate_tokens(self, request: TokenRequest) -> AsyncIterator[Token]:
+        """Generate one choice. Closing the iterator aborts and frees it at once.
+
+        Raises:
+            APIError: for a parameter that it cannot honour, before the first token.
+        """
+
+    async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """One vector for each prompt. Override where the engine has embeddings; the route is served then."""
+        raise NotImplementedError
+
+    async def start(self) -> None:
+        self._dead = asyncio.Event()
+        try:
+            await self.load()
+        except BaseException as error:
+            self._health = Health(live=False, ready=False, reason=f"failed to start: {error}")
+            raise
+        self._health = Health(live=True, ready=True, reason="ready")
+
+    async def stop(self) -> None:
+        if self._health.reason == "stopped":
+            return
+        self._health = Health(live=False, ready=False, reason="stopped")
+        await self.unload()
+
+    def die(self, reason: str) -> None:
+        """Say that the engine can serve no more; `died()` returns `reason`."""
+        self._health = Health(live=False, ready=False, reason=reason)
+        if self._dead is not None:
+            self._dead.set()
+
+    def health(self) -> Health:
+        return self._health
+
+    async def died(self) -> str:
+        if self._dead is None:
+            self._dead = asyncio.Event()
+        await self._dead.wait()
+        return self._health.reason
