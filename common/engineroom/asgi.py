@@ -14,9 +14,7 @@ Headers = list[tuple[bytes, bytes]]
 """Raw headers, names in lower case."""
 
 
-async def send_body(
-    send: Send, status: int, body: bytes, content_type: bytes, headers: Headers | None = None
-) -> None:
+async def send_body(send: Send, status: int, body: bytes, content_type: bytes, headers: Headers | None = None) -> None:
     """Send a whole response in two messages."""
     await send(
         {

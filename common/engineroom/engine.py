@@ -163,7 +163,8 @@ class Engine(ABC):
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         """Every setting it understands, so that a mistyped name is noticed and documentation can be generated.
 
-        Only what is the engine's own: `WorkerSettings` and the door's are added by the core. `env` is there because the set may depend on it (the engine's version); nothing else is to be read from it.
+        Only what is the engine's own: `WorkerSettings` and the door's are added by the core. `env` is there
+        because the set may depend on the engine's version; nothing else is to be read from it.
         """
 
     @classmethod

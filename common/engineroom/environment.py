@@ -34,9 +34,7 @@ class Environment(Mapping[str, str]):
         self.layers = tuple(layers)
         self._merged: dict[str, tuple[str, str]] = {}
         for layer in reversed(self.layers):
-            self._merged.update(
-                {name: (value, layer.name) for name, value in layer.values.items() if value != ""}
-            )
+            self._merged.update({name: (value, layer.name) for name, value in layer.values.items() if value != ""})
 
     @classmethod
     def of(cls, values: Mapping[str, Any], name: str = "arguments") -> Environment:
@@ -94,11 +92,7 @@ class Environment(Mapping[str, str]):
             [
                 layer._replace(
                     values={
-                        **{
-                            aliases[old]: value
-                            for old, value in layer.values.items()
-                            if value and old in aliases
-                        },
+                        **{aliases[old]: value for old, value in layer.values.items() if value and old in aliases},
                         **{name: value for name, value in layer.values.items() if value},
                     }
                 )
@@ -131,6 +125,4 @@ def _file_layer(path: Path, variable: str, name: str) -> Layer:
         values = {}
     if not isinstance(values, dict):
         raise SettingsError([Problem(variable, f"{path} must hold a mapping of names to values")])
-    return Layer(
-        name, {str(key).upper().replace("-", "_"): as_text(value) for key, value in values.items()}, True
-    )
+    return Layer(name, {str(key).upper().replace("-", "_"): as_text(value) for key, value in values.items()}, True)

@@ -97,9 +97,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise SettingsError(
                 [
-                    _problem(
-                        used.get(str(e["loc"][0]), str(e["loc"][0])) if e["loc"] else cls.title, e["msg"], env
-                    )
+                    _problem(used.get(str(e["loc"][0]), str(e["loc"][0])) if e["loc"] else cls.title, e["msg"], env)
                     for e in error.errors(include_url=False)
                 ]
             ) from error
@@ -165,9 +163,7 @@ def check_unknown(env: Environment, groups: Iterable[SettingsGroup]) -> list[Pro
             if meant is not None:
                 problems.append(Problem(name, f"no such setting; did you mean {meant}?", layer.name))
             elif layer.owned:
-                problems.append(
-                    Problem(name, "no such setting; `engineroom config` lists them all", layer.name)
-                )
+                problems.append(Problem(name, "no such setting; `engineroom config` lists them all", layer.name))
     return problems
 
 
@@ -182,7 +178,7 @@ class WorkerSettings(Settings):
     )
     model_name: str | None = Field(
         None,
-        description="The model: a hub repository (`org/name`), a local folder or file. The engine has a default or asks.",
+        description="The model: a hub repository (`org/name`), a local folder or file.",
     )
     served_model_name: CommaList = Field(
         (),
@@ -204,13 +200,12 @@ class WorkerSettings(Settings):
     max_request_mb: float = Field(
         32, gt=0, description="Largest request body in MB; a larger one is refused with a 413."
     )
-    stop_timeout: float = Field(
-        10, ge=0, description="Seconds the engine process has between SIGTERM and SIGKILL."
-    )
+    stop_timeout: float = Field(10, ge=0, description="Seconds the engine process has between SIGTERM and SIGKILL.")
     log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_format: str = Field(
-        "text", pattern="^(text|json)$", description="`text` for people, `json` for machines."
-    )
-    engine_logs: bool = Field(
-        True, description="Whether the engine process's own output is passed on to the log."
-    )
+    log_format: str = Field("text", pattern="^(text|json)$", description="`text` for people, `json` for machines.")
+    engine_logs: bool = Field(True, description="Whether the engine process's own output is passed on to the log.")
+
+    @property
+    def max_body(self) -> int:
+        """Largest request body in bytes."""
+        return int(self.max_request_mb * 1_000_000)

@@ -6,9 +6,12 @@ import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, Health, Route
+
+if TYPE_CHECKING:
+    from .settings import WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +78,19 @@ class TokenEngine(Engine):
     """Base of engines that run in this process.
 
     A subclass gives `load`, `unload`, `tokenize`, `chat_prompt` and `generate_tokens`, and `embed` where it can;
-    it calls `super().__init__()` and may call `self.die(reason)` when it can serve no more.
+    it calls `super().__init__(worker)` and may call `self.die(reason)` when it can serve no more.
     """
 
     max_model_len: int
     """Prompt and completion tokens together, at most; read after `start`."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: WorkerSettings) -> None:
         from .openai.app import OpenAIApp
         from .openai.front import Front
 
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
-        self.app = Front(self, OpenAIApp(self))
+        self.app = Front(self, OpenAIApp(self), worker.max_body, worker.request_timeout)
 
     @property
     def routes(self) -> frozenset[Route]:

@@ -1,0 +1,127 @@
+"""Calling an ASGI app in this process, its answer streamed with back-pressure.
+
+httpx' own ASGI transport collects a whole answer before it hands it on, which is of no use for tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from .asgi import ASGIApp, Message, Scope
+
+_CHUNKS_AHEAD = 16
+"""How many chunks the app may be ahead of its reader before its `send` waits."""
+
+
+class Response:
+    """The answer of an app: status and headers at once, the body as it is produced.
+
+    Iterate it for chunks of bytes as the app sent them, or `read()` the whole.
+    """
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._started = asyncio.Event()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(_CHUNKS_AHEAD)
+        self._error: BaseException | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (chunk := await self._chunks.get()) is not None:
+            yield chunk
+        if self._error is not None:
+            raise self._error
+
+    async def read(self) -> bytes:
+        return b"".join([chunk async for chunk in self])
+
+    def drain(self) -> list[bytes]:
+        """The chunks that are here already, without waiting; for readers that batch."""
+        chunks: list[bytes] = []
+        while not self._chunks.empty():
+            chunk = self._chunks.get_nowait()
+            if chunk is None:
+                self._chunks.put_nowait(None)
+                break
+            chunks.append(chunk)
+        return chunks
+
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in message.get("headers", ())}
+            self._started.set()
+            return
+        if body := message.get("body", b""):
+            await self._chunks.put(bytes(body))
+        if not message.get("more_body"):
+            await self._chunks.put(None)
+
+    async def _run(self, app: ASGIApp, scope: Scope, body: bytes, disconnect: asyncio.Event) -> None:
+        sent = False
+
+        async def receive() -> Message:
+            nonlocal sent
+            if not sent:
+                sent = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await disconnect.wait()
+            return {"type": "http.disconnect"}
+
+        try:
+            await app(scope, receive, self._send)
+        except Exception as error:
+            self._error = error
+            await self._chunks.put(None)
+        finally:
+            self._started.set()
+
+
+@asynccontextmanager
+async def request(
+    app: ASGIApp,
+    method: str,
+    path: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+) -> AsyncIterator[Response]:
+    """Call `app` and give its response, once it has started.
+
+    Leaving the block early disconnects, which aborts a generation. `path` may carry a query.
+
+    Raises:
+        Exception: whatever the app raises, from here before its response started, else from reading.
+    """
+    path, _, query = path.partition("?")
+    raw = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in raw.items()],
+        "client": None,
+        "server": None,
+        "state": {},
+    }
+    response, disconnect = Response(), asyncio.Event()
+    task = asyncio.ensure_future(response._run(app, scope, body, disconnect))
+    try:
+        await response._started.wait()
+        if response.status == 0:
+            raise response._error or RuntimeError("the app ended without a response")
+        yield response
+    finally:
+        disconnect.set()
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""OpenAI's HTTP API: what is the same for every engine."""

@@ -1,0 +1,53 @@
+"""Errors as the API's clients expect them: OpenAI's shape, Anthropic's on Anthropic's routes, and as SSE events.
+
+Sources: https://platform.openai.com/docs/guides/error-codes and https://docs.anthropic.com/en/api/errors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..asgi import Headers, Scope, Send, send_body
+from ..errors import APIError
+
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether a route is one of Anthropic's Messages API."""
+    return path.startswith("/v1/messages")
+
+
+def error_body(error: APIError, path: str = "") -> dict[str, Any]:
+    """The JSON body of an error, in the shape that clients of `path` parse."""
+    if is_anthropic(path):
+        default = "invalid_request_error" if error.status < 500 else "api_error"
+        kind = _ANTHROPIC_TYPES.get(error.status, default)
+        return {"type": "error", "error": {"type": kind, "message": error.message}}
+    return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
+
+
+def error_event(error: APIError, path: str = "") -> bytes:
+    """An error inside a stream that has begun: one whole SSE event."""
+    name = b"event: error\n" if is_anthropic(path) else b""
+    return name + b"data: " + msgspec.json.encode(error_body(error, path)) + b"\n\n"
+
+
+async def error_response(send: Send, scope: Scope, error: APIError) -> None:
+    """Answer a request with an error."""
+    headers: Headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(error.retry_after).encode()))
+    if error.status == 413:
+        headers.append((b"connection", b"close"))
+    body = msgspec.json.encode(error_body(error, scope["path"]))
+    await send_body(send, error.status, body, b"application/json", headers)

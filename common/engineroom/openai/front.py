@@ -1,0 +1,196 @@
+"""What stands in front of every engine: what can be refused without it, and who notices that a client has gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..asgi import ASGIApp, Message, Receive, Scope, Send, header
+from ..errors import APIError
+from .errors import error_event, error_response
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Request:
+    """What a request carries, read and checked; the inner app finds it in `scope["engineroom.request"]`.
+
+    body: the bytes as sent.
+    json: the decoded body of a JSON request, None for any other.
+    """
+
+    body: bytes
+    json: dict[str, Any] | None
+
+
+class ClientDisconnected(Exception):
+    """The client went away before its request was whole."""
+
+
+class Front:
+    """The ASGI app that a door talks to.
+
+    It answers for the engine: 404 and 405 for routes that it does not serve, 503 while it loads and when it is
+    dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown model, 504
+    when a request outlasts its time. All else goes to `inner`, which is cancelled when the client disconnects.
+
+    Args:
+        engine: asked for its routes, models and health.
+        inner: called with `scope["engineroom.request"]` set; it may raise APIError, before or amid its answer.
+        max_body: largest body in bytes.
+        timeout: seconds that one request may take in all.
+    """
+
+    def __init__(self, engine: Engine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600) -> None:
+        self._engine = engine
+        self._inner = inner
+        self._max_body = max_body
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = _Answer(send)
+        try:
+            self._check_route(scope)
+            self._check_health()
+            scope["engineroom.request"] = request = await self._read(scope, receive)
+            self._check_model(request)
+            await self._serve(scope, receive, answer)
+        except ClientDisconnected:
+            return
+        except APIError as error:
+            await answer.fail(scope, error)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            await answer.fail(scope, APIError("The server had an error while processing your request.", status=500))
+
+    def _check_route(self, scope: Scope) -> None:
+        path, method = scope["path"], scope["method"]
+        allowed = {route.method for route in self._engine.routes if _matches(route.path, path)}
+        if not allowed:
+            raise APIError(f"Invalid URL ({method} {path})", status=404)
+        if method not in allowed:
+            raise APIError(
+                f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
+                status=405,
+                code="method_not_supported",
+            )
+
+    def _check_health(self) -> None:
+        health = self._engine.health()
+        if health.ready:
+            return
+        if health.live:
+            raise APIError(
+                f"The model is not ready yet: {health.reason}.", status=503, code="engine_loading", retry_after=2
+            )
+        raise APIError(f"The engine is gone: {health.reason}.", status=503, code="engine_dead")
+
+    async def _read(self, scope: Scope, receive: Receive) -> Request:
+        declared = header(scope, b"content-length")
+        too_large = APIError(
+            f"The request body is larger than {self._max_body / 1e6:g} MB, the limit here.",
+            status=413,
+            code="request_too_large",
+        )
+        if declared and declared.isdigit() and int(declared) > self._max_body:
+            raise too_large
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._max_body:
+                raise too_large
+            parts.append(part)
+            if not message.get("more_body"):
+                break
+        body = b"".join(parts)
+        return Request(body, _decode(body) if _is_json(scope, body) else None)
+
+    def _check_model(self, request: Request) -> None:
+        model = (request.json or {}).get("model")
+        if model is None:
+            return
+        if not isinstance(model, str):
+            raise APIError("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
+        if not self._engine.knows_model(model):
+            served = ", ".join(f"`{name}`" for name in self._engine.models)
+            raise APIError(
+                f"The model `{model}` does not exist; served here: {served}.",
+                status=404,
+                param="model",
+                code="model_not_found",
+            )
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        work = asyncio.ensure_future(self._inner(scope, receive, answer.send))
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({work, gone}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+            elif not gone.done():
+                raise APIError(f"The request took longer than {self._timeout:g} s.", status=504, code="timeout")
+        finally:
+            for task in (work, gone):
+                if not task.done():
+                    task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+
+class _Answer:
+    """A response under way: knows how an error can still be told."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._started: Message | None = None
+        self._complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = message
+        elif not message.get("more_body"):
+            self._complete = True
+        await self._send(message)
+
+    async def fail(self, scope: Scope, error: APIError) -> None:
+        if self._started is None:
+            await error_response(self._send, scope, error)
+        elif not self._complete:
+            await self._send({"type": "http.response.body", "body": b"\n\n" + error_event(error, scope["path"])})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _matches(pattern: str, path: str) -> bool:
+    return path == pattern or (pattern.endswith("/*") and path.startswith(pattern[:-1]) and len(path) >= len(pattern))
+
+
+def _is_json(scope: Scope, body: bytes) -> bool:
+    if scope["method"] not in ("POST", "PUT", "PATCH"):
+        return False
+    kind = (header(scope, b"content-type") or b"application/json").split(b";")[0].strip().lower()
+    return not kind.startswith(b"multipart/")
+
+
+def _decode(body: bytes) -> dict[str, Any]:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise APIError(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from error
+    if not isinstance(decoded, dict):
+        raise APIError("The body of your request must be a JSON object.", code="invalid_json")
+    return decoded
