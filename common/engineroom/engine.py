@@ -56,7 +56,8 @@ from .asgi import ASGIApp
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .settings import Environment, SettingsGroup
+    from .environment import Environment
+    from .settings import SettingsGroup
 
 
 class Route(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -121,8 +121,6 @@ def _problem(name: str, message: str, env: Environment) -> Problem:
 
 
 def _setting(field_name: str, field: FieldInfo) -> Setting:
-    from typing import Literal, get_args, get_origin
-
     arguments = get_args(field.annotation) or (field.annotation,)
     literal = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     kinds = {bool: "boolean", int: "number", float: "number"}
@@ -144,16 +142,16 @@ def _setting(field_name: str, field: FieldInfo) -> Setting:
     )
 
 
-def check_unknown(env: Environment, groups: Iterable[SettingsGroup]) -> list[Problem]:
+def check_unknown(env: Environment, groups: Iterable[SettingsGroup], also: Iterable[str] = ()) -> list[Problem]:
     """Problems for names that look like a mistyped setting.
 
     Every unknown name in a file of ours is one; in the process environment, which is shared with everything
-    else, only a name so close to a setting that it can hardly mean anything else.
+    else, only a name so close to a setting that it can hardly mean anything else. `also` are further known names.
     """
     from .spelling import suggest
 
     known = {name for group in groups for setting in group.describe() for name in setting.names}
-    known |= {"ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS"}
+    known |= {"ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS", *also}
     problems = []
     for layer in env.layers:
         for name, value in layer.values.items():
@@ -201,8 +199,8 @@ class WorkerSettings(Settings):
         32, gt=0, description="Largest request body in MB; a larger one is refused with a 413."
     )
     stop_timeout: float = Field(10, ge=0, description="Seconds the engine process has between SIGTERM and SIGKILL.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
-    log_format: str = Field("text", pattern="^(text|json)$", description="`text` for people, `json` for machines.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
     engine_logs: bool = Field(True, description="Whether the engine process's own output is passed on to the log.")
 
     @property

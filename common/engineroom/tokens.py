@@ -90,7 +90,7 @@ class TokenEngine(Engine):
 
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
-        self.app = Front(self, OpenAIApp(self), worker.max_body, worker.request_timeout)
+        self.app = self._front = Front(self, OpenAIApp(self), worker.max_body, worker.request_timeout)
 
     @property
     def routes(self) -> frozenset[Route]:
@@ -151,6 +151,7 @@ class TokenEngine(Engine):
         if self._health.reason == "stopped":
             return
         self._health = Health(live=False, ready=False, reason="stopped")
+        self._front.close()
         await self.unload()
 
     def die(self, reason: str) -> None:

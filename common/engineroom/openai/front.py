@@ -54,6 +54,12 @@ class Front:
         self._inner = inner
         self._max_body = max_body
         self._timeout = timeout
+        self._closed: asyncio.Event | None = None
+
+    def close(self) -> None:
+        """End what is running: each client is told that the server is shutting down."""
+        if self._closed is not None:
+            self._closed.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = _Answer(send)
@@ -133,19 +139,23 @@ class Front:
             )
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        if self._closed is None:
+            self._closed = asyncio.Event()
         work = asyncio.ensure_future(self._inner(scope, receive, answer.send))
         gone = asyncio.ensure_future(_disconnected(receive))
+        closed = asyncio.ensure_future(self._closed.wait())
         try:
-            await asyncio.wait({work, gone}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, gone, closed}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 await work
+            elif closed.done():
+                raise APIError("The server is shutting down.", status=503, code="shutting_down", retry_after=1)
             elif not gone.done():
                 raise APIError(f"The request took longer than {self._timeout:g} s.", status=504, code="timeout")
         finally:
-            for task in (work, gone):
-                if not task.done():
-                    task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            for task in (work, gone, closed):
+                task.cancel()
+            await asyncio.gather(work, gone, closed, return_exceptions=True)
 
 
 class _Answer:
@@ -167,6 +177,9 @@ class _Answer:
         if self._started is None:
             await error_response(self._send, scope, error)
         elif not self._complete:
+            if not (header(self._started, b"content-type") or b"").startswith(b"text/event-stream"):
+                # Nothing can be said inside such a body; a broken connection tells the client that it is not whole.
+                raise error
             await self._send({"type": "http.response.body", "body": b"\n\n" + error_event(error, scope["path"])})
 
 

@@ -1,0 +1,178 @@
+"""An engine's command-line flags as settings: UPPER_SNAKE of each, known from a snapshot of its real parser.
+
+A snapshot is a JSON file dumped from the engine's own parser, one for each supported version and never edited by
+hand; `make drift` compares it with the engine. It is read here in milliseconds, so a wrong value is said without
+importing the engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .environment import Environment
+from .errors import Problem, SettingsError
+from .settings import Setting
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+_SUFFIXED = re.compile(r"^-?\d+(\.\d+)?[kKmMgGtT]?$")
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """One flag, as its parser describes it.
+
+    kind: `int`, `suffixed_int` (`2k`, `1M`), `float`, `str`, `json`, `choice`, `list`, `bool` (has a negative
+        form), or `switch` (on when given).
+    item: what a `list` is made of: `str`, `int`, `float` or `json`.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: str
+    choices: tuple[str, ...] | None = None
+    item: str = "str"
+    default: str | None = None
+    help: str | None = ""
+    group: str | None = ""
+    negative: str | None = None
+
+    @property
+    def variable(self) -> str:
+        return self.name.upper()
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` stands for.
+
+        Raises:
+            ValueError: saying what is expected instead.
+        """
+        if self.kind in ("bool", "switch"):
+            return _boolean(text)
+        if self.kind == "list":
+            return [_scalar(self.item, part) for part in _split(text, self.item)]
+        if self.choices and text not in self.choices:
+            raise ValueError(f"expected one of {', '.join(self.choices)}; got {text!r}")
+        return _scalar(self.kind, text)
+
+    def arguments(self, value: Any) -> list[str]:
+        """The command line for a parsed value; nothing for a switch that is off."""
+        flag = next((name for name in self.flags if name.startswith("--")), self.flags[0])
+        if self.kind in ("bool", "switch"):
+            if value:
+                return [flag]
+            return [self.negative] if self.negative else []
+        if self.kind == "list":
+            return [flag, *map(_text, value)]
+        return [f"{flag}={_text(value)}"]
+
+
+class FlagTable(msgspec.Struct, frozen=True, dict=True):
+    """The flags of one version of an engine."""
+
+    engine: str
+    version: str
+    flags: tuple[Flag, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> FlagTable:
+        """Read a snapshot."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    @property
+    def title(self) -> str:
+        return f"{self.engine} {self.version}"
+
+    @cached_property
+    def by_variable(self) -> Mapping[str, Flag]:
+        return {flag.variable: flag for flag in self.flags}
+
+    def describe(self) -> Sequence[Setting]:
+        kinds = {"int": "number", "float": "number", "bool": "boolean", "switch": "boolean", "json": "json"}
+        return [
+            Setting(
+                name=flag.variable,
+                kind=kinds.get(flag.kind, "string"),
+                default=flag.default,
+                help=flag.help or "",
+                choices=flag.choices or (),
+                secret=bool(re.search(r"api_key|token$|password|secret", flag.name)),
+            )
+            for flag in self.flags
+        ]
+
+    def read(self, env: Environment, *, without: Sequence[str] = ()) -> dict[str, Any]:
+        """Parsed values of all flags set in `env`, by flag name.
+
+        Args:
+            without: variables that are not to be taken as flags, since something else means them.
+
+        Raises:
+            SettingsError: naming each value that the engine would refuse.
+        """
+        values: dict[str, Any] = {}
+        problems = []
+        for variable, flag in self.by_variable.items():
+            if variable not in env or variable in without:
+                continue
+            try:
+                values[flag.name] = flag.parse(env[variable])
+            except ValueError as error:
+                problems.append(Problem(variable, str(error), env.source(variable)))
+        if problems:
+            raise SettingsError(problems)
+        return values
+
+    def argv(self, values: Mapping[str, Any]) -> list[str]:
+        """The command line for parsed values, in the parser's own order."""
+        return [part for flag in self.flags if flag.name in values for part in flag.arguments(values[flag.name])]
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError(f"expected true or false; got {text!r}")
+
+
+def _scalar(kind: str, text: str) -> Any:
+    text = text.strip()
+    if kind == "int":
+        if not re.fullmatch(r"-?\d+", text):
+            raise ValueError(f"expected a whole number; got {text!r}")
+        return int(text)
+    if kind == "suffixed_int":
+        if not _SUFFIXED.fullmatch(text):
+            raise ValueError(f"expected a whole number such as 4096 or 4k; got {text!r}")
+        return text
+    if kind == "float":
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"expected a number; got {text!r}") from None
+    if kind == "json":
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"expected JSON ({error}); got {text!r}") from None
+    return text
+
+
+def _split(text: str, item: str) -> list[str]:
+    text = text.strip()
+    if text.startswith("["):
+        try:
+            return [part if isinstance(part, str) else _text(part) for part in msgspec.json.decode(text)]
+        except msgspec.DecodeError as error:
+            raise ValueError(f"expected a JSON list ({error})") from None
+    if item == "json":
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,60 @@
+"""Engines' error answers, in their several shapes, as one: OpenAI's."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from ..errors import APIError
+
+_TRACEBACK = re.compile(r"[\s,]*Traceback \(most recent call last\).*", re.DOTALL)
+_TOO_LONG = re.compile(
+    r"maximum (?:context|model) length|exceeds? the (?:available )?context|context[_ ](?:size|length)[_ ]exceed|"
+    r"exceed_context_size|longer than the maximum model length",
+    re.IGNORECASE,
+)
+
+
+def from_upstream(status: int, body: bytes) -> APIError:
+    """Read an error body: `{"error": {…}}`, `{"error": "…"}`, `{"detail": …}`, `{"message": …}` or plain text.
+
+    Tracebacks are cut away; a prompt that is too long has the code `context_length_exceeded`.
+    """
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        decoded = body.decode("utf-8", "replace").strip()
+    fields = _fields(decoded)
+    message = _TRACEBACK.sub("", str(fields.get("message") or "")).strip()
+    message = message or f"The engine answered with status {status}."
+    code, kind, param = fields.get("code"), fields.get("type"), fields.get("param")
+    if 400 <= status < 500 and _TOO_LONG.search(message):
+        code = "context_length_exceeded"
+    return APIError(
+        message,
+        status=status,
+        type=str(kind) if kind else None,
+        param=str(param) if param else None,
+        code=str(code) if code is not None and code != status else None,
+        retry_after=1 if status in (429, 503) else None,
+    )
+
+
+def _fields(decoded: Any) -> dict[str, Any]:
+    if not isinstance(decoded, dict):
+        return {"message": decoded if isinstance(decoded, str) else ""}
+    inner = decoded.get("error", decoded)
+    if isinstance(inner, str):
+        return {"message": inner}
+    if isinstance(inner, dict):
+        detail = inner.get("detail")
+        if isinstance(detail, list) and detail and isinstance(detail[0], dict):
+            where = ".".join(str(part) for part in detail[0].get("loc", ()) if part != "body")
+            return {
+                "message": f"{detail[0].get('msg', '')}: {where}" if where else detail[0].get("msg"),
+                "param": where,
+            }
+        return {**inner, "message": inner.get("message") or detail}
+    return {}

@@ -1,0 +1,247 @@
+"""ServerEngine: an engine that is a server process of its own, on a Unix socket or a loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from .engine import Engine, Health
+from .errors import APIError, EngineStartError
+from .process import Process
+from .timeline import Timeline
+
+if TYPE_CHECKING:
+    from .proxy import Proxy
+    from .settings import WorkerSettings
+    from .upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+
+
+class Address(NamedTuple):
+    """Where the engine's server is to listen: a Unix socket's path, or a port on 127.0.0.1."""
+
+    unix: str | None
+    port: int | None
+
+
+class ServerEngine(Engine):
+    """Base of engines that are server processes.
+
+    A subclass gives `settings`, `configure`, `routes` and `command`, and overrides what differs: `environ`,
+    `prepare`, `normalise_error`, `explain_exit`, `before_start`, `on_ready`.
+
+    The process runs under a keeper (`engineroom.keeper`) in a session of its own. Its output is logged as
+    `engine.<name>`. Requests go to it over kept-alive connections and are streamed back as they come.
+    """
+
+    transport: ClassVar[Literal["unix", "tcp"]] = "tcp"
+    """How its server listens."""
+
+    ready_path: ClassVar[str] = "/health"
+    """Answers 200 once the next request will be served."""
+
+    metrics_path: ClassVar[str | None] = "/metrics"
+    """Where it has metrics in Prometheus' text format; None for none."""
+
+    keep_alive: ClassVar[float] = 4
+    """Seconds an idle connection is kept; less than its server keeps one."""
+
+    def __init__(self, worker: WorkerSettings) -> None:
+        from .openai.front import Front
+
+        self.worker = worker
+        self.timeline = Timeline()
+        self.directory: Path | None = None
+        self._health = Health(live=True, ready=False, reason="loading")
+        self._process: Process | None = None
+        self._upstream: Upstream | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._gone: asyncio.Future[str] | None = None
+        self.app = self._front = Front(self, self.make_proxy(), worker.max_body, worker.request_timeout)
+
+    # What a subclass gives or overrides.
+
+    @abstractmethod
+    def command(self, address: Address) -> Sequence[str]:
+        """The command that starts the server on `address`; secrets belong into `environ`, not here."""
+
+    def environ(self) -> Mapping[str, str]:
+        """The server's whole environment; this process's own by default."""
+        return os.environ
+
+    def leftovers(self) -> Sequence[str]:
+        """Glob patterns of files that its server may leave behind, outside `directory`."""
+        return ()
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers for every request to the server, e.g. its API key."""
+        return {}
+
+    def make_proxy(self) -> Proxy:
+        """What forwards requests; override for a subclass of it."""
+        from .proxy import Proxy
+
+        return Proxy(self)
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
+        """The request to send instead of `json`, or None to send it as it came.
+
+        Raises:
+            APIError: where the engine would silently ignore or mishandle the request.
+        """
+        return None
+
+    def normalise_error(self, status: int, body: bytes) -> APIError:
+        """The engine's own error answer as one of OpenAI's."""
+        from .openai.upstream_errors import from_upstream
+
+        return from_upstream(status, body)
+
+    def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
+        """Why the process ended, where its exit code or log tell; None where they do not."""
+        return None
+
+    async def before_start(self) -> None:
+        """Do what must be done before the process is spawned. Raises EngineStartError."""
+
+    async def on_ready(self, upstream: Upstream) -> None:
+        """Look at the running server, e.g. which routes its model has. Raises EngineStartError."""
+
+    # The contract.
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        names = self.worker.served_model_name
+        return names or ((self.worker.model_name,) if self.worker.model_name else ())
+
+    async def start(self) -> None:
+        self._gone = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait_for(self._start(), self.worker.start_timeout)
+        except asyncio.TimeoutError:
+            raise self._failed(
+                f"{self.name} was not ready after {self.worker.start_timeout:g} s; START_TIMEOUT allows more"
+            ) from None
+        except EngineStartError as error:
+            raise self._failed(str(error)) from error
+
+    async def _start(self) -> None:
+        await self.before_start()
+        self.directory = Path(tempfile.mkdtemp(prefix="engineroom-"))
+        address = self._address(self.directory)
+        self._process = await Process.spawn(
+            self.command(address),
+            name=self.name,
+            environ=self.environ(),
+            grace=self.worker.stop_timeout,
+            remove=self.leftovers(),
+            log=self.worker.engine_logs,
+        )
+        self.timeline.mark("engine spawned")
+        # Imported only now, and in a thread, while the engine's process has the better part of a second to go.
+        upstream_class = await asyncio.to_thread(_upstream_class)
+        self._upstream = upstream_class(address, self.headers(), self.keep_alive)
+        await self._until_ready(self._process, self._upstream)
+        await self.on_ready(self._upstream)
+        self.timeline.mark("engine ready")
+        self._health = Health(live=True, ready=True, reason="ready")
+        self._watch = asyncio.ensure_future(self._notice_death(self._process))
+
+    def _address(self, directory: Path) -> Address:
+        if self.transport == "unix":
+            return Address(str(directory / "engine.sock"), None)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return Address(None, probe.getsockname()[1])
+
+    async def _until_ready(self, process: Process, upstream: Upstream) -> None:
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not await upstream.answers(self.ready_path):
+                await asyncio.wait({ended}, timeout=_POLL_S)
+                if ended.done():
+                    raise EngineStartError(self._why(process), list(process.tail))
+        finally:
+            ended.cancel()
+
+    def _why(self, process: Process) -> str:
+        code = process.returncode
+        assert code is not None
+        if process.not_found:
+            return f"{self.name} could not be started: {process.tail[-1] if process.tail else 'command not found'}"
+        told = self.explain_exit(code, list(process.tail))
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        return f"{self.name} {how}" + (f": {told}" if told else "")
+
+    def _failed(self, reason: str) -> EngineStartError:
+        self._health = Health(live=False, ready=False, reason=f"failed to start: {reason}")
+        return EngineStartError(reason, list(self._process.tail) if self._process else ())
+
+    async def _notice_death(self, process: Process) -> None:
+        await process.wait()
+        reason = self._why(process)
+        self._health = Health(live=False, ready=False, reason=reason)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(reason)
+
+    async def stop(self) -> None:
+        if self._health.live:
+            self._health = Health(live=False, ready=False, reason="stopped")
+        self._front.close()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._upstream is not None:
+            await self._upstream.close()
+        if self._process is not None:
+            await self._process.stop()
+        if self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.directory = None
+
+    def health(self) -> Health:
+        return self._health
+
+    async def died(self) -> str:
+        if self._gone is None:
+            self._gone = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._gone)
+
+    async def metrics(self) -> str:
+        if self.metrics_path is None or self._upstream is None or not self._health.ready:
+            return ""
+        return await self._upstream.text(self.metrics_path)
+
+    # For the proxy.
+
+    @property
+    def upstream(self) -> Upstream:
+        """The connection to the server; only once it is ready."""
+        assert self._upstream is not None
+        return self._upstream
+
+    async def lost(self, error: Exception) -> APIError:
+        """What a client is told when the connection to the server broke: why it died, if it did."""
+        if self._gone is not None:
+            await asyncio.wait({self._gone}, timeout=1)
+        if self._health.live:
+            logger.warning("%s broke a connection: %r", self.name, error)
+            return APIError("The engine broke off its answer.", status=502, code="engine_error")
+        return APIError(f"The engine is gone: {self._health.reason}.", status=503, code="engine_dead")
+
+
+def _upstream_class() -> type[Upstream]:
+    from .upstream import Upstream
+
+    return Upstream

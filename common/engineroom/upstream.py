@@ -1,0 +1,56 @@
+"""The connection to an engine's server: one aiohttp session, kept alive, on a Unix socket or a loopback port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+if TYPE_CHECKING:
+    from .server import Address
+
+_PROBE = aiohttp.ClientTimeout(total=5)
+
+
+class Upstream:
+    """A server that speaks HTTP at `address`. Make it inside a running loop; `close()` it."""
+
+    def __init__(self, address: Address, headers: Mapping[str, str], keep_alive: float) -> None:
+        connector: aiohttp.BaseConnector
+        if address.unix is not None:
+            connector = aiohttp.UnixConnector(address.unix, limit=0, keepalive_timeout=keep_alive)
+            self.url = "http://engine"
+        else:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_alive, use_dns_cache=False)
+            self.url = f"http://127.0.0.1:{address.port}"
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            headers=headers,
+            # The whole request is timed by Front; a long prefill sends nothing for minutes.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+        )
+
+    async def answers(self, path: str) -> bool:
+        """Whether GET `path` is answered with 200."""
+        try:
+            async with self.session.get(self.url + path, timeout=_PROBE) as response:
+                await response.read()
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
+    async def text(self, path: str) -> str:
+        """The text of GET `path`; empty where it is not answered with 200."""
+        try:
+            async with self.session.get(self.url + path, timeout=_PROBE) as response:
+                text = await response.text()
+                return text if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return ""
+
+    async def close(self) -> None:
+        await self.session.close()
