@@ -1,0 +1,56 @@
+"""The emulator as one ASGI app: who may speak, and to which side."""
+
+from __future__ import annotations
+
+import hmac
+
+from starlette.routing import Mount, Router
+
+from engineroom.asgi import Receive, Scope, Send, header
+
+from .admin import Admin
+from .client_side import ClientSide
+from .emulator import Emulator
+from .openai_side import OpenAISide
+from .wire import send_error
+from .worker_side import WorkerSide
+
+
+class EmulatorApp:
+    """`/v2/<id>/...` for clients and workers, `/emulator/...` for whoever runs it."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self._prefix = f"/v2/{emulator.options.endpoint_id}/"
+        self._worker = WorkerSide(emulator)
+        self._openai = OpenAISide(emulator)
+        client = Mount(self._prefix.rstrip("/"), routes=ClientSide(emulator).routes())
+        self._router = Router([client, *Admin(emulator).routes()])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path.startswith(self._prefix):
+            rest = path[len(self._prefix) :]
+            if handler := self._worker.find(scope["method"], rest.split("/")):
+                await handler(scope, receive, send, rest.split("/"))
+                return
+            if not self._allowed(scope):
+                await send_error(send, 401, "the API key is missing or wrong")
+                return
+            if rest.startswith("openai/"):
+                await self._openai(scope, receive, send, rest.removeprefix("openai"))
+                return
+        await self._router(scope, receive, send)
+
+    def _allowed(self, scope: Scope) -> bool:
+        """Whether the client sent the key, with or without `Bearer`: RunPod's documentation shows both."""
+        key = self.emulator.options.api_key
+        if key is None:
+            return True
+        sent = header(scope, b"authorization") or b""
+        if sent[:7].lower() == b"bearer ":
+            sent = sent[7:]
+        return hmac.compare_digest(sent.strip(), key.encode())

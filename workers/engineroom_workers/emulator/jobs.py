@@ -1,0 +1,170 @@
+"""A job: what the client asked for, what the worker has sent so far, and when each thing happened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+import msgspec
+
+from .bell import Bell
+
+Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
+FINAL: Final[frozenset[Status]] = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
+
+
+class Policy(msgspec.Struct, rename="camel"):
+    """The `policy` of a request; times in milliseconds, the ranges are those of RunPod's documentation."""
+
+    execution_timeout: int | None = None
+    ttl: int | None = None
+    low_priority: bool = False
+
+    def __post_init__(self) -> None:
+        if self.execution_timeout is not None and self.execution_timeout <= 5000:
+            raise ValueError("executionTimeout must be more than 5000 ms")
+        if self.ttl is not None and not 10_000 <= self.ttl <= 604_800_000:
+            raise ValueError("ttl must be between 10000 ms and one week")
+
+
+class JobRequest(msgspec.Struct, rename="camel"):
+    """The body of `/run` and `/runsync`."""
+
+    input: msgspec.Raw
+    policy: Policy = msgspec.field(default_factory=Policy)
+    webhook: str | None = None
+    s3_config: msgspec.Raw = msgspec.Raw()
+
+
+class Result(msgspec.Struct, rename="camel"):
+    """The body of job-done. An absent member is an empty `Raw`."""
+
+    output: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+    status: str | None = None
+    stop_pod: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return bytes(self.error) not in (b"", b"null", b'""', b"false")
+
+
+class Chunk(msgspec.Struct):
+    """The body of job-stream."""
+
+    output: msgspec.Raw
+
+
+class Job:
+    """One job and its timeline; times are seconds since the epoch.
+
+    chunks, arrivals: what job-stream brought, and the time each POST took effect.
+    read: how many chunks `/stream` has handed to the client.
+    changed: rings at every chunk and every change of status.
+    """
+
+    def __init__(self, request: JobRequest, sync: bool) -> None:
+        self.id = f"{'sync-' if sync else ''}{uuid4()}-e1"
+        self.request = request
+        self.sync = sync
+        self.status: Status = "IN_QUEUE"
+        self.worker: str | None = None
+        self.attempts = 0
+        self.output = msgspec.Raw()
+        self.error = msgspec.Raw()
+        self.chunks: list[msgspec.Raw] = []
+        self.read = 0
+        self.changed = Bell()
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.expired = False
+
+        self.created_at = time.time()
+        self.taken_at: float | None = None
+        self.done_at: float | None = None
+        self.arrivals: list[float] = []
+        self.posts = {"stream": 0, "done": 0, "progress": 0, "refused": 0, "late": 0}
+        self.bytes = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.status in FINAL
+
+    def enter(self, status: Status) -> None:
+        """Take a status and tell those who wait."""
+        self.status = status
+        if status in FINAL:
+            self.done_at = time.time()
+            self.stop_timers()
+        self.changed.ring()
+
+    def add(self, chunk: msgspec.Raw) -> None:
+        self.chunks.append(chunk)
+        self.arrivals.append(time.time())
+        self.changed.ring()
+
+    def unread(self) -> list[msgspec.Raw]:
+        """The chunks that have come since the last call."""
+        chunks = self.chunks[self.read :]
+        self.read = len(self.chunks)
+        return chunks
+
+    def start_timer(self, name: str, seconds: float, then: Any) -> None:
+        """Call `then(self)` once, unless the job is finished or the timer started anew before."""
+        self.stop_timer(name)
+        self.timers[name] = asyncio.get_running_loop().call_later(seconds, then, self)
+
+    def stop_timer(self, name: str) -> None:
+        if timer := self.timers.pop(name, None):
+            timer.cancel()
+
+    def stop_timers(self) -> None:
+        for name in list(self.timers):
+            self.stop_timer(name)
+
+    def expire(self) -> None:
+        """Let go of what it carries; only the timeline stays."""
+        self.expired = True
+        self.chunks, self.output, self.error = [], msgspec.Raw(), msgspec.Raw()
+        self.request = JobRequest(msgspec.Raw(b"null"))
+
+    def for_worker(self) -> dict[str, Any]:
+        """What job-take hands out."""
+        job: dict[str, Any] = {"id": self.id, "input": self.request.input}
+        if self.request.webhook is not None:
+            job["webhook"] = self.request.webhook
+        if self.request.s3_config:
+            job["s3Config"] = self.request.s3_config
+        return job
+
+    def for_client(self) -> dict[str, Any]:
+        """What `/status` answers, and `/runsync` and the webhook at the end."""
+        state: dict[str, Any] = {"id": self.id, "status": self.status}
+        if self.taken_at is not None:
+            state["delayTime"] = round((self.taken_at - self.created_at) * 1000)
+            state["workerId"] = self.worker
+            if self.done_at is not None:
+                state["executionTime"] = round((self.done_at - self.taken_at) * 1000)
+        if self.attempts > 1:
+            state["retries"] = self.attempts - 1
+        for name, value in (("output", self.output), ("error", self.error)):
+            if value:
+                state[name] = value
+        return state
+
+    def timeline(self) -> dict[str, Any]:
+        """For `/emulator/stats`."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "worker": self.worker,
+            "attempts": self.attempts,
+            "created_at": self.created_at,
+            "taken_at": self.taken_at,
+            "first_stream_at": self.arrivals[0] if self.arrivals else None,
+            "done_at": self.done_at,
+            "posts": self.posts,
+            "bytes": self.bytes,
+            "arrivals": self.arrivals,
+        }

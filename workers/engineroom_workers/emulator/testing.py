@@ -1,0 +1,129 @@
+"""An emulator inside a test: real sockets, one loop, everything in reach.
+
+::
+
+    async def test_my_worker():
+        async with running_emulator(hold=2) as platform:
+            worker = subprocess.Popen([...], env={**os.environ, **platform.worker_environment()})
+            async with httpx.AsyncClient(base_url=platform.endpoint_url) as client:
+                job = (await client.post("/run", json={"input": {"prompt": "hi"}})).json()
+            await platform.finished(job["id"])
+            assert platform.emulator.jobs[job["id"]].posts["stream"] == 3
+
+The clients and the worker must not block the loop: run `runpod.Endpoint` and other synchronous clients in a thread
+(`await asyncio.to_thread(...)`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from .emulator import Emulator
+from .environment import OFF_PLATFORM, worker_environment
+from .faults import Faults
+from .jobs import Job
+from .options import Options
+from .server import serving
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEmulator:
+    """A served emulator.
+
+    emulator: the platform itself: `.jobs`, `.queue`, `.fleet.workers`, `.stats()`, `.redeliver(job, reason)`.
+    url: `http://127.0.0.1:<port>`.
+    """
+
+    emulator: Emulator
+    url: str
+
+    @property
+    def faults(self) -> Faults:
+        """Change them at any time: `platform.faults.rtt_ms = 50`."""
+        return self.emulator.faults
+
+    @property
+    def endpoint_id(self) -> str:
+        return self.emulator.options.endpoint_id
+
+    @property
+    def base_url(self) -> str:
+        """What RUNPOD_ENDPOINT_BASE_URL (`runpod.endpoint_url_base`) takes: `<url>/v2`."""
+        return f"{self.url}/v2"
+
+    @property
+    def endpoint_url(self) -> str:
+        """`<url>/v2/<id>`."""
+        return f"{self.base_url}/{self.endpoint_id}"
+
+    @property
+    def openai_url(self) -> str:
+        """The `base_url` of an OpenAI client."""
+        return f"{self.endpoint_url}/openai/v1"
+
+    def worker_environment(self, worker_id: str | None = None) -> dict[str, str]:
+        """What to add to a worker's environment; every call names another worker unless it is given an id."""
+        return {**OFF_PLATFORM, **worker_environment(self.url, self.emulator.options, worker_id)}
+
+    async def finished(self, job_id: str, timeout: float = 30.0) -> Job:
+        """The job, once it has ended.
+
+        Raises:
+            TimeoutError: it has not, after `timeout` seconds; the message tells its state.
+        """
+        job = self.emulator.jobs[job_id]
+        await self._until(job, lambda: job.finished, timeout)
+        return job
+
+    async def streamed(self, job_id: str, chunks: int = 1, timeout: float = 30.0) -> Job:
+        """The job, once it has so many chunks.
+
+        Raises:
+            TimeoutError: as for `finished`.
+        """
+        job = self.emulator.jobs[job_id]
+        await self._until(job, lambda: len(job.chunks) >= chunks, timeout)
+        return job
+
+    async def polled(self, workers: int = 1, timeout: float = 30.0) -> None:
+        """Wait until so many workers have asked for a job.
+
+        Raises:
+            TimeoutError: they have not, after `timeout` seconds.
+        """
+        until = time.monotonic() + timeout
+        while sum(worker.polls > 0 for worker in self.emulator.fleet.workers.values()) < workers:
+            if time.monotonic() > until:
+                raise TimeoutError(f"no {workers} worker(s) polled within {timeout} s")
+            await asyncio.sleep(0.01)
+
+    async def _until(self, job: Job, reached: Any, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        while not reached():
+            left = until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(f"after {timeout} s: {job.timeline()}")
+            await job.changed.wait(left)
+
+
+@contextlib.asynccontextmanager
+async def running_emulator(
+    options: Options | None = None, faults: Faults | None = None, *, port: int = 0, **changes: Any
+) -> AsyncIterator[RunningEmulator]:
+    """Serve an emulator on loopback, in the running loop, until the block is left.
+
+    Args:
+        options: the endpoint's; by default `Options(**changes)`, with a long poll of 2 seconds instead of 25, so
+            that a worker of the SDK ends soon after SIGTERM.
+        faults: what goes wrong from the start.
+        port: 0 takes a free one.
+        changes: fields of `Options`, e.g. `execution_timeout=1.5`.
+    """
+    emulator = Emulator(options or Options(**{"hold": 2.0, **changes}), faults)
+    async with serving(emulator, port=port) as url:
+        yield RunningEmulator(emulator, url)
