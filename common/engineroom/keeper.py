@@ -19,6 +19,7 @@ import ctypes
 import glob
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -51,8 +52,7 @@ def main(arguments: list[str]) -> int:
         status = _wait(engine, 5)
     for pattern in remove:
         for path in glob.glob(pattern):
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+            _remove(path)
     return 128 + signal.SIGKILL if status is None else _exit_code(status)
 
 
@@ -152,6 +152,14 @@ def _descendants(root: int) -> list[int]:
         found += below
         queue += below
     return found
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _exit_code(status: int) -> int:

@@ -51,7 +51,7 @@ class Process:
         Args:
             environ: its whole environment; this process's own by default.
             grace: seconds between SIGTERM and SIGKILL when it is to end.
-            remove: glob patterns of files to delete once it has ended.
+            remove: glob patterns of files and folders to delete once it has ended.
             log: whether its output is passed on to the logger `engine.<name>`.
 
         Raises:

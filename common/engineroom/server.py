@@ -81,7 +81,7 @@ class ServerEngine(Engine):
         return os.environ
 
     def leftovers(self) -> Sequence[str]:
-        """Glob patterns of files that its server may leave behind, outside `directory`."""
+        """Glob patterns of files and folders that its server may leave behind, outside `directory`."""
         return ()
 
     def headers(self) -> Mapping[str, str]:
@@ -145,7 +145,7 @@ class ServerEngine(Engine):
             name=self.name,
             environ=self.environ(),
             grace=self.worker.stop_timeout,
-            remove=self.leftovers(),
+            remove=[str(self.directory), *self.leftovers()],
             log=self.worker.engine_logs,
         )
         self.timeline.mark("engine spawned")

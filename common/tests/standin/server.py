@@ -1,0 +1,93 @@
+"""A stand-in for an engine's server process: no model, a few routes, and faults on request. For tests only.
+
+    python server.py (--unix PATH | --port N) [--ready-after S] [--exit CODE] [--child]
+
+POST /v1/chat/completions streams `words` words every `gap` seconds; `fault` breaks it: `die` kills the process
+mid-stream, `cut` ends the stream before [DONE], `error` answers 400 in this server's own shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from aiohttp import web
+
+RUNNING = web.AppKey("running", set)
+
+
+async def chat(request: web.Request) -> web.StreamResponse:
+    body = await request.json()
+    fault = body.get("fault")
+    if fault == "error":
+        return web.json_response({"error": "too hot", "code": 400}, status=400)
+    token = object()
+    request.app[RUNNING].add(token)
+    try:
+        if not body.get("stream"):
+            await asyncio.sleep(body.get("gap", 0) * body.get("words", 3))
+            message = {"role": "assistant", "content": "word " * body.get("words", 3)}
+            choice = {"index": 0, "message": message, "finish_reason": "stop"}
+            return web.json_response({"object": "chat.completion", "seen": body, "choices": [choice]})
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for number in range(body.get("words", 3)):
+            await asyncio.sleep(body.get("gap", 0))
+            if fault == "die" and number == 1:
+                print("CUDA out of memory, says the stand-in", flush=True)
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fault == "cut" and number == 1:
+                return response
+            choice = {"index": 0, "delta": {"content": f"wörd{number} "}, "finish_reason": None}
+            await response.write(b"data: " + json.dumps({"choices": [choice]}, ensure_ascii=False).encode() + b"\n\n")
+        await response.write(b"data: [DONE]\n\n")
+        return response
+    finally:
+        request.app[RUNNING].discard(token)
+
+
+async def health(request: web.Request) -> web.Response:
+    ready = asyncio.get_running_loop().time() >= request.app[READY_AT]
+    return web.Response(status=200 if ready else 503)
+
+
+async def metrics(request: web.Request) -> web.Response:
+    return web.Response(text=f"standin_running {len(request.app[RUNNING])}\n")
+
+
+READY_AT = web.AppKey("ready_at", float)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--unix")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--ready-after", type=float, default=0)
+    parser.add_argument("--exit", type=int)
+    parser.add_argument("--child", action="store_true")
+    options = parser.parse_args()
+    if options.child:
+        subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    if options.exit is not None:
+        print("unrecognised arguments: --nonsense", flush=True)
+        sys.exit(options.exit)
+    app = web.Application()
+    app[RUNNING] = set()
+    app.router.add_post("/v1/chat/completions", chat)
+    app.router.add_get("/health", health)
+    app.router.add_get("/metrics", metrics)
+
+    async def started(app: web.Application) -> None:
+        app[READY_AT] = asyncio.get_running_loop().time() + options.ready_after
+
+    app.on_startup.append(started)
+    web.run_app(app, path=options.unix, host="127.0.0.1", port=options.port, print=None, handler_cancellation=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The layers of settings: their order, their sources, and what is said of a bad file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engineroom.environment import Environment
+from engineroom.errors import SettingsError
+
+
+def test_baked_arguments_win_over_environment_over_dotenv_over_file(tmp_path: Path) -> None:
+    (tmp_path / "baked.json").write_text('{"MODEL_NAME": "baked", "ENFORCE_EAGER": true}')
+    (tmp_path / ".env").write_text("MODEL_NAME=dotenv\nA=dotenv\nB=dotenv\n")
+    (tmp_path / "file.yaml").write_text("a: file\nb: file\nmax-model-len: 5\n")
+    env = Environment.load(
+        {
+            "MODEL_NAME": "environment",
+            "A": "environment",
+            "ENGINEROOM_BAKED_ARGS": str(tmp_path / "baked.json"),
+            "ENGINEROOM_CONFIG": str(tmp_path / "file.yaml"),
+        },
+        tmp_path,
+    )
+    assert [env["MODEL_NAME"], env["A"], env["B"], env["MAX_MODEL_LEN"]] == ["baked", "environment", "dotenv", "5"]
+    assert env["ENFORCE_EAGER"] == "true"
+    assert env.source("MODEL_NAME").startswith("baked arguments")
+    assert env.source("A") == "environment"
+    assert env.source("B") == ".env"
+    assert env.source("MAX_MODEL_LEN").startswith("config file")
+    assert env.source("NOWHERE") == "default"
+
+
+def test_an_empty_value_counts_as_not_set(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("QUANTIZATION=awq\n")
+    env = Environment.load({"QUANTIZATION": ""}, tmp_path)
+    assert env["QUANTIZATION"] == "awq"
+
+
+def test_an_alias_does_not_outrank_a_higher_layer() -> None:
+    from engineroom.environment import Layer
+
+    env = Environment([Layer("environment", {"MODEL_NAME": "new"}, False), Layer(".env", {"MODEL": "old"}, True)])
+    assert env.with_aliases({"MODEL": "MODEL_NAME"})["MODEL_NAME"] == "new"
+    env = Environment([Layer("environment", {"MODEL": "old"}, False), Layer(".env", {"MODEL_NAME": "new"}, True)])
+    assert env.with_aliases({"MODEL": "MODEL_NAME"})["MODEL_NAME"] == "old"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("[1, 2]", "must hold a mapping"), ("a: [", "not valid YAML"), (None, "cannot read")]
+)
+def test_a_bad_file_is_named(tmp_path: Path, content: str | None, said: str) -> None:
+    file = tmp_path / "config.yaml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=said) as caught:
+        Environment.load({"ENGINEROOM_CONFIG": str(file)}, tmp_path)
+    assert caught.value.problems[0].variable == "ENGINEROOM_CONFIG"

@@ -1,0 +1,201 @@
+"""ServerEngine over a stand-in server process: lifecycle, streaming, faults, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from engineroom.errors import EngineStartError
+from engineroom.inprocess import request
+
+from .standin.engine import StandinEngine
+
+CHAT = "/v1/chat/completions"
+
+
+async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
+    """Wait until `condition` holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+@pytest.fixture(params=["unix", "tcp"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[StandinEngine]:
+    engine = StandinEngine(transport=request.param)
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+async def post(engine: StandinEngine, **body: object) -> tuple[int, dict[str, str], bytes]:
+    async with request(engine.app, "POST", CHAT, body=json.dumps(body).encode()) as response:
+        return response.status, response.headers, await response.read()
+
+
+async def test_streams_events_as_they_come(engine: StandinEngine) -> None:
+    body = json.dumps({"stream": True, "words": 3, "gap": 0.2}).encode()
+    async with request(engine.app, "POST", CHAT, body=body) as response:
+        assert response.status == 200
+        assert response.headers["content-type"] == "text/event-stream"
+        chunks = [chunk async for chunk in response]
+    assert len(chunks) >= 3
+    assert "wörd2" in b"".join(chunks).decode()
+    assert b"".join(chunks).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_whole_answer_has_its_length(engine: StandinEngine) -> None:
+    status, headers, body = await post(engine, words=2)
+    assert status == 200
+    assert int(headers["content-length"]) == len(body)
+
+
+async def test_unknown_fields_reach_the_engine(engine: StandinEngine) -> None:
+    _, _, body = await post(engine, min_p=0.1, words=1)
+    assert json.loads(body)["seen"]["min_p"] == 0.1
+
+
+async def test_an_engine_error_is_openais(engine: StandinEngine) -> None:
+    status, _, body = await post(engine, fault="error")
+    assert status == 400
+    assert json.loads(body)["error"] == {
+        "message": "too hot",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
+
+
+async def test_a_stream_that_is_cut_says_so(engine: StandinEngine) -> None:
+    _, _, body = await post(engine, stream=True, fault="cut")
+    last = body.rstrip().split(b"\n\n")[-1]
+    assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_error"
+
+
+async def test_death_mid_stream_is_told_with_its_reason(engine: StandinEngine) -> None:
+    _, _, body = await post(engine, stream=True, fault="die")
+    last = body.rstrip().split(b"\n\n")[-1]
+    error = json.loads(last.removeprefix(b"data: "))["error"]
+    assert error["code"] == "engine_dead"
+    assert "CUDA out of memory" in error["message"]
+    assert "CUDA out of memory" in await asyncio.wait_for(engine.died(), 5)
+    assert not engine.health().live
+    status, _, body = await post(engine)
+    assert status == 503
+    assert json.loads(body)["error"]["code"] == "engine_dead"
+
+
+async def test_leaving_a_stream_aborts_it(engine: StandinEngine) -> None:
+    for stream in (True, False):
+        body = json.dumps({"stream": stream, "words": 100, "gap": 0.1}).encode()
+        task = asyncio.ensure_future(_read(engine, body))
+        await asyncio.sleep(0.3)
+        assert "standin_running 1" in await engine.metrics()
+        task.cancel()
+        deadline = time.monotonic() + 5
+        while "standin_running 0" not in await engine.metrics():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+
+
+async def _read(engine: StandinEngine, body: bytes) -> None:
+    async with request(engine.app, "POST", CHAT, body=body) as response:
+        await response.read()
+
+
+async def test_stop_tells_running_clients(engine: StandinEngine) -> None:
+    body = json.dumps({"stream": True, "words": 100, "gap": 0.1}).encode()
+    async with request(engine.app, "POST", CHAT, body=body) as response:
+        chunks = aiter(response)
+        await anext(chunks)
+        await engine.stop()
+        rest = b"".join([chunk async for chunk in chunks])
+    assert b"shutting_down" in rest
+
+
+async def test_loading_is_503_with_retry_after() -> None:
+    engine = StandinEngine("--ready-after", "100")
+    start = asyncio.ensure_future(engine.start())
+    try:
+        await asyncio.sleep(0.1)
+        status, headers, body = await post(engine)
+        assert status == 503
+        assert int(headers["retry-after"]) > 0
+        assert json.loads(body)["error"]["code"] == "engine_loading"
+        assert engine.health().live
+        assert not engine.health().ready
+    finally:
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await engine.stop()
+
+
+@pytest.mark.parametrize("code", [0, 1, 3])
+async def test_an_exit_before_ready_is_a_failed_start(code: int) -> None:
+    engine = StandinEngine("--exit", str(code))
+    with pytest.raises(EngineStartError, match=rf"exited with code {code}: unrecognised arguments") as caught:
+        await engine.start()
+    assert caught.value.log == ("unrecognised arguments: --nonsense",)
+    assert not engine.health().live
+    await engine.stop()
+    await engine.stop()
+
+
+async def test_a_missing_command_is_named() -> None:
+    engine = StandinEngine(command=["no-such-engine"])
+    with pytest.raises(EngineStartError, match="no-such-engine"):
+        await engine.start()
+    await engine.stop()
+
+
+async def test_a_start_that_takes_too_long_fails() -> None:
+    engine = StandinEngine("--ready-after", "100", START_TIMEOUT=1)
+    with pytest.raises(EngineStartError, match="START_TIMEOUT"):
+        await engine.start()
+    await engine.stop()
+
+
+async def test_stop_leaves_nothing_behind() -> None:
+    engine = StandinEngine("--child")
+    await engine.start()
+    directory = engine.directory
+    assert directory is not None
+    family = psutil.Process().children(recursive=True)
+    assert any(process.name() == "sleep" for process in family)
+    await engine.stop()
+    assert not directory.exists()
+    await eventually(lambda: not any(process.is_running() for process in family))
+
+
+async def test_sigkill_of_the_worker_leaves_nothing_behind(tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        f"import asyncio, sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from standin.engine import StandinEngine\n"
+        "async def main():\n    engine = StandinEngine('--child')\n    await engine.start()\n"
+        "    print(engine.directory, flush=True)\n    await asyncio.sleep(1000)\n"
+        "asyncio.run(main())\n"
+    )
+    worker = await asyncio.to_thread(subprocess.Popen, [sys.executable, str(script)], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    directory = Path((await asyncio.to_thread(worker.stdout.readline)).decode().strip())
+    assert directory.is_dir()
+    family = psutil.Process(worker.pid).children(recursive=True)
+    assert any(process.name() == "sleep" for process in family)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    worker.stdout.close()
+    await eventually(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in family))
+    await eventually(lambda: not directory.exists())

@@ -1,0 +1,1 @@
+"""The HTTP door: an OpenAI-compatible server on a socket that is open before the engine loads."""

@@ -1,0 +1,46 @@
+"""`engineroom serve`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--engine", help="Which engine to run (ENGINE).")
+@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (MODEL_NAME).")
+@click.option("--host", help="The address to listen on (HOST; 127.0.0.1).")
+@click.option("--port", type=int, help="The port to listen on (PORT; 8000).")
+def serve(**options: str | int | None) -> None:
+    """Serve a model over HTTP, for any OpenAI client.
+
+    The socket opens at once: /ping answers 204 while the model loads, 200 when it is ready, 503 when it is dead;
+    /health says why. SIGTERM drains: running requests have DRAIN_TIMEOUT seconds to finish.
+
+    Every other setting is an environment variable: `engineroom config --all` lists them.
+    """
+    from engineroom import house, logs
+    from engineroom.environment import Environment, Layer
+    from engineroom.settings import WorkerSettings
+    from engineroom.timeline import Timeline
+
+    from ..settings import DoorSettings
+    from .settings import HTTPSettings
+
+    env = Environment.load()
+    given = {name.upper(): str(value) for name, value in options.items() if value is not None}
+    env = Environment([Layer("command line", given, owned=True), *env.layers])
+    engine = house.open_engine(env)
+    logs.configure(WorkerSettings.load(env))
+    timeline = Timeline()
+    timeline.mark("settings read")
+    drain_timeout = DoorSettings.load(env).drain_timeout
+
+    from .server import listen
+
+    sockets = listen(HTTPSettings.load(env))
+
+    import uvloop
+
+    from .run import run
+
+    uvloop.run(run(engine, sockets, timeline, drain_timeout))

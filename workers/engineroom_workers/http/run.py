@@ -1,0 +1,116 @@
+"""The door's life: open, load, serve, drain, shut."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+from engineroom.errors import EngineroomError
+
+from .app import build_app
+from .banner import loading, ready
+from .metrics import DoorMetrics
+from .server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from engineroom.engine import Engine
+    from engineroom.timeline import Timeline
+
+logger = logging.getLogger(__name__)
+
+_DEAD_S = 10
+"""How long the door still says why, once its engine is dead, before it ends with an error: long enough for a load
+balancer to take it out, short enough that nobody pays for it."""
+
+
+class EngineDied(EngineroomError):
+    """The engine ended although nobody stopped it."""
+
+
+async def run(engine: Engine, sockets: Sequence[socket.socket], timeline: Timeline, drain_timeout: float) -> None:
+    """Serve until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Raises:
+        EngineStartError: the engine could not be started.
+        EngineDied: it ended while it served.
+    """
+    url = _url(sockets[0])
+    server = Server(build_app(engine, timeline, DoorMetrics(engine)))
+    stopping = _signals()
+    starting = asyncio.ensure_future(engine.start())
+    serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
+    timeline.mark("listening")
+    try:
+        async with loading(engine):
+            await _either(starting, stopping[0])
+        if starting.done():
+            starting.result()
+            timeline.mark("ready")
+            ready(engine, url, timeline)
+            await _until_over(engine, stopping)
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await _shut(engine, server, serving, drain_timeout if engine.health().ready else 0, stopping[1])
+
+
+def _signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
+    """Two futures: done at the first signal, and at the second."""
+    loop = asyncio.get_running_loop()
+    futures = (loop.create_future(), loop.create_future())
+
+    def received() -> None:
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+                return
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+    return futures
+
+
+async def _until_over(engine: Engine, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
+    died = asyncio.ensure_future(engine.died())
+    try:
+        await _either(died, stopping[0])
+        if died.done() and not stopping[0].done():
+            reason = died.result()
+            logger.error("the engine is gone: %s; closing in %d s", reason, _DEAD_S)
+            await asyncio.wait({stopping[0]}, timeout=_DEAD_S)
+            raise EngineDied(f"the engine is gone: {reason}")
+    finally:
+        died.cancel()
+
+
+async def _shut(
+    engine: Engine, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
+) -> None:
+    """Close the sockets, give running requests `grace` seconds, then end them by stopping the engine."""
+    server.should_exit = True
+    running = len(server.server_state.tasks)
+    if running and grace:
+        logger.info("draining: %d running, %g s to finish", running, grace)
+        await _either(serving, hurry, timeout=grace)
+    await engine.stop()
+    done, _ = await asyncio.wait({serving}, timeout=2)
+    if not done:
+        server.force_exit = True
+        await asyncio.wait({serving}, timeout=2)
+        serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+
+async def _either(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _url(opened: socket.socket) -> str:
+    host, port = opened.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{host}:{port}"
