@@ -11,6 +11,7 @@ from engineroom.asgi import Receive, Scope, Send, header
 from .admin import Admin
 from .client_side import ClientSide
 from .emulator import Emulator
+from .limits import Limiter
 from .openai_side import OpenAISide
 from .wire import send_error
 from .worker_side import WorkerSide
@@ -24,6 +25,7 @@ class EmulatorApp:
         self._prefix = f"/v2/{emulator.options.endpoint_id}/"
         self._worker = WorkerSide(emulator)
         self._openai = OpenAISide(emulator)
+        self._limiter = Limiter() if emulator.options.limits else None
         client = Mount(self._prefix.rstrip("/"), routes=ClientSide(emulator).routes())
         self._router = Router([client, *Admin(emulator).routes()])
 
@@ -40,10 +42,27 @@ class EmulatorApp:
             if not self._allowed(scope):
                 await send_error(send, 401, "the API key is missing or wrong")
                 return
-            if rest.startswith("openai/"):
-                await self._openai(scope, receive, send, rest.removeprefix("openai"))
-                return
-        await self._router(scope, receive, send)
+            await self._limited(scope, receive, send, rest)
+        else:
+            await self._router(scope, receive, send)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, rest: str) -> None:
+        operation = rest.split("/")[0]
+        if self._limiter is None:
+            await self._client(scope, receive, send, rest)
+        elif self._limiter.enter(operation, len(self.emulator.queue), len(self.emulator.fleet.workers)):
+            try:
+                await self._client(scope, receive, send, rest)
+            finally:
+                self._limiter.leave(operation)
+        else:
+            await send_error(send, 429, f"too many requests to {operation}")
+
+    async def _client(self, scope: Scope, receive: Receive, send: Send, rest: str) -> None:
+        if rest.startswith("openai/"):
+            await self._openai(scope, receive, send, rest.removeprefix("openai"))
+        else:
+            await self._router(scope, receive, send)
 
     def _allowed(self, scope: Scope) -> bool:
         """Whether the client sent the key, with or without `Bearer`: RunPod's documentation shows both."""

@@ -29,17 +29,19 @@ class Emulator:
     faults: change them as you like.
     jobs: every job by id, oldest first.
     counts: jobs `completed`, `failed` and `retried` so far, as `/health` tells.
-    on_finished: called with each job as it ends.
+    on_finished: each is called with every job as it ends.
+    on_ready: each is called with every worker as it polls for the first time.
     on_stop_pod: called with the id of a worker whose result asked for `stopPod`.
     """
 
     def __init__(self, options: Options | None = None, faults: Faults | None = None) -> None:
         self.options = options or Options()
         self.faults = faults or Faults()
-        self.fleet = Fleet(self.options.ping_interval, self._lost)
+        self.fleet = Fleet(self.options.ping_interval, self._lost, self._ready)
         self.jobs: dict[str, Job] = {}
         self.counts = {"completed": 0, "failed": 0, "retried": 0}
-        self.on_finished: Callable[[Job], None] = lambda job: None
+        self.on_finished: list[Callable[[Job], None]] = []
+        self.on_ready: list[Callable[[Worker], None]] = []
         self.on_stop_pod: Callable[[str], None] = lambda worker_id: logger.warning(
             "worker %s asked to be replaced (stopPod); nobody here does", worker_id
         )
@@ -153,9 +155,14 @@ class Emulator:
         return True
 
     def _lost(self, worker: Worker, reason: str) -> None:
-        logger.warning("worker %s is gone (%s) with %d jobs in progress", worker.id, reason, len(worker.jobs))
+        if worker.jobs:
+            logger.warning("worker %s is gone (%s) with %d jobs in progress", worker.id, reason, len(worker.jobs))
         for job in list(worker.jobs.values()):
             self.redeliver(job, f"the worker was lost: {reason}")
+
+    def _ready(self, worker: Worker) -> None:
+        for listener in self.on_ready:
+            listener(worker)
 
     # Every job's way
 
@@ -188,7 +195,8 @@ class Emulator:
         if status != "CANCELLED":
             self.counts["completed" if status == "COMPLETED" else "failed"] += 1
         job.start_timer("expiry", KEEP_RUNSYNC if job.sync else KEEP_RUN, Job.expire)
-        self.on_finished(job)
+        for listener in self.on_finished:
+            listener(job)
 
     def _release(self, job: Job) -> list[Worker]:
         """Take the job from every worker that holds it; a redelivered one may be with several."""

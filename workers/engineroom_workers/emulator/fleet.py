@@ -22,6 +22,7 @@ class Worker:
     jobs: those handed to it and not finished, by id.
     stops: ids that its next job-stop poll is told.
     ping_jobs: the ids that its last ping named.
+    stopping: it will be replaced and gets no more jobs.
     """
 
     def __init__(self, worker_id: str) -> None:
@@ -33,6 +34,7 @@ class Worker:
         self.pings = 0
         self.ping_jobs: list[str] = []
         self.ping_timer: asyncio.TimerHandle | None = None
+        self.stopping = False
         self.unhealthy: str | None = None
         self.sdk_version: str | None = None
         self.first_poll_at: float | None = None
@@ -71,12 +73,16 @@ class Fleet:
     Args:
         ping_interval: seconds between two pings of a worker.
         lost: called with a worker that has gone, and why.
+        ready: called with a worker that polls for the first time.
     """
 
-    def __init__(self, ping_interval: float, lost: Callable[[Worker, str], None]) -> None:
+    def __init__(
+        self, ping_interval: float, lost: Callable[[Worker, str], None], ready: Callable[[Worker], None]
+    ) -> None:
         self.workers: dict[str, Worker] = {}
         self._ping_interval = ping_interval
         self._lost = lost
+        self._ready = ready
 
     def known(self, worker_id: str) -> Worker:
         """The worker of that id; a new one introduces itself by speaking."""
@@ -91,6 +97,7 @@ class Fleet:
         worker.unhealthy = None
         if worker.first_poll_at is None:
             worker.first_poll_at = time.time()
+            self._ready(worker)
         return worker
 
     def pinged(self, worker_id: str, query: dict[str, str]) -> None:

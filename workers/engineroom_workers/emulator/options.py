@@ -15,6 +15,9 @@ MAX_CHUNK = 1 * MB
 MAX_RESULT = 20 * MB
 """Largest body of a job-done POST; above it the platform answers 400 (worker-comfyui#129)."""
 
+HOLD_S = 10.0
+"""How long a poll is held by default. The platform's value is not known; the SDK waits for 90 s."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -33,7 +36,7 @@ class Options:
 
     endpoint_id: str = "emulated"
     api_key: str | None = None
-    hold: float = 25.0
+    hold: float = HOLD_S
     execution_timeout: float = 600.0
     ttl: float = 86_400.0
     ping_interval: float = 10.0

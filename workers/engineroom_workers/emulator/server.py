@@ -11,6 +11,7 @@ import uvicorn
 
 from .app import EmulatorApp
 from .emulator import Emulator
+from .webhooks import Webhooks
 
 
 class _Server(uvicorn.Server):
@@ -21,19 +22,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-@contextlib.asynccontextmanager
-async def serving(emulator: Emulator, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-    """Serve the emulator in the running loop; yields its URL, `http://host:port`.
-
-    Args:
-        host: a name or address of this machine.
-        port: 0 takes a free one.
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket on a name or address of this machine; port 0 takes a free one.
 
     Raises:
-        OSError: the port cannot be had.
+        OSError: it cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=2048)
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+@contextlib.asynccontextmanager
+async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[str]:
+    """Serve the emulator in the running loop; yields its URL, `http://host:port`. Closes the socket at the end."""
     server = _Server(
         uvicorn.Config(
             EmulatorApp(emulator),
@@ -45,6 +46,8 @@ async def serving(emulator: Emulator, host: str = "127.0.0.1", port: int = 0) ->
             timeout_graceful_shutdown=1,
         )
     )
+    webhooks = Webhooks()
+    emulator.on_finished.append(webhooks.finished)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
@@ -52,10 +55,11 @@ async def serving(emulator: Emulator, host: str = "127.0.0.1", port: int = 0) ->
                 await task
                 raise RuntimeError("the server ended before it had started")
             await asyncio.sleep(0.005)
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
-        yield f"http://{shown}:{listener.getsockname()[1]}"
+        host, port = listener.getsockname()[:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
         emulator.close()
         server.should_exit = True
         await task
+        await webhooks.close()
         listener.close()

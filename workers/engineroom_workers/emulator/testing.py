@@ -28,7 +28,7 @@ from .environment import OFF_PLATFORM, worker_environment
 from .faults import Faults
 from .jobs import Job
 from .options import Options
-from .server import serving
+from .server import listen, serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,12 @@ async def running_emulator(
     """Serve an emulator on loopback, in the running loop, until the block is left.
 
     Args:
-        options: the endpoint's; by default `Options(**changes)`, with a long poll of 2 seconds instead of 25, so
+        options: the endpoint's; by default `Options(**changes)`, with a long poll of 2 seconds instead of 10, so
             that a worker of the SDK ends soon after SIGTERM.
         faults: what goes wrong from the start.
         port: 0 takes a free one.
         changes: fields of `Options`, e.g. `execution_timeout=1.5`.
     """
     emulator = Emulator(options or Options(**{"hold": 2.0, **changes}), faults)
-    async with serving(emulator, port=port) as url:
+    async with serving(emulator, listen("127.0.0.1", port)) as url:
         yield RunningEmulator(emulator, url)

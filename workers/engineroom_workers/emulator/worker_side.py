@@ -60,9 +60,11 @@ class WorkerSide:
             if emulator.faults.strikes(fault):
                 await send_error(send, status, f"injected: {fault}")
                 return
-        if not emulator.queue and not await self._hold(receive, emulator.queued, lambda: bool(emulator.queue)):
-            await send_nothing(send)
-            return
+        if not emulator.queue or worker.stopping:
+            waiting = self._hold(receive, emulator.queued, lambda: bool(emulator.queue) and not worker.stopping)
+            if not await waiting:
+                await send_nothing(send)
+                return
         jobs = emulator.take(worker, most)
         if emulator.queue:
             emulator.queued.ring_one()

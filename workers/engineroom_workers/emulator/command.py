@@ -1,0 +1,113 @@
+"""`engineroom emulate`: RunPod's platform on loopback, with or without a worker started beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from .faults import Faults, names
+from .options import HOLD_S, Options
+
+F = TypeVar("F", bound=Callable[..., Any])
+ANY = click.FloatRange(0)
+TIME = click.FloatRange(0, min_open=True)
+POLL = click.FloatRange(0, 85)
+PING = click.FloatRange(1)
+RTT = click.FloatRange(0, 60_000)
+RATE = click.FloatRange(0, 1)
+
+
+def rate(name: str, what: str) -> Callable[[F], F]:
+    """An option for one of the faults."""
+    return click.option(name, default=0.0, type=RATE, metavar="RATE", help=f"Part of the {what}.")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110})
+@click.option("--host", default="127.0.0.1", help="Address to listen on. Workers need no key: keep it on loopback.")
+@click.option("--port", default=8088, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
+@click.option("--endpoint-id", default="emulated", help="The endpoint's id, as in /v2/ID/run.")
+@click.option("--api-key", help="Refuse clients that do not send this key as `Authorization: Bearer KEY`.")
+@click.option("--workers", default=1, type=click.IntRange(1), help="How many times to start COMMAND.")
+@click.option(
+    "--grace", default=30.0, type=ANY, metavar="SECONDS", help="What a worker has between SIGTERM and SIGKILL."
+)
+@click.option("--quiet", is_flag=True, help="No line for each finished job.")
+@click.option(
+    "--hold", default=HOLD_S, type=POLL, metavar="SECONDS", help="How long job-take and job-stop keep a poll open."
+)
+@click.option("--execution-timeout", default=600.0, type=TIME, metavar="SECONDS", help="What a worker has for one job.")
+@click.option(
+    "--ping-interval",
+    default=10.0,
+    type=PING,
+    metavar="SECONDS",
+    help="Between a worker's pings; it is gone if it misses 3.",
+)
+@click.option("--limits", is_flag=True, help="Enforce the platform's rate limits on clients.")
+@click.option(
+    "--rtt",
+    "rtt_ms",
+    default=0.0,
+    type=RTT,
+    metavar="MS",
+    help="Milliseconds that each POST of a worker takes to arrive.",
+)
+@rate("--fail-stream", "job-stream POSTs that fail with a 500")
+@rate("--fail-done", "job-done POSTs that fail with a 500")
+@rate("--fail-take", "job-take polls that fail with a 500")
+@rate("--take-429", "job-take polls that are told to slow down")
+@rate("--take-400", "job-take polls answered 400, as happens with FlashBoot")
+@rate("--redeliver", "jobs that are handed out twice")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def emulate(
+    host: str,
+    port: int,
+    endpoint_id: str,
+    api_key: str | None,
+    workers: int,
+    grace: float,
+    quiet: bool,
+    hold: float,
+    execution_timeout: float,
+    ping_interval: float,
+    limits: bool,
+    command: tuple[str, ...],
+    **faults: Any,
+) -> None:
+    """RunPod's serverless platform on this machine, to try an endpoint before paying for one.
+
+    Clients find a queue endpoint: /v2/ID/run, runsync, status, stream, cancel, health, ... and /v2/ID/openai/v1
+    for any OpenAI client. Workers find the other side, the one that RunPod's SDK speaks to.
+
+    What follows `--` is started as the worker, in the environment that the platform would give it, and ended with
+    the emulator. If the worker ends by itself, the emulator ends with its exit code:
+
+    \b
+        engineroom emulate -- engineroom runpod
+        engineroom emulate --workers 2 -- python handler.py
+        engineroom emulate --rtt 50 --fail-stream 0.1 -- engineroom runpod
+
+    Without a COMMAND it prints the variables to set where you start a worker yourself.
+
+    RATEs are between 0 and 1 and exact: at 0.25 every fourth request is struck. All of them, and --rtt, can be
+    changed while it runs: POST them to /emulator/faults. docs/emulator.md says what is modelled on RunPod's
+    documentation and SDK, and what is a guess.
+    """
+    try:
+        from .main import Plan, run
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is missing: pip install 'engineroom-workers[emulator]'") from error
+    options = Options(
+        endpoint_id=endpoint_id,
+        api_key=api_key,
+        hold=hold,
+        execution_timeout=execution_timeout,
+        ping_interval=ping_interval,
+        limits=limits,
+    )
+    assert set(faults) == set(names())
+    plan = Plan(options, Faults(**faults), host, port, command, workers, grace, quiet)
+    sys.exit(run(plan))
