@@ -144,8 +144,8 @@ class Engine(ABC):
     summary: ClassVar[str] = ""
     """One line on what it is, for `engineroom engines`."""
 
-    can_abort: ClassVar[bool] = True
-    """Whether a disconnect really stops the generation; an engine that cannot says so here."""
+    can_abort: bool = True
+    """Whether a disconnect really stops the generation; an engine (or a version of it) that cannot says so here."""
 
     sampling_params: ClassVar[frozenset[str]] = frozenset()
     """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""

@@ -57,6 +57,9 @@ class ServerEngine(Engine):
     keep_alive: ClassVar[float] = 4
     """Seconds an idle connection is kept; less than its server keeps one."""
 
+    idle_timeout: float | None = None
+    """Seconds its server may be silent amid a request before that is given up with a 504; None for no limit."""
+
     def __init__(self, worker: WorkerSettings) -> None:
         from .openai.front import Front
 
@@ -151,7 +154,7 @@ class ServerEngine(Engine):
         self.timeline.mark("engine spawned")
         # Imported only now, and in a thread, while the engine's process has the better part of a second to go.
         upstream_class = await asyncio.to_thread(_upstream_class)
-        self._upstream = upstream_class(address, self.headers(), self.keep_alive)
+        self._upstream = upstream_class(address, self.headers(), self.keep_alive, self.idle_timeout)
         await self._until_ready(self._process, self._upstream)
         await self.on_ready(self._upstream)
         self.timeline.mark("engine ready")
@@ -235,6 +238,8 @@ class ServerEngine(Engine):
         """What a client is told when the connection to the server broke: why it died, if it did."""
         if self._gone is not None:
             await asyncio.wait({self._gone}, timeout=1)
+        if self._health.live and isinstance(error, asyncio.TimeoutError):
+            return APIError("The engine did not answer in time.", status=504, code="timeout")
         if self._health.live:
             logger.warning("%s broke a connection: %r", self.name, error)
             return APIError("The engine broke off its answer.", status=502, code="engine_error")

@@ -16,7 +16,9 @@ _PROBE = aiohttp.ClientTimeout(total=5)
 class Upstream:
     """A server that speaks HTTP at `address`. Make it inside a running loop; `close()` it."""
 
-    def __init__(self, address: Address, headers: Mapping[str, str], keep_alive: float) -> None:
+    def __init__(
+        self, address: Address, headers: Mapping[str, str], keep_alive: float, idle_timeout: float | None = None
+    ) -> None:
         connector: aiohttp.BaseConnector
         if address.unix is not None:
             connector = aiohttp.UnixConnector(address.unix, limit=0, keepalive_timeout=keep_alive)
@@ -28,7 +30,7 @@ class Upstream:
             connector=connector,
             headers=headers,
             # The whole request is timed by Front; a long prefill sends nothing for minutes.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=idle_timeout),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
