@@ -127,7 +127,7 @@ def _kill_descendants(engine: int) -> None:
     """Kill what is left, again until nothing is: a dying process may just have forked."""
     _signal(engine, signal.SIGKILL)
     for _ in range(100):
-        left = _descendants(os.getpid())
+        left = descendants(os.getpid())
         if not left:
             return
         for pid in left:
@@ -137,7 +137,7 @@ def _kill_descendants(engine: int) -> None:
         _reap(0)
 
 
-def _descendants(root: int) -> list[int]:
+def descendants(root: int) -> list[int]:
     """All living descendants, from /proc; empty where there is none."""
     children: dict[int, list[int]] = {}
     for entry in glob.glob("/proc/[0-9]*/stat"):

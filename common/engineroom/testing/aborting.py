@@ -1,0 +1,58 @@
+"""Checks that a generation whose client has gone stops costing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import msgspec
+
+from .answering import CHAT, QUESTION
+from .target import NotOffered, Target
+
+_FREED_S = 5
+_LONG = {"messages": QUESTION, "max_tokens": 2000, "ignore_eos": True}
+
+
+async def leaving_a_stream_frees_the_engine(target: Target) -> None:
+    """A client that leaves a stream ends its generation."""
+    body = await _long_request(target, stream=True)
+    async with target.call("POST", CHAT, body) as answer:
+        chunks = answer.__aiter__()
+        await chunks.__anext__()
+        await _until(target, 1)
+    await _until(target, 0)
+
+
+async def leaving_a_whole_answer_frees_the_engine(target: Target) -> None:
+    """A client that does not wait for its whole answer ends its generation, too."""
+    body = await _long_request(target, stream=False)
+
+    async def ask() -> None:
+        async with target.call("POST", CHAT, body) as answer:
+            await answer.read()
+
+    asking = asyncio.ensure_future(ask())
+    await _until(target, 1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await _until(target, 0)
+
+
+async def _long_request(target: Target, *, stream: bool) -> bytes:
+    if not target.expects.can_abort:
+        raise NotOffered("aborting a generation")
+    if target.expects.running_metric is None:
+        raise NotOffered("a metric of running generations")
+    await _until(target, 0)
+    return msgspec.json.encode({"model": await target.model(), **_LONG, **target.expects.fields, "stream": stream})
+
+
+async def _until(target: Target, running: int) -> None:
+    deadline = time.monotonic() + _FREED_S
+    while (now := await target.running()) != running:
+        assert time.monotonic() < deadline, f"{now:g} generations run, not {running}"
+        await asyncio.sleep(0.05)
+
+
+CHECKS = (leaving_a_stream_frees_the_engine, leaving_a_whole_answer_frees_the_engine)

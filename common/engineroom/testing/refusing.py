@@ -1,0 +1,70 @@
+"""Checks of what an engine answers to a bad request: OpenAI's error, with the right status, and life goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .answering import CHAT, QUESTION
+from .target import NotOffered, Target
+
+
+def error_of(status: int, body: Any, expected: int) -> dict[str, Any]:
+    """The error object of an answer."""
+    assert status == expected, f"expected {expected}, got {status}: {body}"
+    assert isinstance(body, dict), f"an error is a JSON object: {body!r}"
+    error: dict[str, Any] = body["error"]
+    assert set(error) >= {"message", "type", "param", "code"}, f"an error has message, type, param and code: {error}"
+    assert error["message"]
+    assert "Traceback" not in error["message"]
+    return error
+
+
+async def malformed_json_is_400(target: Target) -> None:
+    """Malformed JSON is a 400."""
+    error_of(*await target.post(CHAT, b'{"messages": ['), 400)
+
+
+async def wrong_types_are_400(target: Target) -> None:
+    """Wrong types are a 400, also for a stream, before any event."""
+    for wrong in ({"messages": "hello"}, {"messages": QUESTION, "max_tokens": "many"}, {"messages": QUESTION, "n": -1}):
+        for stream in (False, True):
+            error_of(*await target.post(CHAT, {**wrong, "stream": stream}), 400)
+
+
+async def unknown_model_is_404(target: Target) -> None:
+    """An unknown model is a 404 that names it."""
+    error = error_of(*await target.post(CHAT, {"model": "no/such-model", "messages": QUESTION}), 404)
+    assert "no/such-model" in error["message"]
+
+
+async def unknown_route_is_404(target: Target) -> None:
+    """An unknown route is OpenAI's 404, a wrong method a 405."""
+    error_of(*await target.get("/v1/no-such-route"), 404)
+    error_of(*await target.get(CHAT), 405)
+
+
+async def too_long_is_400(target: Target) -> None:
+    """A prompt that does not fit is a 400 with the code `context_length_exceeded`, whole and streamed."""
+    if target.expects.max_model_len is None:
+        raise NotOffered("a known context length")
+    text = "one two three " * target.expects.max_model_len
+    for stream in (False, True):
+        request = {"messages": [{"role": "user", "content": text}], "max_tokens": 4, "stream": stream}
+        error = error_of(*await target.post(CHAT, request), 400)
+        assert error["code"] == "context_length_exceeded", f"{error}"
+
+
+async def errors_do_no_harm(target: Target) -> None:
+    """After all of these a good request is answered."""
+    status, body = await target.post(CHAT, {"messages": QUESTION, "max_tokens": 2})
+    assert status == 200, f"answered {status}: {body}"
+
+
+CHECKS = (
+    malformed_json_is_400,
+    wrong_types_are_400,
+    unknown_model_is_404,
+    unknown_route_is_404,
+    too_long_is_400,
+    errors_do_no_harm,
+)

@@ -1,0 +1,162 @@
+"""What the checks talk to: an engine's app in this process, or a server at a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from ..engine import Engine
+from ..inprocess import request
+
+
+class NotOffered(Exception):
+    """The engine does not offer what a check is about; the text says what."""
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """What a person who knows the engine and its model says of them; the checks do not guess.
+
+    model: a served model name; the first one listed by default.
+    max_model_len: tokens of context, so that a prompt can be made too long; None leaves that check out.
+    running_metric: a gauge in the engine's metrics that counts running generations; None leaves out the checks
+        that see an abort arrive.
+    json_schema, logprobs, several_choices: whether the model or engine has them at all.
+    fields: further fields for every request, e.g. `{"temperature": 0}`.
+    """
+
+    model: str | None = None
+    max_model_len: int | None = None
+    running_metric: str | None = None
+    json_schema: bool = True
+    logprobs: bool = True
+    several_choices: bool = True
+    can_abort: bool = True
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Answer(Protocol):
+    """A response as it comes."""
+
+    status: int
+    headers: dict[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def read(self) -> bytes: ...
+
+
+class Caller(Protocol):
+    """One request; leaving the block early disconnects."""
+
+    def __call__(self, method: str, path: str, body: bytes) -> AbstractAsyncContextManager[Answer]: ...
+
+
+class Target:
+    """A running engine, and what is expected of it."""
+
+    def __init__(self, call: Caller, metrics: Any, expectations: Expectations) -> None:
+        self.call = call
+        self._metrics = metrics
+        self.expects = expectations
+
+    async def model(self) -> str:
+        """The model to ask for."""
+        if self.expects.model:
+            return self.expects.model
+        _, listed = await self.get("/v1/models")
+        return str(listed["data"][0]["id"])
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        async with self.call("GET", path, b"") as answer:
+            return answer.status, _decode(await answer.read())
+
+    async def post(self, path: str, body: Mapping[str, Any] | bytes) -> tuple[int, Any]:
+        """Post a body; status and decoded JSON."""
+        async with self.call("POST", path, await self._body(body)) as answer:
+            return answer.status, _decode(await answer.read())
+
+    async def stream(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Post a streamed request; all its events, `[DONE]` checked and taken off."""
+        from ..openai.sse import EventParser
+
+        parser, events = EventParser(), []
+        async with self.call("POST", path, await self._body({**body, "stream": True})) as answer:
+            text = b"" if answer.status == 200 else await answer.read()
+            assert answer.status == 200, f"streaming {path} answered {answer.status}: {text[:300]!r}"
+            assert answer.headers["content-type"].startswith("text/event-stream"), "a stream is text/event-stream"
+            async for chunk in answer:
+                events += [bytes(data) for data in parser.feed(chunk)]
+        assert events, "a stream has events"
+        assert events[-1] == b"[DONE]", f"a stream ends with [DONE], not with {events[-1]!r}"
+        return [msgspec.json.decode(event) for event in events[:-1]]
+
+    async def running(self) -> float:
+        """How many generations the engine runs now, by its own gauge."""
+        assert self.expects.running_metric is not None
+        pattern = rf"^{re.escape(self.expects.running_metric)}(?:{{.*}})? (\S+)$"
+        return sum(float(value) for value in re.findall(pattern, await self._metrics(), re.MULTILINE))
+
+    async def _body(self, body: Mapping[str, Any] | bytes) -> bytes:
+        if isinstance(body, bytes):
+            return body
+        return msgspec.json.encode({"model": await self.model(), **self.expects.fields, **body})
+
+
+def engine_target(engine: Engine, expectations: Expectations | None = None) -> Target:
+    """A started engine in this process."""
+
+    def call(method: str, path: str, body: bytes) -> AbstractAsyncContextManager[Answer]:
+        return request(engine.app, method, path, body=body)
+
+    expectations = expectations or Expectations(model=engine.models[0], can_abort=engine.can_abort)
+    return Target(call, engine.metrics, expectations)
+
+
+@asynccontextmanager
+async def url_target(
+    url: str, expectations: Expectations | None = None, api_key: str | None = None
+) -> AsyncIterator[Target]:
+    """A server at `url` (without `/v1`), over real sockets."""
+    import aiohttp
+
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+    async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
+
+        @asynccontextmanager
+        async def call(method: str, path: str, body: bytes) -> AsyncIterator[Answer]:
+            async with session.request(method, url.rstrip("/") + path, data=body or None) as response:
+                yield _HTTPAnswer(response)
+
+        async def metrics() -> str:
+            async with session.get(url.rstrip("/") + "/metrics") as response:
+                return await response.text()
+
+        yield Target(call, metrics, expectations or Expectations())
+
+
+class _HTTPAnswer:
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self.status: int = response.status
+        self.headers = {name.lower(): value for name, value in response.headers.items()}
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._response.content.iter_any():
+            yield chunk
+
+    async def read(self) -> bytes:
+        body: bytes = await self._response.read()
+        return body
+
+
+def _decode(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return body.decode("utf-8", "replace")
