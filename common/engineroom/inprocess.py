@@ -6,48 +6,64 @@ httpx' own ASGI transport collects a whole answer before it hands it on, which i
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from .asgi import ASGIApp, Message, Scope
 
-_CHUNKS_AHEAD = 16
-"""How many chunks the app may be ahead of its reader before its `send` waits."""
+_BYTES_AHEAD = 256 * 1024
+"""How much of a body the app may be ahead of its reader before its `send` waits."""
 
 
 class Response:
     """The answer of an app: status and headers at once, the body as it is produced.
 
-    Iterate it for chunks of bytes as the app sent them, or `read()` the whole.
+    Iterate it for chunks of bytes as the app sent them, `read()` the whole, or `wait()` and `drain()` for all that
+    has come meanwhile.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
+        self.ended = False
+        """Whether the app has sent all; some of it may still be here to be read."""
         self._started = asyncio.Event()
-        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(_CHUNKS_AHEAD)
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
         self._error: BaseException | None = None
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (chunk := await self._chunks.get()) is not None:
-            yield chunk
-        if self._error is not None:
-            raise self._error
-
-    async def read(self) -> bytes:
-        return b"".join([chunk async for chunk in self])
+    async def wait(self) -> bool:
+        """Wait until there is something to `drain`; False once the body is over."""
+        while not self._chunks:
+            if self._error is not None:
+                raise self._error
+            if self.ended:
+                return False
+            self._changed.clear()
+            await self._changed.wait()
+        return True
 
     def drain(self) -> list[bytes]:
         """The chunks that are here already, without waiting; for readers that batch."""
-        chunks: list[bytes] = []
-        while not self._chunks.empty():
-            chunk = self._chunks.get_nowait()
-            if chunk is None:
-                self._chunks.put_nowait(None)
-                break
-            chunks.append(chunk)
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        self._size = 0
+        self._room.set()
         return chunks
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while await self.wait():
+            chunk = self._chunks.popleft()
+            self._size -= len(chunk)
+            self._room.set()
+            yield chunk
+
+    async def read(self) -> bytes:
+        return b"".join([chunk async for chunk in self])
 
     async def _send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -56,9 +72,14 @@ class Response:
             self._started.set()
             return
         if body := message.get("body", b""):
-            await self._chunks.put(bytes(body))
+            self._chunks.append(bytes(body))
+            self._size += len(body)
         if not message.get("more_body"):
-            await self._chunks.put(None)
+            self.ended = True
+        self._changed.set()
+        while self._size > _BYTES_AHEAD and not self.ended:
+            self._room.clear()
+            await self._room.wait()
 
     async def _run(self, app: ASGIApp, scope: Scope, body: bytes, disconnect: asyncio.Event) -> None:
         sent = False
@@ -75,9 +96,10 @@ class Response:
             await app(scope, receive, self._send)
         except Exception as error:
             self._error = error
-            await self._chunks.put(None)
         finally:
+            self.ended = True
             self._started.set()
+            self._changed.set()
 
 
 @asynccontextmanager
