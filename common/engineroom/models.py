@@ -1,0 +1,106 @@
+"""Where a model's files are: a local folder, a Hugging Face cache in the image or on a volume, or still on the hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_CACHE_FOLDER = re.compile(r"^models--(.+)$")
+_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model, resolved.
+
+    name: what to call it: the repository's id as the user wrote it, or a local folder's or file's own name; never
+        a path into a cache.
+    folder: where its files are; None where it has to be downloaded.
+    """
+
+    name: str
+    folder: Path | None
+
+
+def resolve(model: str, revision: str | None = None, caches: Iterable[Path] = ()) -> ModelFiles:
+    """Find a model by the name or path that the user gave. Touches the file system only.
+
+    Args:
+        model: a path, or a repository `org/name`.
+        revision: a branch, tag or commit; `main` by default. A path is taken as it is.
+        caches: Hugging Face cache folders (each holding `models--org--name`), the first that has it whole wins.
+            Volumes may hold the folder in lower case, whatever the repository's own case.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return ModelFiles(_name_of(path), path)
+    wanted = "models--" + model.replace("/", "--")
+    for cache in caches:
+        for folder in _folders(cache, wanted):
+            for snapshot in _snapshots(folder, revision):
+                if is_whole(snapshot):
+                    return ModelFiles(model, snapshot)
+    return ModelFiles(model, None)
+
+
+def cache_folders(environ: Mapping[str, str], base_path: str | None = None) -> tuple[Path, ...]:
+    """The Hugging Face caches to look into: the environment's own, then the volume's at `base_path`."""
+    home = environ.get("HF_HOME") or "~/.cache/huggingface"
+    own = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    folders = [Path(own).expanduser()]
+    if base_path:
+        volume = Path(base_path) / "huggingface-cache"
+        folders += [volume / "hub", volume]
+    return tuple(dict.fromkeys(folders))
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a snapshot has weights, and every file that its weight index names."""
+    for index in folder.glob("*.index.json"):
+        try:
+            names = set(json.loads(index.read_bytes())["weight_map"].values())
+        except (OSError, ValueError, KeyError, AttributeError):
+            return False
+        return all((folder / name).exists() for name in names)
+    return bool(weights(folder))
+
+
+def weights(path: Path) -> list[Path]:
+    """The weight files at a path, sorted: of the first format that is there, safetensors before others."""
+    if path.is_file():
+        return [path]
+    found = (sorted(file for file in path.glob(pattern) if file.is_file()) for pattern in _WEIGHTS)
+    return next((files for files in found if files), [])
+
+
+def _name_of(path: Path) -> str:
+    for part in reversed(path.absolute().parts):
+        if match := _CACHE_FOLDER.match(part):
+            return match[1].replace("--", "/")
+    return path.resolve().name
+
+
+def _folders(cache: Path, wanted: str) -> Iterator[Path]:
+    """Folders of that name in `cache`: in its own case first, then in any other."""
+    if (cache / wanted).is_dir():
+        yield cache / wanted
+    if cache.is_dir():
+        yield from (found for found in cache.iterdir() if found.name != wanted and found.name.lower() == wanted.lower())
+
+
+def _snapshots(folder: Path, revision: str | None) -> Iterator[Path]:
+    """The snapshot of a revision; without a revision and a note of `main`, the only one there is."""
+    snapshots = folder / "snapshots"
+    try:
+        commit = (folder / "refs" / (revision or "main")).read_text().strip()
+    except OSError:
+        commit = revision or ""
+    if commit and (snapshots / commit).is_dir():
+        yield snapshots / commit
+    elif revision in (None, "main") and snapshots.is_dir():
+        found = [path for path in snapshots.iterdir() if path.is_dir()]
+        if len(found) == 1:
+            yield found[0]
