@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,7 @@ class TokenEngine(Engine):
         """
 
     @abstractmethod
-    def generate_tokens(self, request: TokenRequest) -> AsyncIterator[Token]:
+    def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         """Generate one choice. Closing the iterator aborts and frees it at once.
 
         Raises:

@@ -1,0 +1,106 @@
+"""Server-sent events: framing them, and finding whole ones in bytes that were split anywhere.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html. Lines end in LF or CRLF; a lone CR, which
+the standard also allows and no engine sends, is not a line end here.
+"""
+
+from __future__ import annotations
+
+from ..errors import EngineroomError
+
+DONE = b"data: [DONE]\n\n"
+"""The event that ends a stream of OpenAI's API."""
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+"""Headers of a streamed answer; the last asks proxies such as nginx not to collect it."""
+
+MAX_EVENT = 32 << 20
+"""Largest event in bytes before a stream counts as broken."""
+
+
+class EventTooLargeError(EngineroomError):
+    """A stream went on for longer than an event may be without ending one."""
+
+
+def encode(data: bytes) -> bytes:
+    """One event; `data` is a single line, as JSON from an encoder is."""
+    return b"data: " + data + b"\n\n"
+
+
+class EventSplitter:
+    """Bytes of an event stream in, whole events out, byte for byte.
+
+    Args:
+        limit: largest event in bytes.
+    """
+
+    def __init__(self, limit: int = MAX_EVENT) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        """What has come of an event that is not whole yet; not empty at the end of a stream that was cut off."""
+        return bytes(self._rest)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """All the events that are whole now, as one string of bytes; empty where there is none.
+
+        Raises:
+            EventTooLargeError: an event is over the limit.
+        """
+        rest = self._rest
+        if not rest and chunk.endswith(b"\n\n"):
+            return chunk
+        seen = max(0, len(rest) - 3)
+        rest += chunk
+        end = max(rest.rfind(b"\n\n", seen) + 2, rest.rfind(b"\n\r\n", seen) + 3)
+        if end < 3:
+            if len(rest) > self._limit:
+                raise EventTooLargeError(f"an event of the stream is larger than {self._limit} bytes")
+            return b""
+        events = bytes(rest[:end])
+        del rest[:end]
+        return events
+
+
+class EventParser:
+    """Bytes of an event stream in, the data of whole events out.
+
+    Args:
+        limit: largest event in bytes.
+    """
+
+    def __init__(self, limit: int = MAX_EVENT) -> None:
+        self._splitter = EventSplitter(limit)
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of each event that is whole now, white space around it removed.
+
+        Raises:
+            EventTooLargeError: an event is over the limit.
+        """
+        return payloads(self._splitter.feed(chunk))
+
+    def finish(self) -> list[bytes]:
+        """The data of a last event that lacks its blank line, as some servers end their streams."""
+        return payloads(self._splitter.feed(b"\n\n"))
+
+
+def payloads(events: bytes) -> list[bytes]:
+    """The data of whole events; those without any (comments, pings) are left out."""
+    if b"\r" in events:
+        events = events.replace(b"\r\n", b"\n")
+    found = []
+    for event in events.split(b"\n\n"):
+        if event.startswith(b"data:") and b"\n" not in event:
+            data = event[5:].strip()
+        else:
+            data = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
+        if data:
+            found.append(data)
+    return found

@@ -1,0 +1,125 @@
+"""Tools of a chat request: their shapes, today's and the older `functions`, and which of them may be called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from .validation import invalid
+
+if TYPE_CHECKING:
+    from .schemas import ChatRequest
+
+_Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+
+
+class Function(msgspec.Struct):
+    name: _Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    function: Function
+
+
+class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+    custom: dict[str, Any]
+
+
+class NamedFunction(msgspec.Struct):
+    name: str
+
+
+class NamedFunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    function: NamedFunction
+
+
+class NamedCustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+    custom: NamedFunction
+
+
+class Allowed(msgspec.Struct):
+    mode: Literal["auto", "required"]
+    tools: list[dict[str, Any]]
+
+
+class AllowedTools(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    allowed_tools: Allowed
+
+
+class Tools(NamedTuple):
+    """What may be called.
+
+    tools: in today's shape; empty where none may be called.
+    choice: `auto`, `required`, or `{"type": "function", "function": {"name": …}}`.
+    legacy: whether the client speaks `functions` and expects a `function_call`.
+    """
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    choice: str | Mapping[str, Any] = "auto"
+    legacy: bool = False
+
+
+def choose(request: ChatRequest, json: Mapping[str, Any]) -> Tools:
+    """The tools that the request lets the model call.
+
+    Raises:
+        APIError: for a choice that the tools do not offer, and for custom tools.
+    """
+    if request.tools is None and request.functions is not None:
+        return _choose_function(request, json["functions"])
+    choice, offered = request.tool_choice, request.tools or []
+    for number, tool in enumerate(offered):
+        if isinstance(tool, CustomTool):
+            raise invalid(
+                "Custom tools are not supported by this model; use a tool of type 'function'.",
+                f"tools.{number}.type",
+                "unsupported_value",
+            )
+    if choice in (None, "none", "auto"):
+        return Tools() if choice == "none" else Tools(json.get("tools") or ())
+    if not offered:
+        raise invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+    if isinstance(choice, NamedCustomTool):
+        raise _not_offered(choice.custom.name)
+    if isinstance(choice, NamedFunctionTool):
+        return Tools(json["tools"], _named(choice.function.name, _names(json["tools"])))
+    if isinstance(choice, AllowedTools):
+        allowed = _allowed(choice.allowed_tools, _names(json["tools"]))
+        return Tools([tool for tool in json["tools"] if tool["function"]["name"] in allowed], choice.allowed_tools.mode)
+    return Tools(json["tools"], "required")
+
+
+def _choose_function(request: ChatRequest, functions: Sequence[Mapping[str, Any]]) -> Tools:
+    if request.function_call == "none":
+        return Tools(legacy=True)
+    tools = [{"type": "function", "function": function} for function in functions]
+    if isinstance(request.function_call, NamedFunction):
+        return Tools(tools, _named(request.function_call.name, _names(tools), "function_call"), legacy=True)
+    return Tools(tools, legacy=True)
+
+
+def _names(tools: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {tool["function"]["name"] for tool in tools}
+
+
+def _named(name: str, offered: set[str], param: str = "tool_choice") -> Mapping[str, Any]:
+    if name not in offered:
+        raise _not_offered(name, param)
+    return {"type": "function", "function": {"name": name}}
+
+
+def _allowed(allowed: Allowed, offered: set[str]) -> set[str]:
+    names = {str((tool.get("function") or {}).get("name")) for tool in allowed.tools}
+    for name in names - offered:
+        raise _not_offered(name)
+    return names
+
+
+def _not_offered(name: str, param: str = "tool_choice") -> Exception:
+    where = "functions" if param == "function_call" else "tools"
+    return invalid(f"Invalid value for '{param}': '{name}' is not among '{where}'.", param, "invalid_value")

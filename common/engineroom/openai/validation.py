@@ -1,0 +1,112 @@
+"""Requests checked against their schema, and what is said of one that does not fit, in OpenAI's manner."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from ..errors import APIError
+
+T = TypeVar("T")
+
+_FOUND_AT = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>.*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
+_WRONG_TYPE = re.compile(r"^Expected `(?P<expected>[^`]*)`, got `[^`]*`$")
+_OUT_OF_RANGE = re.compile(r"^Expected `(?P<kind>[^`]*)` (?P<length>of length )?(?P<bound>[<>]=?) (?P<limit>[-\d.]+)$")
+_KINDS = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a decimal",
+    "bool": "a boolean",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+
+
+def check(json: Mapping[str, Any], schema: type[T]) -> T:
+    """`json` as a `schema`; fields that the schema does not know are left alone.
+
+    Raises:
+        APIError: 400, `param` the dotted path of the first field that is wrong.
+    """
+    try:
+        return msgspec.convert(json, schema)
+    except msgspec.ValidationError as error:
+        raise explain(str(error), json) from error
+
+
+def explain(message: str, json: Any) -> APIError:
+    """msgspec's words in OpenAI's: which field, what it takes, what was found."""
+    path = ""
+    if at := _FOUND_AT.search(message):
+        path = at["path"].replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
+        message = message[: at.start()]
+    if missing := _MISSING.match(message):
+        path = f"{path}.{missing['field']}" if path else missing["field"]
+        return invalid(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
+    found = _find(json, path)
+    if wrong := _WRONG_TYPE.match(message):
+        expected = [_KINDS.get(kind, kind) for kind in wrong["expected"].split(" | ") if kind != "null"]
+        one_of = "one of " if len(expected) > 1 else ""
+        return invalid(
+            f"Invalid type for '{path}': expected {one_of}{' or '.join(expected)}, but got {_kind(found)} instead.",
+            path,
+            "invalid_type",
+        )
+    if bounds := _OUT_OF_RANGE.match(message):
+        return _out_of_range(path, found, **bounds.groupdict())
+    if message.startswith(("Invalid value", "Invalid enum value")):
+        return invalid(f"Invalid value: '{found}' is not supported for '{path}'.", path, "invalid_value")
+    return invalid(f"Invalid '{path}': {message}.", path, "invalid_value")
+
+
+def invalid(message: str, param: str | None, code: str | None = None) -> APIError:
+    """A 400 for one parameter."""
+    return APIError(message, param=param, code=code)
+
+
+def _out_of_range(path: str, found: Any, kind: str, length: str | None, bound: str, limit: str) -> APIError:
+    what = _KINDS.get(kind, kind).split()[-1]
+    over = bound.startswith("<")
+    limit = limit.removesuffix(".0")
+    if length:
+        size = len(found) if isinstance(found, (str, list, dict)) else 0
+        return invalid(
+            f"Invalid '{path}': {what} too {'long' if over else 'short'}. Expected {_KINDS.get(kind, kind)} with "
+            f"{'maximum' if over else 'minimum'} length {limit}, but got one with length {size} instead.",
+            path,
+            f"{what}_{'above_max' if over else 'below_min'}_length",
+        )
+    return invalid(
+        f"Invalid '{path}': {what} {'above maximum' if over else 'below minimum'} value. "
+        f"Expected a value {bound} {limit}, but got {found} instead.",
+        path,
+        f"{what}_{'above_max' if over else 'below_min'}_value",
+    )
+
+
+def _find(json: Any, path: str) -> Any:
+    for key in path.split(".") if path else ():
+        if isinstance(json, list) and key.isdigit() and int(key) < len(json):
+            json = json[int(key)]
+        elif isinstance(json, dict):
+            json = json.get(key)
+    return json
+
+
+def _kind(value: Any) -> str:
+    for types, kind in (
+        ((type(None),), "null"),
+        ((bool,), "boolean"),
+        ((int,), "int"),
+        ((float,), "float"),
+        ((str,), "str"),
+        ((list,), "array"),
+    ):
+        if isinstance(value, types):
+            return "a boolean" if kind == "boolean" else _KINDS[kind]
+    return "an object"

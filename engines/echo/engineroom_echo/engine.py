@@ -1,0 +1,185 @@
+"""The echo engine: a TokenEngine that says what was said to it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import math
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from engineroom.errors import APIError, EngineStartError
+from engineroom.settings import WorkerSettings
+from engineroom.tokens import Token, TokenEngine, TokenRequest, ToolCallPiece
+
+from . import vocabulary
+from .instance import minimal_instance
+from .pacing import paced
+from .settings import EchoSettings, Options
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from engineroom.environment import Environment
+    from engineroom.settings import SettingsGroup
+
+_EMBEDDING_SIZE = 64
+
+
+class EchoEngine(TokenEngine):
+    """Echoes the last message of a chat, or the prompt of a completion. There is no model in it.
+
+    Choice 0 is the echo itself, choice k begins with `(k) `. It ends with `stop` when the echo is complete, unless
+    the request has `ignore_eos`: then it goes on until `max_tokens`. Given a JSON schema it says the smallest
+    instance of it; given tools it calls those that the user's message names, or as `tool_choice` demands.
+    """
+
+    name = "echo"
+    summary = "Echoes what it is told; there is no model in it. For tests, and as a template."
+    defaults = {"MODEL_NAME": "echo"}
+    sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *Options.model_fields})
+
+    def __init__(self, worker: WorkerSettings, settings: EchoSettings) -> None:
+        super().__init__(worker)
+        self._models = worker.served_model_name or (worker.model_name or "echo",)
+        self._settings = settings
+        self.max_model_len = settings.echo_max_model_len
+        self._running = 0
+        self._tokens = 0
+
+    @classmethod
+    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
+        return (EchoSettings,)
+
+    @classmethod
+    def configure(cls, env: Environment) -> Self:
+        return cls(WorkerSettings.load(env), EchoSettings.load(env))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self._models
+
+    async def load(self) -> None:
+        await asyncio.sleep(self._settings.echo_start_s)
+        if self._settings.echo_fault == "start":
+            raise EngineStartError("ECHO_FAULT=start asks for this failure; unset it")
+
+    async def unload(self) -> None:
+        """There is nothing to free."""
+
+    def tokenize(self, text: str) -> list[int]:
+        return vocabulary.encode(text)
+
+    def chat_prompt(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
+        return vocabulary.chat_template(messages)
+
+    async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
+        if not all(0 <= token < vocabulary.SIZE for token in request.prompt):
+            raise APIError(f"Token ids go from 0 to {vocabulary.SIZE - 1}.", param="prompt")
+        options = Options.of(self._settings, request.params)
+        answer = self._answer(request, options)
+        self._running += 1
+        try:
+            pace = paced(answer, options.echo_ttft_ms / 1000, options.echo_tokens_per_s)
+            async with aclosing(pace) as tokens:
+                number = 0
+                async for token in tokens:
+                    if number == options.echo_fault_after and options.echo_fault != "none":
+                        await self._fail(options.echo_fault)
+                    number += 1
+                    self._tokens += token.finish_reason is None
+                    yield token
+        finally:
+            self._running -= 1
+
+    async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Counts of the tokens by id modulo 64, of length 1: equal texts are equal, similar ones similar."""
+        vectors = []
+        for prompt in prompts:
+            vector = [0.0] * _EMBEDDING_SIZE
+            for token in prompt:
+                vector[token % _EMBEDDING_SIZE] += 1
+            length = math.sqrt(sum(value * value for value in vector))
+            vectors.append([value / length for value in vector])
+        return vectors
+
+    async def metrics(self) -> str:
+        return (
+            "# HELP engineroom_echo_running Generations that are running.\n"
+            "# TYPE engineroom_echo_running gauge\n"
+            f"engineroom_echo_running {self._running}\n"
+            "# HELP engineroom_echo_tokens_total Tokens generated.\n"
+            "# TYPE engineroom_echo_tokens_total counter\n"
+            f"engineroom_echo_tokens_total {self._tokens}\n"
+        )
+
+    async def _fail(self, fault: str) -> None:
+        if fault == "hang":
+            await asyncio.Event().wait()
+        if fault == "die":
+            self.die("ECHO_FAULT=die asked for it")
+            raise APIError("The engine died: ECHO_FAULT=die asked for it.", status=503, code="engine_dead")
+        raise APIError("The generation failed: ECHO_FAULT=error asked for it.", status=500)
+
+    def _answer(self, request: TokenRequest, options: Options) -> Iterator[Token]:
+        echoed, from_user = vocabulary.last_message(request.prompt)
+        if calls := _calls(request, vocabulary.decode(echoed) if from_user else ""):
+            return _limited(_call_tokens(calls), request.max_tokens)
+        if request.schema is not None:
+            instance = minimal_instance(request.schema or {"type": "object"})
+            return _limited(_text_tokens(vocabulary.encode(json.dumps(instance)), request), request.max_tokens)
+        if request.choice:
+            echoed = vocabulary.encode(f"({request.choice}) ") + echoed
+        tokens = list(_text_tokens(echoed, request))
+        if options.ignore_eos and tokens:
+            return _limited(itertools.cycle(tokens), request.max_tokens)
+        repeated = itertools.repeat(tokens, options.echo_repeat)
+        return _limited(itertools.chain.from_iterable(repeated), request.max_tokens)
+
+
+def _text_tokens(ids: Sequence[int], request: TokenRequest) -> Iterator[Token]:
+    for token in ids:
+        data = vocabulary.as_bytes(token)
+        if request.logprobs is None:
+            yield Token(data, token)
+        else:
+            # Made up: a half for the token itself, a quarter for the next in the vocabulary, and so on.
+            others = [(token + rank) % vocabulary.SIZE for rank in range(request.logprobs)]
+            top = [(vocabulary.as_bytes(other), math.log(0.5) * (rank + 1)) for rank, other in enumerate(others)]
+            yield Token(data, token, math.log(0.5), top)
+
+
+def _limited(tokens: Iterator[Token], limit: int) -> Iterator[Token]:
+    """At most `limit` tokens, and one more that says why they end."""
+    for number, token in enumerate(tokens):
+        if number == limit:
+            yield Token(finish_reason="length")
+            return
+        yield token
+    yield Token(finish_reason="stop")
+
+
+def _calls(request: TokenRequest, text: str) -> list[tuple[str, str]]:
+    """The tools to call, each with its arguments' JSON text."""
+    tools = {tool["function"]["name"]: tool["function"] for tool in request.tools}
+    if not tools:
+        return []
+    if isinstance(request.tool_choice, str):
+        names = [name for name in tools if name in text]
+        if request.tool_choice == "required":
+            names = names or list(tools)[:1]
+        if request.params.get("parallel_tool_calls") is False:
+            names = names[:1]
+    else:
+        names = [request.tool_choice["function"]["name"]]
+    empty = {"type": "object"}
+    return [(name, json.dumps(minimal_instance(tools[name].get("parameters") or empty))) for name in names]
+
+
+def _call_tokens(calls: Sequence[tuple[str, str]]) -> Iterator[Token]:
+    for number, (name, arguments) in enumerate(calls):
+        yield Token(tool_call=ToolCallPiece(number, name))
+        for start in range(0, len(arguments), 4):
+            yield Token(tool_call=ToolCallPiece(number, arguments=arguments[start : start + 4]))

@@ -1,0 +1,176 @@
+"""The smallest instance of a JSON schema, for an engine that has no model to ask."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from engineroom.errors import APIError
+
+_MAX_DEPTH = 64
+_MAX_VALUES = 10_000
+_MAX_LENGTH = 100_000
+_FORMATS = {
+    "date-time": "1970-01-01T00:00:00Z",
+    "date": "1970-01-01",
+    "time": "00:00:00Z",
+    "duration": "P1D",
+    "email": "a@example.com",
+    "hostname": "example.com",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "uri": "https://example.com",
+    "uuid": "00000000-0000-4000-8000-000000000000",
+}
+_UNDERSTOOD = frozenset(
+    "type const enum anyOf oneOf allOf $ref $defs definitions properties required additionalProperties items "  # noqa: SIM905
+    "prefixItems minItems maxItems minLength maxLength format minimum maximum exclusiveMinimum exclusiveMaximum "
+    "pattern multipleOf maxProperties title description default examples deprecated readOnly writeOnly nullable "
+    "strict $schema $id $comment".split()
+)
+
+
+def minimal_instance(schema: Mapping[str, Any]) -> Any:
+    """An instance of `schema` with only what it requires.
+
+    Raises:
+        APIError: 400, for a schema that is malformed, or needs more than this understands (`not`, a `pattern` that
+            neither the default nor the shortest string satisfies, endless recursion).
+    """
+    try:
+        return _Maker(schema).make(schema, 0)
+    except (TypeError, ValueError, AttributeError, KeyError, re.error) as error:
+        raise _cannot("it is malformed") from error
+
+
+class _Maker:
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._values = 0
+
+    def make(self, schema: Any, depth: int) -> Any:
+        self._values += 1
+        if self._values > _MAX_VALUES:
+            raise _cannot("its smallest instance is too large")
+        if schema is True:
+            return {}
+        if not isinstance(schema, Mapping):
+            raise _cannot(f"{schema!r} has no instance")
+        if unknown := schema.keys() - _UNDERSTOOD:
+            raise _cannot(f"cannot make an instance that satisfies '{sorted(unknown)[0]}'")
+        schema = self._merged(schema, depth)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        for branch in ("anyOf", "oneOf"):
+            if schema.get(branch):
+                return self._first_possible(schema, branch, depth)
+        kinds = schema.get("type") or _implied_type(schema)
+        kind = kinds[0] if isinstance(kinds, list) else kinds
+        return self._of_type(kind, schema, depth)
+
+    def _merged(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        """The schema with `$ref` and `allOf` put in its place."""
+        if depth > _MAX_DEPTH:
+            raise _cannot("a schema that requires itself has no smallest instance")
+        parts = [self._resolve(schema["$ref"])] if "$ref" in schema else []
+        merged = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        for part in [*parts, *(schema.get("allOf") or ())]:
+            part = self._merged(part, depth + 1)
+            properties = {**part.get("properties", {}), **merged.get("properties", {})}
+            required = [*part.get("required", ()), *merged.get("required", ())]
+            merged = {**part, **merged, "properties": properties, "required": required}
+        return merged
+
+    def _resolve(self, ref: str) -> Any:
+        found: Any = self._root
+        if not ref.startswith("#"):
+            raise _cannot(f"cannot follow '{ref}'")
+        for key in filter(None, ref[1:].split("/")):
+            key = key.replace("~1", "/").replace("~0", "~")
+            if not isinstance(found, Mapping) or key not in found:
+                raise _cannot(f"'{ref}' leads nowhere")
+            found = found[key]
+        return found
+
+    def _first_possible(self, schema: dict[str, Any], branch: str, depth: int) -> Any:
+        rest = {key: value for key, value in schema.items() if key != branch}
+        failure = None
+        for option in schema[branch]:
+            try:
+                return self.make({**rest, "allOf": [option]}, depth + 1)
+            except APIError as error:
+                failure = failure or error
+        raise failure or _cannot(f"'{branch}' is empty")
+
+    def _of_type(self, kind: str, schema: Mapping[str, Any], depth: int) -> Any:
+        if kind == "object":
+            properties = schema.get("properties") or {}
+            names = dict.fromkeys(schema.get("required") or ())
+            return {name: self.make(properties.get(name, True), depth + 1) for name in names}
+        if kind == "array":
+            first = schema.get("prefixItems") or []
+            size = _bounded(schema.get("minItems", 0))
+            items = [*first[:size], *[schema.get("items", True)] * (size - len(first))]
+            return [self.make(item, depth + 1) for item in items]
+        if kind == "string":
+            return _string(schema)
+        if kind in ("integer", "number"):
+            return _number(schema, kind == "integer")
+        if kind in ("boolean", "null"):
+            return False if kind == "boolean" else None
+        raise _cannot(f"there is no type '{kind}'")
+
+
+def _implied_type(schema: Mapping[str, Any]) -> str:
+    for kind, keywords in {
+        "object": ("properties", "required", "additionalProperties"),
+        "array": ("items", "prefixItems", "minItems"),
+        "string": ("minLength", "maxLength", "format"),
+        "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+    }.items():
+        if any(keyword in schema for keyword in keywords):
+            return kind
+    return "object"
+
+
+def _number(schema: Mapping[str, Any], whole: bool) -> float:
+    low, over = schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf)
+    high, under = schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf)
+    step = schema.get("multipleOf") or (1 if whole else 0)
+    candidates = [0.0]
+    for bound in (low, over, high, under):
+        if math.isfinite(bound):
+            candidates.append(bound)
+            near = step or 1
+            candidates += [(bound // near + steps) * near for steps in (-1, 0, 1, 2)]
+    candidates.append((max(low, over) + min(high, under)) / 2)
+    for value in candidates:
+        fits = low <= value <= high and over < value < under
+        if fits and (not step or value % step == 0) and (not whole or value == int(value)):
+            return int(value) if value == int(value) else value
+    raise _cannot("no number was found within its bounds")
+
+
+def _bounded(size: int) -> int:
+    if size > _MAX_LENGTH:
+        raise _cannot("its smallest instance is too large")
+    return size
+
+
+def _string(schema: Mapping[str, Any]) -> str:
+    filler = "x" * _bounded(schema.get("minLength", 0))
+    candidates = [schema.get("default"), *schema.get("examples", ()), _FORMATS.get(schema.get("format", "")), filler]
+    pattern = schema.get("pattern")
+    for text in candidates:
+        long_enough = isinstance(text, str) and len(filler) <= len(text) <= schema.get("maxLength", math.inf)
+        if long_enough and (pattern is None or re.search(pattern, text)):
+            return str(text)
+    raise _cannot("no string was found for its pattern, format and length; give a 'default' that fits")
+
+
+def _cannot(why: str) -> APIError:
+    return APIError(f"The echo engine cannot satisfy this JSON schema: {why}.", code="unsupported_schema")
