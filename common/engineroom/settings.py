@@ -47,7 +47,8 @@ class Setting:
 class SettingsGroup(Protocol):
     """Settings that belong together: a `Settings` model, or a table of an engine's flags."""
 
-    title: str
+    @property
+    def title(self) -> str: ...
 
     def describe(self) -> Sequence[Setting]: ...
 
