@@ -66,6 +66,12 @@ class Route(NamedTuple):
     method: str
     path: str
 
+    def matches(self, path: str) -> bool:
+        """Whether a request's path is this route's, whatever its method."""
+        if self.path.endswith("/*"):
+            return path.startswith(self.path[:-1]) and len(path) >= len(self.path)
+        return path == self.path
+
 
 @dataclass(frozen=True, slots=True)
 class Health:

@@ -79,7 +79,7 @@ class Front:
 
     def _check_route(self, scope: Scope) -> None:
         path, method = scope["path"], scope["method"]
-        allowed = {route.method for route in self._engine.routes if _matches(route.path, path)}
+        allowed = {route.method for route in self._engine.routes if route.matches(path)}
         if not allowed:
             raise APIError(f"Invalid URL ({method} {path})", status=404)
         if method not in allowed:
@@ -186,10 +186,6 @@ class _Answer:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _matches(pattern: str, path: str) -> bool:
-    return path == pattern or (pattern.endswith("/*") and path.startswith(pattern[:-1]) and len(path) >= len(pattern))
 
 
 def _is_json(scope: Scope, body: bytes) -> bool:
