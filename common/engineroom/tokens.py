@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, Health, Route
+from .errors import APIError
 
 if TYPE_CHECKING:
     from .settings import WorkerSettings
@@ -155,8 +156,9 @@ class TokenEngine(Engine):
         await self.unload()
 
     def die(self, reason: str) -> None:
-        """Say that the engine can serve no more; `died()` returns `reason`."""
+        """Say that the engine can serve no more: what runs is ended, `died()` returns `reason`."""
         self._health = Health(live=False, ready=False, reason=reason)
+        self._front.close(APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead"))
         if self._dead is not None:
             self._dead.set()
 

@@ -55,9 +55,13 @@ class Front:
         self._max_body = max_body
         self._timeout = timeout
         self._closed: asyncio.Event | None = None
+        self._why_closed: APIError | None = None
 
-    def close(self) -> None:
-        """End what is running: each client is told that the server is shutting down."""
+    def close(self, why: APIError | None = None) -> None:
+        """End what is running: each client is told why, by default that the server is shutting down."""
+        self._why_closed = why or APIError(
+            "The server is shutting down.", status=503, code="shutting_down", retry_after=1
+        )
         if self._closed is not None:
             self._closed.set()
 
@@ -148,8 +152,8 @@ class Front:
             await asyncio.wait({work, gone, closed}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 await work
-            elif closed.done():
-                raise APIError("The server is shutting down.", status=503, code="shutting_down", retry_after=1)
+            elif closed.done() and self._why_closed is not None:
+                raise self._why_closed
             elif not gone.done():
                 raise APIError(f"The request took longer than {self._timeout:g} s.", status=504, code="timeout")
         finally:

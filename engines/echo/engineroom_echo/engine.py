@@ -116,12 +116,11 @@ class EchoEngine(TokenEngine):
         )
 
     async def _fail(self, fault: str) -> None:
-        if fault == "hang":
-            await asyncio.Event().wait()
         if fault == "die":
-            self.die("ECHO_FAULT=die asked for it")
-            raise APIError("The engine died: ECHO_FAULT=die asked for it.", status=503, code="engine_dead")
-        raise APIError("The generation failed: ECHO_FAULT=error asked for it.", status=500)
+            self.die("echo_fault=die asked for it")
+        if fault in ("die", "hang"):
+            await asyncio.Event().wait()
+        raise APIError("The generation failed: echo_fault=error asked for it.", status=500)
 
     def _answer(self, request: TokenRequest, options: Options) -> Iterator[Token]:
         echoed, from_user = vocabulary.last_message(request.prompt)
