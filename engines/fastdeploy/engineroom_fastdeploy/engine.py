@@ -1,0 +1,233 @@
+"""FastDeployEngine: `python -m fastdeploy.entrypoints.openai.api_server`, and what was learnt by running it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from engineroom.engine import Requirement, Route
+from engineroom.environment import Environment
+from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.models import cache_folders, resolve
+from engineroom.proxy import Proxy
+from engineroom.server import Address, ServerEngine
+from engineroom.settings import SettingsGroup, WorkerSettings
+
+from . import gpu
+from .errors import normalise
+from .installed import PADDLE, first, snapshots
+from .model import download
+from .requests import SAMPLING_PARAMS, prepare
+from .settings import ALIASES, DEFAULTS, FastDeploySettings, Variables, read_flags, running_version, table_of
+
+_LOGS = ("workerlog.*", "launch_worker.log", "fastdeploy.log")
+_TELLING = re.compile(
+    r"\w*(Error|Exception)\b.*|.*(out of memory|is not exist|unrecognized arguments).*", re.IGNORECASE
+)
+
+
+class FastDeployEngine(ServerEngine):
+    """FastDeploy 2.3 and newer in its own Python.
+
+    Args:
+        version: major and minor of the FastDeploy that runs.
+        paddle: the version of Paddle beside it, None where unknown.
+        flags: its options by its own names.
+        variables: its environment variables that are set, wherever they were set.
+    """
+
+    name = "fastdeploy"
+    summary = "FastDeploy (PaddlePaddle) 2.3 to 2.6 as a server process"
+    aliases = ALIASES
+    defaults = DEFAULTS
+    sampling_params = SAMPLING_PARAMS
+
+    def __init__(
+        self,
+        worker: WorkerSettings,
+        settings: FastDeploySettings,
+        version: tuple[int, int],
+        paddle: str | None,
+        flags: Mapping[str, Any],
+        variables: Mapping[str, str],
+    ) -> None:
+        self.settings_ = settings
+        self.version = version
+        self._paddle = paddle
+        self._flags = dict(flags)
+        self._variables = {**_defaults(version), **variables}
+        self._ports: list[int] = []
+        self._logs: Path | None = None
+        self._revision = str(self._flags.pop("revision", "main")).replace("master", "main")
+        caches = cache_folders(os.environ, os.environ.get("BASE_PATH", "/runpod-volume"))
+        self._files = resolve(worker.model_name or "", self._revision, caches)
+        self._model = str(self._files.folder or "")
+        self.idle_timeout = settings.fastdeploy_idle_timeout
+        # 2.6 aborts by default and 2.5 where asked for; both only with the scheduler that is their default.
+        self.can_abort = (
+            self._variables.get("FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE") == "1"
+            and self._variables.get("ENABLE_V1_KVCACHE_SCHEDULER", "1") != "0"
+        )
+        super().__init__(worker)
+
+    @classmethod
+    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
+        try:
+            version, _ = running_version(FastDeploySettings.load(env))
+        except SettingsError:
+            version = None
+        return (FastDeploySettings, table_of(version), Variables())
+
+    @classmethod
+    def configure(cls, env: Environment) -> FastDeployEngine:
+        worker, settings = WorkerSettings.load(env), FastDeploySettings.load(env)
+        version, found = running_version(settings)
+        oldest = min(snapshots())
+        if version is None:
+            message = f"no FastDeploy is installed for {settings.fastdeploy_python}; name the Python that has it"
+            raise SettingsError([Problem("FASTDEPLOY_PYTHON", message, env.source("FASTDEPLOY_PYTHON"))])
+        if version < oldest:
+            message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
+            raise SettingsError([Problem("FASTDEPLOY_VERSION", message)])
+        flags = read_flags(env, version)
+        return cls(worker, settings, version, first(found, PADDLE), flags, Variables().read(env))
+
+    @classmethod
+    def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
+        settings = FastDeploySettings.load(env)
+        version, _ = running_version(settings)
+        what = f"FastDeploy in {settings.fastdeploy_python}"
+        remedy = "set FASTDEPLOY_PYTHON to the Python that has it (docs/fastdeploy.md)"
+        smi = Requirement("an NVIDIA GPU (nvidia-smi)", shutil.which("nvidia-smi") is not None, "docker run --gpus all")
+        return (Requirement(what, version is not None, remedy), smi)
+
+    @property
+    def routes(self) -> frozenset[Route]:
+        pooling = self._flags.get("runner") == "pooling" or self._flags.get("convert", "auto") not in ("auto", "none")
+        posts = ("embeddings", "reward") if pooling else ("chat/completions", "completions")
+        return frozenset({Route("GET", "/v1/models"), *(Route("POST", f"/v1/{path}") for path in posts)})
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.worker.served_model_name or (self._files.name,)
+
+    def knows_model(self, name: str) -> bool:
+        return name in ("default", self.worker.model_name) or super().knows_model(name)
+
+    async def before_start(self) -> None:
+        if self.settings_.fastdeploy_checks:
+            devices = await asyncio.to_thread(gpu.devices, self.environ())
+            carried = self.settings_.fastdeploy_sm or gpu.built_for(self.version)
+            gpu.check(self.version, self._paddle, carried, devices)
+        if "FD_LOG_DIR" not in self._variables:
+            self._logs = Path(tempfile.mkdtemp(prefix="fastdeploy-log-"))
+        if not self._model and "FD_MODEL_SOURCE" not in self._variables:
+            python = self.settings_.fastdeploy_python
+            self._model = await download(python, self._files.name, self._revision, self.environ())
+
+    def command(self, address: Address) -> Sequence[str]:
+        import yaml
+
+        assert self.directory is not None
+        settings = self.settings_
+        ranks = self._flags.get("data_parallel_size", 1)
+        self._ports = [address.port or 0, *_free_ports(2 * ranks + 1)]
+        queues, caches = self._ports[1 : ranks + 1], self._ports[ranks + 1 : -1]
+        config: dict[str, Any] = (
+            yaml.safe_load(settings.fastdeploy_config.read_text()) if settings.fastdeploy_config else {}
+        )
+        config |= {"workers": 1, **self._flags}
+        config |= {
+            "host": "127.0.0.1",
+            "port": address.port,
+            "engine_worker_queue_port": ",".join(map(str, queues)),
+            "cache_queue_port": ",".join(map(str, caches)),
+            "model": self._model or self._files.name,
+            "served_model_name": self.models[0],
+        }
+        if self.version < (2, 4):
+            config["metrics_port"] = self._ports[-1]
+        path = self.directory / "fastdeploy.yaml"
+        path.write_text(yaml.safe_dump(config))
+        module = "fastdeploy.entrypoints.openai.api_server"
+        return [settings.fastdeploy_python, "-m", module, "--config", str(path)]
+
+    def environ(self) -> Mapping[str, str]:
+        private = {"FD_LOG_DIR": str(self._logs), "PROMETHEUS_MULTIPROC_DIR": f"{self.directory}/prometheus"}
+        return {**private, **os.environ, **self._variables}
+
+    def leftovers(self) -> Sequence[str]:
+        port, queues = self._ports[0], self._ports[1:]
+        names = [f"{port}.socket", f"router_{port}.ipc", f"response_{port}_*.pull"]
+        names += [name for queue in queues for name in (f"*.{queue}", f"fd_task_queue_{queue}.sock")]
+        return [f"/dev/shm/{name}" for name in names]
+
+    def headers(self) -> Mapping[str, str]:
+        key = self._variables.get("FD_API_KEY", "").split(",")[0]
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
+    def make_proxy(self) -> Proxy:
+        from .proxy import FastDeployProxy
+
+        return FastDeployProxy(self)
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
+        return prepare(path, json, self.models[0], self.version, bool(self._flags.get("tool_call_parser")))
+
+    def normalise_error(self, status: int, body: bytes) -> APIError:
+        return normalise(status, body)
+
+    async def start(self) -> None:
+        try:
+            await super().start()
+        except EngineStartError as error:
+            raise EngineStartError(str(error), [*error.log, *self._worker_log()]) from error
+
+    async def stop(self) -> None:
+        await super().stop()
+        if self._logs is not None:
+            await asyncio.to_thread(shutil.rmtree, self._logs, ignore_errors=True)
+            self._logs = None
+
+    def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
+        """The worker's log tells, the server's own output seldom does; FastDeploy exits with 0 whatever happened."""
+        lines = [*log, *self._worker_log()]
+        return next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else None)
+
+    def _worker_log(self, lines: int = 20) -> list[str]:
+        """The last lines of each of FastDeploy's log files that say why a start failed, the most telling last."""
+        folder = Path(self._variables.get("FD_LOG_DIR") or self._logs or "/nonexistent")
+        found = []
+        for path in (path for pattern in reversed(_LOGS) for path in sorted(folder.glob(pattern))):
+            text = path.read_bytes()[-16384:].decode("utf-8", "replace")
+            found += [f"{path.name}: {line}" for line in text.splitlines()[-lines:] if line.strip()]
+        return found
+
+
+def _defaults(version: tuple[int, int]) -> dict[str, str]:
+    """FastDeploy's variables that are set unless the user sets them."""
+    found = {"DO_NOT_TRACK": "1"}
+    if version >= (2, 5):
+        found["FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE"] = "1"
+    if version >= (2, 6):
+        # Batched replies get lost when they come before anybody listens; and prompts are nobody's business.
+        found |= {"ZMQ_SEND_BATCH_DATA": "0", "FD_LOG_REQUESTS": "0"}
+    return found
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return [found.getsockname()[1] for found in sockets]
+    finally:
+        for found in sockets:
+            found.close()

@@ -1,0 +1,137 @@
+"""FastDeploy's settings: which build, its flags and variables by version, and the names of worker-FastDeploy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from pydantic import Field
+
+from engineroom.environment import Environment
+from engineroom.errors import Problem, SettingsError
+from engineroom.flags import FlagTable
+from engineroom.settings import CommaList, Setting, Settings
+
+from .installed import FASTDEPLOY, SNAPSHOTS, first, minor, snapshots, versions
+
+logger = logging.getLogger(__name__)
+
+NOT_FLAGS = {
+    "API_KEY",
+    "CACHE_QUEUE_PORT",
+    "ENGINE_WORKER_QUEUE_PORT",
+    "HOST",
+    "MAX_CONCURRENCY",
+    "METRICS_PORT",
+    "MODEL",
+    "PORT",
+    "SERVED_MODEL_NAME",
+}
+"""Flags of FastDeploy that are no setting: the worker chooses them, or the variable means something of the door."""
+
+ALIASES = {
+    "MODEL": "MODEL_NAME",
+    "MODEL_REPO": "MODEL_NAME",
+    "MODEL_REVISION": "REVISION",
+    "TOKENIZER_NAME": "TOKENIZER",
+}
+DEFAULTS = {"MODEL_NAME": "baidu/ERNIE-4.5-0.3B-Paddle", "MAX_CONCURRENCY": "512"}
+"""worker-FastDeploy's names, and those of its defaults that are not FastDeploy's own."""
+
+
+class FastDeploySettings(Settings):
+    """Which FastDeploy runs, and how it is looked after."""
+
+    title: ClassVar[str] = "FastDeploy"
+
+    fastdeploy_python: str = Field("python3", description="The Python that FastDeploy is installed in.")
+    fastdeploy_version: str | None = Field(
+        None, description="FastDeploy's version (`2.5`), where its package does not tell: a source checkout."
+    )
+    fastdeploy_config: Path | None = Field(
+        None,
+        description="A YAML file of more options by FastDeploy's own names, for what a newer version has; "
+        "it ignores names that it does not know.",
+    )
+    fastdeploy_sm: CommaList = Field(
+        (),
+        description="Compute capabilities that the build carries (`86,89`); those of its official image by default.",
+    )
+    fastdeploy_checks: bool = Field(True, description="Whether GPU, driver and Paddle are checked before the start.")
+    fastdeploy_idle_timeout: float = Field(
+        600, gt=0, description="Seconds that FastDeploy may be silent amid a request before it is given up with a 504."
+    )
+
+
+class Variables:
+    """FastDeploy's own environment variables: known, so that a configuration file may hold them, and passed on."""
+
+    title = "FastDeploy's variables"
+
+    def __init__(self) -> None:
+        self._names = (SNAPSHOTS / "environment.txt").read_text().split()
+
+    def describe(self) -> Sequence[Setting]:
+        return [Setting(name, secret=name in ("FD_API_KEY", "ENCODE_FEATURE_BOS_SK")) for name in self._names]
+
+    def read(self, env: Environment) -> dict[str, str]:
+        """Those that are set, wherever they were set."""
+        return {name: env[name] for name in self._names if name in env}
+
+
+def running_version(settings: FastDeploySettings) -> tuple[tuple[int, int] | None, dict[str, str]]:
+    """Which FastDeploy will run, None where nothing tells; and what is installed beside it."""
+    found = dict(versions(settings.fastdeploy_python))
+    told = settings.fastdeploy_version or first(found, FASTDEPLOY)
+    try:
+        return (minor(told) if told else None), found
+    except ValueError:
+        raise SettingsError([Problem("FASTDEPLOY_VERSION", f"expected a version such as 2.5; got {told!r}")]) from None
+
+
+def table_of(version: tuple[int, int] | None) -> FlagTable:
+    """The flags of a version that are settings; the newest known version's for a newer or unknown one."""
+    known = snapshots()
+    table = known.get(version or max(known)) or known[max(known)]
+    return msgspec.structs.replace(table, flags=tuple(f for f in table.flags if f.variable not in NOT_FLAGS))
+
+
+def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
+    """The options to run with, by FastDeploy's names.
+
+    A value that means what FastDeploy does anyway is left out where this version lacks its flag, and so is
+    worker-FastDeploy's `QUANTIZATION=BF16`, which no version accepts: each with a warning.
+
+    Raises:
+        SettingsError: for values of a wrong type, and for flags that only other versions have.
+    """
+    table = table_of(version)
+    problems: list[Problem] = []
+    nothing = {"QUANTIZATION"} if env.get("QUANTIZATION", "").upper() == "BF16" else set()
+    for other in snapshots().values():
+        for flag in other.flags:
+            name = flag.variable
+            if name in table.by_variable or name in NOT_FLAGS or name not in env:
+                continue
+            if env[name].lower() == flag.default:
+                nothing.add(name)
+            else:
+                message = (
+                    f"FastDeploy {table.version} has no --{flag.flags[0].lstrip('-')} ({other.version} does); remove it"
+                )
+                problems = [p for p in problems if p.variable != name] + [Problem(name, message, env.source(name))]
+    for name in sorted(nothing):
+        logger.warning("%s=%s is left out: FastDeploy %s would refuse it", name, env[name], table.version)
+    try:
+        values = table.read(env, without=sorted(nothing))
+    except SettingsError as error:
+        raise SettingsError([*error.problems, *problems]) from None
+    if problems:
+        raise SettingsError(problems)
+    # A switch that is off has no value that means so: any text for this one counts as on.
+    return {
+        name: value for name, value in values.items() if value is not False or table.by_variable[name.upper()].negative
+    }

@@ -1,0 +1,90 @@
+"""Engines over the stand-in for FastDeploy: the real command line, in a Python that believes to have FastDeploy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engineroom import house
+from engineroom.environment import Environment
+from engineroom_fastdeploy import FastDeployEngine
+
+VERSIONS = ("2.3", "2.4", "2.5", "2.6")
+PADDLES = {"2.3": "3.2.1", "2.4": "3.3.0", "2.5": "3.3.1", "2.6": "3.3.1"}
+STANDIN = Path(__file__).with_name("standin")
+
+Configure = Callable[..., FastDeployEngine]
+
+
+def install(folder: Path, **versions: str) -> None:
+    """Metadata as pip leaves it, so that the versions are found the real way."""
+    for name, version in versions.items():
+        info = folder / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n")
+
+
+@contextmanager
+def standin(version: str, folder: Path, **environ: str) -> Iterator[Configure]:
+    """The environment in which `python -m fastdeploy.entrypoints.openai.api_server` is the stand-in.
+
+    Yields what makes an engine from settings; `environ` goes to its process. GPU checks are off unless asked for.
+    """
+    site, model = folder / "site", folder / "tiny-model"
+    install(site, fastdeploy_gpu=f"{version}.0", paddlepaddle_gpu=PADDLES[version])
+    model.mkdir()
+    known = {
+        "ENGINE": "fastdeploy",
+        "FASTDEPLOY_PYTHON": sys.executable,
+        "FASTDEPLOY_CHECKS": "false",
+        "MODEL_NAME": str(model),
+        "START_TIMEOUT": 60,
+        "STOP_TIMEOUT": 5,
+    }
+
+    def make(**values: Any) -> FastDeployEngine:
+        engine = house.open_engine(Environment.of({**known, **values}))
+        assert isinstance(engine, FastDeployEngine)
+        return engine
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"PYTHONPATH": f"{STANDIN}:{site}", **environ}.items():
+            patch.setenv(name, value)
+        yield make
+
+
+@pytest.fixture
+def configure(version: str, tmp_path: Path) -> Iterator[Configure]:
+    """Make an engine over the stand-in that plays the test's `version`."""
+    with standin(version, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def serving_version(request: pytest.FixtureRequest) -> str:
+    """The FastDeploy that the stand-in plays behind `engine`."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+async def engine(serving_version: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FastDeployEngine]:
+    """A started engine for all tests of a module, once for each version."""
+    with standin(serving_version, tmp_path_factory.mktemp("standin")) as make:
+        made = make(ENABLE_LOGPROB="true", GUIDED_DECODING_BACKEND="xgrammar", MAX_MODEL_LEN=2048)
+        async with running(made):
+            yield made
+
+
+@asynccontextmanager
+async def running(engine: FastDeployEngine) -> AsyncIterator[FastDeployEngine]:
+    """Start an engine, and stop it whatever happens."""
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
