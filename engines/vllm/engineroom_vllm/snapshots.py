@@ -1,0 +1,87 @@
+"""The flag snapshots: which one fits the vLLM that is installed, and which of its flags are the user's."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from engineroom.flags import FlagTable
+from engineroom.settings import Setting
+
+from .dropped import DROPPED
+
+logger = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).with_name("flags")
+
+OURS = frozenset(
+    {
+        *("api_key", "config", "headless", "host", "log_level", "model", "port", "root_path", "served_model_name"),
+        *("grpc", "grpc_port", "hf_token", "uds", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_ciphers"),
+        *("ssl_keyfile", "enable_ssl_refresh", "allow_credentials", "allowed_headers", "allowed_methods"),
+        *("allowed_origins", "disable_fastapi_docs", "enable_offline_docs"),
+    }
+)
+"""Flags that are not settings: this worker gives them, or they are about a socket that no client sees."""
+
+
+class EnvironmentNames(NamedTuple):
+    """The environment variables that vLLM itself reads; they reach it as they are."""
+
+    names: tuple[str, ...]
+    title: str = "vLLM's environment"
+
+    def describe(self) -> Sequence[Setting]:
+        return [Setting(name, help="Read by vLLM itself.") for name in self.names]
+
+
+class _Environ(msgspec.Struct):
+    environ: tuple[str, ...] = ()
+
+
+class Snapshot(NamedTuple):
+    """What is known of one version. `all_flags` has every flag, `table` those that are settings."""
+
+    all_flags: FlagTable
+    table: FlagTable
+    environment: EnvironmentNames
+
+
+@functools.cache
+def load(version: str | None) -> Snapshot:
+    """The snapshot of that version, else of the nearest one before it, else of the oldest there is.
+
+    Without a version the newest. That a version has no snapshot of its own is logged.
+    """
+    path = _nearest(version)
+    if version is not None and _parsed(path.stem)[:2] != _parsed(version)[:2]:
+        logger.warning(
+            "vLLM %s has no snapshot of its flags here; settings are checked against those of %s", version, path.stem
+        )
+    everything = FlagTable.load(path)
+    table = FlagTable("vLLM", everything.version, tuple(flag for flag in everything.flags if flag.name not in OURS))
+    taken = {flag.variable for flag in everything.flags} | set(DROPPED)
+    read = msgspec.json.decode(path.read_bytes(), type=_Environ).environ
+    return Snapshot(everything, table, EnvironmentNames(tuple(name for name in read if name not in taken)))
+
+
+def versions() -> list[str]:
+    """The versions that have a snapshot, oldest first."""
+    return sorted((path.stem for path in FOLDER.glob("*.json")), key=_parsed)
+
+
+def _nearest(version: str | None) -> Path:
+    there = versions()
+    fitting = [found for found in there if version is None or _parsed(found) <= _parsed(version)]
+    return FOLDER / f"{(fitting or there[:1])[-1]}.json"
+
+
+def _parsed(version: str) -> tuple[int, ...]:
+    """`0.32.0+cpu` as (0, 32, 0); what is no number counts as 0."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])

@@ -1,0 +1,83 @@
+"""What vLLM's server offers clients: which of its routes pass, and what is put right on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from engineroom.engine import Route
+
+_PATHS = frozenset(
+    {
+        *("/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/generative_scoring"),
+        *("/cohere/v2/chat", "/version"),
+    }
+)
+_PREFIXES = ("/v1/", "/v2/")
+"""What clients may call. The rest of vLLM's routes steer the engine (`/sleep`, `/pause`, …) or are the door's own."""
+
+GENERATING = frozenset(
+    {
+        Route("GET", "/v1/models"),
+        Route("POST", "/detokenize"),
+        Route("POST", "/tokenize"),
+        Route("POST", "/v1/chat/completions"),
+        Route("POST", "/v1/completions"),
+        Route("POST", "/v1/messages"),
+        Route("POST", "/v1/messages/count_tokens"),
+        Route("POST", "/v1/responses"),
+        Route("GET", "/v1/models/*"),
+    }
+)
+"""What is assumed before vLLM has been asked: a model that generates text."""
+
+SAMPLING_PARAMS = frozenset(
+    {
+        *("add_special_tokens", "allowed_token_ids", "bad_words", "chat_template_kwargs", "ignore_eos"),
+        *("include_stop_str_in_output", "length_penalty", "logprob_token_ids", "min_p", "min_tokens", "priority"),
+        *("prompt_logprobs", "repetition_detection", "repetition_penalty", "return_token_ids"),
+        *("skip_special_tokens", "spaces_between_special_tokens", "stop_token_ids", "stream_interval"),
+        *("structured_outputs", "thinking_token_budget", "top_k", "truncate_prompt_tokens", "use_beam_search"),
+        *("vllm_xargs",),
+    }
+)
+"""The request fields of 0.32 beyond OpenAI's that steer sampling."""
+
+_GUIDED = {
+    "guided_choice": "choice",
+    "guided_grammar": "grammar",
+    "guided_json": "json",
+    "guided_json_object": "json_object",
+    "guided_regex": "regex",
+}
+"""vLLM's old fields -> fields of `structured_outputs`. It ignores the old ones without a word since 0.12."""
+
+
+def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:
+    """The routes of vLLM's own description of itself, which follows the tasks that the model has."""
+    found = set()
+    for path, methods in openapi.get("paths", {}).items():
+        if path in _PATHS or path.startswith(_PREFIXES):
+            literal = path.partition("{")[0]
+            found |= {Route(method.upper(), literal + ("*" if literal != path else "")) for method in methods}
+    return frozenset(found)
+
+
+def with_structured_outputs(body: dict[str, Any]) -> dict[str, Any] | None:
+    """The request with worker-vllm's `guided_…` fields as vLLM has them now; None where it has none of them."""
+    guided = {new: body[old] for old, new in _GUIDED.items() if body.get(old) not in (None, False)}
+    if not guided:
+        return None
+    rest = {name: value for name, value in body.items() if not name.startswith("guided_")}
+    return {**rest, "structured_outputs": {**guided, **(body.get("structured_outputs") or {})}}
+
+
+def without_paths(body: bytes, name: str, source: str) -> bytes:
+    """A list of models in which `name` stands for the folder that the model was loaded from."""
+    listed = msgspec.json.decode(body)
+    for model in listed.get("data", ()) if isinstance(listed, dict) else ():
+        if model.get("root") == source:
+            model["root"] = name
+    return msgspec.json.encode(listed)
