@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +77,7 @@ class RunningEmulator:
             TimeoutError: it has not, after `timeout` seconds; the message tells its state.
         """
         job = self.emulator.jobs[job_id]
-        await self._until(job, lambda: job.finished, timeout)
+        await self.until(lambda: job.finished, timeout, job.timeline)
         return job
 
     async def streamed(self, job_id: str, chunks: int = 1, timeout: float = 30.0) -> Job:
@@ -87,28 +87,34 @@ class RunningEmulator:
             TimeoutError: as for `finished`.
         """
         job = self.emulator.jobs[job_id]
-        await self._until(job, lambda: len(job.chunks) >= chunks, timeout)
+        await self.until(lambda: len(job.chunks) >= chunks, timeout, job.timeline)
         return job
 
     async def polled(self, workers: int = 1, timeout: float = 30.0) -> None:
         """Wait until so many workers have asked for a job.
 
         Raises:
-            TimeoutError: they have not, after `timeout` seconds.
+            TimeoutError: as for `finished`.
         """
-        until = time.monotonic() + timeout
-        while sum(worker.polls > 0 for worker in self.emulator.fleet.workers.values()) < workers:
-            if time.monotonic() > until:
-                raise TimeoutError(f"no {workers} worker(s) polled within {timeout} s")
-            await asyncio.sleep(0.01)
+        fleet = self.emulator.fleet.workers
+        await self.until(lambda: sum(worker.polls > 0 for worker in fleet.values()) >= workers, timeout)
 
-    async def _until(self, job: Job, reached: Any, timeout: float) -> None:
-        until = time.monotonic() + timeout
+    async def until(
+        self, reached: Callable[[], object], timeout: float = 30.0, state: Callable[[], object] | None = None
+    ) -> None:
+        """Wait for anything that can be looked at.
+
+        Args:
+            state: what to tell where it does not come about; the whole platform's by default.
+
+        Raises:
+            TimeoutError: it has not come about after `timeout` seconds.
+        """
+        end = time.monotonic() + timeout
         while not reached():
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"after {timeout} s: {job.timeline()}")
-            await job.changed.wait(left)
+            if time.monotonic() > end:
+                raise TimeoutError(f"not within {timeout} s: {(state or self.emulator.stats)()}")
+            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,51 @@
+"""A worker on RunPod's own SDK and its own loop, as a script: what it does is told by the job's input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import runpod
+
+
+async def stream(job: dict[str, Any]) -> AsyncIterator[Any]:
+    told = job["input"]
+    if "openai_route" in told:
+        told = openai(told)
+    for item in told.get("progress", ()):
+        runpod.serverless.progress_update(job, item)
+        await asyncio.sleep(0.3)
+    for item in told.get("items", ()):
+        yield item
+    if "raise" in told:
+        raise RuntimeError(told["raise"])
+    if "hang" in told:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            # Where the test looks for proof that the SDK stopped this very job.
+            Path(told["hang"]).write_text("stopped")
+
+
+def openai(told: dict[str, Any]) -> dict[str, Any]:
+    body = told.get("openai_input")
+    if told["openai_route"] == "/v1/models":
+        return {"items": [{"object": "list", "data": [{"id": str(body), "object": "model"}]}]}
+    return body["metadata"]
+
+
+async def plain(job: dict[str, Any]) -> Any:
+    return job["input"].get("return")
+
+
+if __name__ == "__main__":
+    runpod.serverless.start(
+        {
+            "handler": {"stream": stream, "plain": plain}[os.environ.get("HANDLER", "stream")],
+            "return_aggregate_stream": True,
+            "concurrency_modifier": lambda current: 4,
+        }
+    )
