@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -36,8 +36,9 @@ class BatchSize:
 class Source(Protocol[T_co]):
     """Where pieces of a stream pile up until they are asked for; `engineroom.inprocess.Response` is one."""
 
-    ended: bool
-    """Whether nothing more will come; what is here can still be drained."""
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come; what is here can still be drained."""
 
     async def wait(self) -> bool:
         """Wait until there is something to drain; False once all has been drained and nothing more will come."""
@@ -92,7 +93,7 @@ class Pump(Generic[T]):
         await asyncio.gather(self._task, return_exceptions=True)
 
 
-async def drained(source: Source[T], pace: Pace) -> AsyncIterator[Sequence[T]]:
+async def drained(source: Source[T], pace: Pace) -> AsyncGenerator[Sequence[T], None]:
     """All that has piled up since the last batch was taken, at once where the reader is faster than the stream."""
     with pace.stream() as turn:
         while await source.wait():
@@ -102,7 +103,7 @@ async def drained(source: Source[T], pace: Pace) -> AsyncIterator[Sequence[T]]:
             yield source.drain()
 
 
-async def batched(source: Source[T], size: BatchSize, tokens: Callable[[T], int]) -> AsyncIterator[Sequence[T]]:
+async def batched(source: Source[T], size: BatchSize, tokens: Callable[[T], int]) -> AsyncGenerator[Sequence[T], None]:
     """Batches of `size`; the last one is as small as it happens to be.
 
     tokens: how many tokens a piece stands for.

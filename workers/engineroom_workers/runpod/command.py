@@ -1,0 +1,83 @@
+"""`engineroom runpod`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from engineroom.environment import Environment
+
+
+@click.command()
+@click.option("--engine", help="Which engine to run (ENGINE).")
+@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (MODEL_NAME).")
+def runpod(**options: str | None) -> None:
+    """Work on the jobs of a RunPod serverless queue.
+
+    It runs in a worker that RunPod has started; `engineroom emulate -- engineroom runpod` tries it here. SIGTERM
+    drains: running jobs have DRAIN_TIMEOUT seconds to finish, and none is lost. It ends with 1 when the engine dies,
+    so that the platform replaces the worker.
+
+    Every other setting is an environment variable: `engineroom config --all` lists them.
+    """
+    from engineroom.environment import Environment, Layer
+
+    env = Environment.load()
+    given = {name.upper(): value for name, value in options.items() if value is not None}
+    sys.exit(work(Environment([Layer("command line", given, owned=True), *env.layers])))
+
+
+def work(env: Environment) -> int:
+    """Run a worker with these settings; the exit code.
+
+    Raises:
+        EngineroomError: the settings are wrong, or the engine could not be started.
+    """
+    from engineroom import house, logs
+    from engineroom.settings import WorkerSettings
+    from engineroom.timeline import Timeline
+
+    from ..settings import DoorSettings
+    from . import sdk
+    from .settings import RunPodSettings
+
+    timeline = Timeline()
+    engine = house.open_engine(env)
+    worker, settings = WorkerSettings.load(env), RunPodSettings.load(env)
+    logs.configure(worker)
+    _check_on_runpod(env)
+    sdk.prepare_environment(worker.log_level)
+    timeline.mark("settings read")
+    if settings.job_loop == "engineroom":
+        import uvloop
+
+        from .worker import run
+
+        try:
+            return uvloop.run(run(engine, settings, DoorSettings.load(env).drain_timeout, timeline))
+        except sdk.SDKMovedError as error:
+            import logging
+
+            logging.getLogger(__name__).warning("%s; using the SDK's own loop instead", error)
+            engine = house.open_engine(env)
+    from . import fallback
+
+    return fallback.run(engine, settings)
+
+
+def _check_on_runpod(env: Environment) -> None:
+    from engineroom.errors import Problem, SettingsError
+
+    if "RUNPOD_WEBHOOK_GET_JOB" not in env:
+        raise SettingsError(
+            [
+                Problem(
+                    "RUNPOD_WEBHOOK_GET_JOB",
+                    "is not set, so this is no worker of a RunPod queue; "
+                    "`engineroom emulate -- engineroom runpod` makes a local one",
+                )
+            ]
+        )

@@ -1,0 +1,111 @@
+"""RunPod's SDK: the only page that knows its private modules.
+
+What a worker says to the platform, where and with which credentials is the SDK's: the URLs, the headers, how a poll
+is put and read. When it says it is ours (`take`, `delivery`, `ping`): the SDK's own loop sleeps while jobs wait,
+loses jobs on SIGTERM and streams that cannot be posted, and leaves its ping process behind.
+
+workers/tests/runpod/test_sdk_contract.py fails when any of this moves.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from engineroom.errors import EngineroomError
+
+_LEVELS = {"DEBUG": "INFO", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR"}
+"""Our log levels as the SDK's; its DEBUG prints every chunk of every stream."""
+
+
+class SDKMovedError(EngineroomError):
+    """The installed SDK is not as this page knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SDK:
+    """What is used of the SDK.
+
+    version: sent with every ping.
+    worker_id: this worker's name at the platform.
+    get_job: `(session, how_many) -> jobs`; one long poll.
+    get_stop_signals: `(session) -> ids of jobs to stop`; one long poll.
+    too_many_requests: what both raise for a 429.
+    jobs_in_progress: a set of ids, from which `get_job` tells the platform whether the worker is busy.
+    stream_url, done_url: templates in which `$ID` stands for a job.
+    ping_url, ping_interval: where and every how many seconds to ping.
+    headers: those of every request but the ping.
+    """
+
+    version: str
+    worker_id: str
+    get_job: Callable[[Any, int], Awaitable[list[dict[str, Any]] | None]]
+    get_stop_signals: Callable[[Any], Awaitable[list[str]]]
+    too_many_requests: type[Exception]
+    jobs_in_progress: Any
+    stream_url: str
+    done_url: str
+    ping_url: str
+    ping_interval: float
+    headers: Mapping[str, str]
+
+
+def prepare_environment(log_level: str) -> None:
+    """Turn off what the SDK does unasked; call it before anything imports the SDK. The user's own values stand.
+
+    The fitness checks want the internet, a tenth of the disk free, and a CUDA context on every GPU.
+    """
+    os.environ.setdefault("RUNPOD_SKIP_AUTO_SYSTEM_CHECKS", "true")
+    os.environ.setdefault("RUNPOD_SKIP_GPU_CHECK", "true")
+    if "RUNPOD_DEBUG_LEVEL" not in os.environ:
+        os.environ.setdefault("RUNPOD_LOG_LEVEL", _LEVELS[log_level])
+
+
+def load() -> SDK:
+    """Import the SDK, which takes a while: call it in a thread.
+
+    Raises:
+        SDKMovedError: it is not installed, or not as this page knows it.
+    """
+    # The SDK asks `cpuinfo` for the processor's name, for a debugger that nobody uses; that takes a second.
+    stub = ModuleType("cpuinfo")
+    stub.get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
+    ours = sys.modules.setdefault("cpuinfo", stub) is stub
+    try:
+        return _load()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise SDKMovedError(f"the installed runpod SDK is not one that can be driven from outside: {error}") from error
+    finally:
+        if ours:
+            del sys.modules["cpuinfo"]
+
+
+def _load() -> SDK:
+    from runpod.http_client import TooManyRequests, get_auth_header
+    from runpod.serverless import worker
+    from runpod.serverless.modules import rp_http, rp_job, worker_state
+    from runpod.version import __version__
+
+    inspect.signature(rp_job.get_job).bind("session", 1)
+    inspect.signature(rp_job.get_stop_signals).bind("session")
+    jobs_in_progress = rp_job.job_progress
+    for method in ("add", "remove", "get_job_list"):
+        getattr(jobs_in_progress, method)
+    return SDK(
+        version=__version__,
+        worker_id=worker_state.WORKER_ID,
+        get_job=rp_job.get_job,
+        get_stop_signals=rp_job.get_stop_signals,
+        too_many_requests=TooManyRequests,
+        jobs_in_progress=jobs_in_progress,
+        stream_url=rp_http.JOB_STREAM_URL,
+        done_url=rp_http.JOB_DONE_URL,
+        ping_url=worker.heartbeat.PING_URL,
+        ping_interval=float(worker.heartbeat.PING_INTERVAL),
+        headers=get_auth_header(),
+    )

@@ -1,0 +1,68 @@
+"""The queue door's settings, under the names that worker-vllm's users know."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import AliasChoices, Field
+
+from engineroom.batching import BatchSize
+from engineroom.job import Batching, OutputFormat
+from engineroom.settings import Settings
+
+
+class RunPodSettings(Settings):
+    """How jobs are taken from a RunPod queue and answered."""
+
+    title: ClassVar[str] = "RunPod queue door"
+
+    max_concurrency: int = Field(30, ge=1, description="Jobs that are worked on at a time.")
+    default_batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens in an item of a stream once it is under way. Unset, an item holds whatever has come since "
+        "the last one was sent, which suits every network and load.",
+    )
+    min_batch_size: int | None = Field(
+        None,
+        ge=1,
+        validation_alias=AliasChoices("DEFAULT_MIN_BATCH_SIZE", "MIN_BATCH_SIZE"),
+        description="Tokens in a stream's first item, where batch sizes are in use; 1 by default.",
+    )
+    batch_size_growth_factor: float | None = Field(
+        None,
+        ge=1,
+        validation_alias=AliasChoices("DEFAULT_BATCH_SIZE_GROWTH_FACTOR", "BATCH_SIZE_GROWTH_FACTOR"),
+        description="How many times larger each item is than the one before, where batch sizes are in use; "
+        "3 by default.",
+    )
+    raw_openai_output: bool = Field(
+        True,
+        description="Whether an OpenAI stream's items are server-sent events as text, as RunPod's OpenAI route needs "
+        "them; otherwise each is a list of the events' objects.",
+    )
+    native_output_format: OutputFormat = Field(
+        "choices",
+        description="The shape of a native job's output: `choices` as worker-vllm up to 2.23 had it, `output` for "
+        "objects with `text`, `finish_reason` and `tokens`. A job's `output_format` comes before it.",
+    )
+    job_errors: Literal["completed", "failed"] = Field(
+        "completed",
+        description="What becomes of a job that ends in an error: `completed` with OpenAI's error object as its "
+        "output, which reaches OpenAI clients whole; or `failed`, which RunPod's OpenAI route turns into a bare 500.",
+    )
+    job_loop: Literal["engineroom", "sdk"] = Field(
+        "engineroom",
+        description="Who takes the jobs: `engineroom`, or `sdk` for the loop inside RunPod's SDK, which is slower "
+        "and may lose jobs on SIGTERM.",
+    )
+
+    def batch_size(self, asked: Batching) -> BatchSize | None:
+        """The batch sizes for a job; None where neither the job nor the environment asks for any."""
+        maximum = asked.max_batch_size or self.default_batch_size
+        minimum = asked.min_batch_size or self.min_batch_size
+        growth = asked.batch_size_growth_factor or self.batch_size_growth_factor
+        if maximum is None and minimum is None and growth is None:
+            return None
+        standard = BatchSize()
+        return BatchSize(maximum or standard.maximum, minimum or standard.minimum, growth or standard.growth)

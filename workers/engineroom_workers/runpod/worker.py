@@ -1,0 +1,134 @@
+"""A worker's life on the queue: the engine starts, jobs are taken, the engine stops; no job is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import TYPE_CHECKING, Any
+
+from engineroom.errors import EngineStartError
+
+from . import loops, sdk
+from .handler import Handler
+from .jobs import Jobs
+from .platform import DeliveryError, Platform
+
+if TYPE_CHECKING:
+    from engineroom.engine import Engine
+    from engineroom.timeline import Timeline
+
+    from .settings import RunPodSettings
+
+logger = logging.getLogger(__name__)
+
+_LAST_WORDS = 5.0
+"""Seconds that jobs have to tell their clients, once the engine is stopped or dead."""
+
+
+async def run(engine: Engine, settings: RunPodSettings, drain_timeout: float, timeline: Timeline) -> int:
+    """Work until SIGTERM or SIGINT, or until the engine dies; a second signal hurries. The exit code.
+
+    Raises:
+        EngineStartError: the engine could not be started.
+        SDKMovedError: the SDK is not one that this loop can drive. The engine is stopped.
+    """
+    stopping, hurry = _signals()
+    starting = asyncio.ensure_future(engine.start())
+    # The engine's process is to be on its way before the SDK's import competes with it.
+    await asyncio.sleep(0)
+    loading = asyncio.ensure_future(asyncio.to_thread(sdk.load))
+    platform: Platform | None = None
+    try:
+        platform = Platform(await loading)
+        timeline.mark("SDK imported")
+        await _either(starting, stopping)
+        if not starting.done():
+            return 0
+        try:
+            starting.result()
+        except EngineStartError as error:
+            await _report_unwell(platform, str(error))
+            raise
+        timeline.mark("engine ready")
+        return await _work(engine, settings, drain_timeout, timeline, platform, stopping, hurry)
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await engine.stop()
+        if platform is not None:
+            await platform.close()
+
+
+async def _work(
+    engine: Engine,
+    settings: RunPodSettings,
+    drain_timeout: float,
+    timeline: Timeline,
+    platform: Platform,
+    stopping: asyncio.Future[None],
+    hurry: asyncio.Future[None],
+) -> int:
+    jobs = Jobs(Handler(engine, settings), platform, settings.max_concurrency)
+    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    died = asyncio.ensure_future(engine.died())
+    taking = asyncio.ensure_future(loops.take(platform, jobs, over))
+    others = [asyncio.ensure_future(loops.ping(platform)), asyncio.ensure_future(loops.hear_stops(platform, jobs))]
+    logger.info("taking jobs, %d at a time; %s", settings.max_concurrency, timeline)
+    try:
+        await _either(stopping, died, taking, *others)
+        for ended in (taking, *others):
+            if ended.done():
+                ended.result()
+        over.set_result(None)
+        platform.stop_taking()
+        if died.done():
+            logger.error("the engine is gone: %s", died.result())
+            await asyncio.wait({taking}, timeout=_LAST_WORDS)
+            await jobs.end(_LAST_WORDS)
+            return 1
+        logger.info("draining: %d jobs have %g s to finish", len(jobs), drain_timeout)
+        drained = asyncio.ensure_future(_drained(taking, jobs))
+        await _either(drained, hurry, timeout=drain_timeout)
+        drained.cancel()
+        await engine.stop()
+        await jobs.end(_LAST_WORDS)
+        return 0
+    finally:
+        for task in (died, taking, *others):
+            task.cancel()
+        await asyncio.gather(died, taking, *others, return_exceptions=True)
+
+
+async def _drained(taking: asyncio.Future[None], jobs: Jobs) -> None:
+    await asyncio.shield(taking)
+    await jobs.none()
+
+
+async def _report_unwell(platform: Platform, reason: str) -> None:
+    """As the SDK does when a fitness check fails, so that the reason can be seen at the platform."""
+    if not platform.pings:
+        return
+    try:
+        await asyncio.wait_for(platform.ping(status="unhealthy", check="engine", reason=reason[:256]), 2)
+    except (DeliveryError, asyncio.TimeoutError) as error:
+        logger.warning("the platform could not be told: %r", error)
+
+
+def _signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
+    """Two futures: done at the first signal, and at the second."""
+    loop = asyncio.get_running_loop()
+    futures: tuple[asyncio.Future[None], asyncio.Future[None]] = (loop.create_future(), loop.create_future())
+
+    def received() -> None:
+        waiting = next((future for future in futures if not future.done()), None)
+        if waiting is not None:
+            waiting.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+    return futures
+
+
+async def _either(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
+    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
