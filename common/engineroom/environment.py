@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .errors import Problem, SettingsError
 
 BAKED_ARGS = "/local_model_args.json"
-"""Where an image with a baked model keeps its arguments, as worker-vllm's images do."""
+"""Where an image with a baked model keeps its arguments."""
 
 
 class Layer(NamedTuple):
