@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from .faults import Faults, names
+from .faults import Faults
 from .options import HOLD_S, Options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -108,6 +108,5 @@ def emulate(
         ping_interval=ping_interval,
         limits=limits,
     )
-    assert set(faults) == set(names())
     plan = Plan(options, Faults(**faults), host, port, command, workers, grace, quiet)
     sys.exit(run(plan))

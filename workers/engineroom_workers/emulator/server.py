@@ -53,6 +53,7 @@ async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[
             lifespan="off",
             log_config=None,
             access_log=False,
+            timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )
     )
