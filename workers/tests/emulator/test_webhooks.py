@@ -18,13 +18,16 @@ from engineroom_workers.emulator.webhooks import Webhooks
 
 
 @asynccontextmanager
-async def receiver(*statuses: int) -> AsyncIterator[tuple[str, list[Any]]]:
-    """A server that answers with these statuses in turn, and what it was sent."""
+async def receiver(*statuses: int) -> AsyncIterator[tuple[str, list[Any], anyio.Event]]:
+    """A server that answers with these statuses in turn, what it was sent, and when it has answered with all."""
     received: list[Any] = []
+    all_received = anyio.Event()
 
     async def receive(request: web.Request) -> web.Response:
         received.append(await request.json())
-        return web.Response(status=statuses[min(len(received), len(statuses)) - 1])
+        if len(received) == len(statuses):
+            all_received.set()
+        return web.Response(status=statuses[len(received) - 1])
 
     app = web.Application()
     app.router.add_post("/hook", receive)
@@ -33,31 +36,31 @@ async def receiver(*statuses: int) -> AsyncIterator[tuple[str, list[Any]]]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", received
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/hook", received, all_received
     finally:
         await runner.cleanup()
 
 
 async def test_it_gets_what_status_tells() -> None:
     async with (
-        receiver(200) as (url, received),
+        receiver(200) as (url, received, all_received),
         running_emulator() as platform,
         httpx.AsyncClient(base_url=platform.endpoint_url) as client,
     ):
         job_id = (await client.post("/run", json={"input": {}, "webhook": url})).json()["id"]
         await client.get("/job-take/w1?gpu=x")
         await client.post(f"/job-done/w1/{job_id}?gpu=x", json={"output": {"a": 1}})
-        await platform.until(lambda: received)
+        with anyio.fail_after(20):
+            await all_received.wait()
         assert received == [(await client.get(f"/status/{job_id}")).json()]
 
 
 async def test_it_is_tried_three_times() -> None:
-    async with receiver(500) as (url, received):
+    async with receiver(500, 500, 500) as (url, received, all_received):
         webhooks = Webhooks(pause=0.01)
         job = Job(JobRequest(msgspec.Raw(b"{}"), webhook=url), sync=False)
         webhooks.finished(job)
         with anyio.fail_after(20):
-            while len(received) < 3:
-                await anyio.sleep(0.01)
+            await all_received.wait()
         await webhooks.close()
     assert received == [json.loads(msgspec.json.encode(job.for_client()))] * 3
