@@ -74,6 +74,8 @@ class Crew:
         """Run one worker to its end; its exit code, 128 + N for a signal."""
         theirs, self._pipes[worker_id] = os.pipe()
         environ = worker_environment(self._url, self._emulator.options, worker_id)
+        # So that `engineroom` is found although its virtual environment was not activated.
+        environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)))
         try:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", keeper.__file__, str(theirs), str(self._grace), "--", *self._command),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from .jobs import Job, JobRequest
 from .options import MAX_RUNSYNC
 from .wire import BodyTooLarge, ClientGone, encode, read_body, send_error, send_json
 
+LAST_WORDS_S = 0.5
 SERVER_ERROR = {"status": 500, "title": "Internal Server Error"}
 
 
@@ -54,7 +56,14 @@ class OpenAISide:
         finally:
             gone.cancel()
         if not answered:
-            self.emulator.cancel(job)
+            await self._abandon(job)
+
+    async def _abandon(self, job: Job) -> None:
+        """Cancel the job of a client that hung up; one that ends within a moment may: `[DONE]` was all it wanted."""
+        until = time.monotonic() + LAST_WORDS_S
+        while not job.finished and not self.emulator.closed and (left := until - time.monotonic()) > 0:
+            await job.changed.wait(left)
+        self.emulator.cancel(job)
 
     async def _whole(self, job: Job, send: Send, gone: asyncio.Future[None]) -> bool:
         """Wait for the job and send its output; false if the client hung up."""

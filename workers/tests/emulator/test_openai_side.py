@@ -71,6 +71,14 @@ async def test_a_stream_comes_as_it_is_produced(chat: Any, tmp_path: Path) -> No
     await stream.close()
 
 
+async def test_a_client_that_has_all_it_wants_cancels_nothing(shared: RunningEmulator, chat: Any) -> None:
+    shared.faults.rtt_ms = 50
+    async for _ in await chat(stream=True, items=[event("a"), "data: [DONE]\n\n"]):
+        pass
+    job = await shared.finished(list(shared.emulator.jobs)[-1])
+    assert job.status == "COMPLETED"
+
+
 async def test_a_client_that_hangs_up_cancels_its_job(shared: RunningEmulator, chat: Any, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     stream = await chat(stream=True, items=[event("first")], hang=str(mark))
