@@ -15,13 +15,16 @@ from .upstream_errors import from_upstream
 _WHOLE = {"chat.completion.chunk": "chat.completion"}
 _ONCE = frozenset({"role", "id", "type", "name"})
 """Strings that some servers repeat in every delta, and that are never said in pieces."""
+_REASONS = frozenset({"finish_reason", "stop_reason", "matched_stop"})
+"""What a choice says whole, once, at its end."""
 
 
 class Aggregator:
     """Takes in the chunks of one answer, in order.
 
-    Strings of a delta are concatenated, also those that OpenAI does not have (`reasoning_content`); tool calls are
-    merged by their index; of anything else the last value that is not null counts.
+    Strings and lists of a choice or its delta are concatenated, also those that OpenAI does not have
+    (`reasoning_content`, `completion_token_ids`); tool calls are merged by their index; of anything else the last
+    value that is not null counts.
     """
 
     def __init__(self) -> None:
@@ -61,12 +64,12 @@ def _add_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
     for name, value in part.items():
         if name == "delta":
             _add_delta(choice.setdefault("message", {}), value or {})
-        elif name == "text":
-            choice["text"] = choice.get("text", "") + (value or "")
         elif name == "logprobs":
             _add_logprobs(choice, value)
-        elif value is not None or name not in choice:
-            choice[name] = value
+        elif name in _REASONS:
+            choice[name] = choice.get(name) if value is None else value
+        else:
+            _add_piece(choice, name, value)
 
 
 def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
@@ -76,14 +79,22 @@ def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
             calls = message.setdefault("tool_calls", {})
             for position, call in enumerate(value or ()):
                 _add_delta(calls.setdefault(call.get("index", position), {}), call)
-        elif isinstance(value, str) and isinstance(known, str):
-            message[name] = known or value if name in _ONCE else known + value
+        elif isinstance(value, str) and isinstance(known, str) and name in _ONCE:
+            message[name] = known or value
         elif isinstance(value, Mapping):
             if not isinstance(known, dict):
                 known = message[name] = {}
             _add_delta(known, value)
-        elif value is not None or name not in message:
-            message[name] = value
+        else:
+            _add_piece(message, name, value)
+
+
+def _add_piece(known: dict[str, Any], name: str, value: Any) -> None:
+    """Strings and lists come in pieces; of anything else the last value that is not null counts."""
+    if isinstance(known.get(name), (str, list)) and type(value) is type(known[name]):
+        known[name] += value
+    elif value is not None or name not in known:
+        known[name] = value
 
 
 def _add_logprobs(choice: dict[str, Any], value: Mapping[str, Any] | None) -> None:

@@ -22,10 +22,20 @@ from engineroom.settings import SettingsGroup, WorkerSettings
 
 from . import gpu
 from .errors import normalise
-from .installed import PADDLE, first, snapshots
+from .installed import Installation, find, snapshots
 from .model import download
 from .requests import SAMPLING_PARAMS, prepare
-from .settings import ALIASES, DEFAULTS, FastDeploySettings, Variables, read_flags, running_version, table_of
+from .settings import (
+    ALIASES,
+    DEFAULTS,
+    FastDeploySettings,
+    OtherVersions,
+    Variables,
+    read_flags,
+    running_version,
+    table_of,
+    together,
+)
 
 _LOGS = ("workerlog.*", "launch_worker.log", "fastdeploy.log")
 _TELLING = re.compile(
@@ -38,7 +48,7 @@ class FastDeployEngine(ServerEngine):
 
     Args:
         version: major and minor of the FastDeploy that runs.
-        paddle: the version of Paddle beside it, None where unknown.
+        installed: the Python it is in, and what that has.
         flags: its options by its own names.
         variables: its environment variables that are set, wherever they were set.
     """
@@ -54,13 +64,13 @@ class FastDeployEngine(ServerEngine):
         worker: WorkerSettings,
         settings: FastDeploySettings,
         version: tuple[int, int],
-        paddle: str | None,
+        installed: Installation,
         flags: Mapping[str, Any],
         variables: Mapping[str, str],
     ) -> None:
         self.settings_ = settings
         self.version = version
-        self._paddle = paddle
+        self._installed = installed
         self._flags = dict(flags)
         self._variables = {**_defaults(version), **variables}
         self._ports: list[int] = []
@@ -80,33 +90,33 @@ class FastDeployEngine(ServerEngine):
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         try:
-            version, _ = running_version(FastDeploySettings.load(env))
+            version, _ = running_version(env)
         except SettingsError:
             version = None
-        return (FastDeploySettings, table_of(version), Variables())
+        table = table_of(version)
+        return (FastDeploySettings, table, Variables(), OtherVersions(table))
 
     @classmethod
     def configure(cls, env: Environment) -> FastDeployEngine:
-        worker, settings = WorkerSettings.load(env), FastDeploySettings.load(env)
-        version, found = running_version(settings)
+        version, found = running_version(env)
         oldest = min(snapshots())
         if version is None:
-            message = f"no FastDeploy is installed for {settings.fastdeploy_python}; name the Python that has it"
+            message = f"no FastDeploy is installed for {found.python}; name the Python that has it"
             raise SettingsError([Problem("FASTDEPLOY_PYTHON", message, env.source("FASTDEPLOY_PYTHON"))])
         if version < oldest:
             message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
             raise SettingsError([Problem("FASTDEPLOY_VERSION", message)])
-        flags = read_flags(env, version)
-        return cls(worker, settings, version, first(found, PADDLE), flags, Variables().read(env))
+        worker, settings, flags = together(
+            lambda: WorkerSettings.load(env), lambda: FastDeploySettings.load(env), lambda: read_flags(env, version)
+        )
+        return cls(worker, settings, version, found, flags, Variables().read(env))
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
-        settings = FastDeploySettings.load(env)
-        version, _ = running_version(settings)
-        what = f"FastDeploy in {settings.fastdeploy_python}"
+        found = find(env.get("FASTDEPLOY_PYTHON"))
         remedy = "set FASTDEPLOY_PYTHON to the Python that has it (docs/fastdeploy.md)"
         smi = Requirement("an NVIDIA GPU (nvidia-smi)", shutil.which("nvidia-smi") is not None, "docker run --gpus all")
-        return (Requirement(what, version is not None, remedy), smi)
+        return (Requirement(f"FastDeploy in {found.python}", found.fastdeploy is not None, remedy), smi)
 
     @property
     def routes(self) -> frozenset[Route]:
@@ -125,11 +135,11 @@ class FastDeployEngine(ServerEngine):
         if self.settings_.fastdeploy_checks:
             devices = await asyncio.to_thread(gpu.devices, self.environ())
             carried = self.settings_.fastdeploy_sm or gpu.built_for(self.version)
-            gpu.check(self.version, self._paddle, carried, devices)
+            gpu.check(self.version, self._installed.paddle, carried, devices)
         if "FD_LOG_DIR" not in self._variables:
             self._logs = Path(tempfile.mkdtemp(prefix="fastdeploy-log-"))
         if not self._model and "FD_MODEL_SOURCE" not in self._variables:
-            python = self.settings_.fastdeploy_python
+            python = self._installed.python
             self._model = await download(python, self._files.name, self._revision, self.environ())
 
     def command(self, address: Address) -> Sequence[str]:
@@ -157,7 +167,7 @@ class FastDeployEngine(ServerEngine):
         path = self.directory / "fastdeploy.yaml"
         path.write_text(yaml.safe_dump(config))
         module = "fastdeploy.entrypoints.openai.api_server"
-        return [settings.fastdeploy_python, "-m", module, "--config", str(path)]
+        return [self._installed.python, "-m", module, "--config", str(path)]
 
     def environ(self) -> Mapping[str, str]:
         private = {"FD_LOG_DIR": str(self._logs), "PROMETHEUS_MULTIPROC_DIR": f"{self.directory}/prometheus"}

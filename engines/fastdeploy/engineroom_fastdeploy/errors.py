@@ -8,7 +8,8 @@ from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
 
 STATUS = {"invalid_request_error": 400, "invalid_request": 400, "timeout_error": 408}
-_WHERE = re.compile(r"^(request\[[^]]*\]|OpenAIServing\w+)[\w ]*?(error)?:? ")
+TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
+_WHERE = re.compile(r"^(?:request\[[^\]]*\]|OpenAIServing\w+)[\w ]*: ?")
 _PATH = re.compile(r"(?<![\w:/.])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
 _TOO_LONG = re.compile(r"too long|max_model_len", re.IGNORECASE)
 
@@ -20,14 +21,18 @@ def normalise(status: int, body: bytes) -> APIError:
         status: the one it came under; 429, 401 and other 4xx are believed, the rest is not.
     """
     error = from_upstream(status, body)
-    message = _PATH.sub("", _WHERE.sub("", error.message).rstrip(", ")) or "FastDeploy failed without saying why."
-    code = error.code
+    message, code = _PATH.sub("", _WHERE.sub("", error.message + " ")).strip(" ,"), error.code
     if code == "model_not_support":
         status, code = 404, "model_not_found"
     elif not 400 <= status < 500:
         status = STATUS.get(error.type, 500)
     if status == 400 and _TOO_LONG.search(message):
         code = "context_length_exceeded"
-    kind = "invalid_request_error" if status in (400, 404) else "server_error" if status >= 500 else None
-    retry = 1 if status in (408, 429) else None
-    return APIError(message, status=status, type=kind or error.type, param=error.param, code=code, retry_after=retry)
+    if not message:
+        message = (
+            "The request waited too long for its turn." if status == 408 else "The engine failed without a reason."
+        )
+    kind = TYPES.get(status, "server_error" if status >= 500 else error.type)
+    return APIError(
+        message, status=status, type=kind, param=error.param, code=code, retry_after=1 if status in (408, 429) else None
+    )

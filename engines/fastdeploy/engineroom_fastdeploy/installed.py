@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from engineroom.flags import FlagTable
@@ -25,20 +27,30 @@ print(json.dumps(found))
 """
 
 
-def versions(python: str) -> Mapping[str, str]:
-    """Distribution -> version, of FastDeploy and Paddle in that Python; empty where it cannot be run."""
+@dataclass(frozen=True)
+class Installation:
+    """A Python, and the versions of FastDeploy and Paddle that it has; None where it has none."""
+
+    python: str
+    fastdeploy: str | None
+    paddle: str | None
+
+
+def find(python: str | None) -> Installation:
+    """What that Python has; where None is given, the first one that has FastDeploy: this one, or the system's."""
+    candidates = [python] if python else [sys.executable, shutil.which("python3") or "python3", "/usr/bin/python3"]
+    found = [_ask(candidate) for candidate in dict.fromkeys(candidates)]
+    return next((installation for installation in found if installation.fastdeploy), found[-1])
+
+
+def _ask(python: str) -> Installation:
     try:
-        told = subprocess.run(
-            [python, "-c", _PROBE, *FASTDEPLOY, *PADDLE], capture_output=True, text=True, timeout=10, check=True
-        )
-        return dict(json.loads(told.stdout))
+        told = subprocess.run([python, "-c", _PROBE, *FASTDEPLOY, *PADDLE], capture_output=True, timeout=10, check=True)
+        versions = json.loads(told.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
-        return {}
-
-
-def first(found: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    """The version of the first of these distributions that is there."""
-    return next((found[name] for name in names if name in found), None)
+        versions = {}
+    fastdeploy, paddle = ([versions[name] for name in names if name in versions] for names in (FASTDEPLOY, PADDLE))
+    return Installation(python, fastdeploy[0] if fastdeploy else None, paddle[0] if paddle else None)
 
 
 def minor(version: str) -> tuple[int, int]:

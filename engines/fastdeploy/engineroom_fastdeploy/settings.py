@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +12,14 @@ from pydantic import Field
 
 from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
-from engineroom.flags import FlagTable
+from engineroom.flags import Flag, FlagTable
 from engineroom.settings import CommaList, Setting, Settings
 
-from .installed import FASTDEPLOY, SNAPSHOTS, first, minor, snapshots, versions
+from .installed import SNAPSHOTS, Installation, find, minor, snapshots
 
 logger = logging.getLogger(__name__)
+
+_PROFILED = 8192
 
 NOT_FLAGS = {
     "API_KEY",
@@ -47,7 +49,9 @@ class FastDeploySettings(Settings):
 
     title: ClassVar[str] = "FastDeploy"
 
-    fastdeploy_python: str = Field("python3", description="The Python that FastDeploy is installed in.")
+    fastdeploy_python: str | None = Field(
+        None, description="The Python that FastDeploy is installed in; this one or the system's by default."
+    )
     fastdeploy_version: str | None = Field(
         None, description="FastDeploy's version (`2.5`), where its package does not tell: a source checkout."
     )
@@ -82,14 +86,40 @@ class Variables:
         return {name: env[name] for name in self._names if name in env}
 
 
-def running_version(settings: FastDeploySettings) -> tuple[tuple[int, int] | None, dict[str, str]]:
-    """Which FastDeploy will run, None where nothing tells; and what is installed beside it."""
-    found = dict(versions(settings.fastdeploy_python))
-    told = settings.fastdeploy_version or first(found, FASTDEPLOY)
+class OtherVersions:
+    """Flags that only other versions of FastDeploy have; known, so that none is taken for a mistyped name."""
+
+    title = "FastDeploy's other versions"
+
+    def __init__(self, table: FlagTable) -> None:
+        self._table = table
+
+    def flags(self) -> dict[str, tuple[str, Flag]]:
+        """Variable -> the newest version that has its flag, and the flag."""
+        return {
+            flag.variable: (other.version, flag)
+            for other in snapshots().values()
+            for flag in other.flags
+            if flag.variable not in self._table.by_variable and flag.variable not in NOT_FLAGS
+        }
+
+    def describe(self) -> Sequence[Setting]:
+        return [Setting(name, help=f"FastDeploy {version} has it.") for name, (version, _) in self.flags().items()]
+
+
+def running_version(env: Environment) -> tuple[tuple[int, int] | None, Installation]:
+    """Which FastDeploy will run, None where nothing tells; and what is installed.
+
+    Raises:
+        SettingsError: FASTDEPLOY_VERSION is no version.
+    """
+    found = find(env.get("FASTDEPLOY_PYTHON"))
+    told = env.get("FASTDEPLOY_VERSION") or found.fastdeploy
     try:
         return (minor(told) if told else None), found
     except ValueError:
-        raise SettingsError([Problem("FASTDEPLOY_VERSION", f"expected a version such as 2.5; got {told!r}")]) from None
+        problem = Problem("FASTDEPLOY_VERSION", f"expected a version such as 2.5; got {told!r}")
+        raise SettingsError([problem]) from None
 
 
 def table_of(version: tuple[int, int] | None) -> FlagTable:
@@ -111,18 +141,14 @@ def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
     table = table_of(version)
     problems: list[Problem] = []
     nothing = {"QUANTIZATION"} if env.get("QUANTIZATION", "").upper() == "BF16" else set()
-    for other in snapshots().values():
-        for flag in other.flags:
-            name = flag.variable
-            if name in table.by_variable or name in NOT_FLAGS or name not in env:
-                continue
-            if env[name].lower() == flag.default:
-                nothing.add(name)
-            else:
-                message = (
-                    f"FastDeploy {table.version} has no --{flag.flags[0].lstrip('-')} ({other.version} does); remove it"
-                )
-                problems = [p for p in problems if p.variable != name] + [Problem(name, message, env.source(name))]
+    for name, (other, flag) in OtherVersions(table).flags().items():
+        if name not in env:
+            continue
+        if env[name].lower() == flag.default:
+            nothing.add(name)
+        else:
+            message = f"FastDeploy {table.version} has no {flag.flags[0]} ({other} does); remove it"
+            problems.append(Problem(name, message, env.source(name)))
     for name in sorted(nothing):
         logger.warning("%s=%s is left out: FastDeploy %s would refuse it", name, env[name], table.version)
     try:
@@ -132,6 +158,31 @@ def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
     if problems:
         raise SettingsError(problems)
     # A switch that is off has no value that means so: any text for this one counts as on.
-    return {
+    values = {
         name: value for name, value in values.items() if value is not False or table.by_variable[name.upper()].negative
     }
+    # As worker-FastDeploy does: the profile run is else for 8192 tokens, which a small GPU may not have room for.
+    if values.get("max_model_len", _PROFILED) < _PROFILED:
+        values.setdefault("max_num_batched_tokens", values["max_model_len"])
+    # The door limits how much runs at once; beyond this FastDeploy answers 429.
+    jobs = env.get("MAX_CONCURRENCY", "")
+    values["max_concurrency"] = max(2048, 2 * int(jobs) if jobs.isdecimal() else 0)
+    return values
+
+
+def together(*reads: Callable[[], Any]) -> list[Any]:
+    """What each of them gives.
+
+    Raises:
+        SettingsError: with the problems of all that fail.
+    """
+    values: list[Any] = []
+    problems: list[Problem] = []
+    for read in reads:
+        try:
+            values.append(read())
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from engineroom import house
-from engineroom.environment import Environment
+from engineroom.environment import Environment, Layer
 from engineroom_fastdeploy import FastDeployEngine
 
 VERSIONS = ("2.3", "2.4", "2.5", "2.6")
@@ -47,8 +47,9 @@ def standin(version: str, folder: Path, **environ: str) -> Iterator[Configure]:
         "STOP_TIMEOUT": 5,
     }
 
-    def make(**values: Any) -> FastDeployEngine:
-        engine = house.open_engine(Environment.of({**known, **values}))
+    def make(environment: Mapping[str, str] | None = None, **values: Any) -> FastDeployEngine:
+        layers = Environment.of({**known, **values}).layers
+        engine = house.open_engine(Environment([*layers, Layer("environment", environment or {}, owned=False)]))
         assert isinstance(engine, FastDeployEngine)
         return engine
 
