@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from . import __version__
-from .errors import EngineroomError, EngineStartError, SettingsError
+from .errors import EngineroomError, EngineStartError, PluginError, SettingsError
 
 GROUP = "engineroom.commands"
 
@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except EngineroomError as error:
         click.echo(describe(error), err=True)
-        sys.exit(1 if isinstance(error, EngineStartError) else 2)
+        sys.exit(2 if isinstance(error, (SettingsError, PluginError)) else 1)
 
 
 def describe(error: EngineroomError) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 import psutil
 import pytest
+from standin.engine import StandinEngine
 
 from engineroom.errors import EngineStartError
 from engineroom.inprocess import request
 
-from .standin.engine import StandinEngine
-
 CHAT = "/v1/chat/completions"
+SUPPORT = Path(__file__).parents[2] / "tests" / "support"
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 10) -> None:
@@ -182,7 +182,7 @@ async def test_stop_leaves_nothing_behind() -> None:
 async def test_sigkill_of_the_worker_leaves_nothing_behind(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(
-        f"import asyncio, sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import asyncio, sys\nsys.path.insert(0, {str(SUPPORT)!r})\n"
         "from standin.engine import StandinEngine\n"
         "async def main():\n    engine = StandinEngine('--child')\n    await engine.start()\n"
         "    print(engine.directory, flush=True)\n    await asyncio.sleep(1000)\n"

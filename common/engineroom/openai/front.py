@@ -128,7 +128,10 @@ class Front:
         return Request(body, _decode(body) if _is_json(scope, body) else None)
 
     def _check_model(self, request: Request) -> None:
-        model = (request.json or {}).get("model")
+        if request.json is None:
+            return
+        # OpenAI requires a model; here, where there is one, leaving it out can only mean that one.
+        model = request.json.setdefault("model", next(iter(self._engine.models), None))
         if model is None:
             return
         if not isinstance(model, str):

@@ -1,0 +1,249 @@
+"""`make bench-http`: what the HTTP door costs, side by side with what stands behind it, interleaved, medians.
+
+Three parts:
+
+* a raw source of events at 50 tokens/s a stream, direct and through the door: CPU of the door's process a token;
+* llama.cpp with a small real model, its own server direct and through the door: tokens/s and TTFT;
+* the echo engine as fast as it goes: the ceiling of an engine inside the door's process.
+
+And how soon the door answers. Writes benchmarks/http/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from load import Load, Result, rss_mb
+from rich.console import Console
+from rich.progress import Progress
+
+HERE = Path(__file__).parent
+MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
+console = Console()
+
+
+@contextmanager
+def process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for the length of a block; its own session, so that all of it ends."""
+    child = subprocess.Popen(
+        command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(url: str, status: int = 200, seconds: float = 120, headers: Mapping[str, str] | None = None) -> float:
+    """Poll `url` until it answers with `status`; when that was."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=5) as answer:
+                if answer.status == status:
+                    return time.perf_counter()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            pass
+        time.sleep(0.005)
+    raise SystemExit(f"{url} did not answer with {status} within {seconds:g} s")
+
+
+async def compare(
+    label: str, targets: Mapping[str, tuple[Load, int | None]], plans: Mapping[int, Mapping[str, object]], rounds: int
+) -> dict[tuple[int, str], list[Result]]:
+    """Rounds of streams against each target in turn."""
+    results: dict[tuple[int, str], list[Result]] = {(n, name): [] for n in plans for name in targets}
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(label, total=(rounds + 1) * len(plans) * len(targets))
+        for number in range(rounds + 1):
+            for streams, body in plans.items():
+                for name, (load, watched) in targets.items():
+                    result = await load.round(streams, body, watched)
+                    if number:  # The first round warms up.
+                        results[streams, name].append(result)
+                    progress.advance(task)
+    return results
+
+
+def median(results: Sequence[Result], what: str) -> float:
+    return statistics.median(getattr(result, what) for result in results)
+
+
+async def source_part(rounds: int) -> list[str]:
+    port, door_port = free_port(), free_port()
+    with (
+        process([sys.executable, str(HERE / "source.py"), str(port)]),
+        process([sys.executable, str(HERE / "source_engine.py"), str(door_port)]) as door,
+    ):
+        until(f"http://127.0.0.1:{port}/health")
+        until(f"http://127.0.0.1:{door_port}/ping")
+        plans = {n: {"model": "source", "messages": MESSAGES, "max_tokens": 200, "rate": 50} for n in (1, 16, 200)}
+        targets = {"direct": (Load(port), None), "door": (Load(door_port), door.pid)}
+        results = await compare("raw source, 50 tokens/s a stream", targets, plans, rounds)
+        memory = rss_mb(door.pid)
+    rows = [
+        "### A raw source at 50 tokens/s a stream: what the hop costs",
+        "",
+        "| streams | TTFT direct, ms | TTFT through the door, ms | CPU of the door, µs a token |",
+        "|---|---|---|---|",
+    ]
+    for n in plans:
+        direct, through = results[n, "direct"], results[n, "door"]
+        rows.append(
+            f"| {n} | {median(direct, 'ttft_ms'):.1f} | {median(through, 'ttft_ms'):.1f} "
+            f"| {median(through, 'cpu_us'):.1f} |"
+        )
+    return [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."]
+
+
+async def llamacpp_part(rounds: int) -> list[str]:
+    port, door_port = free_port(), free_port()
+    env = {"ENGINE": "llamacpp", "PARALLEL": "64", "CTX_SIZE": "16384", "LOG_LEVEL": "WARNING"}
+    with process(["engineroom", "serve"], {**env, "PORT": str(door_port)}) as door:
+        until(f"http://127.0.0.1:{door_port}/ping")
+        with process([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], env):
+            until(f"http://127.0.0.1:{port}/health")
+            model = "SmolLM2-135M-Instruct"
+            fields = {"model": model, "messages": MESSAGES, "temperature": 0, "ignore_eos": True}
+            plans = {
+                1: {**fields, "max_tokens": 200},
+                16: {**fields, "max_tokens": 60},
+                64: {**fields, "max_tokens": 24},
+            }
+            targets = {"direct": (Load(port), None), "door": (Load(door_port), door.pid)}
+            results = await compare("llama.cpp", targets, plans, rounds)
+            memory = rss_mb(door.pid)
+    rows = [
+        "### llama.cpp with SmolLM2-135M: its own server, and the same through the door",
+        "",
+        "| streams | tokens/s direct | tokens/s door | door / direct | TTFT direct, ms | TTFT door, ms | door's CPU, µs a token |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for n in plans:
+        direct, through = results[n, "direct"], results[n, "door"]
+        share = statistics.median(t.rate / d.rate for t, d in zip(through, direct, strict=True))
+        rows.append(
+            f"| {n} | {median(direct, 'rate'):.0f} | {median(through, 'rate'):.0f} | {100 * share:.1f} % "
+            f"| {median(direct, 'ttft_ms'):.1f} | {median(through, 'ttft_ms'):.1f} | {median(through, 'cpu_us'):.1f} |"
+        )
+    return [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."]
+
+
+async def echo_part(rounds: int) -> list[str]:
+    port = free_port()
+    env = {"ENGINE": "echo", "PORT": str(port), "ECHO_TOKENS_PER_S": "20000", "LOG_LEVEL": "WARNING"}
+    with process(["engineroom", "serve"], env) as door:
+        until(f"http://127.0.0.1:{port}/ping")
+        fields = {"model": "echo", "messages": MESSAGES, "ignore_eos": True}
+        plans = {
+            1: {**fields, "max_tokens": 20000},
+            16: {**fields, "max_tokens": 4000},
+            64: {**fields, "max_tokens": 1000},
+        }
+        results = await compare("echo at 20,000 tokens/s", {"door": (Load(port), door.pid)}, plans, rounds)
+    rows = [
+        "### The echo engine at 20,000 tokens/s a stream: the ceiling of an engine inside the door's process",
+        "",
+        "| streams | tokens/s | TTFT, ms | CPU, µs a token |",
+        "|---|---|---|---|",
+    ]
+    for n in plans:
+        found = results[n, "door"]
+        rows.append(
+            f"| {n} | {median(found, 'rate'):,.0f} | {median(found, 'ttft_ms'):.1f} | {median(found, 'cpu_us'):.1f} |"
+        )
+    return rows
+
+
+def start_part(rounds: int) -> list[str]:
+    """How soon after exec the door answers, and after the engine is ready."""
+    ping, ready = [], []
+    for _ in range(rounds):
+        port = free_port()
+        env = {"ENGINE": "llamacpp", "PORT": str(port), "LOG_LEVEL": "WARNING"}
+        began = time.perf_counter()
+        with process([str(Path(sys.executable).with_name("engineroom")), "serve"], env):
+            ping.append(_first_answer(port, began))
+            ready.append(until(f"http://127.0.0.1:{port}/health") - began)
+    bare = []
+    for _ in range(rounds):
+        port = free_port()
+        began = time.perf_counter()
+        with process([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], {"PARALLEL": "4"}):
+            bare.append(until(f"http://127.0.0.1:{port}/health") - began)
+    return [
+        "### How soon",
+        "",
+        "| | s after exec, median |",
+        "|---|---|",
+        f"| `/ping` answers (204) | {statistics.median(ping):.2f} |",
+        f"| ready, with llama.cpp | {statistics.median(ready):.2f} |",
+        f"| llama.cpp's own server, started bare, ready | {statistics.median(bare):.2f} |",
+    ]
+
+
+def _first_answer(port: int, began: float) -> float:
+    while time.perf_counter() < began + 30:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+            return time.perf_counter() - began
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.002)
+    raise SystemExit("the door did not answer within 30 s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each measurement (5)")
+    parser.add_argument("--only", choices=["source", "llamacpp", "echo", "start"], action="append")
+    options = parser.parse_args()
+    parts = options.only or ["source", "llamacpp", "echo", "start"]
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
+    lines = [
+        "# The HTTP door, measured",
+        "",
+        f"`make bench-http`: {options.rounds} rounds after a warm-up, interleaved, medians; client, door and engine "
+        f"share {os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), Python {platform.python_version()}.",
+    ]
+    for name in parts:
+        rows = (
+            start_part(options.rounds)
+            if name == "start"
+            else asyncio.run(
+                {"source": source_part, "llamacpp": llamacpp_part, "echo": echo_part}[name](options.rounds)
+            )
+        )
+        console.print("\n".join(["", *rows]), markup=False)
+        lines += ["", *rows]
+    if not options.only:
+        (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""`engineroom serve` as a process of its own, as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+COMMAND = str(Path(sys.executable).with_name("engineroom"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Door:
+    """A running door.
+
+    log: what it has written so far.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log += line
+
+    def ping(self) -> int:
+        """The status of `/ping`; 0 where nobody answers."""
+        try:
+            return httpx.get(f"{self.url}/ping", timeout=5).status_code
+        except httpx.TransportError:
+            return 0
+
+    def until(self, status: int, seconds: float = 30) -> None:
+        """Wait until `/ping` answers with `status`."""
+        deadline = time.monotonic() + seconds
+        while self.ping() != status:
+            assert self.process.poll() is None or status == 0, f"it ended: {self.log}"
+            assert time.monotonic() < deadline, f"no {status} from /ping in {seconds:g} s: {self.log}"
+            time.sleep(0.02)
+
+    def metric(self, name: str) -> float:
+        text = httpx.get(f"{self.url}/metrics", timeout=5).text
+        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def ended(self, seconds: float = 20) -> int:
+        """Wait for its end; the exit code."""
+        code = self.process.wait(seconds)
+        self._reader.join(5)
+        return code
+
+
+@contextmanager
+def serving(env: Mapping[str, str] | None = None, ready: bool = True) -> Iterator[Door]:
+    """A door with the echo engine, unless `env` says otherwise; killed at the end if it still runs."""
+    port = free_port()
+    process = subprocess.Popen(
+        [COMMAND, "serve"],
+        env={**os.environ, "ENGINE": "echo", "PORT": str(port), **(env or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    door = Door(process, port)
+    try:
+        if ready:
+            door.until(200)
+        yield door
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        door._reader.join(5)
+        assert process.stderr is not None
+        process.stderr.close()

@@ -1,0 +1,205 @@
+"""The HTTP door from outside: a process, its socket, and the openai client."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import openai
+import pytest
+from http_door import COMMAND, Door, free_port, serving
+
+HELLO = [{"role": "user", "content": "Hello 🦙 there"}]
+SLOW = {"echo_tokens_per_s": 20, "ignore_eos": True}
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with serving() as door:
+        yield door
+
+
+@pytest.fixture
+def client(door: Door) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def test_a_chat(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(model="echo", messages=HELLO)
+    assert answer.choices[0].message.content == "Hello 🦙 there"
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens > 1
+
+
+def test_a_streamed_chat(client: openai.OpenAI) -> None:
+    stream = client.chat.completions.create(model="echo", messages=HELLO, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "Hello 🦙 there"
+
+
+def test_models(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["echo"]
+
+
+def test_a_request_without_a_model_goes_to_the_one_there_is(door: Door) -> None:
+    answer = httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO})
+    assert answer.status_code == 200
+    assert answer.json()["model"] == "echo"
+
+
+def test_errors_are_openais(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.chat.completions.create(model="nope", messages=HELLO)
+    assert missing.value.code == "model_not_found"
+    assert missing.value.param == "model"
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(model="echo", messages=HELLO, max_tokens=-1)
+    with pytest.raises(openai.NotFoundError, match="Invalid URL"):
+        client.get("/nothing", cast_to=object)
+
+
+def test_a_body_that_is_too_large_is_413() -> None:
+    with serving({"MAX_REQUEST_MB": "0.1"}) as door:
+        for content in (b" " * 200_000, iter([b" " * 100_000, b" " * 100_000])):
+            answer = httpx.post(f"{door.url}/v1/chat/completions", content=content)
+            assert answer.status_code == 413
+            assert answer.json()["error"]["code"] == "request_too_large"
+
+
+def test_ping_and_health_follow_the_engine() -> None:
+    with serving({"ECHO_START_S": "3"}, ready=False) as door:
+        door.until(204)
+        health = httpx.get(f"{door.url}/health")
+        assert health.status_code == 503
+        assert health.json() | {"live": True, "ready": False, "reason": "loading"} == health.json()
+        chat = httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO})
+        assert chat.status_code == 503
+        assert int(chat.headers["retry-after"]) > 0
+        assert chat.json()["error"]["code"] == "engine_loading"
+        door.until(200)
+        health = httpx.get(f"{door.url}/health")
+        assert health.status_code == 200
+        assert health.json()["models"] == ["echo"]
+        assert [mark["phase"] for mark in health.json()["timeline"]][-1] == "ready"
+
+
+def test_a_second_port_for_health_checks() -> None:
+    port = free_port()
+    with serving({"PORT_HEALTH": str(port)}):
+        assert httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_goes_away_frees_the_engine(door: Door, stream: bool) -> None:
+    body = {"messages": HELLO, "max_tokens": 1000, "stream": stream, **SLOW}
+    if stream:
+        with httpx.stream("POST", f"{door.url}/v1/chat/completions", json=body) as answer:
+            chunks = answer.iter_bytes()
+            next(chunks)
+            assert door.metric("engineroom_echo_running") == 1
+    else:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{door.url}/v1/chat/completions", json=body, timeout=0.5)
+    deadline = time.monotonic() + 5
+    while door.metric("engineroom_echo_running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_sigterm_lets_running_requests_finish() -> None:
+    with serving() as door:
+        texts: list[str] = []
+        client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0)
+        body = {"model": "echo", "messages": HELLO, "max_tokens": 40, "stream": True}
+        stream = client.chat.completions.create(**body, extra_body=SLOW)
+        next(stream)
+        reader = threading.Thread(target=lambda: texts.extend(c.choices[0].finish_reason or "" for c in stream))
+        reader.start()
+        door.signal(signal.SIGTERM)
+        door.until(0)
+        assert door.ended() == 0
+        reader.join(10)
+        assert texts[-1] == "length"
+
+
+def test_a_drain_has_a_limit_and_the_client_is_told() -> None:
+    with serving({"DRAIN_TIMEOUT": "0.5"}) as door:
+        client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0)
+        stream = client.chat.completions.create(
+            model="echo", messages=HELLO, max_tokens=100_000, stream=True, extra_body=SLOW
+        )
+        next(stream)
+        door.signal(signal.SIGTERM)
+        with pytest.raises(openai.APIError, match="shutting down"):
+            list(stream)
+        assert door.ended() == 0
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with serving({"DRAIN_TIMEOUT": "100"}) as door:
+        body = {"messages": HELLO, "max_tokens": 100_000, "stream": True, **SLOW}
+        with httpx.stream("POST", f"{door.url}/v1/chat/completions", json=body) as answer:
+            chunks = answer.iter_bytes()
+            next(chunks)
+            door.signal(signal.SIGINT)
+            door.until(0)
+            door.signal(signal.SIGINT)
+            assert door.ended() == 0
+
+
+def test_a_dead_engine_is_said_and_ends_the_door() -> None:
+    with serving() as door:
+        body = {"messages": HELLO, "stream": True, "echo_fault": "die", "echo_fault_after": 3, **SLOW}
+        text = httpx.post(f"{door.url}/v1/chat/completions", json=body).text
+        assert "engine_dead" in text
+        door.until(503)
+        answer = httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO})
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "engine_dead"
+        assert httpx.get(f"{door.url}/health").json()["live"] is False
+        assert door.ended() == 1
+        assert "the engine is gone" in door.log
+
+
+def test_a_failed_start_says_why_and_ends_with_1() -> None:
+    with serving({"ECHO_FAULT": "start"}, ready=False) as door:
+        assert door.ended() == 1
+        assert "error:" in door.log
+        assert "Traceback" not in door.log
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"PORT": "eighty"}, "PORT"),
+        ({"ENGINE": "ehco"}, "did you mean echo?"),
+        ({"ECHO_FAULT": "sometimes"}, "ECHO_FAULT"),
+        ({"DRAIN_TIMEOUT": "-1"}, "DRAIN_TIMEOUT"),
+        ({"REQUEST_TIMOUT": "5"}, "did you mean REQUEST_TIMEOUT?"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_ends_with_2(env: dict[str, str], said: str) -> None:
+    with serving(env, ready=False) as door:
+        assert door.ended() == 2
+        assert said in door.log
+        assert "Traceback" not in door.log
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, serving({"PORT": str(taken.getsockname()[1])}, False) as door:
+        assert door.ended() == 2
+        assert "PORT" in door.log
+        assert "in use" in door.log
+
+
+def test_options_win_over_the_environment() -> None:
+    result = subprocess.run(
+        [COMMAND, "serve", "--engine", "echo", "--port", "99999"], capture_output=True, text=True, timeout=30
+    )
+    assert result.returncode == 2
+    assert "PORT (from command line)" in result.stderr
