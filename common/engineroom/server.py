@@ -55,7 +55,7 @@ class ServerEngine(Engine):
     """Where it has metrics in Prometheus' text format; None for none."""
 
     keep_alive: ClassVar[float] = 4
-    """Seconds an idle connection is kept; less than its server keeps one."""
+    """Seconds an idle connection is kept, less than its server keeps one; 0 for a new one for every request."""
 
     idle_timeout: float | None = None
     """Seconds its server may be silent amid a request before that is given up with a 504; None for no limit."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -20,11 +20,12 @@ class Upstream:
         self, address: Address, headers: Mapping[str, str], keep_alive: float, idle_timeout: float | None = None
     ) -> None:
         connector: aiohttp.BaseConnector
+        reuse: dict[str, Any] = {"keepalive_timeout": keep_alive} if keep_alive else {"force_close": True}
         if address.unix is not None:
-            connector = aiohttp.UnixConnector(address.unix, limit=0, keepalive_timeout=keep_alive)
+            connector = aiohttp.UnixConnector(address.unix, limit=0, **reuse)
             self.url = "http://engine"
         else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keep_alive, use_dns_cache=False)
+            connector = aiohttp.TCPConnector(limit=0, use_dns_cache=False, **reuse)
             self.url = f"http://127.0.0.1:{address.port}"
         self.session = aiohttp.ClientSession(
             connector=connector,
