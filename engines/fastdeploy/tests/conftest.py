@@ -18,6 +18,15 @@ VERSIONS = ("2.3", "2.4", "2.5", "2.6")
 PADDLES = {"2.3": "3.2.1", "2.4": "3.3.0", "2.5": "3.3.1", "2.6": "3.3.1"}
 STANDIN = Path(__file__).with_name("standin")
 
+KNOWN = {
+    "ENGINE": "fastdeploy",
+    "FASTDEPLOY_PYTHON": sys.executable,
+    "FASTDEPLOY_CHECKS": "false",
+    "START_TIMEOUT": "60",
+    "STOP_TIMEOUT": "5",
+}
+"""Settings of an engine over the stand-in; the checks need a GPU."""
+
 Configure = Callable[..., FastDeployEngine]
 
 
@@ -38,14 +47,7 @@ def standin(version: str, folder: Path, **environ: str) -> Iterator[Configure]:
     site, model = folder / "site", folder / "tiny-model"
     install(site, fastdeploy_gpu=f"{version}.0", paddlepaddle_gpu=PADDLES[version])
     model.mkdir()
-    known = {
-        "ENGINE": "fastdeploy",
-        "FASTDEPLOY_PYTHON": sys.executable,
-        "FASTDEPLOY_CHECKS": "false",
-        "MODEL_NAME": str(model),
-        "START_TIMEOUT": 60,
-        "STOP_TIMEOUT": 5,
-    }
+    known = {**KNOWN, "MODEL_NAME": str(model)}
 
     def make(environment: Mapping[str, str] | None = None, **values: Any) -> FastDeployEngine:
         layers = Environment.of({**known, **values}).layers

@@ -1,0 +1,168 @@
+"""Starting and stopping, over the stand-in: readiness, failed starts and their reasons, and what is left behind."""
+
+from __future__ import annotations
+
+import re
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engineroom.errors import EngineStartError
+from engineroom_fastdeploy import FastDeployEngine
+
+from .conftest import VERSIONS, Configure, running, standin
+
+SHM = Path("/dev/shm")
+
+
+def traces() -> set[Path]:
+    """Every file of FastDeploy's and of ours outside the tests' own folders."""
+    shared = (path for path in SHM.iterdir() if re.search(r"\.(socket|ipc|pull|sock|\d+)$", path.name))
+    places = (shared, Path("/tmp").glob("prom_main_*"), Path(tempfile.gettempdir()).glob("fastdeploy-log-*"))
+    return {path for found in places for path in found}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def start_error(engine: FastDeployEngine) -> EngineStartError:
+    try:
+        with pytest.raises(EngineStartError) as failed:
+            await engine.start()
+        assert not engine.health().live
+        return failed.value
+    finally:
+        await engine.stop()
+
+
+async def environment_of(engine: FastDeployEngine) -> dict[str, Any]:
+    async with engine.upstream.session.get(engine.upstream.url + "/standin/seen") as response:
+        found: dict[str, Any] = await response.json()
+        return found
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.6"])
+async def test_ready_is_health_200_and_nothing_else(tmp_path: Path, version: str) -> None:
+    """404 while the worker says nothing, 304 while the weights are not there: 304 is no error to most clients."""
+    with standin(version, tmp_path, STANDIN_HEALTH="404,304,404,200") as make:
+        async with running(make()) as engine:
+            assert engine.health().ready
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_exit_code_0_before_ready_is_a_failure_with_the_workers_reason(tmp_path: Path, version: str) -> None:
+    before = traces()
+    with standin(version, tmp_path, STANDIN_START="fail") as make:
+        error = await start_error(make())
+    assert "exited with code 0" in str(error)
+    assert "workerlog.0: MemoryError: Out of memory error on GPU 0." in str(error)
+    assert any("Failed to launch worker processes" in line for line in error.log), "what the server itself said"
+    assert "workerlog.0: Loading Weights:  12%" in error.log
+    assert traces() == before
+
+
+@pytest.mark.parametrize("version", ["2.5"])
+async def test_a_missing_model(tmp_path: Path, version: str) -> None:
+    with standin(version, tmp_path, STANDIN_START="missing") as make:
+        error = await start_error(make())
+    assert "exited with code 1" in str(error)
+    assert "is not exist" in str(error)
+
+
+@pytest.mark.parametrize("version", ["2.4"])
+async def test_a_start_that_hangs_ends_with_the_workers_log(tmp_path: Path, version: str) -> None:
+    """Before 2.5 the server waits for ever for a worker that has died."""
+    with standin(version, tmp_path, STANDIN_START="stuck") as make:
+        error = await start_error(make(START_TIMEOUT=3))
+    assert "START_TIMEOUT" in str(error)
+    assert "workerlog.0: Loading Weights:  12%" in error.log
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_stop_leaves_nothing(configure: Configure, version: str, tmp_path: Path) -> None:
+    """Its worker is in a session of its own, and it forgets sockets, locks and shared memory."""
+    before = traces()
+    logs = tmp_path / "logs"
+    async with running(configure(FD_LOG_DIR=str(logs))) as engine:
+        worker = int((logs / "worker.pid").read_text())
+        directory = engine.directory
+        assert alive(worker)
+        assert len(traces() - before) >= 3, "the stand-in leaves files in shared memory"
+    assert not alive(worker)
+    assert traces() == before
+    assert directory is not None
+    assert not directory.exists()
+    assert logs.exists(), "logs that the user asked for stay"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_its_environment_and_its_options(configure: Configure, version: str) -> None:
+    async with running(configure(MAX_MODEL_LEN=1024, ENABLE_PREFIX_CACHING="false")) as engine:
+        found = await environment_of(engine)
+        environ, options = found["environ"], found["options"]
+        assert environ["DO_NOT_TRACK"] == "1"
+        assert environ["FD_LOG_DIR"].startswith(tempfile.gettempdir())
+        assert environ.get("ZMQ_SEND_BATCH_DATA") == ("0" if version == "2.6" else None)
+        asked = environ.get("FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE")
+        assert asked == ("1" if version in ("2.5", "2.6") else None)
+        assert (options["host"], options["max_model_len"], options["enable_prefix_caching"]) == (
+            "127.0.0.1",
+            1024,
+            False,
+        )
+        assert engine.directory is not None
+        config = engine.directory / "fastdeploy.yaml"
+        assert stat.S_IMODE(engine.directory.stat().st_mode) == 0o700, "options may hold passwords"
+        assert set(yaml.safe_load(config.read_text())) <= set(options), "no name that this version does not know"
+
+
+@pytest.mark.parametrize("version", ["2.6"])
+async def test_a_server_that_ends_by_itself_is_noticed(configure: Configure, version: str) -> None:
+    """When a worker dies FastDeploy ends its server, with 0."""
+    async with running(configure()) as engine:
+        async with engine.upstream.session.post(engine.upstream.url + "/standin/die") as response:
+            assert response.status == 200
+        reason = await engine.died()
+    assert "exited with code 0" in reason
+
+
+@pytest.mark.parametrize("version", ["2.5"])
+async def test_a_model_on_the_hub_is_fetched_by_fastdeploys_python(tmp_path: Path, version: str) -> None:
+    """Not by FastDeploy, whose downloader asks another hub and hides errors; a module stands in for the hub's."""
+    site = tmp_path / "site"
+    with standin(version, tmp_path) as make:
+        (site / "huggingface_hub.py").write_text(
+            "def snapshot_download(repo, revision):\n"
+            "    if repo == 'org/gated': raise OSError('401: access to org/gated is restricted')\n"
+            f"    return '{tmp_path}/cache/' + repo + '@' + revision\n"
+        )
+        async with running(make(MODEL_NAME="org/model", MODEL_REVISION="v1")) as engine:
+            options = (await environment_of(engine))["options"]
+            assert options["model"] == f"{tmp_path}/cache/org/model@v1"
+            assert (options["served_model_name"], engine.models) == ("org/model", ("org/model",))
+        error = await start_error(make(MODEL_NAME="org/gated"))
+        assert "cannot download the model org/gated" in str(error)
+        assert "restricted" in str(error)
+        async with running(make(MODEL_NAME="org/model", FD_MODEL_SOURCE="AISTUDIO")) as engine:
+            assert (await environment_of(engine))["options"]["model"] == "org/model", "left to FastDeploy where asked"
+
+
+@pytest.mark.parametrize("version", ["2.5"])
+async def test_a_model_in_a_cache_is_found(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = tmp_path / "hub" / "models--org--cached" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").touch()
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    async with running(configure(MODEL_NAME="org/cached")) as engine:
+        assert (await environment_of(engine))["options"]["model"] == str(snapshot)
+        assert engine.models == ("org/cached",)
