@@ -1,0 +1,87 @@
+"""The core's commands, as a person runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("engineroom"))
+
+
+def engineroom(*arguments: str, directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env={**os.environ, "ENGINE": "echo", "COLUMNS": "200", **env},
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_names_the_commands(tmp_path: Path) -> None:
+    result = engineroom("--help", directory=tmp_path)
+    assert result.returncode == 0
+    for command in ("serve", "config", "engines", "check"):
+        assert command in result.stdout
+
+
+def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
+    result = engineroom("sreve", directory=tmp_path)
+    assert result.returncode == 2
+    assert "sreve" in result.stderr
+
+
+def test_config_shows_values_and_sources(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("ECHO_TTFT_MS=5\n")
+    result = engineroom("config", "--json", directory=tmp_path, PORT="8123")
+    assert result.returncode == 0, result.stderr
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["PORT"]["value"] == "8123"
+    assert rows["PORT"]["source"] == "environment"
+    assert rows["ECHO_TTFT_MS"]["value"] == "5"
+    assert rows["ECHO_TTFT_MS"]["source"] == ".env"
+    assert "DRAIN_TIMEOUT" not in rows
+    everything = engineroom("config", "--all", directory=tmp_path)
+    assert "DRAIN_TIMEOUT" in everything.stdout
+
+
+def test_config_masks_secrets(tmp_path: Path) -> None:
+    result = engineroom("config", "--all", directory=tmp_path, ENGINE="vllm", MODEL_NAME="org/m", HF_TOKEN="hf_canary")
+    assert "HF_TOKEN" in result.stdout
+    assert "hf_canary" not in result.stdout + result.stderr
+    assert "********" in result.stdout
+
+
+def test_config_checks(tmp_path: Path) -> None:
+    result = engineroom("config", directory=tmp_path, STOP_TIMEOUT="soon", START_TIMEOUT="later")
+    assert result.returncode == 2
+    assert "STOP_TIMEOUT" in result.stderr
+    assert "START_TIMEOUT" in result.stderr
+
+
+def test_engines_lists_what_is_installed_and_what_is_missing(tmp_path: Path) -> None:
+    result = engineroom("engines", directory=tmp_path)
+    assert result.returncode == 0
+    for engine in ("echo", "llamacpp", "vllm", "fastdeploy"):
+        assert engine in result.stdout
+    only = engineroom("engines", directory=tmp_path, ENGINEROOM_ENGINES="echo")
+    assert "vllm" not in only.stdout
+
+
+def test_check_runs_against_a_named_engine(tmp_path: Path) -> None:
+    result = engineroom("check", "echo", "--only", "chat_answers", "--only", "chat_streams", directory=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert "2 kept, 0 broken" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [("check", "--only", "nothing"), ("check", "nosuchengine")])
+def test_check_refuses_what_it_does_not_know(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = engineroom(*arguments, directory=tmp_path)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
