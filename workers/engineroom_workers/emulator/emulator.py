@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -81,9 +82,7 @@ class Emulator:
         """Queue a failed or timed-out job again; false for any other."""
         if job.status not in ("FAILED", "TIMED_OUT"):
             return False
-        job.output, job.error, job.chunks, job.read = msgspec.Raw(), msgspec.Raw(), [], 0
-        job.taken_at = job.done_at = None
-        job.stop_timers()
+        job.reset()
         self.counts["retried"] += 1
         self._enter_queue(job)
         return True
@@ -102,7 +101,7 @@ class Emulator:
 
     def take(self, worker: Worker, most: int) -> list[Job]:
         """Hand up to `most` waiting jobs to a worker."""
-        taken = [self.queue.pop(job_id) for job_id in list(self.queue)[:most]]
+        taken = [self.queue.pop(job_id) for job_id in list(islice(self.queue, most))]
         for job in taken:
             job.attempts += 1
             job.worker = worker.id
@@ -135,11 +134,8 @@ class Emulator:
             job.output = result.output
             job.changed.ring()
             return
-        worker_id = job.worker
         job.output, job.error = result.output, result.error if result.failed else msgspec.Raw()
         self._end(job, "FAILED" if result.failed else "COMPLETED", tell_worker=False)
-        if result.stop_pod and worker_id is not None:
-            self.on_stop_pod(worker_id)
 
     def redeliver(self, job: Job, reason: str) -> bool:
         """Put a job that a worker holds back into the queue; false for one that no worker holds."""

@@ -110,6 +110,13 @@ class Job:
         self.read = len(self.chunks)
         return chunks
 
+    def reset(self) -> None:
+        """Back to what it was before a worker first had it."""
+        self.stop_timers()
+        self.output = self.error = msgspec.Raw()
+        self.chunks, self.arrivals, self.read, self.attempts = [], [], 0, 0
+        self.worker = self.taken_at = self.done_at = None
+
     def start_timer(self, name: str, seconds: float, then: Any) -> None:
         """Call `then(self)` once, unless the job is finished or the timer started anew before."""
         self.stop_timer(name)

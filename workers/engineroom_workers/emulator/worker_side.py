@@ -55,25 +55,25 @@ class WorkerSide:
 
     async def _take(self, receive: Receive, send: Send, worker_id: str, most: int, *, batch: bool) -> None:
         emulator = self.emulator
-        worker = emulator.fleet.polled(worker_id)
+        # One that is about to be replaced waits for what never comes.
+        bell = Bell() if emulator.fleet.polled(worker_id).stopping else emulator.queued
         for fault, status in (("take_429", 429), ("fail_take", 500), ("take_400", 400)):
             if emulator.faults.strikes(fault):
                 await send_error(send, status, f"injected: {fault}")
                 return
-        if not emulator.queue or worker.stopping:
-            waiting = self._hold(receive, emulator.queued, lambda: bool(emulator.queue) and not worker.stopping)
-            if not await waiting:
-                await send_nothing(send)
-                return
-        jobs = emulator.take(worker, most)
-        if emulator.queue:
+        woken = await self._hold(receive, bell, lambda: bool(emulator.queue) and bell is emulator.queued)
+        worker = emulator.fleet.known(worker_id)
+        handed = [job.for_worker() for job in emulator.take(worker, most)] if woken and not worker.stopping else []
+        if woken and emulator.queue:
             emulator.queued.ring_one()
-        handed = [job.for_worker() for job in jobs]
-        await send_json(send, 200, handed if batch else handed[0])
+        if handed:
+            await send_json(send, 200, handed if batch else handed[0])
+        else:
+            await send_nothing(send)
 
     async def stop(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
         worker = self.emulator.fleet.known(path[1])
-        if not worker.stops and not await self._hold(receive, worker.stop_bell, lambda: bool(worker.stops)):
+        if not await self._hold(receive, worker.stop_bell, lambda: bool(worker.stops)):
             await send_nothing(send)
             return
         stops, worker.stops = worker.stops, []
@@ -81,6 +81,8 @@ class WorkerSide:
 
     async def _hold(self, receive: Receive, bell: Bell, ready: Callable[[], bool]) -> bool:
         """Keep a poll open until something is ready; false when time is up or the worker has hung up."""
+        if ready():
+            return True
         until = time.monotonic() + self.emulator.options.hold
         gone = asyncio.ensure_future(hung_up(receive))
         try:
@@ -123,6 +125,8 @@ class WorkerSide:
         job.posts["done"] += result.status != "IN_PROGRESS"
         job.bytes += len(body)
         self.emulator.receive_result(job, result)
+        if result.stop_pod:
+            self.emulator.on_stop_pod(path[1])
         await send_body(send, 200, b"", b"text/plain")
 
     async def _receive(

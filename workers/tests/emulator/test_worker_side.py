@@ -227,3 +227,19 @@ async def test_a_job_that_nobody_takes_times_out(platform: RunningEmulator, clie
     job: Job = platform.emulator.jobs[await submit(client)]
     await platform.finished(job.id)
     assert (job.status, len(platform.emulator.queue)) == ("TIMED_OUT", 0)
+
+
+async def test_a_worker_that_will_be_replaced_gets_no_more_jobs() -> None:
+    async with running_emulator(hold=0.5) as platform, httpx.AsyncClient(base_url=platform.endpoint_url) as client:
+        polls = []
+        for number in range(3):
+            polls.append(asyncio.create_task(take(client, f"w{number}")))
+            await platform.polled(number + 1)
+        platform.emulator.fleet.workers["w0"].stopping = True
+        platform.emulator.fleet.workers["w1"].stopping = True
+        job_id = await submit(client)
+        responses = await asyncio.gather(*polls)
+        assert [response.status_code for response in responses] == [204, 204, 200]
+        await submit(client)
+        assert (await take(client, "w0")).status_code == 204
+        assert platform.emulator.jobs[job_id].attempts == 1
