@@ -1,0 +1,80 @@
+"""`engineroom bake`: a model into an image, while the image is built."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECRET = Path("/run/secrets/HF_TOKEN")
+"""Where a build finds the token: a secret mount, which leaves nothing in any layer."""
+
+
+@click.command()
+@click.option("--secret", type=click.Path(path_type=Path), default=SECRET, help="A file with the hub's token.")
+def bake(secret: Path) -> None:
+    """Download a model and note it as the one that this image serves.
+
+    Reads MODEL_NAME, MODEL_REVISION, TOKENIZER_NAME, QUANTIZATION and BASE_PATH. The files go into
+    BASE_PATH/huggingface-cache/hub, the arguments into /local_model_args.json, where they win over the environment.
+    The token comes from a secret file, never from an argument.
+    """
+    from engineroom.environment import BAKED_ARGS
+
+    token = secret.read_text().strip() if secret.is_file() else None
+    arguments = collect(os.environ, token or None)
+    check(arguments)
+    target = Path(os.environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)
+    target.write_text(json.dumps(arguments, indent=2) + "\n")
+    click.echo(f"baked {arguments['MODEL_NAME']}; {target} names it")
+
+
+def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
+    """Download what is asked for; the arguments to note, with paths for names.
+
+    Raises:
+        SettingsError: no model is named.
+        HubError: it cannot be had.
+    """
+    from engineroom.errors import Problem, SettingsError
+    from engineroom.hub import download
+    from engineroom.models import weights
+
+    model = environ.get("MODEL_NAME")
+    if not model:
+        raise SettingsError([Problem("MODEL_NAME", "the model to bake is missing: a repository of the hub")])
+    cache = Path(environ.get("BASE_PATH") or "/models") / "huggingface-cache" / "hub"
+    folder = download(model, environ.get("MODEL_REVISION") or None, cache, token)
+    named = ":" in model
+    arguments = {"MODEL_NAME": str(weights(folder)[0] if named else folder)}
+    if environ.get("MODEL_REVISION"):
+        arguments["MODEL_REVISION"] = folder.name
+    if tokenizer := environ.get("TOKENIZER_NAME"):
+        arguments["TOKENIZER_NAME"] = str(folder if tokenizer == model else download(tokenizer, None, cache, token))
+    if quantisation := environ.get("QUANTIZATION"):
+        arguments["QUANTIZATION"] = quantisation
+    return arguments
+
+
+def check(arguments: Mapping[str, str]) -> None:
+    """Refuse an argument that the engine would refuse when the image starts. Raises SettingsError."""
+    from engineroom import house
+    from engineroom.environment import Environment, Layer
+    from engineroom.errors import SettingsError
+    from engineroom.settings import check_unknown
+
+    layers = [Layer("baked arguments", arguments, owned=True), *Environment.load().layers]
+    found, env = house.engine_class(Environment(layers))
+    problems = [
+        problem
+        for problem in check_unknown(env, house.groups(found, env), found.aliases)
+        if problem.variable in arguments
+    ]
+    if problems:
+        raise SettingsError(problems)

@@ -1,0 +1,75 @@
+# What is built, from the rows of matrix.json:
+#   docker buildx bake -f docker/docker-bake.hcl -f docker/matrix.json
+# Every variable is read from the environment; `make image`, `make images` and `make image-plan` set them.
+
+variable "IMAGES" {}
+
+# Which rows; an empty word means all.
+variable "ENGINE" { default = "" }
+variable "CUDA" { default = "" }
+variable "SM" { default = "" }
+
+# Where the images go, and the version in their tags: a number on a release, `dev-<commit>` otherwise.
+variable "REPOSITORY" { default = "engineroom" }
+variable "TAG" { default = "dev" }
+variable "COMMIT" { default = "" }
+variable "SOURCE" { default = "" }
+
+# A model to bake in; without one the image is general.
+variable "MODEL_NAME" { default = "" }
+variable "MODEL_REVISION" { default = "" }
+variable "TOKENIZER_NAME" { default = "" }
+variable "QUANTIZATION" { default = "" }
+variable "BASE_PATH" { default = "" }
+
+# Non-empty where HF_TOKEN is set: a secret whose variable is missing is an error.
+variable "HAVE_HF_TOKEN" { default = "" }
+
+# A pip.conf for the build, where packages come from an index of one's own; it stays out of every layer.
+variable "PIP_CONF" { default = "" }
+
+group "default" {
+  targets = ["image"]
+}
+
+target "image" {
+  matrix = {
+    row = [
+      for r in IMAGES : r
+      if(ENGINE == "" || r.engine == ENGINE) &&
+      (CUDA == "" || lookup(r, "cuda", "none") == CUDA) &&
+      (SM == "" || contains(lookup(r, "sm", []), SM))
+    ]
+  }
+  name       = replace(row.name, ".", "-")
+  context    = "."
+  dockerfile = "docker/Dockerfile"
+  target     = MODEL_NAME == "" ? "worker" : "baked"
+  platforms  = ["linux/amd64"]
+  tags = [
+    MODEL_NAME == "" ? "${REPOSITORY}:${TAG}-${row.name}" :
+    "${REPOSITORY}:${TAG}-${row.name}-${regex_replace(lower(MODEL_NAME), "[^a-z0-9_.-]+", "-")}"
+  ]
+  args = {
+    BASE           = row.base
+    PACKAGES       = lookup(row, "packages", "")
+    REINSTALL      = lookup(row, "reinstall", "")
+    INDEX          = lookup(row, "index", "")
+    ENGINE         = row.engine
+    ADD            = lookup(row, "add", "")
+    IMAGE          = row.name
+    RUN_AS         = lookup(row, "user", "0")
+    VERSION        = TAG
+    COMMIT         = COMMIT
+    SOURCE         = SOURCE
+    MODEL_NAME     = MODEL_NAME == "" ? null : MODEL_NAME
+    MODEL_REVISION = MODEL_REVISION == "" ? null : MODEL_REVISION
+    TOKENIZER_NAME = TOKENIZER_NAME == "" ? null : TOKENIZER_NAME
+    QUANTIZATION   = QUANTIZATION == "" ? null : QUANTIZATION
+    BASE_PATH      = BASE_PATH == "" ? null : BASE_PATH
+  }
+  secret = concat(
+    HAVE_HF_TOKEN == "" ? [] : ["type=env,id=HF_TOKEN"],
+    PIP_CONF == "" ? [] : ["type=file,id=pip_conf,src=${PIP_CONF}"]
+  )
+}

@@ -1,0 +1,48 @@
+"""`engineroom start`, which an image runs: the machine is checked, then the door opens that WORKER names."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import click
+from pydantic import Field
+
+from engineroom.settings import Settings
+
+
+class StartSettings(Settings):
+    """What an image starts."""
+
+    title: ClassVar[str] = "Image"
+
+    worker: Literal["runpod", "http"] = Field(
+        "runpod", description="What `engineroom start` runs: `runpod`, the queue worker, or `http`, the HTTP server."
+    )
+    engineroom_image: str | None = Field(
+        None,
+        description="The image's own name, set in every image: at the start GPU and driver are compared with what it "
+        "was built for. Set it to nothing to skip that.",
+    )
+
+
+@click.command()
+@click.pass_context
+def start(context: click.Context) -> None:
+    """Run the worker as an image does: check GPU and driver, then open the door that WORKER names.
+
+    WORKER=runpod, the default, is `engineroom runpod`; WORKER=http is `engineroom serve`.
+    """
+    from engineroom import gpu
+    from engineroom.environment import Environment
+
+    env = Environment.load()
+    settings = StartSettings.load(env)
+    gpu.check_machine(env)
+    if settings.worker == "http":
+        from .http.command import serve
+
+        context.invoke(serve)
+    else:
+        from .runpod.command import runpod
+
+        context.invoke(runpod)
