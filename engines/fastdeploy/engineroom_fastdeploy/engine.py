@@ -134,7 +134,7 @@ class FastDeployEngine(ServerEngine):
     async def before_start(self) -> None:
         if self.settings_.fastdeploy_checks:
             devices = await asyncio.to_thread(gpu.devices, self.environ())
-            carried = self.settings_.fastdeploy_sm or gpu.built_for(self.version)
+            carried = self.settings_.fastdeploy_sm or gpu.carried(self.version, os.environ)
             gpu.check(self.version, self._installed.paddle, carried, devices)
         if "FD_LOG_DIR" not in self._variables:
             self._logs = Path(tempfile.mkdtemp(prefix="fastdeploy-log-"))

@@ -5,23 +5,15 @@ Source: FastDeploy's installation page for NVIDIA GPUs through its history (docs
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
+from engineroom import gpu
 from engineroom.errors import EngineStartError
+from engineroom.gpu import Device
 
 OLDEST_DRIVER = 535
 PADDLE = {(2, 3): (3, 2), (2, 4): (3, 3), (2, 5): (3, 3), (2, 6): (3, 3)}
 """The Paddle release series that each FastDeploy is compiled against."""
-
-
-class Device(NamedTuple):
-    """One GPU. sm: its compute capability without the point, `89` for 8.9. driver: its driver's major version."""
-
-    name: str
-    sm: str
-    driver: int
 
 
 def built_for(version: tuple[int, int]) -> tuple[str, ...]:
@@ -30,20 +22,19 @@ def built_for(version: tuple[int, int]) -> tuple[str, ...]:
 
 
 def devices(environ: Mapping[str, str]) -> list[Device]:
-    """The GPUs that FastDeploy will see, by `nvidia-smi`. Raises EngineStartError where there is none."""
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
-    command = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    """The GPUs that FastDeploy will see. Raises EngineStartError where there is none."""
     try:
-        told = subprocess.run(
-            command + ([f"--id={visible}"] if visible else []), capture_output=True, text=True, timeout=20, check=True
-        )
-        rows = [line.rsplit(",", 2) for line in told.stdout.splitlines() if line.strip()]
-        return [Device(name.strip(), sm.strip().replace(".", ""), int(d.strip().split(".")[0])) for name, sm, d in rows]
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return gpu.devices(environ)
+    except EngineStartError as error:
         raise EngineStartError(
-            f"no NVIDIA GPU can be asked for ({error}), and FastDeploy runs no model without one: give the container "
-            "its GPUs (`--gpus all`), or set FASTDEPLOY_CHECKS=false for other hardware"
+            f"{error}. FastDeploy runs no model without one; FASTDEPLOY_CHECKS=false is for other hardware"
         ) from error
+
+
+def carried(version: tuple[int, int], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The compute capabilities of the build: those that the image we run in names, else the official image's."""
+    image = gpu.image(environ)
+    return image.sm if image is not None else built_for(version)
 
 
 def check(version: tuple[int, int], paddle: str | None, carried: Sequence[str], found: Sequence[Device]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engineroom.errors import EngineStartError
+from engineroom.hub import explain
 from engineroom.process import Process
 
 _DOWNLOAD = (
@@ -16,7 +17,7 @@ async def download(python: str, model: str, revision: str, environ: Mapping[str,
     """The folder with a model's files, downloaded from Hugging Face by FastDeploy's Python, which has the client.
 
     Raises:
-        EngineStartError: with the hub's own last word.
+        EngineStartError: with what to do, or else the hub's own last word.
     """
     process = await Process.spawn([python, "-c", _DOWNLOAD, model, revision], name="fastdeploy", environ=environ)
     try:
@@ -24,5 +25,8 @@ async def download(python: str, model: str, revision: str, environ: Mapping[str,
             return process.tail[-1]
     finally:
         await process.stop()
+    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+    if reason := explain(model, "\n".join(process.tail), token):
+        raise EngineStartError(reason, list(process.tail))
     told = process.tail[-1] if process.tail else "no reason given"
     raise EngineStartError(f"cannot download the model {model}: {told}", list(process.tail))

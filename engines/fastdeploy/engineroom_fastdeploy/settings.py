@@ -62,7 +62,7 @@ class FastDeploySettings(Settings):
     )
     fastdeploy_sm: CommaList = Field(
         (),
-        description="Compute capabilities that the build carries (`86,89`); those of its official image by default.",
+        description="Compute capabilities that the build carries (`86,89`); by default those of the image around it.",
     )
     fastdeploy_checks: bool = Field(True, description="Whether GPU, driver and Paddle are checked before the start.")
     fastdeploy_idle_timeout: float = Field(
