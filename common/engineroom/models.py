@@ -1,4 +1,8 @@
-"""Where a model's files are: a local folder, a Hugging Face cache in the image or on a volume, or still on the hub."""
+"""Where a model's files are: a local folder, a hub's cache in the image or on a volume, or still on the hub.
+
+Hugging Face keeps `models--org--name/snapshots/<commit>`; ModelScope keeps `models/org--name/snapshots/<revision>`, and
+in its older releases `org/name` with `___` for a dot. A name is found in either.
+"""
 
 from __future__ import annotations
 
@@ -31,29 +35,34 @@ def resolve(model: str, revision: str | None = None, caches: Iterable[Path] = ()
     Args:
         model: a path, or a repository `org/name`.
         revision: a branch, tag or commit; `main` by default. A path is taken as it is.
-        caches: Hugging Face cache folders (each holding `models--org--name`), the first that has it whole wins.
-            Volumes may hold the folder in lower case, whatever the repository's own case.
+        caches: cache folders of either hub; the first that has it whole wins. Volumes may hold the folder in lower
+            case, whatever the repository's own case.
     """
     path = Path(model).expanduser()
     if path.exists():
         return ModelFiles(_name_of(path), path)
     wanted = "models--" + model.replace("/", "--")
     for cache in caches:
-        for folder in _folders(cache, wanted):
-            for snapshot in _snapshots(folder, revision):
-                if is_whole(snapshot):
-                    return ModelFiles(model, snapshot)
+        kept = [*_folders(cache, wanted), *_folders(cache / "models", model.replace("/", "--"))]
+        for snapshot in (snapshot for folder in kept for snapshot in _snapshots(folder, revision)):
+            if is_whole(snapshot):
+                return ModelFiles(model, snapshot)
+        for folder in _older_modelscope(cache, model) if revision in (None, "main", "master") else ():
+            if is_whole(folder):
+                return ModelFiles(model, folder)
     return ModelFiles(model, None)
 
 
 def cache_folders(environ: Mapping[str, str], base_path: str | None = None) -> tuple[Path, ...]:
-    """The Hugging Face caches to look into: the environment's own, then the volume's at `base_path`."""
+    """The caches to look into: Hugging Face's by the environment, the volume's at `base_path`, then ModelScope's."""
     home = environ.get("HF_HOME") or "~/.cache/huggingface"
     own = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
     folders = [Path(own).expanduser()]
     if base_path:
         volume = Path(base_path) / "huggingface-cache"
         folders += [volume / "hub", volume]
+    scope = Path(environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
+    folders += [scope, scope / "hub"]
     return tuple(dict.fromkeys(folders))
 
 
@@ -89,6 +98,14 @@ def _folders(cache: Path, wanted: str) -> Iterator[Path]:
         yield cache / wanted
     if cache.is_dir():
         yield from (found for found in cache.iterdir() if found.name != wanted and found.name.lower() == wanted.lower())
+
+
+def _older_modelscope(cache: Path, model: str) -> Iterator[Path]:
+    """Where ModelScope's older clients put a model; they keep one revision, and name none."""
+    organisation, slash, name = model.partition("/")
+    if slash:
+        for kept in dict.fromkeys((name.replace(".", "___"), name)):
+            yield from (cache / "models" / organisation / kept, cache / organisation / kept)
 
 
 def _snapshots(folder: Path, revision: str | None) -> Iterator[Path]:

@@ -75,9 +75,24 @@ def test_safetensors_are_the_weights_where_there_are_several_formats(tmp_path: P
 
 
 def test_caches_are_the_environment_s_own_then_the_volume_s() -> None:
-    own, *volume = cache_folders({"HF_HOME": "/hf"}, "/runpod-volume")
+    own, *volume, scope, older = cache_folders({"HF_HOME": "/hf", "MODELSCOPE_CACHE": "/scope"}, "/runpod-volume")
     assert own == Path("/hf/hub")
     assert volume == [Path("/runpod-volume/huggingface-cache/hub"), Path("/runpod-volume/huggingface-cache")]
+    assert (scope, older) == (Path("/scope"), Path("/scope/hub"))
+
+
+@pytest.mark.parametrize("folder", ["models/Qwen/Qwen2___5", "hub/models/Qwen/Qwen2___5", "hub/Qwen/Qwen2.5"])
+def test_a_model_that_modelscope_downloaded_is_found(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "model.safetensors").write_bytes(b"weights")
+    caches = cache_folders({"MODELSCOPE_CACHE": str(tmp_path)})
+    assert resolve("Qwen/Qwen2.5", caches=caches) == ModelFiles("Qwen/Qwen2.5", tmp_path / folder)
+    assert resolve("Qwen/Qwen2.5", "v1", caches).folder is None, "nothing tells which revision it is"
+
+
+def test_a_revision_that_modelscope_downloaded_is_found(tmp_path: Path) -> None:
+    snapshot = cached(tmp_path / "models", "Qwen--Qwen2.5", "v1", ref=None)
+    assert resolve("Qwen/Qwen2.5", "v1", [tmp_path]).folder == snapshot
 
 
 async def test_reading_ahead_ends_when_it_is_told_to(tmp_path: Path) -> None:
