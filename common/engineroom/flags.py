@@ -28,6 +28,7 @@ class Flag(msgspec.Struct, frozen=True):
 
     kind: `int`, `suffixed_int` (`2k`, `1M`), `float`, `str`, `json`, `choice`, `list`, `bool` (has a negative
         form), or `switch` (on when given).
+    repeat: whether a `list` is written as the flag once for each of its items.
     item: what a `list` is made of: `str`, `int`, `float` or `json`.
     """
 
@@ -40,6 +41,7 @@ class Flag(msgspec.Struct, frozen=True):
     help: str | None = ""
     group: str | None = ""
     negative: str | None = None
+    repeat: bool = False
 
     @property
     def variable(self) -> str:
@@ -67,7 +69,8 @@ class Flag(msgspec.Struct, frozen=True):
                 return [flag]
             return [self.negative] if self.negative else []
         if self.kind == "list":
-            return [flag, *map(_text, value)]
+            texts = [_text(item) for item in value]
+            return [part for text in texts for part in (flag, text)] if self.repeat else [flag, *texts]
         return [f"{flag}={_text(value)}"]
 
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engineroom.engine import Requirement, Route
-from engineroom.errors import EngineStartError, Problem, SettingsError
+from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import ModelFiles, cache_folders, resolve, weights
 from engineroom.process import Process
 from engineroom.readahead import ReadAhead
 from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import environ, failures, install, snapshots, startup, surface
+from . import environ, errors, failures, install, snapshots, startup, surface
 from .dropped import DroppedSettings
 from .options import Options, read
 from .settings import SpeculativeSettings, VLLMSettings
@@ -131,6 +131,9 @@ class VLLMEngine(ServerEngine):
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
         return surface.with_structured_outputs(json)
 
+    def normalise_error(self, status: int, body: bytes) -> APIError:
+        return errors.normalise(status, body)
+
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         return failures.explain(returncode, log)
 
@@ -158,7 +161,8 @@ class VLLMEngine(ServerEngine):
         await self._stop_helpers()
         if described := await upstream.text("/openapi.json"):
             self._routes = surface.routes_of(msgspec.json.decode(described))
-        self.timeline.marks += startup.phases(self._process.tail if self._process else ())
+        if told := startup.phases(self._process.tail if self._process else ()):
+            logger.info("vLLM says: %s", ", ".join(f"{phase} in {seconds:g} s" for phase, seconds in told))
 
     async def stop(self) -> None:
         await self._stop_helpers()

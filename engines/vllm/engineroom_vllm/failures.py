@@ -51,7 +51,7 @@ _KNOWN: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             r"no kernel image is available|CUDA driver version is insufficient|forward compatibility was attempted",
             "this image's CUDA and the machine's GPU or driver do not go together",
         ),
-        (r"vllm serve: error: |cli\.main serve: error: |^\S+\.py: error: ", "vLLM refused its command line"),
+        (r"serve: error: ", "vLLM refused its command line"),
         (r"No module named '?vllm'?", "that Python has no vLLM: check VLLM_PYTHON"),
     )
 )
@@ -76,6 +76,9 @@ def explain(returncode: int, log: Sequence[str]) -> str | None:
         for line in lines:
             if pattern.search(line):
                 return f"{advice} ({_short(line)})"
+    told = [line.removeprefix("Value error, ") for line in lines if line.startswith("Value error, ")]
+    if told:
+        return _short(told[0])
     exceptions = [line for line in lines if _EXCEPTION.match(line) and not _SECOND_HAND.search(line)]
     if exceptions:
         return _short(exceptions[0])

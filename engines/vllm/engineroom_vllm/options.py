@@ -82,7 +82,7 @@ def read(env: Environment, snapshot: Snapshot) -> Options:
 
 def _worked_out(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is set where the user has not."""
-    found: dict[str, Any] = {"gpu_memory_utilization": GPU_MEMORY_UTILIZATION}
+    found: dict[str, Any] = {"gpu_memory_utilization": GPU_MEMORY_UTILIZATION, "disable_uvicorn_access_log": True}
     others = values.get("pipeline_parallel_size", 1) * values.get("data_parallel_size", 1)
     if (each := gpus.count(os.environ) // max(others, 1)) > 1:
         found["tensor_parallel_size"] = each

@@ -31,14 +31,24 @@ OURS = frozenset(
 """Flags that are not settings: this worker gives them, or they are about a socket that no client sees."""
 
 
+_LIBRARIES = (
+    *("CUDA_DEVICE_ORDER", "FLASHINFER_WORKSPACE_BASE", "HF_DATASETS_CACHE", "HF_ENDPOINT", "HF_HOME"),
+    *("HF_HUB_CACHE", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE"),
+    *("HUGGINGFACE_HUB_CACHE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS"),
+    *("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
+    *("TORCH_CUDA_ARCH_LIST", "TRANSFORMERS_OFFLINE", "TRITON_CACHE_DIR"),
+)
+"""Variables of the libraries under vLLM that users put into their settings files."""
+
+
 class EnvironmentNames(NamedTuple):
-    """The environment variables that vLLM itself reads; they reach it as they are."""
+    """The environment variables that vLLM and what it is built on read; they reach it as they are."""
 
     names: tuple[str, ...]
     title: str = "vLLM's environment"
 
     def describe(self) -> Sequence[Setting]:
-        return [Setting(name, help="Read by vLLM itself.") for name in self.names]
+        return [Setting(name, help="Read by vLLM or by what it is built on.") for name in self.names]
 
 
 class _Environ(msgspec.Struct):
@@ -67,8 +77,8 @@ def load(version: str | None) -> Snapshot:
     everything = FlagTable.load(path)
     table = FlagTable("vLLM", everything.version, tuple(flag for flag in everything.flags if flag.name not in OURS))
     taken = {flag.variable for flag in everything.flags} | set(DROPPED)
-    read = msgspec.json.decode(path.read_bytes(), type=_Environ).environ
-    return Snapshot(everything, table, EnvironmentNames(tuple(name for name in read if name not in taken)))
+    read = {*msgspec.json.decode(path.read_bytes(), type=_Environ).environ, *_LIBRARIES}
+    return Snapshot(everything, table, EnvironmentNames(tuple(sorted(read - taken))))
 
 
 def versions() -> list[str]:
