@@ -46,12 +46,14 @@ from `TokenEngine` for one that lives in this process, and run `engineroom.testi
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from .asgi import ASGIApp
+from .timeline import Timeline
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -164,6 +166,11 @@ class Engine(ABC):
 
     app: ASGIApp
     """The engine's HTTP API; set once the engine is configured."""
+
+    @functools.cached_property
+    def timeline(self) -> Timeline:
+        """The phases of its start; the door that runs it adds its own."""
+        return Timeline()
 
     @classmethod
     @abstractmethod

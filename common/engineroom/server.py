@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from .engine import Engine, Health
 from .errors import APIError, EngineStartError
 from .process import Process
-from .timeline import Timeline
 
 if TYPE_CHECKING:
     from .proxy import Proxy
@@ -64,7 +63,6 @@ class ServerEngine(Engine):
         from .openai.front import Front
 
         self.worker = worker
-        self.timeline = Timeline()
         self.directory: Path | None = None
         self._health = Health(live=True, ready=False, reason="loading")
         self._process: Process | None = None
@@ -141,6 +139,7 @@ class ServerEngine(Engine):
 
     async def _start(self) -> None:
         await self.before_start()
+        self.timeline.mark("model resolved")
         self.directory = Path(tempfile.mkdtemp(prefix="engineroom-"))
         address = self._address(self.directory)
         self._process = await Process.spawn(

@@ -10,12 +10,11 @@ from starlette.routing import Route, Router
 
 if TYPE_CHECKING:
     from engineroom.engine import Engine
-    from engineroom.timeline import Timeline
 
     from .metrics import DoorMetrics
 
 
-def build_app(engine: Engine, timeline: Timeline, metrics: DoorMetrics) -> Router:
+def build_app(engine: Engine, metrics: DoorMetrics) -> Router:
     """The ASGI app behind the socket.
 
     `/ping` answers as RunPod's load balancer asks: 204 while loading, 200 when ready, 503 once dead.
@@ -36,7 +35,7 @@ def build_app(engine: Engine, timeline: Timeline, metrics: DoorMetrics) -> Route
             "reason": now.reason,
             "engine": engine.name,
             "models": list(engine.models),
-            "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in timeline.marks],
+            "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in engine.timeline.marks],
         }
         return JSONResponse(body, status_code=200 if now.ready else 503)
 

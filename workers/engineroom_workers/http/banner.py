@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from engineroom.engine import Engine
-    from engineroom.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +49,9 @@ async def _spinner(engine: Engine) -> None:
         await asyncio.Event().wait()
 
 
-def ready(engine: Engine, url: str, timeline: Timeline) -> None:
+def ready(engine: Engine, url: str) -> None:
     """Print where the model is and a request to paste, or log one line where nobody looks."""
-    logger.info("ready: %s serves %s on %s (%s)", engine.name, _model(engine), url, timeline)
+    logger.info("ready: %s serves %s on %s (%s)", engine.name, _model(engine), url, engine.timeline)
     if not sys.stderr.isatty():
         return
     body = f'{{"model": "{_model(engine)}", "messages": [{{"role": "user", "content": "What is 2+2?"}}]}}'

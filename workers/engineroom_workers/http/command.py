@@ -21,18 +21,19 @@ def serve(**options: str | int | None) -> None:
     from engineroom import house, logs
     from engineroom.environment import Environment, Layer
     from engineroom.settings import WorkerSettings
-    from engineroom.timeline import Timeline
+    from engineroom.timeline import process_age
 
     from ..settings import DoorSettings
     from .settings import HTTPSettings
 
+    began = process_age()
     env = Environment.load()
     given = {name.upper(): str(value) for name, value in options.items() if value is not None}
     env = Environment([Layer("command line", given, owned=True), *env.layers])
     engine = house.open_engine(env)
     logs.configure(WorkerSettings.load(env))
-    timeline = Timeline()
-    timeline.mark("settings read")
+    engine.timeline.mark("interpreter", began)
+    engine.timeline.mark("settings read")
     drain_timeout = DoorSettings.load(env).drain_timeout
 
     from .server import listen
@@ -43,4 +44,4 @@ def serve(**options: str | int | None) -> None:
 
     from .run import run
 
-    uvloop.run(run(engine, sockets, timeline, drain_timeout))
+    uvloop.run(run(engine, sockets, drain_timeout))

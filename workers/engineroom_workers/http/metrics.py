@@ -58,6 +58,7 @@ class DoorMetrics:
             finally:
                 ended = time.perf_counter()
                 self._running.dec()
+                self._engine.timeline.mark("first request")
                 route = self._route(scope["path"])
                 # nginx's code for a client that closed the connection before it had an answer.
                 self._requests.labels(route, str(first.status or 499)).inc()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engineroom.engine import Engine
-    from engineroom.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class EngineDied(EngineroomError):
     """The engine ended although nobody stopped it."""
 
 
-async def run(engine: Engine, sockets: Sequence[socket.socket], timeline: Timeline, drain_timeout: float) -> None:
+async def run(engine: Engine, sockets: Sequence[socket.socket], drain_timeout: float) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it at once.
 
     Raises:
@@ -40,18 +39,18 @@ async def run(engine: Engine, sockets: Sequence[socket.socket], timeline: Timeli
         EngineDied: it ended while it served.
     """
     url = _url(sockets[0])
-    server = Server(build_app(engine, timeline, DoorMetrics(engine)))
+    server = Server(build_app(engine, DoorMetrics(engine)))
     stopping = _signals()
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
-    timeline.mark("listening")
+    engine.timeline.mark("listening")
     try:
         async with loading(engine):
             await _either(starting, stopping[0])
         if starting.done():
             starting.result()
-            timeline.mark("ready")
-            ready(engine, url, timeline)
+            engine.timeline.mark("engine ready")
+            ready(engine, url)
             await _until_over(engine, stopping)
     finally:
         starting.cancel()
