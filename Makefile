@@ -48,6 +48,12 @@ serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENG
 test: env-dev ## Run the whole test suite
 	@python -m pytest $(ARGS)
 
+test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end (SOURCE=checkout MODEL=folder)
+	@python -m pytest -m real_frontend engines/fastdeploy/tests $(ARGS)
+
+drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm or fastdeploy; ARGS=--write refreshes)
+	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
+
 lint: env-dev ## Check style and types
 	@ruff check && ruff format --check && mypy
 

@@ -70,7 +70,8 @@ async def test_the_runpod_door_streams(environment: dict[str, str]) -> None:
             await _chat_over_runpod(platform)
             await _native_over_runpod(platform)
         finally:
-            worker.terminate()
+            if worker.returncode is None:
+                worker.terminate()
             await asyncio.wait_for(worker.wait(), 30)
     assert worker.returncode == 0
 
