@@ -65,3 +65,11 @@ async def test_a_killed_workers_job_goes_to_another(
     start_worker(platform, worker_id="heir")
     await platform.streamed(job_id, 2)
     assert (job.worker, job.attempts, [bytes(chunk) for chunk in job.chunks]) == ("heir", 2, [b'"a"', b'"a"'])
+
+
+async def test_a_job_handed_out_twice_ends_once(shared: RunningEmulator, endpoint: httpx.AsyncClient) -> None:
+    shared.faults.redeliver = 1
+    job = await completed(shared, endpoint, progress=["at it"], items=["a"])
+    assert (job.attempts, bytes(job.output)) == (2, b'["a"]')
+    await shared.until(lambda: job.posts["late"])
+    assert shared.emulator.counts["failed"] == 0
