@@ -9,11 +9,6 @@ from engineroom.models import ModelFiles, cache_folders, is_whole, resolve, weig
 from engineroom.readahead import ReadAhead
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def cached(cache: Path, folder: str, commit: str = "abc", ref: str | None = "main") -> Path:
     snapshot = cache / folder / "snapshots" / commit
     snapshot.mkdir(parents=True)

@@ -16,11 +16,6 @@ STANDIN = Path(__file__).with_name("standin_vllm.py")
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def standin_python(tmp_path: Path) -> Callable[[str], str]:
     """A command that stands in for a Python with vLLM of a version: it tells that version, and serves a stand-in."""
 

@@ -1,0 +1,123 @@
+"""The engine's life, and what it does to requests and answers, over a stand-in for `vllm serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engineroom.engine import Engine, Route
+from engineroom.errors import EngineStartError
+from engineroom.inprocess import request
+from engineroom.keeper import descendants
+from engineroom.testing import LIFECYCLE_CHECKS, Lifecycle, NotOffered
+from engineroom_vllm.engine import VLLMEngine
+
+Configure = Callable[..., VLLMEngine]
+CHAT = "/v1/chat/completions"
+
+
+async def kill(engine: Engine) -> None:
+    """End the server as the kernel does when memory runs out."""
+    for process in descendants(os.getpid()):
+        if b"standin_vllm.py" in Path(f"/proc/{process}/cmdline").read_bytes():
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
+async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]], configure: Configure) -> None:
+    kinds = Lifecycle(make=configure, make_broken=lambda: configure(""), kill=kill)
+    try:
+        await check(kinds)
+    except NotOffered as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+async def engine(configure: Configure) -> AsyncIterator[VLLMEngine]:
+    engine = configure(MODEL_NAME="org/model", OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b")
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def ask(engine: VLLMEngine, **body: object) -> tuple[int, dict[str, object]]:
+    sent = msgspec.json.encode({"model": "a", "messages": [{"role": "user", "content": "x"}], **body})
+    async with request(engine.app, "POST", CHAT, body=sent) as answer:
+        return answer.status, msgspec.json.decode(await answer.read())
+
+
+async def test_routes_are_what_the_server_says_and_clients_may_call(engine: VLLMEngine) -> None:
+    assert engine.routes == {Route("GET", "/v1/models"), Route("POST", CHAT)}
+
+
+async def test_a_list_of_models_names_no_path(configure: Configure, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("cache") / "models--org--name" / "snapshots" / "abc"
+    folder.mkdir(parents=True)
+    engine = configure(MODEL_NAME=str(folder))
+    try:
+        await engine.start()
+        async with request(engine.app, "GET", "/v1/models") as answer:
+            listed = msgspec.json.decode(await answer.read())
+    finally:
+        await engine.stop()
+    assert [(model["id"], model["root"]) for model in listed["data"]] == [("org/name", "org/name")]
+
+
+async def test_worker_vllm_s_guided_fields_reach_vllm_as_it_has_them_now(engine: VLLMEngine) -> None:
+    _, answer = await ask(engine, guided_choice=["yes", "no"], guided_decoding_backend="outlines", top_k=3)
+    seen = msgspec.json.decode(answer["choices"][0]["message"]["content"])  # type: ignore[index]
+    assert seen["structured_outputs"] == {"choice": ["yes", "no"]}
+    assert seen["top_k"] == 3
+    assert not any(name.startswith("guided_") for name in seen)
+
+
+async def test_a_validation_error_is_a_sentence(engine: VLLMEngine) -> None:
+    status, answer = await ask(engine, temperature=9)
+    expected = {"message": "Too hot: temperature", "type": "invalid_request_error", "param": "temperature"}
+    assert (status, answer["error"]) == (400, {**expected, "code": None})
+
+
+async def test_a_failed_start_quotes_the_line_that_says_why(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_FAILS", "cuda-out-of-memory")
+    engine = configure()
+    with pytest.raises(EngineStartError, match=r"lower MAX_MODEL_LEN.*Tried to allocate 50.00 MiB"):
+        await engine.start()
+    await engine.stop()
+
+
+async def test_without_vllm_it_says_how_to_get_it(configure: Configure) -> None:
+    engine = configure("")
+    with pytest.raises(EngineStartError, match="set VLLM_PYTHON"):
+        await engine.start()
+    await engine.stop()
+
+
+async def test_what_vllm_says_of_its_start_is_logged(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    engine = configure()
+    with caplog.at_level(logging.INFO, "engineroom_vllm"):
+        await engine.start()
+    await engine.stop()
+    assert "vLLM says: engine initialised in 3.5 s" in caplog.messages
+
+
+async def test_leaving_a_stream_ends_it(engine: VLLMEngine) -> None:
+    body = msgspec.json.encode({"model": "b", "messages": [], "stream": True, "max_tokens": 100_000})
+    async with request(engine.app, "POST", CHAT, body=body) as answer:
+        await answer.__aiter__().__anext__()
+        assert 'num_requests_running{engine="0"} 1' in await engine.metrics()
+    for _ in range(250):
+        if 'num_requests_running{engine="0"} 0' in await engine.metrics():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the generation is still running")
