@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..errors import APIError
 from ..text import TextCutter
 
 if TYPE_CHECKING:
@@ -115,8 +116,11 @@ class Choices:
         """
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(self._generate(*pair)) for pair in zip(self._readers, self._requests, strict=True)]
+        begun = False
         try:
             while True:
+                if not begun and isinstance(self._error, APIError) and self._error.status < 500:
+                    raise self._error  # a choice was refused: nothing of the others is to be sent
                 if not self._ready:
                     if self._error is not None:
                         raise self._error
@@ -127,6 +131,7 @@ class Choices:
                 else:
                     batch, self._ready = self._ready, []
                     self._space.set()
+                    begun = True
                     yield batch
         finally:
             for task in tasks:

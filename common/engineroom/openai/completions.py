@@ -47,7 +47,7 @@ class CompletionAnswer(Answer):
         prompts = as_tokens(engine, "prompt", request.prompt if request.prompt is not None else "")
         n = request.n or 1
         if len(prompts) * n > MAX_CHOICES:
-            raise invalid(f"'n' times the number of prompts must not be above {MAX_CHOICES}.", "n")
+            raise invalid(f"'n' times the prompts must not be above {MAX_CHOICES}.", "n", "integer_above_max_value")
         asked = _DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
         common: dict[str, Any] = {
             "logprobs": request.logprobs,
@@ -138,7 +138,7 @@ def _check_supported(request: CompletionRequest) -> None:
         raise invalid("'suffix' is not supported by this model.", "suffix", "unsupported_parameter")
     n = request.n or 1
     if request.best_of and request.best_of < n:
-        raise invalid("'best_of' must not be smaller than 'n'.", "best_of")
+        raise invalid("'best_of' must not be smaller than 'n'.", "best_of", "invalid_value")
     if request.best_of and request.best_of > n:
         raise invalid("'best_of' above 'n' is not supported by this model.", "best_of", "unsupported_value")
     if request.echo and request.logprobs is not None:

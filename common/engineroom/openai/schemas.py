@@ -1,6 +1,6 @@
 """The requests of OpenAI's API that a TokenEngine serves. `None` is taken wherever a field may be left out.
 
-The field names are compared with the `openai` package's in common/tests/openai/test_schemas.py.
+The field names are compared with the `openai` package's in common/tests/openai_api/test_schemas.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 _Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Choices: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=128)]
+_Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 _Bias: TypeAlias = dict[str, Annotated[float, msgspec.Meta(ge=-100, le=100)]]
 _Stop: TypeAlias = str | Annotated[list[str], msgspec.Meta(max_length=4)]
@@ -58,7 +59,7 @@ class Generation(msgspec.Struct, kw_only=True):
     max_tokens: int | None = None
     n: _Choices | None = None
     presence_penalty: _Penalty | None = None
-    seed: int | None = None
+    seed: _Int64 | None = None
     stop: _Stop | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

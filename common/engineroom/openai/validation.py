@@ -15,6 +15,7 @@ T = TypeVar("T")
 _FOUND_AT = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<expected>[^`]*)`, got `[^`]*`$")
+_NO_MATCH = re.compile(r"^Expected `str` matching regex (?P<pattern>'.*')$")
 _OUT_OF_RANGE = re.compile(r"^Expected `(?P<kind>[^`]*)` (?P<length>of length )?(?P<bound>[<>]=?) (?P<limit>[-\d.]+)$")
 _KINDS = {
     "str": "a string",
@@ -35,8 +36,21 @@ def check(json: Mapping[str, Any], schema: type[T]) -> T:
     """
     try:
         return msgspec.convert(json, schema)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return msgspec.convert(_whole_numbers(json), schema)
     except msgspec.ValidationError as error:
         raise explain(str(error), json) from error
+
+
+def _whole_numbers(value: Any) -> Any:
+    """`value` with 2.0 as 2: to JSON they are one number, to msgspec only the second is an integer."""
+    if isinstance(value, dict):
+        return {key: _whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def explain(message: str, json: Any) -> APIError:
@@ -59,6 +73,13 @@ def explain(message: str, json: Any) -> APIError:
         )
     if bounds := _OUT_OF_RANGE.match(message):
         return _out_of_range(path, found, **bounds.groupdict())
+    if no_match := _NO_MATCH.match(message):
+        return invalid(
+            f"Invalid '{path}': string does not match pattern. Expected a string that matches the pattern "
+            f"{no_match['pattern']}.",
+            path,
+            "invalid_value",
+        )
     if message.startswith(("Invalid value", "Invalid enum value")):
         return invalid(f"Invalid value: '{found}' is not supported for '{path}'.", path, "invalid_value")
     return invalid(f"Invalid '{path}': {message}.", path, "invalid_value")

@@ -77,7 +77,7 @@ class EchoEngine(TokenEngine):
 
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         if not all(0 <= token < vocabulary.SIZE for token in request.prompt):
-            raise APIError(f"Token ids go from 0 to {vocabulary.SIZE - 1}.", param="prompt")
+            raise APIError(f"Token ids go from 0 to {vocabulary.SIZE - 1}.", param="prompt", code="invalid_value")
         options = Options.of(self._settings, request.params)
         answer = self._answer(request, options)
         self._running += 1

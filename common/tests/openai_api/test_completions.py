@@ -127,6 +127,13 @@ def test_what_is_refused(http: httpx.Client, fields: dict[str, Any], param: str)
     assert answer.json()["error"]["param"] == param
 
 
+def test_a_refusal_of_one_prompt_is_one_of_all(http: httpx.Client) -> None:
+    body = {"model": "echo", "prompt": [[65], [10_000_000]], "stream": True}
+    answer = http.post("/v1/completions", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "prompt"
+
+
 def test_embeddings(http: httpx.Client, client: openai.OpenAI) -> None:
     answer = http.post("/v1/embeddings", json={"model": "echo", "input": ["one", "two", "one"]})
     decoded = strictly(CreateEmbeddingResponse, answer.content)

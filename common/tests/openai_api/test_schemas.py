@@ -91,6 +91,7 @@ TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "ob
         {"stop": ["a", "b", "c", "d"]},
         {"stop": None, "n": None, "temperature": None, "tools": None, "stream": None, "response_format": None},
         {"temperature": 1, "top_p": 0, "frequency_penalty": -2, "presence_penalty": 2.0, "seed": -1, "n": 128},
+        {"n": 2.0, "max_tokens": 7.0, "seed": 0.0},
         {"logit_bias": {"50256": -100}, "logprobs": True, "top_logprobs": 20, "user": "me", "store": False},
         {"metadata": {"k": "v"}, "modalities": ["text"], "service_tier": "auto", "prompt_cache_key": "k"},
         {"prediction": {"type": "content", "content": "hello"}, "reasoning_effort": "none", "verbosity": "low"},
@@ -143,7 +144,12 @@ def test_what_is_taken(fields: dict[str, Any]) -> None:
         ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value", "'huge'"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value", "'xml'"),
         ({"tools": [{"type": "function"}]}, "tools.0.function", "missing_required_parameter", "tools.0.function"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name", "invalid_value", ""),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a b"}}]},
+            "tools.0.function.name",
+            "invalid_value",
+            "pattern",
+        ),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else None,
 )
