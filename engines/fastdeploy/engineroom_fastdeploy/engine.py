@@ -31,6 +31,7 @@ from .settings import (
     FastDeploySettings,
     OtherVersions,
     Variables,
+    read_file,
     read_flags,
     running_version,
     table_of,
@@ -68,7 +69,7 @@ class FastDeployEngine(ServerEngine):
         flags: Mapping[str, Any],
         variables: Mapping[str, str],
     ) -> None:
-        self.settings_ = settings
+        self._settings = settings
         self.version = version
         self._installed = installed
         self._flags = dict(flags)
@@ -102,14 +103,20 @@ class FastDeployEngine(ServerEngine):
         oldest = min(snapshots())
         if version is None:
             message = f"no FastDeploy is installed for {found.python}; name the Python that has it"
-            raise SettingsError([Problem("FASTDEPLOY_PYTHON", message, env.source("FASTDEPLOY_PYTHON"))])
+            raise SettingsError([Problem("FASTDEPLOY_PYTHON", message)])
         if version < oldest:
             message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
             raise SettingsError([Problem("FASTDEPLOY_VERSION", message)])
-        worker, settings, flags = together(
-            lambda: WorkerSettings.load(env), lambda: FastDeploySettings.load(env), lambda: read_flags(env, version)
+        worker, settings, more, flags = together(
+            lambda: WorkerSettings.load(env),
+            lambda: FastDeploySettings.load(env),
+            lambda: read_file(env),
+            lambda: read_flags(env, version),
         )
-        return cls(worker, settings, version, found, flags, Variables().read(env))
+        engine = cls(worker, settings, version, found, {**more, **flags}, Variables().read(env))
+        if not engine._model and engine._files.name.startswith(("/", ".", "~")):
+            raise SettingsError([Problem("MODEL_NAME", f"there is no folder {engine._files.name}")])
+        return engine
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
@@ -132,9 +139,9 @@ class FastDeployEngine(ServerEngine):
         return name in ("default", self.worker.model_name) or super().knows_model(name)
 
     async def before_start(self) -> None:
-        if self.settings_.fastdeploy_checks:
+        if self._settings.fastdeploy_checks:
             devices = await asyncio.to_thread(gpu.devices, self.environ())
-            carried = self.settings_.fastdeploy_sm or gpu.carried(self.version, os.environ)
+            carried = self._settings.fastdeploy_sm or gpu.carried(self.version, os.environ)
             gpu.check(self.version, self._installed.paddle, carried, devices)
         if "FD_LOG_DIR" not in self._variables:
             self._logs = Path(tempfile.mkdtemp(prefix="fastdeploy-log-"))
@@ -146,15 +153,12 @@ class FastDeployEngine(ServerEngine):
         import yaml
 
         assert self.directory is not None
-        settings = self.settings_
-        ranks = self._flags.get("data_parallel_size", 1)
+        ranks = int(self._flags.get("data_parallel_size", 1))
         self._ports = [address.port or 0, *_free_ports(2 * ranks + 1)]
         queues, caches = self._ports[1 : ranks + 1], self._ports[ranks + 1 : -1]
-        config: dict[str, Any] = (
-            yaml.safe_load(settings.fastdeploy_config.read_text()) if settings.fastdeploy_config else {}
-        )
-        config |= {"workers": 1, **self._flags}
-        config |= {
+        config = {
+            "workers": 1,
+            **self._flags,
             "host": "127.0.0.1",
             "port": address.port,
             "engine_worker_queue_port": ",".join(map(str, queues)),
@@ -177,7 +181,7 @@ class FastDeployEngine(ServerEngine):
         port, queues = self._ports[0], self._ports[1:]
         names = [f"{port}.socket", f"router_{port}.ipc", f"response_{port}_*.pull"]
         names += [name for queue in queues for name in (f"*.{queue}", f"fd_task_queue_{queue}.sock")]
-        return [f"/dev/shm/{name}" for name in names]
+        return [f"/tmp/fd_weight_clear_update_lock__pid{port}_*.lock", *(f"/dev/shm/{name}" for name in names)]
 
     def headers(self) -> Mapping[str, str]:
         key = self._variables.get("FD_API_KEY", "").split(",")[0]

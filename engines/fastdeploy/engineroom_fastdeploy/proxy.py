@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import aiohttp
 
 
+_CUT_SHORT = (b'"finish_reason":"recover_stop"', b'"finish_reason":"length"')
+"""FastDeploy's word for an answer that had to end early for want of memory, and OpenAI's."""
+
+
 class FastDeployProxy(Proxy):
     """Whether the client asked for a stream or not, FastDeploy was: not streamed it hides errors and loses answers."""
 
@@ -64,7 +68,7 @@ async def _events(response: aiohttp.ClientResponse, path: str, choices: int) -> 
                     yield found
                 raise normalise(500, data)
             if usage is None or not usage.take(data):
-                found.append(data)
+                found.append(data.replace(*_CUT_SHORT) if _CUT_SHORT[0] in data else data)
         if found:
             yield found
     raise APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")

@@ -67,8 +67,7 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
     for name, since in SINCE.items():
         if request.get(name) is not None and version < since:
             raise _refused(name, f"needs FastDeploy {since[0]}.{since[1]}; {version[0]}.{version[1]} runs here")
-    if isinstance(request.get("n"), int) and request["n"] < 1:
-        raise APIError("'n' must be at least 1.", param="n", code="invalid_value")
+    _check_types(request)
     choice = request.pop("tool_choice", None)
     if choice == "none":
         request.pop("tools", None)
@@ -90,6 +89,16 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
     if not json.get("stream") or json.get("stream_options") is not None:
         request["stream_options"] = {**asked, "include_usage": bool(asked.get("include_usage"))}
     return {**request, "stream": True}
+
+
+def _check_types(request: Mapping[str, Any]) -> None:
+    """What is read here before FastDeploy checks it."""
+    n = request.get("n")
+    if n is not None and (type(n) is not int or n < 1):
+        raise APIError("'n' must be a whole number, at least 1.", param="n", code="invalid_value")
+    for name in ("stream_options", "guided_decoding"):
+        if not isinstance(request.get(name) or {}, dict):
+            raise APIError(f"'{name}' must be an object.", param=name, code="invalid_type")
 
 
 def _refused(name: str, why: str) -> APIError:

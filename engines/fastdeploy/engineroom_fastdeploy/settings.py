@@ -170,6 +170,24 @@ def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
     return values
 
 
+def read_file(env: Environment) -> dict[str, Any]:
+    """The options in FASTDEPLOY_CONFIG; none where it is not set.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    import yaml
+
+    name = env.get("FASTDEPLOY_CONFIG")
+    try:
+        values = yaml.safe_load(Path(name).read_text(encoding="utf-8")) if name else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError([Problem("FASTDEPLOY_CONFIG", f"cannot be read: {error}")]) from error
+    if not isinstance(values, dict):
+        raise SettingsError([Problem("FASTDEPLOY_CONFIG", f"{name} must hold a mapping of names to values")])
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
+
+
 def together(*reads: Callable[[], Any]) -> list[Any]:
     """What each of them gives.
 

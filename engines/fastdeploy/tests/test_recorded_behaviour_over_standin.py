@@ -126,6 +126,11 @@ async def test_endless_reasoning_is_an_answer(engine: FastDeployEngine) -> None:
     assert not choice["message"]["content"]
 
 
+async def test_an_answer_cut_short_for_want_of_memory_says_length(engine: FastDeployEngine) -> None:
+    _, body, _ = await post(engine, chat("recover"))
+    assert body["choices"][0]["finish_reason"] == "length"
+
+
 async def test_token_texts_are_not_counts(engine: FastDeployEngine) -> None:
     """`prompt_tokens` and `completion_tokens` of a message are text; those of the usage are numbers."""
     _, body, _ = await post(engine, chat(return_token_ids=True))
@@ -185,6 +190,9 @@ async def test_parts_go_through_untouched(engine: FastDeployEngine) -> None:
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
         {"logit_bias": {"50256": -100}},
         {"n": 0},
+        {"n": 2.5},
+        {"stream_options": [1]},
+        {"guided_decoding": "json"},
     ],
 )
 async def test_what_fastdeploy_would_ignore_is_refused(engine: FastDeployEngine, fields: dict[str, Any]) -> None:

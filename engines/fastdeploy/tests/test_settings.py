@@ -184,6 +184,22 @@ def test_options_of_a_newer_version_go_through_a_file(version: str, configure: C
 
 
 @pytest.mark.parametrize("version", ["2.5"])
+@pytest.mark.parametrize("text", [None, "- a list", "max_model_len: [1"])
+def test_a_file_that_cannot_be_read(configure: Configure, tmp_path: Path, text: str | None) -> None:
+    more = tmp_path / "more.yaml"
+    if text is not None:
+        more.write_text(text)
+    with pytest.raises(SettingsError, match="FASTDEPLOY_CONFIG"):
+        configure(FASTDEPLOY_CONFIG=str(more))
+
+
+@pytest.mark.parametrize("version", ["2.5"])
+def test_a_model_folder_that_is_not_there(configure: Configure) -> None:
+    with pytest.raises(SettingsError, match="MODEL_NAME: there is no folder /models/none"):
+        configure(MODEL_NAME="/models/none")
+
+
+@pytest.mark.parametrize("version", ["2.5"])
 def test_the_version_is_found_without_importing_anything(configure: Configure) -> None:
     assert configure().version == (2, 5)
     assert configure(FASTDEPLOY_VERSION="2.6").version == (2, 6), "the setting goes before what is installed"
@@ -196,7 +212,7 @@ def test_versions_that_cannot_run(tmp_path: Path) -> None:
             make(FASTDEPLOY_VERSION="2.0")
         with pytest.raises(SettingsError, match="FASTDEPLOY_VERSION: expected a version"):
             make(FASTDEPLOY_VERSION="newest")
-        with pytest.raises(SettingsError, match=r"FASTDEPLOY_PYTHON.*no FastDeploy is installed"):
+        with pytest.raises(SettingsError, match=r"FASTDEPLOY_PYTHON: no FastDeploy is installed"):
             make(FASTDEPLOY_PYTHON="/nonexistent/python")
 
 

@@ -22,7 +22,12 @@ SHM = Path("/dev/shm")
 def traces() -> set[Path]:
     """Every file of FastDeploy's and of ours outside the tests' own folders."""
     shared = (path for path in SHM.iterdir() if re.search(r"\.(socket|ipc|pull|sock|\d+)$", path.name))
-    places = (shared, Path("/tmp").glob("prom_main_*"), Path(tempfile.gettempdir()).glob("fastdeploy-log-*"))
+    places = (
+        shared,
+        Path("/tmp").glob("prom_main_*"),
+        Path("/tmp").glob("fd_weight_*.lock"),
+        Path(tempfile.gettempdir()).glob("fastdeploy-log-*"),
+    )
     return {path for found in places for path in found}
 
 

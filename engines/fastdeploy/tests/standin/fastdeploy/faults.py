@@ -18,6 +18,7 @@ FAULTS = {
     "internal",  # 500 with a path in the message
     "busy",  # 429
     "cleared",  # 304: the weights are not loaded
+    "recover",  # the answer ends early for want of cache blocks
     "unthinking",  # reasoning that never ends: no </think>
 }
 

@@ -215,6 +215,8 @@ async def _frames(
     step = 0
     async for piece in generate(body, app[OPTIONS], "unthinking" in found):
         step += 1
+        if piece.finish_reason and "recover" in found:
+            piece.finish_reason = "recover_stop"
         counts[piece.index] = counts.get(piece.index, 0) + len(piece.tokens)
         if not (step == 1 and drops_first_replies()):
             yield _data({**head, "choices": [_choice(piece, body, chat)]})

@@ -59,6 +59,7 @@ def leave_behind(found: dict[str, Any]) -> None:
     shm, queue = Path("/dev/shm"), str(found["engine_worker_queue_port"]).split(",")[0]
     for name in (f"{found['port']}.socket", f"router_{found['port']}.ipc", f"worker_ready_signal.{queue}"):
         (shm / name).touch()
+    Path(f"/tmp/fd_weight_clear_update_lock__pid{found['port']}_port{queue}.lock").touch()
     if VERSION >= (2, 6):
         (shm / f"fd_lock_kvcache.{queue}").touch()
     prometheus = Path(os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", f"/tmp/prom_main_{uuid.uuid4()}"))
