@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	test-vllm test-fastdeploy-frontend drift bench-http bench-runpod bench-vllm
+	image images image-plan hub test-vllm test-fastdeploy-frontend drift bench-http bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,12 +60,29 @@ lint: env-dev ## Check style and types
 format: env-dev ## Put the code into the one format
 	@ruff check --fix && ruff format
 
+# Which rows of docker/matrix.json: ENGINE, CUDA, SM; MODEL bakes a model in, with REVISION, TOKENIZER_NAME,
+# QUANTIZATION and the token in HF_TOKEN.
+IMAGES = ENGINE="$(ENGINE)" CUDA="$(CUDA)" SM="$(SM)" MODEL_NAME="$(MODEL)" MODEL_REVISION="$(REVISION)" \
+	TOKENIZER_NAME="$(TOKENIZER_NAME)" QUANTIZATION="$(QUANTIZATION)" BASE_PATH="$(BASE_PATH)" python tools/images.py
+image: env-dev ## Build an image (ENGINE=vllm CUDA=12.9 SM=89 MODEL=org/name; the first row of docker/matrix.json that fits)
+	@$(IMAGES) build
+
+images: env-dev ## Build every image that fits
+	@$(IMAGES) build --all
+
+image-plan: env-dev ## Print what would be built, as Docker's Bake sees it
+	@$(IMAGES) plan
+
+hub: env-dev ## Write the files that follow from settings and image matrix: hub.json, worker-config.json, tables
+	@python tools/generate.py
+
 # The files name no index: whichever the machine is set up for is used.
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
 	@cd requirements && $(LOCK) $(if $(UPGRADE),--upgrade) serve.in -o serve.txt && \
-		for name in runpod dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done
+		for name in runpod dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done && \
+		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c runpod.txt image.in -o image.txt
 
 clean: ## Remove environments and caches
 	@rm -rf .venv* .build .pytest_cache .mypy_cache .ruff_cache

@@ -58,6 +58,7 @@ target "image" {
     ENGINE         = row.engine
     ADD            = lookup(row, "add", "")
     IMAGE          = row.name
+    ALSO_ON_PATH   = lookup(row, "path", "/usr/local/bin")
     RUN_AS         = lookup(row, "user", "0")
     VERSION        = TAG
     COMMIT         = COMMIT

@@ -44,6 +44,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     driver: the oldest NVIDIA driver branch that runs it.
     sm: compute capabilities it runs on, `89` for 8.9; of an upstream base they are a fact, checked at the start.
     base: the image it is built on, with its tag.
+    path: where the base keeps its programs, if not on PATH.
     packages: Debian packages that the base lacks, separated by spaces.
     reinstall, index: an engine's wheel to install over the base's own, and the only index that has it.
     add: what goes into the worker's own environment beside the worker.
@@ -57,6 +58,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cuda: str | None = None
     driver: int | None = None
     sm: tuple[str, ...] = ()
+    path: str = ""
     packages: str = ""
     reinstall: str = ""
     index: str = ""

@@ -1,0 +1,51 @@
+"""Every setting of an engine and the doors, with its group, for the files that RunPod's pages are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from engineroom import house
+from engineroom.environment import Environment
+from engineroom.flags import FlagTable
+from engineroom.images import Image
+from engineroom.settings import Setting
+
+SET_BY_THE_IMAGE = {"ENGINE", "ENGINEROOM_IMAGE", "HOST"}
+
+
+class Listed(NamedTuple):
+    """One setting. `own`: the engine's flag, whose default is the engine's business and is never filled in."""
+
+    group: str
+    setting: Setting
+    own: bool
+
+
+def of_image(image: Image) -> Iterator[Listed]:
+    """The settings that make sense for an image: without those it sets itself, and without variables that the
+    engine reads but nobody documents."""
+    # An engine's flags depend on its version; the image says which, not whatever is installed here.
+    version = {f"{image.engine.upper()}_VERSION": image.version, f"{image.engine.upper()}_PYTHON": "/nonexistent"}
+    found, env = house.engine_class(Environment.of({"ENGINE": image.engine, **version}))
+    seen: set[str] = set()
+    for group in house.groups(found, env):
+        own = isinstance(group, FlagTable)
+        if not own and not isinstance(group, type):
+            continue
+        for setting in group.describe():
+            if setting.name not in seen | SET_BY_THE_IMAGE:
+                seen.add(setting.name)
+                yield Listed(group.title, setting, own)
+
+
+def default(listed: Listed) -> str | bool | int | float | None:
+    """The default to fill in, as JSON has it; None to leave it open."""
+    text = listed.setting.default
+    if listed.own or text is None:
+        return None
+    if listed.setting.kind == "boolean":
+        return text == "true"
+    if listed.setting.kind == "number":
+        return float(text) if "." in text and float(text) != int(float(text)) else int(float(text))
+    return text

@@ -1,0 +1,97 @@
+"""Writes the files that follow from the image matrix and the settings models: `make hub`.
+
+With --check it writes nothing and exits with 1 where one is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import hub_files
+import image_table
+import images
+
+from engineroom.errors import EngineroomError
+from engineroom.images import Image, Matrix
+
+ROOT = images.ROOT
+REPOSITORY = "engineroom"
+
+
+def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
+    """Each file's path in the repository and what it must hold."""
+    hub = _json(hub_files.hub(matrix))
+    yield "hub.json", hub
+    yield ".runpod/hub.json", hub
+    yield ".runpod/tests.json", _json(hub_files.tests(matrix))
+    yield ".runpod/Dockerfile", hub_dockerfile(matrix.rows[0])
+    yield "worker-config.json", _json(hub_files.worker_config(matrix, REPOSITORY))
+    for name in ("README.md", "docs/images.md"):
+        if (path := ROOT / name).is_file():
+            yield name, image_table.fill(path.read_text(encoding="utf-8"), matrix)
+
+
+def hub_dockerfile(image: Image) -> str:
+    """The Dockerfile as RunPod's Hub builds it: without arguments, so they are defaults; and no model in it."""
+    text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    text = text[: text.index("# The same with a model in it.")].rstrip() + "\n"
+    values = {
+        "BASE": image.base,
+        "PACKAGES": image.packages,
+        "REINSTALL": image.reinstall,
+        "INDEX": image.index,
+        "ADD": image.add,
+        "ENGINE": image.engine,
+        "IMAGE": image.name,
+        "ALSO_ON_PATH": image.path or "/usr/local/bin",
+        "RUN_AS": image.user,
+    }
+    for name, value in values.items():
+        text = re.sub(rf"^ARG {name}(=.*)?$", f'ARG {name}="{value}"', text, flags=re.MULTILINE)
+    return "# Made by `make hub` from docker/Dockerfile and docker/matrix.json, for RunPod's Hub. Do not edit.\n" + text
+
+
+def plan() -> str:
+    """What Bake makes of the matrix."""
+    named = ("PATH", "HOME")
+    environ = {name: os.environ[name] for name in named if name in os.environ}
+    done = subprocess.run(
+        [*images.bake([]), "--print"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.rstrip() + "\n"
+
+
+def main() -> int:
+    check = sys.argv[1:] == ["--check"]
+    matrix = Matrix.load(images.MATRIX)
+    files = list(generated(matrix))
+    try:
+        files.append(("docker/plan.json", plan()))
+    except EngineroomError as error:
+        print(f"docker/plan.json is left as it is: {error}", file=sys.stderr)
+    stale = [name for name, text in files if not _holds(ROOT / name, text)]
+    for name, text in files:
+        if name in stale and not check:
+            (ROOT / name).parent.mkdir(parents=True, exist_ok=True)
+            (ROOT / name).write_text(text, encoding="utf-8")
+    for name in stale:
+        print(f"{name} is stale; `make hub` writes it" if check else f"wrote {name}")
+    return 1 if check and stale else 0
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text(encoding="utf-8") == text
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Builds images, or prints what would be built: `make image`, `make images`, `make image-plan`.
+
+Rows come from docker/matrix.json, the work is done by Docker's Bake.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from engineroom.errors import EngineroomError
+from engineroom.images import Image, Matrix
+
+ROOT = Path(__file__).parent.parent
+MATRIX = ROOT / "docker" / "matrix.json"
+FILES = ("docker/docker-bake.hcl", "docker/matrix.json")
+
+
+def bake_command() -> list[str]:
+    """The command that is Docker's Bake here.
+
+    Raises:
+        EngineroomError: there is none.
+    """
+    if alone := shutil.which("docker-buildx"):
+        return [alone, "bake"]
+    if docker := shutil.which("docker"):
+        return [docker, "buildx", "bake"]
+    raise EngineroomError("Docker's buildx is missing: install Docker, or Debian's package docker-buildx")
+
+
+def bake(targets: Sequence[str], *options: str) -> list[str]:
+    """The command line that builds `targets`, or with `--print` shows the plan; to be run in the repository."""
+    return [*bake_command(), *(part for file in FILES for part in ("-f", file)), *options, *targets]
+
+
+def variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for Bake: a token is announced, since naming a secret that is not set is an error."""
+    return {**environ, "HAVE_HF_TOKEN": "1" if environ.get("HF_TOKEN") else ""}
+
+
+@click.group()
+def main() -> None:
+    """Which rows: ENGINE, CUDA and SM from the environment; MODEL_NAME bakes a model in."""
+
+
+@main.command()
+def plan() -> None:
+    """Print as JSON what would be built."""
+    rows = _selected()
+    _run([row.target for row in rows], "--print")
+
+
+@main.command()
+@click.option("--all", "every", is_flag=True, help="Every row that matches, not only the first.")
+def build(every: bool) -> None:
+    """Build the first matching row, or all of them."""
+    rows = _selected()
+    chosen = rows if every else rows[:1]
+    click.echo(f"building {', '.join(row.name for row in chosen)}", err=True)
+    if len(rows) > len(chosen):
+        click.echo(f"(also there: {', '.join(row.name for row in rows[1:])}; CUDA=… or SM=… choose)", err=True)
+    _run([row.target for row in chosen], *(["--push"] if os.environ.get("PUSH") else []))
+
+
+@main.command()
+def names() -> None:
+    """Print the matching rows' names as a JSON list, for a workflow's matrix."""
+    import json
+
+    click.echo(json.dumps([{"name": row.name, "target": row.target} for row in _selected()]))
+
+
+def _selected() -> tuple[Image, ...]:
+    environ = os.environ
+    return Matrix.load(MATRIX).select(*(environ.get(name, "") for name in ("ENGINE", "CUDA", "SM")))
+
+
+def _run(targets: Sequence[str], *options: str) -> None:
+    # Bake sees every row, the targets choose among them.
+    environ = {**variables(os.environ), "ENGINE": "", "CUDA": "", "SM": ""}
+    sys.stdout.flush()
+    done = subprocess.run(bake(targets, *options), cwd=ROOT, env=environ, check=False)
+    sys.exit(done.returncode)
+
+
+if __name__ == "__main__":
+    try:
+        main(standalone_mode=False)
+    except EngineroomError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
