@@ -15,11 +15,13 @@ import argparse
 import asyncio
 import os
 import platform
+import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -34,6 +36,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 HERE = Path(__file__).parent
+ENGINEROOM = str(Path(sys.executable).with_name("engineroom"))
 MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
 console = Console()
 
@@ -95,37 +98,64 @@ def median(results: Sequence[Result], what: str) -> float:
     return statistics.median(getattr(result, what) for result in results)
 
 
+@contextmanager
+def nginx(port: int, source: int) -> Iterator[int | None]:
+    """nginx in front of the source, where there is one on this machine; its worker's process."""
+    if not (binary := shutil.which("nginx")):
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        text = (HERE / "nginx.conf").read_text().replace("PORT", str(port)).replace("SOURCE", str(source))
+        (Path(folder) / "nginx.conf").write_text(text)
+        with process([binary, "-p", folder, "-c", "nginx.conf"]) as master:
+            until(f"http://127.0.0.1:{port}/health")
+            yield int(Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0])
+
+
 async def source_part(rounds: int) -> list[str]:
-    port, door_port = free_port(), free_port()
+    port, bare_port, door_port, nginx_port = (free_port() for _ in range(4))
+    source_env = {"ENGINE": "source", "PYTHONPATH": str(HERE / "plugin"), "LOG_LEVEL": "WARNING"}
     with (
         process([sys.executable, str(HERE / "source.py"), str(port)]),
-        process([sys.executable, str(HERE / "source_engine.py"), str(door_port)]) as door,
+        process([sys.executable, str(HERE / "bare_proxy.py"), str(bare_port), str(port)]) as bare,
+        process([ENGINEROOM, "serve"], source_env | {"PORT": str(door_port)}) as door,
     ):
         until(f"http://127.0.0.1:{port}/health")
+        until(f"http://127.0.0.1:{bare_port}/health")
         until(f"http://127.0.0.1:{door_port}/ping")
-        plans = {n: {"model": "source", "messages": MESSAGES, "max_tokens": 200, "rate": 50} for n in (1, 16, 200)}
-        targets = {"direct": (Load(port), None), "door": (Load(door_port), door.pid)}
-        results = await compare("raw source, 50 tokens/s a stream", targets, plans, rounds)
+        with nginx(nginx_port, port) as nginx_pid:
+            targets = {"direct": (Load(port), None)}
+            if nginx_pid:
+                targets["nginx"] = (Load(nginx_port), nginx_pid)
+            targets |= {"bare": (Load(bare_port), bare.pid), "door": (Load(door_port), door.pid)}
+            plans = {n: {"model": "source", "messages": MESSAGES, "max_tokens": 200, "rate": 50} for n in (1, 16, 200)}
+            results = await compare("raw source, 50 tokens/s a stream", targets, plans, rounds)
+            first = await compare(
+                "first tokens, one at a time", targets, {1: {**plans[1], "max_tokens": 1}}, 20 * rounds
+            )
         memory = rss_mb(door.pid)
+    results |= {(0, name): found for (_, name), found in first.items()}
+    proxies = [name for name in targets if name != "direct"]
     rows = [
         "### A raw source at 50 tokens/s a stream: what the hop costs",
         "",
-        "| streams | TTFT direct, ms | TTFT through the door, ms | CPU of the door, µs a token |",
-        "|---|---|---|---|",
+        "`bare` is the least a Python proxy can be: a bare ASGI app over aiohttp on the same server. The door speaks",
+        "to the source over a Unix socket, as it does to engines that have one; the others over loopback TCP.",
+        "",
+        f"| streams | TTFT, ms: {' / '.join(targets)} | CPU, µs a token: {' / '.join(proxies)} |",
+        "|---|---|---|",
     ]
-    for n in plans:
-        direct, through = results[n, "direct"], results[n, "door"]
-        rows.append(
-            f"| {n} | {median(direct, 'ttft_ms'):.1f} | {median(through, 'ttft_ms'):.1f} "
-            f"| {median(through, 'cpu_us'):.1f} |"
-        )
+    for n, label in {0: "1, one token a request", **{n: str(n) for n in plans}}.items():
+        ttft = " / ".join(f"{median(results[n, name], 'ttft_ms'):.1f}" for name in targets)
+        cpu = " / ".join(f"{median(results[n, name], 'cpu_us'):.1f}" for name in proxies) if n else ""
+        rows.append(f"| {label} | {ttft} | {cpu} |")
     return [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."]
 
 
 async def llamacpp_part(rounds: int) -> list[str]:
     port, door_port = free_port(), free_port()
     env = {"ENGINE": "llamacpp", "PARALLEL": "64", "CTX_SIZE": "16384", "LOG_LEVEL": "WARNING"}
-    with process(["engineroom", "serve"], {**env, "PORT": str(door_port)}) as door:
+    with process([ENGINEROOM, "serve"], {**env, "PORT": str(door_port)}) as door:
         until(f"http://127.0.0.1:{door_port}/ping")
         with process([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], env):
             until(f"http://127.0.0.1:{port}/health")
@@ -142,15 +172,15 @@ async def llamacpp_part(rounds: int) -> list[str]:
     rows = [
         "### llama.cpp with SmolLM2-135M: its own server, and the same through the door",
         "",
-        "| streams | tokens/s direct | tokens/s door | door / direct | TTFT direct, ms | TTFT door, ms | door's CPU, µs a token |",
-        "|---|---|---|---|---|---|---|",
+        "| streams | tokens/s: direct / door | door / direct | TTFT, ms: direct / door | CPU of the door, µs a token |",
+        "|---|---|---|---|---|",
     ]
     for n in plans:
         direct, through = results[n, "direct"], results[n, "door"]
         share = statistics.median(t.rate / d.rate for t, d in zip(through, direct, strict=True))
         rows.append(
-            f"| {n} | {median(direct, 'rate'):.0f} | {median(through, 'rate'):.0f} | {100 * share:.1f} % "
-            f"| {median(direct, 'ttft_ms'):.1f} | {median(through, 'ttft_ms'):.1f} | {median(through, 'cpu_us'):.1f} |"
+            f"| {n} | {median(direct, 'rate'):.0f} / {median(through, 'rate'):.0f} | {100 * share:.1f} % "
+            f"| {median(direct, 'ttft_ms'):.1f} / {median(through, 'ttft_ms'):.1f} | {median(through, 'cpu_us'):.1f} |"
         )
     return [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."]
 
@@ -158,7 +188,7 @@ async def llamacpp_part(rounds: int) -> list[str]:
 async def echo_part(rounds: int) -> list[str]:
     port = free_port()
     env = {"ENGINE": "echo", "PORT": str(port), "ECHO_TOKENS_PER_S": "20000", "LOG_LEVEL": "WARNING"}
-    with process(["engineroom", "serve"], env) as door:
+    with process([ENGINEROOM, "serve"], env) as door:
         until(f"http://127.0.0.1:{port}/ping")
         fields = {"model": "echo", "messages": MESSAGES, "ignore_eos": True}
         plans = {
@@ -188,7 +218,7 @@ def start_part(rounds: int) -> list[str]:
         port = free_port()
         env = {"ENGINE": "llamacpp", "PORT": str(port), "LOG_LEVEL": "WARNING"}
         began = time.perf_counter()
-        with process([str(Path(sys.executable).with_name("engineroom")), "serve"], env):
+        with process([ENGINEROOM, "serve"], env):
             ping.append(_first_answer(port, began))
             ready.append(until(f"http://127.0.0.1:{port}/health") - began)
     bare = []

@@ -2,7 +2,7 @@
 
 It stands where an engine's server would, so that what a proxy costs can be measured by itself.
 
-    python source.py PORT
+    python source.py PORT | PATH-OF-A-UNIX-SOCKET
 
 POST /v1/chat/completions streams `max_tokens` events at `rate` a second (both fields of the body), one event a
 token, on an absolute schedule; GET /health answers 200.
@@ -68,12 +68,16 @@ class Source(asyncio.Protocol):
             self.timer.cancel()
 
 
-async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Source, "127.0.0.1", port, backlog=1024)
+async def main(where: str) -> None:
+    loop = asyncio.get_running_loop()
+    if where.isdigit():
+        server = await loop.create_server(Source, "127.0.0.1", int(where), backlog=1024)
+    else:
+        server = await loop.create_unix_server(Source, where, backlog=1024)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1])))
+    uvloop.run(main(sys.argv[1]))

@@ -19,8 +19,10 @@ class SourceEngine(ServerEngine):
     """Not an engine: it only streams events."""
 
     name = "source"
+    summary = "Streams events; for benchmarks."
     routes = frozenset({Route("POST", "/v1/chat/completions")})
     metrics_path = None
+    transport = "unix"
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
@@ -28,24 +30,7 @@ class SourceEngine(ServerEngine):
 
     @classmethod
     def configure(cls, env: Environment) -> SourceEngine:
-        return cls(WorkerSettings.load(env))
+        return cls(WorkerSettings.load(env.with_defaults({"MODEL_NAME": "source"})))
 
     def command(self, address: Address) -> Sequence[str]:
-        return (sys.executable, str(Path(__file__).with_name("source.py")), str(address.port))
-
-
-def main(port: int) -> None:
-    import uvloop
-
-    from engineroom.timeline import Timeline
-    from engineroom_workers.http.run import run
-    from engineroom_workers.http.server import listen
-    from engineroom_workers.http.settings import HTTPSettings
-
-    engine = SourceEngine.configure(Environment.of({"MODEL_NAME": "source"}))
-    sockets = listen(HTTPSettings(port=port))
-    uvloop.run(run(engine, sockets, Timeline(), 5))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
+        return (sys.executable, str(Path(__file__).parents[1] / "source.py"), address.unix or str(address.port))
