@@ -9,7 +9,10 @@ the engine: SIGTERM, a grace period, SIGKILL, then every descendant that is left
 
 Run as a script with an isolated interpreter: it must import nothing but the standard library, and start fast.
 
-    python -I keeper.py PIPE_FD GRACE_S [--remove GLOB]... -- COMMAND [ARG]...
+    python -I keeper.py PIPE_FD GRACE_S [--remove GLOB | --remove-told GLOB]... -- COMMAND [ARG]...
+
+It removes what matches GLOB when the engine has ended; `--remove-told` only where it was told to end the engine, or
+the worker is gone: a worker whose engine ended by itself may still want to read there, and removes it then.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ NOT_STARTED = 127
 def main(arguments: list[str]) -> int:
     split = arguments.index("--")
     pipe, grace = int(arguments[0]), float(arguments[1])
-    remove = [value for option, value in zip(arguments[2:split:2], arguments[3:split:2], strict=True)]
+    options = list(zip(arguments[2:split:2], arguments[3:split:2], strict=True))
     prctl = _prctl()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     wake_read, wake_write = os.pipe()
@@ -44,15 +47,17 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: None)
     engine = _spawn(arguments[split + 1 :], pipe, prctl)
     status = _watch(engine, pipe, wake_read)
+    told = status is None
     if status is None:
         _signal(engine, signal.SIGTERM)
         status = _wait(engine, grace)
     _kill_descendants(engine)
     if status is None:
         status = _wait(engine, 5)
-    for pattern in remove:
-        for path in glob.glob(pattern):
-            _remove(path)
+    for option, pattern in options:
+        if told or option == "--remove":
+            for path in glob.glob(pattern):
+                _remove(path)
     return 128 + signal.SIGKILL if status is None else _exit_code(status)
 
 

@@ -44,6 +44,7 @@ class Process:
         directory: str | Path | None = None,
         grace: float = 10,
         remove: Sequence[str] = (),
+        remove_told: Sequence[str] = (),
         log: bool = True,
     ) -> Process:
         """Start `command` in a session of its own.
@@ -52,6 +53,7 @@ class Process:
             environ: its whole environment; this process's own by default.
             grace: seconds between SIGTERM and SIGKILL when it is to end.
             remove: glob patterns of files and folders to delete once it has ended.
+            remove_told: the same, but where it ends by itself they are left for the caller to read and to delete.
             log: whether its output is passed on to the logger `engine.<name>`.
 
         Raises:
@@ -59,6 +61,7 @@ class Process:
         """
         pipe_read, pipe_write = os.pipe()
         options = [part for pattern in remove for part in ("--remove", pattern)]
+        options += [part for pattern in remove_told for part in ("--remove-told", pattern)]
         keeper_file = str(Path(__file__).with_name("keeper.py"))
         try:
             keeper = await asyncio.create_subprocess_exec(

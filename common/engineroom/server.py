@@ -147,7 +147,8 @@ class ServerEngine(Engine):
             name=self.name,
             environ=self.environ(),
             grace=self.worker.stop_timeout,
-            remove=[str(self.directory), *self.leftovers()],
+            remove=self.leftovers(),
+            remove_told=[str(self.directory)],
             log=self.worker.engine_logs,
         )
         self.timeline.mark("engine spawned")

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,7 +74,6 @@ class FastDeployEngine(ServerEngine):
         self._flags = dict(flags)
         self._variables = {**_defaults(version), **variables}
         self._ports: list[int] = []
-        self._logs: Path | None = None
         self._revision = str(self._flags.pop("revision", "main")).replace("master", "main")
         caches = cache_folders(os.environ, os.environ.get("BASE_PATH", "/runpod-volume"))
         self._files = resolve(worker.model_name or "", self._revision, caches)
@@ -143,8 +141,6 @@ class FastDeployEngine(ServerEngine):
             devices = await asyncio.to_thread(gpu.devices, self.environ())
             carried = self._settings.fastdeploy_sm or gpu.carried(self.version, os.environ)
             gpu.check(self.version, self._installed.paddle, carried, devices)
-        if "FD_LOG_DIR" not in self._variables:
-            self._logs = Path(tempfile.mkdtemp(prefix="fastdeploy-log-"))
         if not self._model and "FD_MODEL_SOURCE" not in self._variables:
             python = self._installed.python
             self._model = await download(python, self._files.name, self._revision, self.environ())
@@ -174,7 +170,7 @@ class FastDeployEngine(ServerEngine):
         return [self._installed.python, "-m", module, "--config", str(path)]
 
     def environ(self) -> Mapping[str, str]:
-        private = {"FD_LOG_DIR": str(self._logs), "PROMETHEUS_MULTIPROC_DIR": f"{self.directory}/prometheus"}
+        private = {"FD_LOG_DIR": f"{self.directory}/log", "PROMETHEUS_MULTIPROC_DIR": f"{self.directory}/prometheus"}
         return {**private, **os.environ, **self._variables}
 
     def leftovers(self) -> Sequence[str]:
@@ -204,12 +200,6 @@ class FastDeployEngine(ServerEngine):
         except EngineStartError as error:
             raise EngineStartError(str(error), [*error.log, *self._worker_log()]) from error
 
-    async def stop(self) -> None:
-        await super().stop()
-        if self._logs is not None:
-            await asyncio.to_thread(shutil.rmtree, self._logs, ignore_errors=True)
-            self._logs = None
-
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         """The worker's log tells, the server's own output seldom does; FastDeploy exits with 0 whatever happened."""
         lines = [*log, *self._worker_log()]
@@ -217,7 +207,7 @@ class FastDeployEngine(ServerEngine):
 
     def _worker_log(self, lines: int = 20) -> list[str]:
         """The last lines of each of FastDeploy's log files that say why a start failed, the most telling last."""
-        folder = Path(self._variables.get("FD_LOG_DIR") or self._logs or "/nonexistent")
+        folder = Path(self.environ()["FD_LOG_DIR"])
         found = []
         for path in (path for pattern in reversed(_LOGS) for path in sorted(folder.glob(pattern))):
             text = path.read_bytes()[-16384:].decode("utf-8", "replace")

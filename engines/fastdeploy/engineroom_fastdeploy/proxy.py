@@ -11,7 +11,7 @@ from engineroom.asgi import Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai import sse
 from engineroom.openai.aggregate import Aggregator
-from engineroom.openai.front import Request
+from engineroom.openai.body import Request
 from engineroom.proxy import Proxy, decode_object
 
 from .errors import normalise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -56,7 +57,9 @@ def standin(version: str, folder: Path, **environ: str) -> Iterator[Configure]:
         return engine
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"PYTHONPATH": f"{STANDIN}:{site}", **environ}.items():
+        (folder / "tmp").mkdir()
+        patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+        for name, value in {"PYTHONPATH": f"{STANDIN}:{site}", "TMPDIR": str(folder / "tmp"), **environ}.items():
             patch.setenv(name, value)
         yield make
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import re
+import signal
 import stat
-import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from http_door import serving
 
 from engineroom.errors import EngineStartError
 from engineroom_fastdeploy import FastDeployEngine
 
-from .conftest import VERSIONS, Configure, running, standin
+from .conftest import KNOWN, VERSIONS, Configure, running, standin
 
 SHM = Path("/dev/shm")
 
 
-def traces() -> set[Path]:
-    """Every file of FastDeploy's and of ours outside the tests' own folders."""
+def traces(folder: Path) -> set[Path]:
+    """Every file of FastDeploy's in shared memory, and of ours where temporary files go."""
     shared = (path for path in SHM.iterdir() if re.search(r"\.(socket|ipc|pull|sock|\d+)$", path.name))
-    places = (
-        shared,
-        Path("/tmp").glob("prom_main_*"),
-        Path("/tmp").glob("fd_weight_*.lock"),
-        Path(tempfile.gettempdir()).glob("fastdeploy-log-*"),
-    )
+    places = (shared, Path("/tmp").glob("prom_main_*"), Path("/tmp").glob("fd_weight_*.lock"), folder.glob("tmp/*"))
     return {path for found in places for path in found}
 
 
@@ -64,14 +61,14 @@ async def test_ready_is_health_200_and_nothing_else(tmp_path: Path, version: str
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_exit_code_0_before_ready_is_a_failure_with_the_workers_reason(tmp_path: Path, version: str) -> None:
-    before = traces()
+    before = traces(tmp_path)
     with standin(version, tmp_path, STANDIN_START="fail") as make:
         error = await start_error(make())
     assert "exited with code 0" in str(error)
     assert "workerlog.0: MemoryError: Out of memory error on GPU 0." in str(error)
     assert any("Failed to launch worker processes" in line for line in error.log), "what the server itself said"
     assert "workerlog.0: Loading Weights:  12%" in error.log
-    assert traces() == before
+    assert traces(tmp_path) == before
 
 
 @pytest.mark.parametrize("version", ["2.5"])
@@ -94,18 +91,31 @@ async def test_a_start_that_hangs_ends_with_the_workers_log(tmp_path: Path, vers
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_stop_leaves_nothing(configure: Configure, version: str, tmp_path: Path) -> None:
     """Its worker is in a session of its own, and it forgets sockets, locks and shared memory."""
-    before = traces()
+    before = traces(tmp_path)
     logs = tmp_path / "logs"
     async with running(configure(FD_LOG_DIR=str(logs))) as engine:
         worker = int((logs / "worker.pid").read_text())
         directory = engine.directory
         assert alive(worker)
-        assert len(traces() - before) >= 3, "the stand-in leaves files in shared memory"
+        assert len(traces(tmp_path) - before) >= 3, "the stand-in leaves files in shared memory"
     assert not alive(worker)
-    assert traces() == before
+    assert traces(tmp_path) == before
     assert directory is not None
     assert not directory.exists()
     assert logs.exists(), "logs that the user asked for stay"
+
+
+@pytest.mark.parametrize("version", ["2.6"])
+def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, version: str) -> None:
+    before = traces(tmp_path)
+    with standin(version, tmp_path), serving({**KNOWN, "MODEL_NAME": str(tmp_path / "tiny-model")}) as door:
+        assert traces(tmp_path) > before
+        door.signal(signal.SIGKILL)
+        door.ended()
+        deadline = time.monotonic() + 20
+        while traces(tmp_path) != before:
+            assert time.monotonic() < deadline, f"left behind: {traces(tmp_path) - before}"
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -114,7 +124,7 @@ async def test_its_environment_and_its_options(configure: Configure, version: st
         found = await environment_of(engine)
         environ, options = found["environ"], found["options"]
         assert environ["DO_NOT_TRACK"] == "1"
-        assert environ["FD_LOG_DIR"].startswith(tempfile.gettempdir())
+        assert environ["FD_LOG_DIR"] == f"{engine.directory}/log"
         assert environ.get("ZMQ_SEND_BATCH_DATA") == ("0" if version == "2.6" else None)
         asked = environ.get("FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE")
         assert asked == ("1" if version in ("2.5", "2.6") else None)
