@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 DEFAULT_MAX_TOKENS = 100
-"""Of a native job that does not say; worker-vllm's default up to 2.23."""
+"""Of a native job that does not say; the default that RunPod's own LLM worker had up to 2.23."""
 
 OutputFormat: TypeAlias = Literal["choices", "output"]
 

@@ -22,7 +22,7 @@ def shape(output_format: OutputFormat, model: str) -> Shape:
 
 
 class ChoicesShape:
-    """`{"choices": [{"tokens": [text, …]}, …], "usage": {"input": n, "output": n}}`, as worker-vllm up to 2.23.
+    """`{"choices": [{"tokens": [text, …]}, …], "usage": {"input": n, "output": n}}`, as RunPod's own LLM worker up to 2.23.
 
     The usage is that of the whole job so far.
     """

@@ -1,4 +1,4 @@
-"""The queue door's settings, under the names that worker-vllm's users know."""
+"""The queue door's settings, under the names that users of RunPod's own LLM worker know."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RunPodSettings(Settings):
     )
     native_output_format: OutputFormat = Field(
         "choices",
-        description="The shape of a native job's output: `choices` as worker-vllm up to 2.23 had it, `output` for "
+        description="The shape of a native job's output: `choices` as RunPod's own LLM worker up to 2.23 had it, `output` for "
         "objects with `text`, `finish_reason` and `tokens`. A job's `output_format` comes before it.",
     )
     job_errors: Literal["completed", "failed"] = Field(
