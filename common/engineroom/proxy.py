@@ -9,7 +9,7 @@ import msgspec
 
 from .asgi import Headers, Receive, Scope, Send, send_body
 from .errors import APIError
-from .openai.front import Request
+from .openai.body import Request
 
 if TYPE_CHECKING:
     from .server import ServerEngine

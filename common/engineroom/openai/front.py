@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from ..asgi import ASGIApp, Message, Receive, Scope, Send, header
 from ..errors import APIError
+from .body import ClientDisconnected, Request, read_request
 from .errors import error_event, error_response
 
 if TYPE_CHECKING:
     from ..engine import Engine
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Request:
-    """What a request carries, read and checked; the inner app finds it in `scope["engineroom.request"]`.
-
-    body: the bytes as sent.
-    json: the decoded body of a JSON request, None for any other.
-    """
-
-    body: bytes
-    json: dict[str, Any] | None
-
-
-class ClientDisconnected(Exception):
-    """The client went away before its request was whole."""
 
 
 class Front:
@@ -70,8 +52,7 @@ class Front:
         try:
             self._check_route(scope)
             self._check_health()
-            scope["engineroom.request"] = request = await self._read(scope, receive)
-            self._check_model(request)
+            self._check_model(await read_request(scope, receive, self._max_body))
             await self._serve(scope, receive, answer)
         except ClientDisconnected:
             return
@@ -102,30 +83,6 @@ class Front:
                 f"The model is not ready yet: {health.reason}.", status=503, code="engine_loading", retry_after=2
             )
         raise APIError(f"The engine is gone: {health.reason}.", status=503, code="engine_dead")
-
-    async def _read(self, scope: Scope, receive: Receive) -> Request:
-        declared = header(scope, b"content-length")
-        too_large = APIError(
-            f"The request body is larger than {self._max_body / 1e6:g} MB, the limit here.",
-            status=413,
-            code="request_too_large",
-        )
-        if declared and declared.isdigit() and int(declared) > self._max_body:
-            raise too_large
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnected
-            part = message.get("body", b"")
-            size += len(part)
-            if size > self._max_body:
-                raise too_large
-            parts.append(part)
-            if not message.get("more_body"):
-                break
-        body = b"".join(parts)
-        return Request(body, _decode(body) if _is_json(scope, body) else None)
 
     def _check_model(self, request: Request) -> None:
         if request.json is None:
@@ -193,20 +150,3 @@ class _Answer:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _is_json(scope: Scope, body: bytes) -> bool:
-    if scope["method"] not in ("POST", "PUT", "PATCH"):
-        return False
-    kind = (header(scope, b"content-type") or b"application/json").split(b";")[0].strip().lower()
-    return not kind.startswith(b"multipart/")
-
-
-def _decode(body: bytes) -> dict[str, Any]:
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise APIError(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from error
-    if not isinstance(decoded, dict):
-        raise APIError("The body of your request must be a JSON object.", code="invalid_json")
-    return decoded
