@@ -22,7 +22,8 @@ def shape(output_format: OutputFormat, model: str) -> Shape:
 
 
 class ChoicesShape:
-    """`{"choices": [{"tokens": [text, …]}, …], "usage": {"input": n, "output": n}}`, as RunPod's own LLM worker up to 2.23.
+    """`{"choices": [{"tokens": [text, …]}, …], "usage": {"input": n, "output": n}}`, as RunPod's own LLM
+    worker had it up to 2.23.
 
     The usage is that of the whole job so far.
     """
