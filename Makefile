@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub test-vllm test-fastdeploy-frontend drift bench-http bench-runpod bench-vllm
+	image images image-plan hub test-vllm test-fastdeploy-frontend drift bench-first-chat bench-http bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,12 @@ test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end 
 
 drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm or fastdeploy; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
+
+bench-first-chat: ## Time a newcomer: from a fresh clone to the first answer, downloads included
+	@$(PYTHON) benchmarks/first_chat.py
+
+bench-http: env-dev ## Measure the HTTP door beside what stands behind it (writes benchmarks/http/results.md)
+	@python benchmarks/http/bench.py $(ARGS)
 
 lint: env-dev ## Check style and types
 	@ruff check && ruff format --check && mypy
