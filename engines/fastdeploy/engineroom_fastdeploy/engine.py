@@ -176,7 +176,7 @@ class FastDeployEngine(ServerEngine):
     def leftovers(self) -> Sequence[str]:
         port, queues = self._ports[0], self._ports[1:]
         names = [f"{port}.socket", f"router_{port}.ipc", f"response_{port}_*.pull"]
-        names += [name for queue in queues for name in (f"*.{queue}", f"fd_task_queue_{queue}.sock")]
+        names += [name for queue in queues for name in (f"*.{queue}", f"*.{queue}_*", f"fd_task_queue_{queue}.sock")]
         return [f"/tmp/fd_weight_clear_update_lock__pid{port}_*.lock", *(f"/dev/shm/{name}" for name in names)]
 
     def headers(self) -> Mapping[str, str]:
