@@ -11,7 +11,7 @@ STATUS = {"invalid_request_error": 400, "invalid_request": 400, "timeout_error":
 TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
 _WHERE = re.compile(r"^(?:request\[[^\]]*\]|OpenAIServing\w+)[\w ]*: ?")
 _PATH = re.compile(r"(?<![\w:/.])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
-_TOO_LONG = re.compile(r"too long|max_model_len", re.IGNORECASE)
+_TOO_LONG = re.compile(r"Input text is too long|exceeds the limit max_model_len")
 
 
 def normalise(status: int, body: bytes) -> APIError:
