@@ -58,6 +58,7 @@ class FastDeployEngine(ServerEngine):
     aliases = ALIASES
     defaults = DEFAULTS
     sampling_params = SAMPLING_PARAMS
+    keep_alive = 1.5  # gunicorn, which it runs under, keeps an idle connection for 2 s
 
     def __init__(
         self,

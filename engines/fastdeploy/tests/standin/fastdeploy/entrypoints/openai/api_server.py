@@ -50,7 +50,14 @@ def main() -> None:
         (logs / "workerlog.0").write_text("Loading Weights:  12%\n")
         time.sleep(600)
     leave_behind(found)
-    web.run_app(make_app(found), host=found["host"], port=int(found["port"]), print=None, handler_cancellation=True)
+    web.run_app(
+        make_app(found),
+        host=found["host"],
+        port=int(found["port"]),
+        print=None,
+        keepalive_timeout=2,
+        handler_cancellation=True,
+    )
     # The worker is in a session of its own and is left running, and so are the files of `leave_behind`.
 
 
