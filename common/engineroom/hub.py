@@ -28,7 +28,7 @@ def explain(model: str, told: str, token: str | None) -> str | None:
         told: the client's exception with its class's name, or the end of its traceback.
         token: the token that it was asked with, if any.
     """
-    if re.search(r"GatedRepoError|gated repo|Access to model .* is restricted", told):
+    if re.search(r"GatedRepoError|Cannot access gated repo|Access to model .* is restricted", told):
         who = "the account of HF_TOKEN" if token else "your account"
         then = "" if token else ", and set HF_TOKEN: there is no token now"
         return f"{model} is gated: ask for access on its page with {who}{then}"

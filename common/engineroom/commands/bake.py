@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from engineroom.environment import BAKED_ARGS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -18,21 +20,19 @@ SECRET = Path("/run/secrets/HF_TOKEN")
 
 @click.command()
 @click.option("--secret", type=click.Path(path_type=Path), default=SECRET, help="A file with the hub's token.")
-def bake(secret: Path) -> None:
+@click.option("--arguments", type=click.Path(path_type=Path), default=BAKED_ARGS, help="The file to write.")
+def bake(secret: Path, arguments: Path) -> None:
     """Download a model and note it as the one that this image serves.
 
     Reads MODEL_NAME, MODEL_REVISION, TOKENIZER_NAME, QUANTIZATION and BASE_PATH. The files go into
     BASE_PATH/huggingface-cache/hub, the arguments into /local_model_args.json, where they win over the environment.
     The token comes from a secret file, never from an argument.
     """
-    from engineroom.environment import BAKED_ARGS
-
     token = secret.read_text().strip() if secret.is_file() else None
-    arguments = collect(os.environ, token or None)
-    check(arguments)
-    target = Path(os.environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)
-    target.write_text(json.dumps(arguments, indent=2) + "\n")
-    click.echo(f"baked {arguments['MODEL_NAME']}; {target} names it")
+    baked = collect(os.environ, token or None)
+    check(baked)
+    arguments.write_text(json.dumps(baked, indent=2) + "\n")
+    click.echo(f"baked {baked['MODEL_NAME']}; {arguments} names it")
 
 
 def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:

@@ -1,0 +1,81 @@
+"""buildah in a store of its own: builds, containers, and commands in them, everything removed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ENVIRON = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+BUILD_S = 600
+
+
+def why_not() -> str | None:
+    """Why no image can be built here; None where one can."""
+    if os.getuid() != 0:
+        return "building images here needs root"
+    missing = [tool for tool in ("buildah", "debootstrap") if shutil.which(tool) is None]
+    return f"{', '.join(missing)} not installed (tools/ci-packages.sh installs it)" if missing else None
+
+
+class Container:
+    """A container made from an image. Its network is the machine's."""
+
+    def __init__(self, buildah: Buildah, name: str, config: Mapping[str, Any]) -> None:
+        self._buildah = buildah
+        self.name = name
+        self.entry = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+        self.healthcheck: list[str] = (config.get("Healthcheck") or {}).get("Test", [])[1:]
+
+    def command(self, command: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+        """The command line that runs `command` in it."""
+        options = [part for name, value in environ.items() for part in ("--env", f"{name}={value}")]
+        return self._buildah.command("run", *options, self.name, "--", *command)
+
+    def run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        return subprocess.run(
+            self.command(command, environ), env=ENVIRON, capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+class Buildah:
+    """Args: store: a folder for images, which may be there already."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        store.mkdir(parents=True, exist_ok=True)
+
+    def command(self, *arguments: str) -> list[str]:
+        roots = ["--root", str(self._store / "root"), "--runroot", str(self._store / "run")]
+        return ["buildah", *roots, *arguments]
+
+    def __call__(self, *arguments: str, cwd: Path | None = None) -> str:
+        """Run buildah; what it printed. Fails with all that it said."""
+        done = subprocess.run(
+            self.command(*arguments), env=ENVIRON, capture_output=True, text=True, timeout=BUILD_S, check=False, cwd=cwd
+        )
+        assert done.returncode == 0, f"buildah {arguments[0]} failed:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+        return done.stdout + done.stderr
+
+    def has(self, image: str) -> bool:
+        done = subprocess.run(self.command("images", "-q", image), env=ENVIRON, capture_output=True, check=False)
+        return done.returncode == 0 and bool(done.stdout.strip())
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """All that the image's own description holds: configuration, labels, history."""
+        found: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))
+        return found
+
+    @contextlib.contextmanager
+    def container(self, image: str) -> Iterator[Container]:
+        name = self("from", image).strip()
+        try:
+            yield Container(self, name, self.inspect(image)["Docker"]["config"])
+        finally:
+            self("rm", name)

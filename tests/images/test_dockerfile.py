@@ -1,0 +1,32 @@
+"""The Dockerfiles, linted."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+
+HADOLINT = Path(sys.executable).with_name("hadolint")
+
+
+@pytest.mark.skipif(not HADOLINT.exists() and not shutil.which("hadolint"), reason="hadolint is not installed")
+@pytest.mark.parametrize("name", ["docker/Dockerfile", ".runpod/Dockerfile", "tests/images/standin/Dockerfile"])
+def test_hadolint_has_nothing_to_say(name: str) -> None:
+    command = str(HADOLINT) if HADOLINT.exists() else "hadolint"
+    # The stand-in's packages are the test's own, whichever version they are.
+    options = ["--ignore", "DL3006", "--ignore", "DL3013"] if name.startswith("tests/") else []
+    done = subprocess.run(
+        [command, *options, str(ROOT / name)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_needs_nothing_that_older_builders_lack() -> None:
+    text = (ROOT / "docker/Dockerfile").read_text()
+    assert "<<" not in text, "RUN heredocs"
+    assert "--link" not in text

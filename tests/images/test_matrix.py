@@ -1,0 +1,112 @@
+"""The image matrix: what its schema refuses, and what is answered to names that are not in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engineroom import gpu
+from engineroom.errors import EngineStartError
+from engineroom.images import Matrix, MatrixError
+
+from .conftest import ROOT
+
+GOOD = {
+    "name": "wheel-1.0-cu129",
+    "engine": "wheel",
+    "version": "1.0",
+    "cuda": "12.9",
+    "driver": 535,
+    "sm": ["80", "90"],
+    "base": "registry.test/wheel:1.0",
+}
+OTHER = {**GOOD, "name": "wheel-1.0-cu129-sm89", "sm": ["89"]}
+CPU = {"name": "wheel-1.0-cpu", "engine": "wheel", "version": "1.0", "base": "registry.test/wheel:1.0-cpu"}
+
+
+def matrix(folder: Path, *rows: Any) -> Matrix:
+    path = folder / "matrix.json"
+    path.write_text(json.dumps({"variable": {"IMAGES": {"default": list(rows)}}}))
+    return Matrix.load(path)
+
+
+def test_the_real_one_is_well_formed_and_has_every_engine_that_ships() -> None:
+    real = Matrix.load(ROOT / "docker/matrix.json")
+    assert set(real.engines) == {"vllm", "fastdeploy", "llamacpp"}
+    assert all((ROOT / "engines" / engine).is_dir() for engine in real.engines)
+
+
+def test_xllamacpp_is_the_one_that_the_tests_run() -> None:
+    pins = (ROOT / "requirements/serve.txt").read_text().splitlines()
+    rows = Matrix.load(ROOT / "docker/matrix.json").rows
+    assert [row.add for row in rows if row.add] == [pin for pin in pins if pin.startswith("xllamacpp")]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"version": 1}, "row 2 (wheel-1.0-cu129): Expected `str`, got `int`"),
+        ({"enigne": "wheel"}, "row 2 (wheel-1.0-cu129): Object contains unknown field `enigne`"),
+        ({}, "row 2 (wheel-1.0-cu129): there is another row of this name"),
+        ({"name": "wheel-1.0-cu129-sm80-90"}, "row 2 (wheel-1.0-cu129-sm80-90): wheel-1.0-cu129 carries the very same"),
+        ({"name": "wheel"}, "row 2 (wheel): its name must begin with wheel-1.0-cu129"),
+        ({"cuda": "12.6", "sm": ["120"]}, "CUDA 12.6 does not know sm 120; 12.8 is the first that does"),
+        ({"cuda": "13.0", "sm": ["70"]}, "CUDA 13.0 no longer knows sm 70"),
+        ({"sm": ["8.9"]}, "sm '8.9' is no compute capability such as 89"),
+        ({"cuda": "twelve"}, "cuda 'twelve' is no version such as 12.9"),
+        ({"driver": 470}, "CUDA 12.9 needs driver 525 or newer, not 470"),
+        ({"sm": []}, "`cuda`, `driver` and `sm` go together"),
+        ({"base": "registry.test/wheel:latest"}, "must name a tag, and not `latest`"),
+        ({"base": "registry.test:5000/wheel"}, "must name a tag, and not `latest`"),
+        ({"reinstall": "wheel==1.0"}, "`reinstall` and `index` go together"),
+        ({"user": "nobody"}, "its user 'nobody' must be a numeric id"),
+    ],
+)
+def test_a_row_that_cannot_be_is_named(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(MatrixError) as refused:
+        matrix(tmp_path, GOOD, {**GOOD, **change})
+    assert told in str(refused.value)
+
+
+def test_rows_are_chosen_by_engine_cuda_and_sm(tmp_path: Path) -> None:
+    rows = matrix(tmp_path, GOOD, OTHER, CPU)
+    assert [row.name for row in rows.select(sm="89")] == ["wheel-1.0-cu129-sm89"]
+    assert [row.name for row in rows.select("wheel", cuda="none")] == ["wheel-1.0-cpu"]
+    assert rows.select("wheel") == rows.rows
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        (("whele", "", ""), "no image has ENGINE=whele; known: wheel"),
+        (("wheel", "11.8", ""), "no image has CUDA=11.8; known: 12.9, none"),
+        (("wheel", "12.9", "75"), "no image has SM=75; known: 80, 89, 90"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_known_ones(
+    tmp_path: Path, wanted: tuple[str, str, str], told: str
+) -> None:
+    with pytest.raises(MatrixError, match=told):
+        matrix(tmp_path, GOOD, OTHER, CPU).select(*wanted)
+
+
+@pytest.mark.parametrize(
+    ("device", "told"),
+    [
+        (gpu.Device("L4", "89", 550), "L4 has compute capability 89, .*: use the image wheel-1.0-cu129-sm89 "),
+        (gpu.Device("A100", "80", 470), "the NVIDIA driver is 470, .* needs 535 or newer: no image of ours runs"),
+        (gpu.Device("A100", "80", 535), None),
+    ],
+)
+def test_a_machine_that_the_image_does_not_fit_is_told_which_does(
+    tmp_path: Path, device: gpu.Device, told: str | None
+) -> None:
+    rows = matrix(tmp_path, GOOD, OTHER, CPU)
+    if told is None:
+        gpu.check(rows.rows[0], [device], rows)
+        return
+    with pytest.raises(EngineStartError, match=told):
+        gpu.check(rows.rows[0], [device], rows)

@@ -1,0 +1,108 @@
+"""What Docker's Bake makes of the matrix, and what `make image-plan` prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engineroom.images import Matrix
+
+from .conftest import ROOT
+
+needs_bake = pytest.mark.skipif(
+    shutil.which("docker-buildx") is None and shutil.which("docker") is None,
+    reason="Docker's buildx is not installed (tools/ci-packages.sh installs it)",
+)
+
+
+def plan(root: Path = ROOT, **environ: str) -> subprocess.CompletedProcess[str]:
+    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command = [sys.executable, str(root / "tools/images.py"), "plan"]
+    return subprocess.run(
+        command, cwd=root, env={**base, **environ}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def targets(**environ: str) -> Mapping[str, Any]:
+    done = plan(**environ)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found["target"]
+
+
+@needs_bake
+def test_the_plan_is_the_committed_one(plan: Mapping[str, Any]) -> None:
+    assert targets() == plan["target"], "`make hub` writes docker/plan.json"
+
+
+def test_every_row_has_its_target(plan: Mapping[str, Any]) -> None:
+    rows = Matrix.load(ROOT / "docker/matrix.json").rows
+    assert set(plan["target"]) == {row.target for row in rows}
+    for row in rows:
+        target = plan["target"][row.target]
+        assert target["args"]["BASE"] == row.base
+        assert target["tags"] == [f"engineroom:dev-{row.name}"]
+        assert target["target"] == "worker"
+
+
+@needs_bake
+def test_an_engine_s_targets_and_nothing_else() -> None:
+    found = targets(ENGINE="fastdeploy")
+    assert found
+    assert all(name.startswith("fastdeploy-") for name in found)
+    assert list(targets(ENGINE="fastdeploy", SM="86", CUDA="12.9")) == ["fastdeploy-2-5-0-cu129"]
+
+
+def test_an_unknown_engine_is_answered_with_the_known_ones() -> None:
+    done = plan(ENGINE="fastdeply")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "no image has ENGINE=fastdeply; known: vllm, llamacpp, fastdeploy" in done.stderr
+
+
+@needs_bake
+def test_a_model_is_baked_by_arguments_and_its_token_is_a_secret() -> None:
+    [target] = targets(ENGINE="vllm", CUDA="13.0", MODEL_NAME="Org/My Model", HF_TOKEN="hf_canary").values()
+    assert target["target"] == "baked"
+    assert target["args"]["MODEL_NAME"] == "Org/My Model"
+    assert target["tags"] == ["engineroom:dev-vllm-0.33.0-cu130-org-my-model"]
+    assert [(secret["type"], secret["id"]) for secret in map(as_fields, target["secret"])] == [("env", "HF_TOKEN")]
+    assert "hf_canary" not in json.dumps(target)
+
+
+def as_fields(secret: str | Mapping[str, str]) -> Mapping[str, str]:
+    """A secret as newer releases of Bake print it, from the older ones' text."""
+    return dict(part.split("=", 1) for part in secret.split(",")) if isinstance(secret, str) else secret
+
+
+@needs_bake
+def test_a_new_row_changes_the_plan_and_the_files_made_from_it(tmp_path: Path) -> None:
+    """In a copy of the repository, one row is added, and nothing else is edited."""
+    root = tmp_path / "copy"
+    for name in ("docker", "tools", "docs", "README.md", ".github", "engines/llamacpp"):
+        source = ROOT / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)  # type: ignore[operator]
+    matrix = root / "docker/matrix.json"
+    content = json.loads(matrix.read_text())
+    rows = content["variable"]["IMAGES"]["default"]
+    rows.append({**rows[0], "name": "vllm-0.99.0-cu129", "version": "0.99.0", "base": "vllm/vllm-openai:v0.99.0"})
+    matrix.write_text(json.dumps(content))
+    assert "vllm-0-99-0-cu129" in plan(root).stdout
+    done = subprocess.run(
+        [sys.executable, str(root / "tools/generate.py")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("docker/plan.json", "hub.json", "worker-config.json", "README.md", "docs/images.md"):
+        assert "0.99.0" in (root / name).read_text(), name
+    listed = subprocess.run(
+        [sys.executable, str(root / "tools/images.py"), "names"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "vllm-0.99.0-cu129" in [row["name"] for row in json.loads(listed.stdout)], "the workflow's matrix"

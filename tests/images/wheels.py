@@ -1,0 +1,44 @@
+"""Wheels for builds without a network: the worker's pins, and stand-ins for an engine's own packages."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def wheelhouse(pins: Path, cache: Path) -> Path:
+    """A folder with the wheels of a requirements file for the stand-in's Python, downloaded once for each content."""
+    folder = cache / f"wheels-{hashlib.sha256(pins.read_bytes()).hexdigest()[:16]}"
+    if not folder.is_dir():
+        partial = folder.with_suffix(".partial")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        subprocess.run(
+            [*command, "--python-version", "3.11", "--dest", str(partial), "--requirement", str(pins)],
+            check=True,
+            capture_output=True,
+            timeout=600,
+        )
+        partial.rename(folder)
+    return folder
+
+
+def make_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes]) -> Path:
+    """A pure wheel with these files, as pip installs and uninstalls it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = name.replace("-", "_")
+    info = f"{plain}-{version}.dist-info"
+    contents = {
+        **files,
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: standin\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
+    path = folder / f"{plain}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as wheel:
+        for member, content in {**contents, f"{info}/RECORD": record.encode()}.items():
+            wheel.writestr(member, content)
+    return path
