@@ -9,15 +9,13 @@ import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import Requirement, Route
-from engineroom.environment import Environment
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import cache_folders, resolve
-from engineroom.proxy import Proxy
 from engineroom.server import Address, ServerEngine
-from engineroom.settings import SettingsGroup, WorkerSettings
+from engineroom.settings import WorkerSettings
 
 from . import gpu
 from .errors import normalise
@@ -36,6 +34,11 @@ from .settings import (
     table_of,
     together,
 )
+
+if TYPE_CHECKING:
+    from engineroom.environment import Environment
+    from engineroom.proxy import Proxy
+    from engineroom.settings import SettingsGroup
 
 _LOGS = ("workerlog.*", "launch_worker.log", "fastdeploy.log")
 _TELLING = re.compile(
