@@ -30,7 +30,7 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     yield "hub.json", hub
     yield ".runpod/hub.json", hub
     yield ".runpod/tests.json", _json(hub_files.tests(matrix))
-    yield ".runpod/Dockerfile", hub_dockerfile(matrix.rows[0])
+    yield "Dockerfile", hub_dockerfile(matrix.rows[0])
     yield "worker-config.json", _json(hub_files.worker_config(matrix, REPOSITORY))
     for name in ("README.md", "docs/images.md"):
         if (path := ROOT / name).is_file():
@@ -38,7 +38,7 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
 
 
 def hub_dockerfile(image: Image) -> str:
-    """The Dockerfile as RunPod's Hub builds it: without arguments, so they are defaults; and no model in it."""
+    """The Dockerfile for whoever builds without arguments, as RunPod's Hub does: they are defaults in it."""
     text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
     text = text[: text.index("# The same with a model in it.")].rstrip() + "\n"
     values = {
@@ -54,7 +54,10 @@ def hub_dockerfile(image: Image) -> str:
     }
     for name, value in values.items():
         text = re.sub(rf"^ARG {name}(=.*)?$", f'ARG {name}="{value}"', text, flags=re.MULTILINE)
-    return "# Made by `make hub` from docker/Dockerfile and docker/matrix.json, for RunPod's Hub. Do not edit.\n" + text
+    return (
+        "# Made by `make hub` from docker/Dockerfile and the first row of docker/matrix.json, for RunPod's Hub: it builds\n# without arguments. Do not edit.\n"
+        + text
+    )
 
 
 def plan() -> str:
@@ -94,4 +97,7 @@ def _json(value: object) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except EngineroomError as error:
+        sys.exit(f"error: {error}")

@@ -30,6 +30,7 @@ PRESETS = {
     "Qwen3 8B": {"MODEL_NAME": "Qwen/Qwen3-8B", "MAX_MODEL_LEN": 16384},
     "gpt-oss 20B": {"MODEL_NAME": "openai/gpt-oss-20b", "MAX_MODEL_LEN": 16384},
 }
+ACRONYMS = {"API", "CPU", "CUDA", "GPU", "HF", "JSON", "KV", "LORA", "MB", "MM", "SM", "SSL", "TTL", "URL"}
 TEST_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
@@ -145,7 +146,8 @@ def _field(listed: Listed) -> dict[str, Any]:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ").capitalize()
+    words = [word if word in ACRONYMS else word.lower() for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
 
 
 def _description(listed: Listed) -> str:

@@ -15,7 +15,7 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
 @pytest.mark.skipif(not HADOLINT.exists() and not shutil.which("hadolint"), reason="hadolint is not installed")
-@pytest.mark.parametrize("name", ["docker/Dockerfile", ".runpod/Dockerfile", "tests/images/standin/Dockerfile"])
+@pytest.mark.parametrize("name", ["docker/Dockerfile", "Dockerfile", "tests/images/standin/Dockerfile"])
 def test_hadolint_has_nothing_to_say(name: str) -> None:
     command = str(HADOLINT) if HADOLINT.exists() else "hadolint"
     # The stand-in's packages are the test's own, whichever version they are.

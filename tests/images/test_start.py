@@ -1,0 +1,37 @@
+"""`engineroom start` outside of an image: which door it opens, and what it says of an image that there is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = str(Path(sys.executable).with_name("engineroom"))
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({}, "RUNPOD_WEBHOOK_GET_JOB: is not set, so this is no worker of a RunPod queue"),
+        ({"WORKER": "runpod"}, "RUNPOD_WEBHOOK_GET_JOB: is not set"),
+        ({"WORKER": "http", "PORT": "99999"}, "PORT (from environment): input should be less than or equal to 65535"),
+        ({"WORKER": "ray"}, "WORKER (from environment): input should be 'runpod' or 'http'"),
+        ({"ENGINEROOM_IMAGE": "vllm-0.1-cu999"}, "matrix.json is no image matrix"),
+    ],
+)
+def test_the_door_that_worker_names_is_opened(tmp_path: Path, environ: dict[str, str], told: str) -> None:
+    done = subprocess.run(
+        [COMMAND, "start"],
+        env={"PATH": os.environ["PATH"], "ENGINE": "echo", **environ},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (1, 2)
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
