@@ -79,7 +79,7 @@ class FastDeployEngine(ServerEngine):
         self._variables = {**_defaults(version), **variables}
         self._ports: list[int] = []
         self._revision = str(self._flags.pop("revision", "main")).replace("master", "main")
-        caches = cache_folders(os.environ, os.environ.get("BASE_PATH", "/runpod-volume"))
+        caches = cache_folders(os.environ, settings.base_path)
         self._files = resolve(worker.model_name or "", self._revision, caches)
         self._model = str(self._files.folder or "")
         self.idle_timeout = settings.fastdeploy_idle_timeout
@@ -175,7 +175,9 @@ class FastDeployEngine(ServerEngine):
 
     def environ(self) -> Mapping[str, str]:
         private = {"FD_LOG_DIR": f"{self.directory}/log", "PROMETHEUS_MULTIPROC_DIR": f"{self.directory}/prometheus"}
-        return {**private, **os.environ, **self._variables}
+        token = self._settings.hf_token
+        hub = {"HF_TOKEN": token.get_secret_value()} if token else {}
+        return {**private, **os.environ, **hub, **self._variables}
 
     def leftovers(self) -> Sequence[str]:
         port, queues = self._ports[0], self._ports[1:]

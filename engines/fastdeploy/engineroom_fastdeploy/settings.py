@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-from pydantic import Field
+from pydantic import AliasChoices, Field, SecretStr
 
 from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
@@ -59,6 +59,14 @@ class FastDeploySettings(Settings):
         None,
         description="A YAML file of more options by FastDeploy's own names, for what a newer version has; "
         "it ignores names that it does not know.",
+    )
+    base_path: str = Field(
+        "/runpod-volume", description="The network volume: models in its Hugging Face cache are found there."
+    )
+    hf_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+        description="The token for gated and private repositories of the Hugging Face Hub.",
     )
     fastdeploy_sm: CommaList = Field(
         (),

@@ -230,7 +230,8 @@ def test_without_fastdeploy_the_settings_are_still_described(monkeypatch: pytest
 
 def test_its_own_variables_may_stand_in_a_file(tmp_path: Path) -> None:
     with standin("2.6", tmp_path) as make:
-        environ = make(FD_LOG_LEVEL="ERROR", DO_NOT_TRACK="0").environ()
+        environ = make(FD_LOG_LEVEL="ERROR", DO_NOT_TRACK="0", HF_TOKEN="hf_x").environ()
+        assert environ["HF_TOKEN"] == "hf_x"
         assert (environ["FD_LOG_LEVEL"], environ["DO_NOT_TRACK"]) == ("ERROR", "0")
         assert environ["ZMQ_SEND_BATCH_DATA"] == "0"
         with pytest.raises(SettingsError, match="did you mean FD_LOG_LEVEL"):

@@ -171,13 +171,10 @@ async def test_a_model_on_the_hub_is_fetched_by_fastdeploys_python(tmp_path: Pat
 
 
 @pytest.mark.parametrize("version", ["2.5"])
-async def test_a_model_in_a_cache_is_found(
-    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    snapshot = tmp_path / "hub" / "models--org--cached" / "snapshots" / "abc"
+async def test_a_model_in_a_cache_is_found(configure: Configure, tmp_path: Path) -> None:
+    snapshot = tmp_path / "huggingface-cache" / "hub" / "models--org--cached" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").touch()
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    async with running(configure(MODEL_NAME="org/cached")) as engine:
+    async with running(configure(MODEL_NAME="org/cached", BASE_PATH=str(tmp_path))) as engine:
         assert (await environment_of(engine))["options"]["model"] == str(snapshot)
         assert engine.models == ("org/cached",)
