@@ -22,6 +22,10 @@ from engineroom.images import Image, Matrix
 
 ROOT = images.ROOT
 REPOSITORY = "engineroom"
+DOCKERFILE_HEAD = """# Made by `make hub` from docker/Dockerfile and the first row of docker/matrix.json. Do not edit.
+# RunPod's Hub builds it, without arguments; so does `docker build .`
+
+"""
 
 
 def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
@@ -54,10 +58,7 @@ def hub_dockerfile(image: Image) -> str:
     }
     for name, value in values.items():
         text = re.sub(rf"^ARG {name}(=.*)?$", f'ARG {name}="{value}"', text, flags=re.MULTILINE)
-    return (
-        "# Made by `make hub` from docker/Dockerfile and the first row of docker/matrix.json, for RunPod's Hub: it builds\n# without arguments. Do not edit.\n"
-        + text
-    )
+    return DOCKERFILE_HEAD + text
 
 
 def plan() -> str:
