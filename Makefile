@@ -87,7 +87,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.10 --no-header --n
 	--no-emit-index-url --no-emit-find-links
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
 	@cd requirements && $(LOCK) $(if $(UPGRADE),--upgrade) serve.in -o serve.txt && \
-		for name in runpod dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done && \
+		for name in runpod production dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done && \
 		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c runpod.txt image.in -o image.txt
 
 clean: ## Remove environments and caches

@@ -9,13 +9,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, Router
 
 if TYPE_CHECKING:
+    from engineroom.asgi import ASGIApp
     from engineroom.engine import Engine
 
     from .metrics import DoorMetrics
 
 
-def build_app(engine: Engine, metrics: DoorMetrics) -> Router:
-    """The ASGI app behind the socket.
+def build_app(engine: Engine, inner: ASGIApp, metrics: DoorMetrics) -> Router:
+    """The ASGI app behind the socket; what is not its own goes to `inner`.
 
     `/ping` answers as RunPod's load balancer asks: 204 while loading, 200 when ready, 503 once dead.
     `/health` says live, ready and why, with 200 when ready and 503 when not; `/metrics` is Prometheus' text.
@@ -45,6 +46,6 @@ def build_app(engine: Engine, metrics: DoorMetrics) -> Router:
 
     return Router(
         [Route("/ping", ping), Route("/health", health), Route("/metrics", prometheus)],
-        default=metrics.count(engine.app),
+        default=metrics.count(inner),
         redirect_slashes=False,
     )

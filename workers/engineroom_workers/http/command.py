@@ -10,7 +10,7 @@ import click
 @click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (MODEL_NAME).")
 @click.option("--host", help="The address to listen on (HOST; 127.0.0.1).")
 @click.option("--port", type=int, help="The port to listen on (PORT; 8000).")
-def serve(**options: str | int | None) -> None:
+def serve(**given: str | int | None) -> None:
     """Serve a model over HTTP, for any OpenAI client.
 
     The socket opens at once: /ping answers 204 while the model loads, 200 when it is ready, 503 when it is dead;
@@ -20,28 +20,27 @@ def serve(**options: str | int | None) -> None:
     """
     from engineroom import house, logs
     from engineroom.environment import Environment, Layer
-    from engineroom.settings import WorkerSettings
     from engineroom.timeline import process_age
 
-    from ..settings import DoorSettings
-    from .settings import HTTPSettings
+    from .options import Options
 
     began = process_age()
     env = Environment.load()
-    given = {name.upper(): str(value) for name, value in options.items() if value is not None}
-    env = Environment([Layer("command line", given, owned=True), *env.layers])
+    named = {name.upper(): str(value) for name, value in given.items() if value is not None}
+    env = Environment([Layer("command line", named, owned=True), *env.layers])
     engine = house.open_engine(env)
-    logs.configure(WorkerSettings.load(env))
+    options = Options.load(env)
+    logs.configure(options.worker)
     engine.timeline.mark("interpreter", began)
     engine.timeline.mark("settings read")
-    drain_timeout = DoorSettings.load(env).drain_timeout
 
     from .server import listen
 
-    sockets = listen(HTTPSettings.load(env))
+    sockets = listen(options.http)
 
     import uvloop
 
     from .run import run
+    from .stack import Stack
 
-    uvloop.run(run(engine, sockets, drain_timeout))
+    uvloop.run(run(engine, Stack(engine, options), sockets, options))

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import EngineroomError
 
-from .app import build_app
 from .banner import loading, ready
-from .metrics import DoorMetrics
 from .server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from engineroom.engine import Engine
+
+    from .options import Options
+    from .settings import HTTPSettings
+    from .stack import Stack
 
 logger = logging.getLogger(__name__)
 
@@ -31,15 +33,15 @@ class EngineDied(EngineroomError):
     """The engine ended although nobody stopped it."""
 
 
-async def run(engine: Engine, sockets: Sequence[socket.socket], drain_timeout: float) -> None:
+async def run(engine: Engine, stack: Stack, sockets: Sequence[socket.socket], options: Options) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it at once.
 
     Raises:
         EngineStartError: the engine could not be started.
         EngineDied: it ended while it served.
     """
-    url = _url(sockets[0])
-    server = Server(build_app(engine, DoorMetrics(engine)))
+    url = _url(sockets[0], options.http)
+    server = Server(stack.app, options.http)
     stopping = _signals()
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
@@ -55,7 +57,9 @@ async def run(engine: Engine, sockets: Sequence[socket.socket], drain_timeout: f
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
-        await _shut(engine, server, serving, drain_timeout if engine.health().ready else 0, stopping[1])
+        grace = options.door.drain_timeout if engine.health().ready else 0
+        await _shut(engine, server, serving, grace, stopping[1])
+        await stack.close()
 
 
 def _signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
@@ -109,7 +113,7 @@ async def _either(*futures: asyncio.Future[Any], timeout: float | None = None) -
     await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _url(opened: socket.socket) -> str:
+def _url(opened: socket.socket, settings: HTTPSettings) -> str:
     host, port = opened.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{host}:{port}"
+    return f"{'https' if settings.uvicorn_ssl_certfile else 'http'}://{host}:{port}"

@@ -22,7 +22,7 @@ _BACKLOG = 2048
 class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to whoever runs it."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: HTTPSettings) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -34,6 +34,8 @@ class Server(uvicorn.Server):
                 server_header=False,
                 backlog=_BACKLOG,
                 log_level="warning",
+                ssl_certfile=settings.uvicorn_ssl_certfile,
+                ssl_keyfile=settings.uvicorn_ssl_keyfile,
             )
         )
 
@@ -62,5 +64,21 @@ def listen(settings: HTTPSettings) -> list[socket.socket]:
             where = f"{settings.host}:{port}"
             raise SettingsError([Problem(variable, f"cannot listen on {where}: {error.strerror or error}")]) from error
         opened.setblocking(False)
+        _cut_off(opened, settings.client_timeout)
         sockets.append(opened)
     return sockets
+
+
+def _cut_off(listening: socket.socket, seconds: float) -> None:
+    """Let the kernel end connections whose other side takes nothing, or is not there any more, for so long.
+
+    Connections inherit both options from the socket that accepts them. Sent data that stays unacknowledged, also
+    because the reader has no room for it, is TCP_USER_TIMEOUT's business (tcp(7)); keep-alive probes find out
+    about a client that vanished while there was nothing to send, as during a long prefill.
+    """
+    if not seconds or not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds / 2)))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 8)))
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, int(seconds * 1000)))

@@ -1,0 +1,59 @@
+"""All of the door's settings, read together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+from engineroom.errors import Problem, SettingsError
+from engineroom.settings import Settings, WorkerSettings
+
+from ..settings import DoorSettings
+from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings, ObserveSettings, WatchSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from engineroom.environment import Environment
+
+
+S = TypeVar("S", bound=Settings)
+
+
+class Options(NamedTuple):
+    """The settings that the door goes by."""
+
+    worker: WorkerSettings
+    door: DoorSettings
+    http: HTTPSettings
+    access: AccessSettings
+    limits: LimitSettings
+    watch: WatchSettings
+    cache: CacheSettings
+    observe: ObserveSettings
+
+    @classmethod
+    def load(cls, env: Environment) -> Self:
+        """Raises SettingsError with what is wrong in any of them."""
+        problems: list[Problem] = []
+
+        def read(model: type[S]) -> S:
+            try:
+                found = model.load(env)
+            except SettingsError as error:
+                problems.extend(error.problems)
+                found = cast("S", model.model_construct())
+            return found
+
+        options = cls(
+            read(WorkerSettings),
+            read(DoorSettings),
+            read(HTTPSettings),
+            read(AccessSettings),
+            read(LimitSettings),
+            read(WatchSettings),
+            read(CacheSettings),
+            read(ObserveSettings),
+        )
+        if problems:
+            raise SettingsError(problems)
+        return options

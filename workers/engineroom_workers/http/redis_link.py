@@ -1,0 +1,83 @@
+"""The connection to Redis, and what to do while there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from engineroom.breaker import Breaker
+from engineroom.errors import EngineroomError, Problem, SettingsError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PATIENCE_S = 0.5
+"""How long a request may be held up by Redis; it is there to serve requests, not they to wait for it."""
+_REST_S = 5
+
+
+class RedisAway(EngineroomError):
+    """Redis cannot be asked now; go on without it."""
+
+
+class RedisLink:
+    """A Redis that may be away: the door then serves on, without what it kept there, and says so.
+
+    Raises:
+        SettingsError: the URL is none, or the client library is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            from redis.asyncio import ConnectionPool, Redis
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                [Problem("REDIS_URL", "needs the package redis: `pip install engineroom-workers[limits]`")]
+            ) from error
+        try:
+            self.pool = ConnectionPool.from_url(
+                url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S, max_connections=64
+            )
+        except ValueError as error:
+            raise SettingsError([Problem("REDIS_URL", f"is not a Redis URL: {error}")]) from error
+        self.url = url
+        self.client: Redis = Redis(connection_pool=self.pool)
+        self.up = True
+        self._breaker = Breaker(failures=1, rest=_REST_S)
+
+    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """The answer of something that asks Redis.
+
+        Raises:
+            RedisAway: it does not answer, or did not a moment ago.
+        """
+        from redis.exceptions import RedisError
+
+        if not self._breaker.allow():
+            raise RedisAway("Redis was away a moment ago")
+        try:
+            answer = await asyncio.wait_for(_coroutine(question()), 2 * _PATIENCE_S)
+        except (RedisError, OSError, asyncio.TimeoutError) as error:
+            self._breaker.failed()
+            if self.up:
+                self.up = False
+                logger.warning("Redis is away (%s); going on without it", error or type(error).__name__)
+            raise RedisAway(str(error)) from error
+        self._breaker.succeeded()
+        if not self.up:
+            self.up = True
+            logger.info("Redis is back")
+        return answer
+
+    async def close(self) -> None:
+        await self.pool.disconnect()
+
+
+async def _coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable

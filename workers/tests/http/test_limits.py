@@ -1,0 +1,193 @@
+"""Limits by the minute, turns and the queue, from outside."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from http_door import Door, serving
+from redis_server import RedisServer
+
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+def ask(door: Door, key: str = "", timeout: float = 30, **fields: Any) -> httpx.Response:
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    body = {"messages": HELLO, **fields}
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=timeout)
+
+
+def slow(seconds: float) -> dict[str, Any]:
+    return {"echo_ttft_ms": 1000 * seconds}
+
+
+def until(happens: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+def test_requests_a_minute_and_where_a_client_stands() -> None:
+    with serving({"REQUESTS_PER_MINUTE": "3"}) as door:
+        left = [ask(door).headers["x-ratelimit-remaining-requests"] for _ in range(3)]
+        assert left == ["2", "1", "0"]
+        refused = ask(door)
+        assert refused.status_code == 429
+        assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert refused.headers["x-ratelimit-limit-requests"] == "3"
+        assert refused.headers["x-ratelimit-reset-requests"].endswith("s")
+        assert httpx.get(f"{door.url}/health").status_code == 200
+        client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0)
+        with client, pytest.raises(openai.RateLimitError):
+            client.chat.completions.create(model="echo", messages=HELLO)
+
+
+def test_tokens_a_minute_count_the_prompt_and_what_is_asked_for() -> None:
+    with serving({"TOKENS_PER_MINUTE": "1000"}) as door:
+        first = ask(door, max_tokens=100)
+        assert first.headers["x-ratelimit-remaining-tokens"] == str(1000 - 100 - 2)
+        too_large = ask(door, max_tokens=2000)
+        assert too_large.status_code == 429
+        assert "Request too large" in too_large.json()["error"]["message"]
+        assert "retry-after" not in too_large.headers
+        assert ask(door, max_tokens=950).status_code == 429
+        assert ask(door, max_tokens=10).status_code == 200
+
+
+def test_each_key_has_its_own_limits(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"alice": {"key": "a", "requests_per_minute": 1}, "bob": "b"}))
+    with serving({"API_KEYS_FILE": str(file), "REQUESTS_PER_MINUTE": "2"}) as door:
+        assert [ask(door, "a").status_code for _ in range(2)] == [200, 429]
+        assert [ask(door, "b").status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_more_than_fit_wait_and_more_than_may_wait_are_refused() -> None:
+    with serving({"MAX_CONCURRENT_REQUESTS": "2", "MAX_QUEUED_REQUESTS": "2"}) as door, ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(ask, door, **slow(1.5)) for _ in range(6)]
+        statuses = sorted(answer.result().status_code for answer in answers)
+        assert statuses == [200, 200, 200, 200, 503, 503]
+        refused = next(answer.result() for answer in answers if answer.result().status_code == 503)
+        assert refused.json()["error"]["code"] == "server_busy"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert ask(door).status_code == 200
+
+
+def test_waiting_has_a_deadline() -> None:
+    settings = {"MAX_CONCURRENT_REQUESTS": "1", "QUEUE_TIMEOUT": "0.3"}
+    with serving(settings) as door, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, door, **slow(3))
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+        late = ask(door)
+        assert late.status_code == 503
+        assert "0.3 s" in late.json()["error"]["message"]
+        assert first.result().status_code == 200
+
+
+def test_one_that_leaves_the_queue_gives_its_place_up() -> None:
+    settings = {"MAX_CONCURRENT_REQUESTS": "1", "MAX_QUEUED_REQUESTS": "1"}
+    with serving(settings) as door, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask, door, **slow(4))
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+        with pytest.raises(httpx.ReadTimeout):
+            ask(door, timeout=0.5)
+        # Its place is free again as soon as the door has seen it go.
+        second: list[httpx.Response] = []
+        until(lambda: second.append(ask(door)) or second[-1].status_code == 200)
+        assert first.result().status_code == 200
+
+
+def test_important_requests_come_first_and_displace_others(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"low": "low", "high": {"key": "high", "priority": 5}}))
+    settings = {"API_KEYS_FILE": str(file), "MAX_CONCURRENT_REQUESTS": "1", "MAX_QUEUED_REQUESTS": "2"}
+    with serving(settings) as door, ThreadPoolExecutor(8) as pool:
+        order: list[str] = []
+
+        def ask_as(key: str) -> int:
+            status = ask(door, key, **slow(0.3)).status_code
+            order.append(key)
+            return status
+
+        first = pool.submit(ask, door, "low", **slow(4))
+        until(lambda: door_running(door, "low") == 1)
+        low = [pool.submit(ask_as, "low") for _ in range(2)]
+        time.sleep(0.5)
+        high = pool.submit(ask_as, "high")
+        assert high.result() == 200
+        assert sorted(waiter.result() for waiter in low) == [200, 503]
+        assert order == ["low", "high", "low"]
+        assert first.result().status_code == 200
+
+
+def door_running(door: Door, key: str) -> float:
+    text = httpx.get(f"{door.url}/metrics", headers={"authorization": f"Bearer {key}"}).text
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith("engineroom_echo_running"))
+
+
+def test_a_key_may_have_so_many_at_once() -> None:
+    settings = {"API_KEYS": "a:a,b:b", "METRICS_OPEN": "1", "MAX_CONCURRENT_REQUESTS_PER_KEY": "1"}
+    with serving(settings) as door, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, door, "a", **slow(3))
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+        second = ask(door, "a")
+        assert second.status_code == 429
+        assert second.json()["error"]["code"] == "concurrency_limit_exceeded"
+        assert int(second.headers["retry-after"]) >= 1
+        assert ask(door, "b").status_code == 200
+        assert first.result().status_code == 200
+        assert ask(door, "a").status_code == 200
+
+
+def test_workers_share_limits_in_redis_and_serve_on_without_it(redis: RedisServer) -> None:
+    settings = {"REQUESTS_PER_MINUTE": "4", "REDIS_URL": redis.url}
+    with serving(settings) as one, serving(settings) as two:
+        statuses = [ask(door).status_code for door in (one, two, one, two, one, two)]
+        assert statuses == [200, 200, 200, 200, 429, 429]
+        redis.stop()
+        assert ask(one).status_code == 200
+        assert "Redis is away" in one.log
+        redis.start()
+        until(lambda: ask(one).status_code < 500 and "Redis is back" in one.log)
+
+
+def test_a_wrong_redis_url_is_named() -> None:
+    with serving({"REQUESTS_PER_MINUTE": "4", "REDIS_URL": "localhost"}, ready=False) as door:
+        assert door.ended() == 2
+        assert "REDIS_URL" in door.log
+
+
+def test_a_thousand_at_once_and_none_is_lost() -> None:
+    with serving({"MAX_CONCURRENT_REQUESTS": "50", "MAX_QUEUED_REQUESTS": "1000"}) as door:
+        statuses: list[int] = []
+        limits = httpx.Limits(max_connections=200)
+
+        def some() -> None:
+            with httpx.Client(limits=limits, timeout=60) as client:
+                for _ in range(50):
+                    url = f"{door.url}/v1/chat/completions"
+                    statuses.append(client.post(url, json={"messages": HELLO}).status_code)
+
+        threads = [threading.Thread(target=some) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(100)
+        assert statuses == [200] * 1000
