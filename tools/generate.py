@@ -90,7 +90,11 @@ def main() -> int:
 
 
 def _holds(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_text(encoding="utf-8") == text
+    if not path.is_file():
+        return False
+    held = path.read_text(encoding="utf-8")
+    # Releases of Bake differ in their white space.
+    return held == text or (path.suffix == ".json" and json.loads(held) == json.loads(text))
 
 
 def _json(value: object) -> str:

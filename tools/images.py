@@ -31,7 +31,9 @@ def bake_command() -> list[str]:
     if alone := shutil.which("docker-buildx"):
         return [alone, "bake"]
     if docker := shutil.which("docker"):
-        return [docker, "buildx", "bake"]
+        has = subprocess.run([docker, "buildx", "version"], capture_output=True, timeout=30, check=False)
+        if has.returncode == 0:
+            return [docker, "buildx", "bake"]
     raise EngineroomError("Docker's buildx is missing: install Docker, or Debian's package docker-buildx")
 
 

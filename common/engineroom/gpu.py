@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,10 @@ MATRIX = Path(sys.prefix) / "matrix.json"
 """The copy of the matrix in an image, in the worker's own environment."""
 
 
+_WHOLE = re.compile(r"(\d+|GPU-[\w-]+)(,(\d+|GPU-[\w-]+))*")
+"""What CUDA_VISIBLE_DEVICES may hold that `nvidia-smi` can be asked for; a slice of a GPU (MIG) is not."""
+
+
 class Device(NamedTuple):
     """One GPU. sm: its compute capability without the point, `89` for 8.9. driver: its driver's major version."""
 
@@ -32,11 +37,15 @@ def devices(environ: Mapping[str, str]) -> list[Device]:
     Raises:
         EngineStartError: there is none, or no driver.
     """
-    visible = environ.get("CUDA_VISIBLE_DEVICES")
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "")
     command = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
     try:
         told = subprocess.run(
-            command + ([f"--id={visible}"] if visible else []), capture_output=True, text=True, timeout=20, check=True
+            command + ([f"--id={visible}"] if _WHOLE.fullmatch(visible) else []),
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
         )
         rows = [line.rsplit(",", 2) for line in told.stdout.splitlines() if line.strip()]
         return [Device(name.strip(), sm.strip().replace(".", ""), int(d.strip().split(".")[0])) for name, sm, d in rows]
