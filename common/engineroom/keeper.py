@@ -134,6 +134,7 @@ def _kill_descendants(engine: int) -> None:
     for _ in range(100):
         left = descendants(os.getpid())
         if not left:
+            _reap(0)  # The dead are ours to bury: where the worker is process 1, nobody else would.
             return
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
