@@ -9,21 +9,36 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
+PYTHON = "3.11.2"
+"""Debian 12's."""
+
 
 def wheelhouse(pins: Path, cache: Path) -> Path:
     """A folder with the wheels of a requirements file for the stand-in's Python, downloaded once for each content."""
-    folder = cache / f"wheels-{hashlib.sha256(pins.read_bytes()).hexdigest()[:16]}"
+    folder = cache / f"wheels-{hashlib.sha256(PYTHON.encode() + pins.read_bytes()).hexdigest()[:16]}"
     if not folder.is_dir():
         partial = folder.with_suffix(".partial")
+        partial.mkdir(exist_ok=True)
+        chosen = partial / "requirements.txt"
+        chosen.write_text("\n".join(wanted(pins)))
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         subprocess.run(
-            [*command, "--python-version", "3.11", "--dest", str(partial), "--requirement", str(pins)],
+            [*command, "--python-version", PYTHON, "--dest", str(partial), "--requirement", str(chosen)],
             check=True,
             capture_output=True,
             timeout=600,
         )
         partial.rename(folder)
     return folder
+
+
+def wanted(pins: Path) -> list[str]:
+    """The pins that the stand-in's Python takes; pip would judge their markers by the one that it runs in."""
+    requirements = [Requirement(line) for line in pins.read_text().splitlines() if line and not line.startswith("#")]
+    python = {"python_full_version": PYTHON, "python_version": PYTHON.rpartition(".")[0]}
+    return [f"{r.name}{r.specifier}" for r in requirements if r.marker is None or r.marker.evaluate(python)]
 
 
 def make_wheel(folder: Path, name: str, version: str, files: Mapping[str, bytes]) -> Path:
