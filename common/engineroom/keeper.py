@@ -51,9 +51,8 @@ def main(arguments: list[str]) -> int:
     if status is None:
         _signal(engine, signal.SIGTERM)
         status = _wait(engine, grace)
-    _kill_descendants(engine)
-    if status is None:
-        status = _wait(engine, 5)
+    killed = _kill_descendants(engine)
+    status = killed if status is None else status
     for option, pattern in options:
         if told or option == "--remove":
             for path in glob.glob(pattern):
@@ -128,19 +127,25 @@ def _signal(engine: int, number: int) -> None:
         os.killpg(engine, number)
 
 
-def _kill_descendants(engine: int) -> None:
-    """Kill what is left, again until nothing is: a dying process may just have forked."""
+def _kill_descendants(engine: int) -> int | None:
+    """Kill what is left, again until nothing is: a dying process may just have forked.
+
+    The dead are the keeper's to reap: where the worker is process 1, nobody else would. The engine's wait status if
+    it was among them.
+    """
+    status = None
     _signal(engine, signal.SIGKILL)
     for _ in range(100):
         left = descendants(os.getpid())
+        reaped = _reap(engine)
+        status = reaped if reaped is not None else status
         if not left:
-            _reap(0)  # The dead are ours to bury: where the worker is process 1, nobody else would.
-            return
+            break
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
-        _reap(0)
+    return status
 
 
 def descendants(root: int) -> list[int]:

@@ -179,6 +179,15 @@ async def test_stop_leaves_nothing_behind() -> None:
     await eventually(lambda: not any(process.is_running() for process in family))
 
 
+async def test_an_engine_that_ignores_sigterm_is_killed_after_its_grace() -> None:
+    engine = StandinEngine("--ignore-sigterm", STOP_TIMEOUT=0.5)
+    await engine.start()
+    process = engine._process
+    assert process is not None
+    await asyncio.wait_for(engine.stop(), 5)
+    assert process.returncode == -signal.SIGKILL
+
+
 async def test_sigkill_of_the_worker_leaves_nothing_behind(tmp_path: Path) -> None:
     script = tmp_path / "worker.py"
     script.write_text(

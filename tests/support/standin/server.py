@@ -1,6 +1,6 @@
 """A stand-in for an engine's server process: no model, a few routes, and faults on request. For tests only.
 
-    python server.py (--unix PATH | --port N) [--ready-after S] [--exit CODE] [--child]
+    python server.py (--unix PATH | --port N) [--ready-after S] [--exit CODE] [--child] [--ignore-sigterm]
 
 POST /v1/chat/completions streams `words` words every `gap` seconds; `fault` breaks it: `die` kills the process
 mid-stream, `cut` ends the stream before [DONE], `error` answers 400 in this server's own shape.
@@ -70,6 +70,7 @@ def main() -> None:
     parser.add_argument("--ready-after", type=float, default=0)
     parser.add_argument("--exit", type=int)
     parser.add_argument("--child", action="store_true")
+    parser.add_argument("--ignore-sigterm", action="store_true")
     options = parser.parse_args()
     if options.child:
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
@@ -83,6 +84,8 @@ def main() -> None:
     app.router.add_get("/metrics", metrics)
 
     async def started(app: web.Application) -> None:
+        if options.ignore_sigterm:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: None)
         app[READY_AT] = asyncio.get_running_loop().time() + options.ready_after
 
     app.on_startup.append(started)
