@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,10 @@ from engineroom.house import open_engine
 from engineroom_vllm.engine import VLLMEngine
 
 STANDIN = Path(__file__).with_name("standin_vllm.py")
+RELAY = Path(__file__).with_name("relay.py")
+ROOT = Path(__file__).resolve().parents[3]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
 
 
 @pytest.fixture
@@ -43,3 +47,57 @@ def configure(
         return engine
 
     return open_
+
+
+REAL = {
+    "ENGINE": "vllm",
+    "MODEL_NAME": str(MODEL),
+    "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "smol, alias",
+    "VLLM_PYTHON": str(PYTHON),
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "DTYPE": "float32",
+    "ENFORCE_EAGER": "true",
+    "MAX_MODEL_LEN": "2048",
+    "MAX_NUM_SEQS": "16",
+    "ENABLE_LORA": "true",
+    "ENABLE_AUTO_TOOL_CHOICE": "true",
+    "TOOL_CALL_PARSER": "hermes",
+    "TOOL_STRICT_LEVEL": "parameter",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+    "START_TIMEOUT": "540",
+}
+"""Settings of real vLLM on a CPU. float32, since bfloat16 has near-ties that fall either way."""
+
+
+def real_settings(**more: str) -> Environment:
+    """Settings for real vLLM; skips where this machine has none."""
+    if not PYTHON.exists() or not (MODEL / "config.json").exists():
+        pytest.skip("no real vLLM here; `make test-vllm` installs it (2.1 GB)")
+    return Environment.of({**REAL, **more})
+
+
+@pytest.fixture(scope="session")
+async def vllm(anyio_backend: str) -> AsyncIterator[VLLMEngine]:
+    """Real vLLM, started once for the whole session."""
+    engine = open_engine(real_settings())
+    assert isinstance(engine, VLLMEngine)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@pytest.fixture(scope="session")
+def over_real_vllm(vllm: VLLMEngine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings of a worker of its own over the vLLM that runs already."""
+    python = tmp_path_factory.mktemp("relay") / "python"
+    python.write_text(
+        "#!/bin/sh\n"
+        f"export RELAY_TO={vllm.directory}/engine.sock\n"
+        f'[ "$1" = -I ] && echo 0.32.0 || exec {sys.executable} {RELAY} "$@"\n'
+    )
+    python.chmod(0o755)
+    return {**REAL, "VLLM_PYTHON": str(python)}
