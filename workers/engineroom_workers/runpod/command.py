@@ -38,26 +38,28 @@ def work(env: Environment) -> int:
     """
     from engineroom import house, logs
     from engineroom.settings import WorkerSettings
-    from engineroom.timeline import Timeline
+    from engineroom.timeline import process_age
 
     from ..settings import DoorSettings
     from . import sdk
     from .settings import RunPodSettings
 
-    timeline = Timeline()
+    began = process_age()
     engine = house.open_engine(env)
+    _, env = house.engine_class(env)  # its aliases and defaults are the door's, too
     worker, settings = WorkerSettings.load(env), RunPodSettings.load(env)
     logs.configure(worker)
     _check_on_runpod(env)
     sdk.prepare_environment(worker.log_level)
-    timeline.mark("settings read")
+    engine.timeline.mark("interpreter", began)
+    engine.timeline.mark("settings read")
     if settings.job_loop == "engineroom":
         import uvloop
 
-        from .worker import run
+        from .worker import Worker
 
         try:
-            return uvloop.run(run(engine, settings, DoorSettings.load(env).drain_timeout, timeline))
+            return uvloop.run(Worker(engine, settings, DoorSettings.load(env).drain_timeout).run())
         except sdk.SDKMovedError as error:
             import logging
 

@@ -56,6 +56,7 @@ class Handler:
 
     def answer(self, job: Mapping[str, Any]) -> Answer:
         """The answer to a job as the platform hands it out: an object with `id` and `input`."""
+        self._engine.timeline.mark("first job")
         value = job.get("input")
         try:
             job_input = JobInput.parse(value, self._engine)

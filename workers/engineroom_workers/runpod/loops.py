@@ -36,7 +36,9 @@ async def take(platform: Platform, jobs: Jobs, stopping: asyncio.Future[None]) -
             logger.warning("the platform asks for fewer requests; the next in %.1f s", delay)
         except Exception as error:
             delay = trouble.next()
-            logger.warning("no jobs could be taken: %r; the next attempt in %.1f s", error, delay)
+            logger.warning(
+                "no jobs could be taken (%s: %s); the next attempt in %.1f s", type(error).__name__, error, delay
+            )
         else:
             trouble.reset()
             for job in taken:
@@ -60,7 +62,8 @@ async def hear_stops(platform: Platform, jobs: Jobs) -> None:
             delay = trouble.next()
             logger.log(
                 logging.DEBUG if isinstance(error, Busy) else logging.WARNING,
-                "cannot hear which jobs to stop: %r; the next attempt in %.1f s",
+                "cannot hear which jobs to stop (%s: %s); the next attempt in %.1f s",
+                type(error).__name__,
                 error,
                 delay,
             )
@@ -80,8 +83,8 @@ async def ping(platform: Platform) -> None:
     From this event loop and nowhere else: a worker whose loop hangs, or that was killed, stops looking alive.
     """
     if not platform.pings:
-        logger.info("not on RunPod: no pings are sent")
-        return
+        logger.info("no pings are sent: RUNPOD_WEBHOOK_PING or RUNPOD_AI_API_KEY is not set")
+        await asyncio.Event().wait()
     while True:
         try:
             await platform.ping()

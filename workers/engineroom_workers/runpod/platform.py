@@ -98,12 +98,15 @@ class Platform:
 
     async def stop_signals(self) -> list[str]:
         """Wait for the ids of jobs to be stopped; none after as long as the platform holds a poll."""
+        # Not wait_for: where the poll ends at the moment of a cancellation, it forgets the cancellation.
+        poll = asyncio.ensure_future(self._sdk.get_stop_signals(self._session))
         try:
-            return await asyncio.wait_for(self._sdk.get_stop_signals(self._session), _LONGEST_POLL)
+            await asyncio.wait({poll}, timeout=_LONGEST_POLL)
+            return poll.result() if poll.done() else []
         except self._sdk.too_many_requests as error:
             raise Busy from error
-        except asyncio.TimeoutError:
-            return []
+        finally:
+            poll.cancel()
 
     async def stream(self, job_id: str, item: Any) -> None:
         """Send one item of a job's stream. Raises DeliveryError."""

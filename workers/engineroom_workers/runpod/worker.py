@@ -16,7 +16,6 @@ from .platform import DeliveryError, Platform
 
 if TYPE_CHECKING:
     from engineroom.engine import Engine
-    from engineroom.timeline import Timeline
 
     from .settings import RunPodSettings
 
@@ -26,78 +25,86 @@ _LAST_WORDS = 5.0
 """Seconds that jobs have to tell their clients, once the engine is stopped or dead."""
 
 
-async def run(engine: Engine, settings: RunPodSettings, drain_timeout: float, timeline: Timeline) -> int:
-    """Work until SIGTERM or SIGINT, or until the engine dies; a second signal hurries. The exit code.
+class Worker:
+    """One worker.
 
-    Raises:
-        EngineStartError: the engine could not be started.
-        SDKMovedError: the SDK is not one that this loop can drive. The engine is stopped.
+    Args:
+        engine: configured, not started.
+        drain_timeout: seconds that running jobs have to finish after SIGTERM.
     """
-    stopping, hurry = _signals()
-    starting = asyncio.ensure_future(engine.start())
-    # The engine's process is to be on its way before the SDK's import competes with it.
-    await asyncio.sleep(0)
-    loading = asyncio.ensure_future(asyncio.to_thread(sdk.load))
-    platform: Platform | None = None
-    try:
-        platform = Platform(await loading)
-        timeline.mark("SDK imported")
-        await _either(starting, stopping)
-        if not starting.done():
-            return 0
+
+    def __init__(self, engine: Engine, settings: RunPodSettings, drain_timeout: float) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._drain_timeout = drain_timeout
+
+    async def run(self) -> int:
+        """Work until SIGTERM or SIGINT, or until the engine dies; a second signal hurries. The exit code.
+
+        Raises:
+            EngineStartError: the engine could not be started.
+            SDKMovedError: the SDK is not one that this loop can drive. The engine is stopped.
+        """
+        stopping, hurry = _signals()
+        starting = asyncio.ensure_future(self._engine.start())
+        # The engine's process is to be on its way before the SDK's import competes with it.
+        await asyncio.sleep(0)
+        loading = asyncio.ensure_future(asyncio.to_thread(sdk.load))
+        platform: Platform | None = None
         try:
-            starting.result()
-        except EngineStartError as error:
-            await _report_unwell(platform, str(error))
-            raise
-        timeline.mark("engine ready")
-        return await _work(engine, settings, drain_timeout, timeline, platform, stopping, hurry)
-    finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
-        await engine.stop()
-        if platform is not None:
-            await platform.close()
+            platform = Platform(await loading)
+            self._engine.timeline.mark("SDK imported")
+            await _either(starting, stopping)
+            if not starting.done():
+                return 0
+            try:
+                starting.result()
+            except EngineStartError as error:
+                await _report_unwell(platform, str(error))
+                raise
+            self._engine.timeline.mark("engine ready")
+            return await self._work(platform, stopping, hurry)
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            await self._engine.stop()
+            if platform is not None:
+                await platform.close()
 
-
-async def _work(
-    engine: Engine,
-    settings: RunPodSettings,
-    drain_timeout: float,
-    timeline: Timeline,
-    platform: Platform,
-    stopping: asyncio.Future[None],
-    hurry: asyncio.Future[None],
-) -> int:
-    jobs = Jobs(Handler(engine, settings), platform, settings.max_concurrency)
-    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    died = asyncio.ensure_future(engine.died())
-    taking = asyncio.ensure_future(loops.take(platform, jobs, over))
-    others = [asyncio.ensure_future(loops.ping(platform)), asyncio.ensure_future(loops.hear_stops(platform, jobs))]
-    logger.info("taking jobs, %d at a time; %s", settings.max_concurrency, timeline)
-    try:
-        await _either(stopping, died, taking, *others)
-        for ended in (taking, *others):
-            if ended.done():
-                ended.result()
-        over.set_result(None)
-        platform.stop_taking()
-        if died.done():
-            logger.error("the engine is gone: %s", died.result())
-            await asyncio.wait({taking}, timeout=_LAST_WORDS)
+    async def _work(self, platform: Platform, stopping: asyncio.Future[None], hurry: asyncio.Future[None]) -> int:
+        jobs = Jobs(Handler(self._engine, self._settings), platform, self._settings.max_concurrency)
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        died = asyncio.ensure_future(self._engine.died())
+        taking = asyncio.ensure_future(loops.take(platform, jobs, over))
+        others = [asyncio.ensure_future(loops.ping(platform)), asyncio.ensure_future(loops.hear_stops(platform, jobs))]
+        logger.info("taking jobs, %d at a time; %s", self._settings.max_concurrency, self._engine.timeline)
+        try:
+            await _either(stopping, died, taking, *others)
+            for loop in (taking, *others):
+                if loop.done():
+                    loop.result()
+            over.set_result(None)
+            platform.stop_taking()
+            if died.done():
+                logger.error("the engine is gone: %s", died.result())
+                await asyncio.wait({taking}, timeout=_LAST_WORDS)
+            else:
+                await self._drain(taking, jobs, hurry)
             await jobs.end(_LAST_WORDS)
-            return 1
-        logger.info("draining: %d jobs have %g s to finish", len(jobs), drain_timeout)
+            return 1 if died.done() else 0
+        finally:
+            tasks = (died, taking, *others)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=_LAST_WORDS)
+
+    async def _drain(self, taking: asyncio.Future[None], jobs: Jobs, hurry: asyncio.Future[None]) -> None:
+        """Let running jobs finish, for a while; what still runs then is told by the engine as it stops."""
+        logger.info("draining: %d jobs have %g s to finish", len(jobs), self._drain_timeout)
         drained = asyncio.ensure_future(_drained(taking, jobs))
-        await _either(drained, hurry, timeout=drain_timeout)
+        await _either(drained, hurry, timeout=self._drain_timeout)
         drained.cancel()
-        await engine.stop()
-        await jobs.end(_LAST_WORDS)
-        return 0
-    finally:
-        for task in (died, taking, *others):
-            task.cancel()
-        await asyncio.gather(died, taking, *others, return_exceptions=True)
+        await self._engine.stop()
 
 
 async def _drained(taking: asyncio.Future[None], jobs: Jobs) -> None:
