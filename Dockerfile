@@ -1,0 +1,81 @@
+# Made by `make hub` from docker/Dockerfile and the first row of docker/matrix.json. Do not edit.
+# RunPod's Hub builds it, without arguments; so does `docker build .`
+
+# A worker's image: an engine's own image or a plain one, and the worker in a Python environment of its own beside it.
+# docker-bake.hcl gives the arguments, from the rows of matrix.json. Builds with BuildKit and with buildah.
+
+ARG BASE="vllm/vllm-openai:v0.33.0-cu129"
+
+# The engine, as its base image has it but for what the row says.
+# hadolint ignore=DL3006
+FROM ${BASE} AS engine
+# hadolint ignore=DL3002
+USER 0
+ARG PACKAGES=""
+# hadolint ignore=DL3008,SC2086
+RUN if [ -n "$PACKAGES" ]; then \
+        apt-get update \
+        && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $PACKAGES \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
+ARG REINSTALL=""
+ARG INDEX=""
+# hadolint ignore=DL3013
+RUN if [ -n "$REINSTALL" ]; then \
+        python3 -m pip install --no-cache-dir --force-reinstall --no-deps --index-url "$INDEX" "$REINSTALL"; \
+    fi
+
+# The worker's environment, made by the same interpreter that it will run with. It has no pip of its own.
+FROM engine AS build
+WORKDIR /build
+COPY requirements/image.txt requirements/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip_conf,target=/etc/pip.conf,required=false \
+    python3 -m venv --without-pip /opt/engineroom \
+    && python3 -m pip --python /opt/engineroom/bin/python install --no-deps -r requirements/image.txt
+ARG ADD=""
+# hadolint ignore=SC2086
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=secret,id=pip_conf,target=/etc/pip.conf,required=false \
+    if [ -n "$ADD" ]; then \
+        python3 -m pip --python /opt/engineroom/bin/python install --no-deps $ADD; \
+    fi
+ARG ENGINE="vllm"
+COPY common common
+COPY workers workers
+COPY engines/${ENGINE} engines/${ENGINE}
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m pip --python /opt/engineroom/bin/python install --no-deps --no-index --no-build-isolation \
+        ./common ./workers "./engines/${ENGINE}"
+COPY docker/matrix.json /opt/engineroom/
+
+FROM engine AS worker
+ARG RUN_AS="0"
+RUN ln -s /opt/engineroom/bin/engineroom /usr/local/bin/engineroom \
+    && if [ "$RUN_AS" != 0 ]; then useradd --no-log-init --create-home --uid "$RUN_AS" engineroom; fi
+COPY --from=build /opt/engineroom /opt/engineroom
+ARG ENGINE="vllm"
+ARG IMAGE="vllm-0.33.0-cu129"
+ARG ALSO_ON_PATH="/usr/local/bin"
+ENV ENGINE=${ENGINE} \
+    PATH=${PATH}:${ALSO_ON_PATH} \
+    ENGINEROOM_IMAGE=${IMAGE} \
+    WORKER=runpod \
+    HOST=0.0.0.0 \
+    PORT=8000
+ARG VERSION=dev
+ARG COMMIT=""
+ARG SOURCE=""
+LABEL org.opencontainers.image.title="engineroom" \
+      org.opencontainers.image.description="One LLM inference worker for any engine: ${IMAGE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+WORKDIR /
+USER ${RUN_AS}
+EXPOSE 8000
+HEALTHCHECK --interval=30s --timeout=10s --start-period=30m --retries=3 \
+    CMD ["/opt/engineroom/bin/python", "-m", "engineroom_workers.healthcheck"]
+ENTRYPOINT ["engineroom"]
+CMD ["start"]
