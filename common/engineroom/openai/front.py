@@ -40,10 +40,14 @@ class Front:
         self._why_closed: APIError | None = None
 
     def close(self, why: APIError | None = None) -> None:
-        """End what is running: each client is told why, by default that the server is shutting down."""
-        self._why_closed = why or APIError(
-            "The server is shutting down.", status=503, code="shutting_down", retry_after=1
-        )
+        """End what is running: each client is told why, by default that the server is shutting down.
+
+        Closing it again changes nothing: the first reason is the one that counts.
+        """
+        if self._why_closed is None:
+            self._why_closed = why or APIError(
+                "The server is shutting down.", status=503, code="shutting_down", retry_after=1
+            )
         if self._closed is not None:
             self._closed.set()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engineroom.asgi import ASGIApp, Receive, Scope, Send
 
 from .call import Refusing, call_of
+from .gone import disconnected
 
 if TYPE_CHECKING:
     from .turns import Turn, Turns
@@ -48,7 +49,7 @@ class Admission(Refusing):
 
     async def _came(self, turn: Turn, receive: Receive) -> bool:
         """Whether its turn came before its client left."""
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = asyncio.ensure_future(disconnected(receive))
         try:
             await asyncio.wait({turn.granted, gone}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -60,8 +61,3 @@ class Admission(Refusing):
         if gone.cancelled():
             raise self._turns.busy(f"this request's turn did not come within {self._timeout:g} s")
         return False
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -10,13 +11,15 @@ from starlette.routing import Route, Router
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
-    from engineroom.engine import Engine
 
     from .metrics import DoorMetrics
+    from .served import Served
 
 
-def build_app(engine: Engine, inner: ASGIApp, metrics: DoorMetrics) -> Router:
+def build_app(engine: Served, inner: ASGIApp, metrics: DoorMetrics, state: Callable[[], dict[str, Any]]) -> Router:
     """The ASGI app behind the socket; what is not its own goes to `inner`.
+
+    `state` says what the door's layers are at.
 
     `/ping` answers as RunPod's load balancer asks: 204 while loading, 200 when ready, 503 once dead.
     `/health` says live, ready and why, with 200 when ready and 503 when not; `/metrics` is Prometheus' text.
@@ -37,6 +40,7 @@ def build_app(engine: Engine, inner: ASGIApp, metrics: DoorMetrics) -> Router:
             "engine": engine.name,
             "models": list(engine.models),
             "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in engine.timeline.marks],
+            **state(),
         }
         return JSONResponse(body, status_code=200 if now.ready else 503)
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from engineroom.engine import Engine
+    from .served import Served
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _EVERY_S = 10
 
 
 @asynccontextmanager
-async def loading(engine: Engine) -> AsyncIterator[None]:
+async def loading(engine: Served) -> AsyncIterator[None]:
     """Say what is going on where it takes longer than two seconds: a spinner on a terminal, a line elsewhere."""
     task = asyncio.ensure_future(_spinner(engine) if sys.stderr.isatty() else _lines(engine))
     try:
@@ -30,7 +30,7 @@ async def loading(engine: Engine) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _lines(engine: Engine) -> None:
+async def _lines(engine: Served) -> None:
     started = time.monotonic()
     await asyncio.sleep(_PATIENCE_S)
     while True:
@@ -38,7 +38,7 @@ async def _lines(engine: Engine) -> None:
         await asyncio.sleep(_EVERY_S)
 
 
-async def _spinner(engine: Engine) -> None:
+async def _spinner(engine: Served) -> None:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -49,7 +49,7 @@ async def _spinner(engine: Engine) -> None:
         await asyncio.Event().wait()
 
 
-def ready(engine: Engine, url: str) -> None:
+def ready(engine: Served, url: str) -> None:
     """Print where the model is and a request to paste, or log one line where nobody looks."""
     logger.info("ready: %s serves %s on %s (%s)", engine.name, _model(engine), url, engine.timeline)
     if not sys.stderr.isatty():
@@ -62,5 +62,5 @@ def ready(engine: Engine, url: str) -> None:
     )
 
 
-def _model(engine: Engine) -> str:
+def _model(engine: Served) -> str:
     return engine.models[0] if engine.models else "a model"

@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
-    from engineroom.engine import Engine
+
+    from .served import Served
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -17,7 +18,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 class DoorMetrics:
     """Counts around an engine's app; per request, so that a streamed token costs nothing here."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Served) -> None:
         self._engine = engine
         self._registry = CollectorRegistry(auto_describe=False)
         self._requests = Counter(

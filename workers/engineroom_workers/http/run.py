@@ -16,9 +16,8 @@ from .server import Server
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from engineroom.engine import Engine
-
     from .options import Options
+    from .served import Served
     from .settings import HTTPSettings
     from .stack import Stack
 
@@ -33,7 +32,7 @@ class EngineDied(EngineroomError):
     """The engine ended although nobody stopped it."""
 
 
-async def run(engine: Engine, stack: Stack, sockets: Sequence[socket.socket], options: Options) -> None:
+async def run(engine: Served, stack: Stack, sockets: Sequence[socket.socket], options: Options) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it at once.
 
     Raises:
@@ -78,7 +77,7 @@ def _signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
     return futures
 
 
-async def _until_over(engine: Engine, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
+async def _until_over(engine: Served, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
     died = asyncio.ensure_future(engine.died())
     try:
         await _either(died, stopping[0])
@@ -92,7 +91,7 @@ async def _until_over(engine: Engine, stopping: tuple[asyncio.Future[None], asyn
 
 
 async def _shut(
-    engine: Engine, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
+    engine: Served, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
 ) -> None:
     """Close the sockets, give running requests `grace` seconds, then end them by stopping the engine."""
     server.should_exit = True

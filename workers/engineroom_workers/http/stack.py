@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .app import build_app
 from .metrics import DoorMetrics
@@ -10,17 +10,18 @@ from .reader import Reader
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
-    from engineroom.engine import Engine
+    from engineroom.breaker import Breaker
 
     from .minutes import Minutes
     from .options import Options
     from .redis_link import RedisLink
+    from .served import Served
     from .turns import Turns
 
 
 class Stack:
     """From the socket inwards: browser's headers, CORS, keys, the door's own routes; then, for the engine's routes,
-    metrics, the reading of the request, limits by the minute, turns, the engine.
+    metrics, the reading of the request, limits by the minute, turns, the breaker, the engine.
 
     Make it before any loop runs; `close()` it.
 
@@ -30,14 +31,34 @@ class Stack:
         SettingsError: the keys are wrong, or a library that a setting needs is not installed.
     """
 
-    def __init__(self, engine: Engine, options: Options) -> None:
+    def __init__(self, engine: Served, options: Options) -> None:
         self.link: RedisLink | None = None
         self.turns: Turns | None = None
+        self.breaker: Breaker | None = None
+        self._engine = engine
         inner: ASGIApp = engine.app
+        if options.watch.breaker_failures:
+            from engineroom.breaker import Breaker
+
+            from .tripping import Tripping
+
+            self.breaker = Breaker(options.watch.breaker_failures, options.watch.breaker_rest)
+            inner = Tripping(inner, self.breaker)
         inner = self._limited(inner, options)
         inner = Reader(inner, options.worker.max_body, options.http.body_timeout)
-        self.app: ASGIApp = build_app(engine, inner, DoorMetrics(engine))
+        self.app: ASGIApp = build_app(engine, inner, DoorMetrics(engine), self.state)
         self.app = self._guarded(self.app, options)
+
+    def state(self) -> dict[str, Any]:
+        """What its layers are at, for `/health`."""
+        state: dict[str, Any] = {}
+        if self.turns is not None:
+            state |= {"running": self.turns.running, "waiting": self.turns.waiting}
+        if self.breaker is not None:
+            state["breaker"] = self.breaker.state
+        if self.link is not None:
+            state["redis"] = "up" if self.link.up else "away"
+        return state
 
     async def close(self) -> None:
         if self.link is not None:

@@ -1,0 +1,79 @@
+"""An engine that dies or fails: restarts, caught requests, the breaker; from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+from http_door import Door, serving
+
+HELLO = [{"role": "user", "content": "Hello"}]
+DIE = {"stream": True, "echo_fault": "die", "echo_fault_after": 2, "echo_tokens_per_s": 20}
+
+
+def ask(door: Door, **fields: Any) -> httpx.Response:
+    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=30)
+
+
+def until(happens: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_engine_that_dies_is_started_again() -> None:
+    with serving({"ENGINE_RESTARTS": "2"}) as door, ThreadPoolExecutor(2) as pool:
+        caught = pool.submit(ask, door, echo_ttft_ms=3000)
+        begun = pool.submit(ask, door, stream=True, max_tokens=1000, ignore_eos=True, echo_tokens_per_s=20)
+        until(lambda: door.metric("engineroom_echo_running") == 2)
+        died = ask(door, **DIE)
+        assert "engine_dead" in died.text
+        health = httpx.get(f"{door.url}/health")
+        assert health.status_code == 503
+        assert health.json()["live"] is True
+        assert health.json()["reason"].startswith("restarting")
+        assert door.ping() == 204
+        assert "engine_dead" in begun.result().text  # What has begun cannot be asked again: its client is told.
+        assert caught.result().status_code == 200
+        door.until(200)
+        assert "the engine is back" in door.log
+        assert ask(door).status_code == 200
+
+
+def test_restarts_are_bounded() -> None:
+    with serving({"ENGINE_RESTARTS": "1"}) as door:
+        ask(door, **DIE)
+        until(lambda: "the engine is back" in door.log)
+        assert "engine_dead" in ask(door, **DIE).text
+        door.until(503)
+        assert httpx.get(f"{door.url}/health").json()["live"] is False
+        assert door.ended(30) == 1
+
+
+def test_sigterm_amid_a_restart_ends_the_door() -> None:
+    with serving({"ENGINE_RESTARTS": "5", "ECHO_START_S": "2"}) as door:
+        ask(door, **DIE)
+        door.until(204)
+        door.process.terminate()
+        assert door.ended(15) == 0
+
+
+def test_a_failing_engine_is_given_a_rest() -> None:
+    with serving({"BREAKER_FAILURES": "3", "BREAKER_REST": "2"}) as door:
+        assert [ask(door, echo_fault="error").status_code for _ in range(2)] == [500, 500]
+        assert ask(door).status_code == 200  # One that succeeds, and they are no longer in a row.
+        assert [ask(door, echo_fault="error").status_code for _ in range(3)] == [500] * 3
+        refused = ask(door)
+        assert refused.status_code == 503
+        assert refused.json()["error"]["code"] == "engine_failing"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert httpx.get(f"{door.url}/health").json()["breaker"] == "open"
+        until(lambda: httpx.get(f"{door.url}/health").json()["breaker"] == "half-open")
+        assert ask(door).status_code == 200
+        assert httpx.get(f"{door.url}/health").json()["breaker"] == "closed"
+        assert ask(door, temperature=9).status_code == 400  # A client's mistake is not the engine's.
+        assert httpx.get(f"{door.url}/health").json()["breaker"] == "closed"
