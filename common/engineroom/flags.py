@@ -11,13 +11,16 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from .environment import Environment
 from .errors import Problem, SettingsError
 from .settings import Setting
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 _SUFFIXED = re.compile(r"^-?\d+(\.\d+)?[kKmMgGtT]?$")
@@ -82,7 +85,7 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
     flags: tuple[Flag, ...]
 
     @classmethod
-    def load(cls, path: Path) -> FlagTable:
+    def load(cls, path: Path) -> Self:
         """Read a snapshot."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
 

@@ -18,6 +18,7 @@ from .errors import APIError, EngineStartError
 from .process import Process
 
 if TYPE_CHECKING:
+    from .asgi import Receive, Scope, Send
     from .proxy import Proxy
     from .settings import WorkerSettings
     from .upstream import Upstream
@@ -69,7 +70,8 @@ class ServerEngine(Engine):
         self._upstream: Upstream | None = None
         self._watch: asyncio.Task[None] | None = None
         self._gone: asyncio.Future[str] | None = None
-        self.app = self._front = Front(self, self.make_proxy(), worker.max_body, worker.request_timeout)
+        self._proxy: Proxy | None = None
+        self.app = self._front = Front(self, self._forward, worker.max_body, worker.request_timeout)
 
     # What a subclass gives or overrides.
 
@@ -152,8 +154,9 @@ class ServerEngine(Engine):
             log=self.worker.engine_logs,
         )
         self.timeline.mark("engine spawned")
-        # Imported only now, and in a thread, while the engine's process has the better part of a second to go.
-        upstream_class = await asyncio.to_thread(_upstream_class)
+        # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
+        # to go, and the door answers meanwhile.
+        self._proxy, upstream_class = await asyncio.to_thread(lambda: (self.make_proxy(), _upstream_class()))
         self._upstream = upstream_class(address, self.headers(), self.keep_alive, self.idle_timeout)
         await self._until_ready(self._process, self._upstream)
         await self.on_ready(self._upstream)
@@ -225,6 +228,11 @@ class ServerEngine(Engine):
         if self.metrics_path is None or self._upstream is None or not self._health.ready:
             return ""
         return await self._upstream.text(self.metrics_path)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Front lets requests through only once the engine is ready."""
+        assert self._proxy is not None
+        await self._proxy(scope, receive, send)
 
     # For the proxy.
 

@@ -1,0 +1,201 @@
+"""llama.cpp's own server as an engine: out of the xllamacpp library in a child process, or a `llama-server` binary."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from engineroom.engine import Requirement, Route
+from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.process import Process
+from engineroom.server import Address, ServerEngine
+from engineroom.settings import WorkerSettings
+
+from . import errors, flags, requests
+from .models import DEFAULT, Model, ModelError, find
+from .settings import LlamaCppSettings
+
+if TYPE_CHECKING:
+    from engineroom.environment import Environment
+    from engineroom.proxy import Proxy
+    from engineroom.settings import SettingsGroup
+    from engineroom.upstream import Upstream
+
+logger = logging.getLogger(__name__)
+
+_CHILD = Path(__file__).with_name("child.py")
+_ALWAYS = (
+    ("GET", "/v1/models"),
+    ("POST", requests.CHAT),
+    ("POST", requests.COMPLETIONS),
+    ("POST", requests.RESPONSES),
+    ("POST", requests.MESSAGES),
+    ("POST", "/v1/messages/count_tokens"),
+    ("POST", "/tokenize"),
+    ("POST", "/detokenize"),
+    ("POST", "/apply-template"),
+    ("POST", "/infill"),
+    ("GET", "/props"),
+    ("GET", "/slots"),
+    ("GET", "/lora-adapters"),
+    ("POST", "/lora-adapters"),
+)
+_EMBEDDING = (("POST", requests.EMBEDDINGS),)
+_RERANKING = (("POST", "/v1/rerank"),)
+
+
+class LlamaCppEngine(ServerEngine):
+    """GGUF models on CPUs and GPUs."""
+
+    name = "llamacpp"
+    summary = "llama.cpp: GGUF models on CPUs and GPUs."
+    aliases: ClassVar[Mapping[str, str]] = flags.aliases()
+    defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
+    sampling_params = frozenset(
+        "cache_prompt dry_allowed_length dry_base dry_multiplier dry_penalty_last_n dry_sequence_breakers "  # noqa: SIM905
+        "dynatemp_exponent dynatemp_range grammar ignore_eos json_schema min_keep min_p mirostat mirostat_eta "
+        "mirostat_tau n_keep n_predict n_probs post_sampling_probs repeat_last_n repeat_penalty return_tokens samplers "
+        "t_max_predict_ms timings_per_token top_k top_n_sigma typical_p xtc_probability xtc_threshold lora".split()
+    )
+    transport = "unix"
+    keep_alive = 0  # Its server gives a connection a thread for as long as it is open.
+
+    def __init__(self, worker: WorkerSettings, model: Model, values: Mapping[str, Any], command: Sequence[str]) -> None:
+        self._model = model
+        self._values = values
+        self._command = command
+        self._key = secrets.token_hex(16)
+        self._tools_in_template = False
+        self._routes = frozenset(Route(*route) for route in self._possible())
+        super().__init__(worker)
+
+    @classmethod
+    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
+        return (LlamaCppSettings, flags.snapshot())
+
+    @classmethod
+    def configure(cls, env: Environment) -> LlamaCppEngine:
+        worker, own = WorkerSettings.load(env), LlamaCppSettings.load(env)
+        problems: list[Problem] = []
+        binary = _binary(own)
+        if own.llama_server and not shutil.which(own.llama_server):
+            problems.append(
+                Problem("LLAMA_SERVER", f"there is no program {own.llama_server}", env.source("LLAMA_SERVER"))
+            )
+        values: dict[str, Any] = {}
+        try:
+            values = flags.read(env, library=binary is None)
+        except SettingsError as error:
+            problems += error.problems
+        model = Model("")
+        try:
+            model = find(worker.model_name or DEFAULT, volume=own.base_path)
+        except ModelError as error:
+            problems.append(Problem("MODEL_NAME", str(error), env.source("MODEL_NAME")))
+        if problems:
+            raise SettingsError(problems)
+        return cls(worker, model, values, [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)])
+
+    @classmethod
+    def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
+        from importlib.util import find_spec
+
+        own = LlamaCppSettings.load(env)
+        if binary := _binary(own):
+            runs = Requirement(f"llama-server ({binary})", True)
+        else:
+            there = own.llamacpp_python is not None or find_spec("xllamacpp") is not None
+            runs = Requirement("the xllamacpp library", there, "pip install xllamacpp, or set LLAMA_SERVER")
+        try:
+            found = find(env.get("MODEL_NAME", DEFAULT))
+            model = Requirement(f"the model {found.name}", True)
+        except ModelError as error:
+            model = Requirement("a model", False, str(error))
+        return (runs, model)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self.worker.served_model_name or (self._model.name,)
+
+    @property
+    def routes(self) -> frozenset[Route]:
+        return self._routes
+
+    def _possible(self) -> Sequence[tuple[str, str]]:
+        """What the settings make it serve; embeddings and chat go together only where the model's pooling is named."""
+        embeds = self._values.get("embeddings") or self._values.get("pooling") not in (None, "none", "rank")
+        ranks = self._values.get("reranking") or self._values.get("pooling") == "rank"
+        return (*_ALWAYS, *(_EMBEDDING if embeds else ()), *(_RERANKING if ranks else ()))
+
+    async def before_start(self) -> None:
+        if self._model.path is None:
+            self._model = await _fetch(self._model, self.worker)
+
+    def command(self, address: Address) -> Sequence[str]:
+        assert address.unix is not None
+        assert self._model.path is not None
+        if len(self._command) == 1:
+            names = ",".join(self.models)
+            own = ["--model", str(self._model.path), "--host", address.unix, "--alias", names, "--metrics", "--no-ui"]
+            return [*self._command, *own, *flags.argv(self._values)]
+        job = {"model": str(self._model.path), "listen": address.unix, "names": self.models, "flags": self._values}
+        return [*self._command, json.dumps(job)]
+
+    def environ(self) -> Mapping[str, str]:
+        # Its own variables are settings of ours, and have been read; left there, they would count twice.
+        passed = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
+        return {**passed, "LLAMA_API_KEY": self._key}
+
+    def headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._key}"}
+
+    async def on_ready(self, upstream: Upstream) -> None:
+        try:
+            props = json.loads(await upstream.text("/props"))
+        except ValueError:
+            raise EngineStartError("llama.cpp does not answer /props; its version is not known here") from None
+        self._tools_in_template = bool(props.get("chat_template_caps", {}).get("supports_tools"))
+
+    def make_proxy(self) -> Proxy:
+        from .proxy import LlamaCppProxy
+
+        return LlamaCppProxy(self)
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
+        return requests.prepare(path, json, tools_in_template=self._tools_in_template)
+
+    def normalise_error(self, status: int, body: bytes) -> APIError:
+        return errors.normalise(status, body)
+
+    def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
+        return errors.explain_exit(returncode, log)
+
+
+def _binary(own: LlamaCppSettings) -> str | None:
+    """The `llama-server` to run, None for the library."""
+    if own.llama_server:
+        return shutil.which(own.llama_server) or own.llama_server
+    return None if own.llamacpp_python else shutil.which("llama-server")
+
+
+async def _fetch(model: Model, worker: WorkerSettings) -> Model:
+    """Download what `find` did not find on this machine."""
+    logger.info("fetching %s from the hub", model.repository)
+    command = [sys.executable, "-m", "engineroom_llamacpp.fetch", model.repository, model.wanted]
+    process = await Process.spawn(command, name="fetch", log=worker.engine_logs)
+    try:
+        code = await process.wait()
+    finally:
+        await process.stop()
+    said = process.tail[-1] if process.tail else "nothing was said"
+    if code or not re.search(r"\.gguf$", said):
+        raise EngineStartError(said, list(process.tail))
+    return Model(model.name, Path(said), model.repository, model.wanted)

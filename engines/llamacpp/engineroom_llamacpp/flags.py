@@ -1,0 +1,84 @@
+"""llama.cpp's flags as settings: the snapshot of its parser, other names for them, and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from engineroom.environment import Environment
+from engineroom.errors import Problem, SettingsError
+from engineroom.flags import FlagTable
+
+from .child import SUPPORTED
+
+PARALLEL = 16
+"""Slots, and so requests at the same time. llama.cpp's own default of 4 leaves a server mostly waiting."""
+
+WARNINGS = 2
+"""How much llama.cpp logs: warnings and errors. Its default, 3, is several lines for each request."""
+
+_ELSEWHERE = {
+    "MAX_MODEL_LEN": "KV_UNIFIED_PER_SLOT",
+    "MAX_NUM_SEQS": "PARALLEL",
+    "N_CTX": "CTX_SIZE",
+    "SLOTS": "PARALLEL",
+}
+"""Names that users know from other engines; a slot's share of the context is what one request gets."""
+
+_FILES = ("lora", "mmproj", "chat_template_file", "grammar_file", "json_schema_file", "spec_draft_model")
+
+
+class Snapshot(FlagTable, frozen=True, dict=True):
+    """aliases: llama.cpp's other names, `LLAMA_ARG_*` among them -> the flag's variable."""
+
+    aliases: dict[str, str]
+
+
+@cache
+def snapshot() -> Snapshot:
+    return Snapshot.load(Path(__file__).with_name("flags.json"))
+
+
+def aliases() -> dict[str, str]:
+    """Every other name of a flag -> its variable."""
+    return {**snapshot().aliases, **_ELSEWHERE}
+
+
+def read(env: Environment, *, library: bool) -> dict[str, Any]:
+    """The flags that are set, and our defaults.
+
+    Args:
+        library: whether they are for xllamacpp, which has parameters for most of them only.
+
+    Raises:
+        SettingsError: with every value that llama.cpp would refuse, and every file that is missing.
+    """
+    values = snapshot().read(env)
+    problems = []
+    for name in values.keys() & set(_FILES):
+        for path in str(values[name]).split(",") if name == "lora" else [str(values[name])]:
+            if not Path(path).is_file():
+                problems.append(Problem(name.upper(), f"there is no file {path}", env.source(name.upper())))
+    if library:
+        problems += [
+            Problem(name.upper(), "the xllamacpp library has no such parameter; LLAMA_SERVER can name a llama-server")
+            for name in sorted(values.keys() - SUPPORTED)
+        ]
+    if problems:
+        raise SettingsError(problems)
+    return {"parallel": PARALLEL, "kv_unified": True, "log_verbosity": WARNINGS, **values}
+
+
+def argv(values: Mapping[str, Any]) -> list[str]:
+    """The command line; llama.cpp's parser takes a flag and its value as two arguments."""
+    arguments = []
+    for flag in snapshot().flags:
+        if (value := values.get(flag.name)) is None:
+            continue
+        if flag.kind in ("bool", "switch"):
+            arguments += flag.arguments(value)
+        else:
+            arguments += [flag.flags[0], str(value)]
+    return arguments

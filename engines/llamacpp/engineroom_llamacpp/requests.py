@@ -1,0 +1,98 @@
+"""Requests on their way to llama.cpp: refused where it would ignore what they ask, and put so that it can be stopped.
+
+It notices that a client has gone only while it streams, so everything that generates is streamed from it and put
+together here (`answers`) for a client that wants it whole. That also gives true counts where `n` is more than one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engineroom.errors import APIError
+from engineroom.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
+from engineroom.openai.validation import check
+
+from . import forced
+
+CHAT, COMPLETIONS, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
+EMBEDDINGS = "/v1/embeddings"
+GENERATING = frozenset({CHAT, COMPLETIONS, RESPONSES, MESSAGES})
+
+_SCHEMAS: Mapping[str, Any] = {CHAT: ChatRequest, COMPLETIONS: CompletionRequest, EMBEDDINGS: EmbeddingRequest}
+_IGNORED = {
+    CHAT: ("functions", "audio"),
+    COMPLETIONS: ("echo", "suffix"),
+    EMBEDDINGS: ("dimensions",),
+}
+"""Fields that would change the answer and that llama.cpp passes over in silence."""
+
+_INSTEAD = {"functions": "; use `tools`"}
+_DEFAULT_COMPLETION = 16
+"""Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
+
+
+def prepare(path: str, json: dict[str, Any], *, tools_in_template: bool) -> dict[str, Any]:
+    """The request to send.
+
+    Args:
+        tools_in_template: whether the model's chat template shows tools to it.
+
+    Raises:
+        APIError: 400, naming the field.
+    """
+    json = {name: value for name, value in json.items() if value is not None}
+    if (schema := _SCHEMAS.get(path)) is not None:
+        check({"model": "", **json}, schema)
+    for field in _IGNORED.get(path, ()):
+        if json.get(field):
+            instead = _INSTEAD.get(field, "")
+            raise APIError(f"llama.cpp has no '{field}'{instead}.", param=field, code="unsupported_parameter")
+    if path == COMPLETIONS:
+        json = _completion(json)
+    elif path == CHAT and json.get("logprobs"):
+        # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
+        json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
+    if path in GENERATING:
+        json = _tools(path, json, tools_in_template)
+        return _streamed(path, json)
+    return json
+
+
+def _completion(json: dict[str, Any]) -> dict[str, Any]:
+    if (json.get("best_of") or 1) > (json.get("n") or 1):
+        raise APIError("llama.cpp has no 'best_of' above 'n'.", param="best_of", code="unsupported_parameter")
+    limit = {} if "n_predict" in json else {"max_tokens": json.get("max_tokens", _DEFAULT_COMPLETION)}
+    logprobs = {"logprobs": max(1, json["logprobs"])} if "logprobs" in json else {}
+    return {**json, **limit, **logprobs}
+
+
+def _tools(path: str, json: dict[str, Any], in_template: bool) -> dict[str, Any]:
+    choice = json.get("tool_choice")
+    if not json.get("tools") or choice == "none":
+        return {name: value for name, value in json.items() if name not in ("tools", "tool_choice")}
+    if not in_template:
+        raise APIError(
+            "This model's chat template has no place for tools, so the model would never see them. "
+            "CHAT_TEMPLATE_FILE can give it another template.",
+            param="tools",
+            code="unsupported_parameter",
+        )
+    if not forced.is_forced(choice):
+        return json
+    if path != CHAT:
+        raise APIError(
+            f"llama.cpp cannot be made to call a tool on this route; {CHAT} can.",
+            param="tool_choice",
+            code="unsupported_parameter",
+        )
+    return forced.prepare(json)
+
+
+def _streamed(path: str, json: dict[str, Any]) -> dict[str, Any]:
+    if path in (CHAT, COMPLETIONS):
+        if "stream_options" in json and not json.get("stream"):
+            raise APIError("'stream_options' is only allowed when 'stream' is enabled.", param="stream_options")
+        options = {"include_usage": True} if not json.get("stream") or forced.is_prepared(json) else {}
+        json["stream_options"] = {**json.get("stream_options", {}), **options}
+    return {**json, "stream": True}

@@ -1,0 +1,118 @@
+"""Print the flags of llama.cpp's server as JSON, for engineroom_llamacpp/flags.json.
+
+    python tools/dump_flags.py                        asked of the parser inside the installed xllamacpp
+    python tools/dump_flags.py --llama-server PATH    asked of a binary, e.g. to see what another version has
+
+The help text is the only description that llama.cpp's parser gives of itself. Left out are the sentences, and the
+flags that are not the user's to set here: see OURS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+OURS = re.compile(
+    # It would not serve.
+    r"(help|version|completion-bash|cache-list|list-devices|fit-print|fit-estimate|log-disable|log-file|"
+    # The door's.
+    r"host|port|reuse-port|path|api-prefix|api-key.*|ssl-.*|cors-.*|timeout|sse-ping-interval|threads-http|"
+    # Ours to decide.
+    r"metrics|props|slots|ui.*|tools.*|mcp-.*|agent|sleep-idle-seconds|"
+    # MODEL_NAME's.
+    r"model|model-url|docker-repo|hf-repo|hf-file|hf-token|alias|tags|mmproj-url|models-.*|offline|"
+    # Other programs'.
+    r"reverse-prompt|verbose|log-verbose|special|escape|lookup-cache-.*|"
+    # Fixed models from the network; of no effect; for benchmarks.
+    r".*-default|fim-.*|defrag-thold|spec-synth-.*)$"
+)
+
+_ENTRY = re.compile(r"^(?P<names>-[^\n]*?)(?:(?:\s{2,}|\n)\s*(?P<rest>.*))?$", re.DOTALL)
+_FLOATS = re.compile(r"rope-(scale|freq-base|freq-scale)|yarn-(?!orig)|video-fps|-p-(min|split)$")
+_TEXTS = {"n-gpu-layers", "n-gpu-layers-draft"}
+
+
+def main() -> int:
+    options = argparse.ArgumentParser()
+    options.add_argument("--llama-server")
+    binary = options.parse_args().llama_server
+    own = [sys.executable, str(Path(__file__).with_name("real_parser.py")), "help"]
+    text = subprocess.run([binary, "--help"] if binary else own, capture_output=True, text=True, check=True).stdout
+    rows = sorted(filter(None, map(row, entries(text))), key=lambda found: str(found["name"]))
+    aliases = {alias: str(found["name"]).upper() for found in rows for alias in found.pop("spellings")}
+    names = {str(found["name"]).upper() for found in rows}
+    print(f'{{"engine": "llama.cpp", "version": "{version(binary)}", "flags": [')
+    print(",\n".join(json.dumps(found) for found in rows))
+    print('], "aliases": {')
+    print(",\n".join(f'"{a}": "{name}"' for a, name in sorted(aliases.items()) if a not in names))
+    print("}}")
+    return 0
+
+
+def version(binary: str | None) -> str:
+    if binary:
+        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
+        return (said.stdout + said.stderr).splitlines()[0].removeprefix("version: ")
+    import xllamacpp
+
+    return f"b{xllamacpp.__version__.rsplit('.', 1)[1]}"
+
+
+def entries(text: str) -> list[str]:
+    """The help of each flag: a line that begins with a dash, and the indented ones after it."""
+    return re.findall(r"^-(?!----).*\n(?:[ \t]+.*\n|\n(?=[ \t]))*", text, re.MULTILINE)
+
+
+def row(entry: str) -> dict[str, Any] | None:
+    """One flag; None where it is not to be a setting."""
+    match = _ENTRY.match(re.sub(r",[ ]+-", ", -", entry))
+    assert match, entry
+    rest = " ".join((match["rest"] or "").split())
+    *_, hint = re.split(r",\s+", match["names"])
+    flags = re.findall(r"(?:^|[\s,])(--?[A-Za-z][\w.-]*)", match["names"])
+    hint = hint.split(maxsplit=1)[1] if " " in hint.strip() else ""
+    long = [flag[2:] for flag in flags if flag.startswith("--")]
+    positive = [name for name in long if not name.startswith("no-")] or long
+    env = re.search(r"\(env: LLAMA_ARG_(\w+)\)", rest)
+    canonical = next((n for n in positive if env and n.upper().replace("-", "_") == env[1]), positive[-1])
+    if any(OURS.match(name) for name in positive) or "argument has been removed" in rest:
+        return None
+    negative = next((f"--{name}" for name in long if name.startswith("no-")), None) if positive != long else None
+    choices = _choices(hint, rest)
+    found: dict[str, Any] = {
+        "name": canonical.replace("-", "_"),
+        "flags": [f"--{canonical}"],
+        "kind": _kind(canonical, hint, rest, choices, negative),
+    }
+    spellings = [name.upper().replace("-", "_") for name in positive if name != canonical]
+    found["spellings"] = ([f"LLAMA_ARG_{env[1]}"] if env else []) + [name for name in spellings if "_" in name]
+    return found | ({"choices": choices} if choices else {}) | ({"negative": negative} if negative else {})
+
+
+def _choices(hint: str, rest: str) -> list[str] | None:
+    if match := re.fullmatch(r"\{(.*)\}|\[([a-z|]+)\]", hint):
+        return re.split(r"[,|]", match[1] or match[2])
+    if match := re.search(r"allowed values: ([\w, ]+) \(", rest):
+        return match[1].split(", ")
+    return None
+
+
+def _kind(name: str, hint: str, rest: str, choices: list[str] | None, negative: str | None) -> str:
+    if choices:
+        return "choice"
+    if not hint:
+        return "bool" if negative else "switch"
+    if hint in ("<0|1>", "<0...100>", "INDEX", "SEED"):
+        return "int"
+    if name in _TEXTS or hint not in ("N", "P", "L", "SIMILARITY"):
+        return "str"
+    return "float" if _FLOATS.search(name) or re.search(r"default: -?\d+\.\d", rest) else "int"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
