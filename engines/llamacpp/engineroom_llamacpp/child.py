@@ -135,7 +135,11 @@ def main() -> int:
         print(f"xllamacpp cannot be imported: {error}", file=sys.stderr)
         return 1
     ended = threading.Event()
-    params = common_params(job["flags"])
+    try:
+        params = common_params(job["flags"])
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
     params.model.path = job["model"]
     params.model_alias = set(job["names"])
     params.hostnames = [job["listen"]]
@@ -172,7 +176,11 @@ def common_params(flags: dict[str, Any]) -> Any:
         elif flag in CHOICES:
             attribute, enumeration, prefix = CHOICES[flag]
             name = _NAMES.get(flag, {}).get(value, value.upper().replace("-", "_").replace("+", "_"))
-            _set(params, attribute, getattr(getattr(xllamacpp, enumeration), prefix + name))
+            members = getattr(xllamacpp, enumeration)
+            if not hasattr(members, prefix + name):
+                words = ", ".join(word.removeprefix(prefix).lower() for word in dir(members) if word.startswith(prefix))
+                raise ValueError(f"{flag.upper()}: expected one of {words}; got {value!r}")
+            _set(params, attribute, getattr(members, prefix + name))
         else:
             _special(params, flag, value, flags)
     return params

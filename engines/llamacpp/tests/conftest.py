@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from llamacpp_made import make
+
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom_llamacpp import LlamaCppEngine
-
-from llamacpp_made import make
 
 MODEL = "SmolLM2-135M-Instruct"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from llamacpp_made import make
+
 from engineroom.engine import Engine
 from engineroom.testing import CHECKS, LIFECYCLE_CHECKS, Check, Lifecycle, NotOffered, Target
-
-from llamacpp_made import make
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=str)
@@ -25,7 +25,9 @@ async def test_conformance(check: Check, target: Target) -> None:
 async def kill(engine: Engine) -> None:
     """The server process only, as the kernel would when memory is short."""
     family = psutil.Process().children(recursive=True)
-    newest = max((p for p in family if "child.py" in " ".join(p.cmdline()) and "keeper" not in p.cmdline()[2]), key=_age)
+    newest = max(
+        (p for p in family if "child.py" in " ".join(p.cmdline()) and "keeper" not in p.cmdline()[2]), key=_age
+    )
     os.kill(newest.pid, signal.SIGKILL)
 
 

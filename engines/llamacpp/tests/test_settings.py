@@ -1,0 +1,110 @@
+"""What a user may write, and what is said of a mistake; nothing is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llamacpp_made import make
+
+from engineroom.engine import Route
+from engineroom.errors import SettingsError
+from engineroom_llamacpp import flags
+from engineroom_llamacpp.child import SUPPORTED, common_params
+from engineroom_llamacpp.models import ModelError, find, pick_name
+
+
+@pytest.mark.parametrize(
+    ("settings", "variable", "said"),
+    [
+        ({"CTX_SIZE": "big"}, "CTX_SIZE", "whole number"),
+        ({"CACHE_TYPE_K": "q9"}, "CACHE_TYPE_K", "expected one of"),
+        ({"MODEL_NAME": "/no/such/file.gguf"}, "MODEL_NAME", "no file or folder"),
+        ({"LORA": "/no/such/lora.gguf"}, "LORA", "there is no file"),
+        ({"LLAMA_SERVER": "/no/such/llama-server"}, "LLAMA_SERVER", "no program"),
+    ],
+)
+def test_a_mistake_is_named(settings: dict[str, Any], variable: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said) as caught:
+        make(**settings)
+    assert [problem.variable for problem in caught.value.problems] == [variable]
+
+
+def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"PK\x03\x04")
+    with pytest.raises(SettingsError, match="no GGUF file"):
+        make(MODEL_NAME=str(tmp_path))
+
+
+def test_all_mistakes_are_said_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(CTX_SIZE="big", PARALLEL="many", MODEL_NAME="/nowhere.gguf")
+    assert {problem.variable for problem in caught.value.problems} == {"CTX_SIZE", "PARALLEL", "MODEL_NAME"}
+
+
+@pytest.mark.parametrize("name", ["CTX_SIZE", "LLAMA_ARG_CTX_SIZE", "N_CTX"])
+def test_names_from_elsewhere(name: str) -> None:
+    assert make(**{"CTX_SIZE": "", name: 1024})._values["ctx_size"] == 1024
+
+
+def test_routes_follow_the_settings() -> None:
+    assert Route("POST", "/v1/embeddings") not in make().routes
+    assert Route("POST", "/v1/embeddings") in make(EMBEDDINGS=True, POOLING="mean").routes
+    assert Route("POST", "/v1/rerank") in make(RERANKING=True).routes
+
+
+def test_the_library_has_a_parameter_for_every_flag_that_is_said_to_be_supported() -> None:
+    values = {"int": 1, "suffixed_int": 1, "float": 0.5, "bool": True, "switch": True, "json": "{}", "str": "x"}
+    special = {
+        "chat_template_file": str(Path(__file__).with_name("data") / "chatml_with_tools.jinja"),
+        "chat_template_kwargs": "{}",
+        "n_gpu_layers": "auto",
+        "tensor_split": "1,1",
+        "lora_scaled": "x:0.5",
+        "rope_scale": 2.0,
+        "lazy_mode": "auto",
+        "load_mode": "mmap",
+        "numa": "distribute",
+    }
+    by_name = {flag.name: flag for flag in flags.snapshot().flags}
+    assert set(by_name) >= SUPPORTED
+    for name in SUPPORTED:
+        flag = by_name[name]
+        for value in flag.choices or [special.get(name, values.get(flag.kind, "x"))]:
+            common_params({name: flag.parse(value) if flag.choices else value})
+
+
+def test_a_flag_that_the_library_lacks_names_the_way_out() -> None:
+    lacking = sorted({flag.name for flag in flags.snapshot().flags} - SUPPORTED)
+    flag = next(f for f in flags.snapshot().flags if f.name in lacking and f.kind == "str")
+    with pytest.raises(SettingsError, match="LLAMA_SERVER"):
+        make(**{flag.variable: "x"})
+
+
+def test_a_binary_gets_a_command_line(tmp_path: Path) -> None:
+    from engineroom.server import Address
+
+    standin = tmp_path / "llama-server"
+    standin.write_text("#!/bin/sh\n")
+    standin.chmod(0o755)
+    engine = make(LLAMA_SERVER=str(standin), FLASH_ATTN="on", SEED=3)
+    command = list(engine.command(Address("/run/engine.sock", None)))
+    assert command[0] == str(standin)
+    for pair in (["--host", "/run/engine.sock"], ["--ctx-size", "2048"], ["--flash-attn", "on"], ["--seed", "3"]):
+        at = command.index(pair[0])
+        assert command[at : at + 2] == pair
+    assert engine._key not in " ".join(command)
+
+
+def test_which_file_of_a_repository_is_meant() -> None:
+    names = ["Qwen3-8B-Q4_K_M.gguf", "Qwen3-8B-Q8_0.gguf", "mmproj-F16.gguf", "README.md"]
+    assert pick_name(names, "org/name") == "Qwen3-8B-Q4_K_M.gguf"
+    assert pick_name(names, "org/name", "Q8_0") == "Qwen3-8B-Q8_0.gguf"
+    with pytest.raises(ModelError, match=r"Qwen3-8B-Q4_K_M\.gguf, Qwen3-8B-Q8_0\.gguf"):
+        pick_name(names, "org/name", "Q2_K")
+
+
+def test_a_repository_is_fetched_later_and_known_by_its_name() -> None:
+    model = find("org/name:Q8_0", {"HF_HOME": "/nowhere"})
+    assert (model.name, model.path, model.wanted) == ("org/name", None, "Q8_0")
