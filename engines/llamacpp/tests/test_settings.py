@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import xllamacpp
 from llamacpp_made import make
 
 from engineroom.engine import Route
 from engineroom.errors import SettingsError
 from engineroom_llamacpp import flags
-from engineroom_llamacpp.child import SUPPORTED, common_params
+from engineroom_llamacpp.child import CHOICES, SUPPORTED, common_params
 from engineroom_llamacpp.models import ModelError, find, pick_name
 
 
@@ -63,16 +64,23 @@ def test_the_library_has_a_parameter_for_every_flag_that_is_said_to_be_supported
         "tensor_split": "1,1",
         "lora_scaled": "x:0.5",
         "rope_scale": 2.0,
-        "lazy_mode": "auto",
-        "load_mode": "mmap",
-        "numa": "distribute",
+        "mmproj_device": "none",
     }
     by_name = {flag.name: flag for flag in flags.snapshot().flags}
     assert set(by_name) >= SUPPORTED
     for name in SUPPORTED:
         flag = by_name[name]
-        for value in flag.choices or [special.get(name, values.get(flag.kind, "x"))]:
-            common_params({name: flag.parse(value) if flag.choices else value})
+        for value in _words(name) or flag.choices or [special.get(name, values.get(flag.kind, "x"))]:
+            common_params({name: value})
+
+
+def _words(name: str) -> list[str]:
+    """The words that a flag takes, as the library's enumeration has them."""
+    if name not in CHOICES:
+        return []
+    _, enumeration, prefix = CHOICES[name]
+    members = [member for member in dir(getattr(xllamacpp, enumeration)) if member.startswith(prefix)]
+    return [member.removeprefix(prefix).lower() for member in members]
 
 
 def test_a_flag_that_the_library_lacks_names_the_way_out() -> None:
