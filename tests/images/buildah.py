@@ -29,12 +29,14 @@ class Container:
     def __init__(self, buildah: Buildah, name: str, config: Mapping[str, Any]) -> None:
         self._buildah = buildah
         self.name = name
+        self.volumes: list[str] = []
         self.entry = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
         self.healthcheck: list[str] = (config.get("Healthcheck") or {}).get("Test", [])[1:]
 
     def command(self, command: Sequence[str], environ: Mapping[str, str]) -> list[str]:
         """The command line that runs `command` in it."""
         options = [part for name, value in environ.items() for part in ("--env", f"{name}={value}")]
+        options += [part for volume in self.volumes for part in ("--volume", volume)]
         return self._buildah.command("run", *options, self.name, "--", *command)
 
     def run(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:

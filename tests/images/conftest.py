@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -10,13 +9,15 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .buildah import Buildah, Container, why_not
+from engineroom.images import Matrix
+
+from .buildah import Buildah, why_not
 from .standin_hub import REPOSITORY, StandinHub, standin_hub
 from .wheels import make_wheel, wheelhouse
 
@@ -24,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 STANDIN = Path(__file__).with_name("standin")
 ENGINE_STANDIN = ROOT / "engines/fastdeploy/tests/standin"
 DEBIAN = "localhost/engineroom-standin-debian"
-TARGET = "fastdeploy-2-4-0-cu126-sm86-89"
+ROW = "fastdeploy-2-4-0-cu126-sm86-89"
 """The row that has most to it: another wheel is installed over the base's own."""
 
 CANARY = "hf_canary_0123456789"
@@ -32,17 +33,50 @@ CANARY = "hf_canary_0123456789"
 
 
 @dataclass(frozen=True)
+class Workshop:
+    """What builds need. names: the images made so far."""
+
+    buildah: Buildah
+    wheels: Path
+    plan: Mapping[str, Any]
+    folder: Path
+    names: list[str] = field(default_factory=list)
+
+    def name(self) -> str:
+        """A name for one more image, which is removed at the end."""
+        self.names.append(f"localhost/engineroom-test-{uuid.uuid4().hex[:12]}")
+        return self.names[-1]
+
+    def build(self, row: str, stage: str, *options: str, **arguments: str) -> tuple[str, str]:
+        """Build a stage of the Dockerfile with a row's arguments from the plan; `arguments` come before them.
+
+        Packages come from a folder of wheels, which a pip.conf names that is a secret of the build.
+
+        Returns:
+            The image's name, and all that the build printed.
+        """
+        pip_conf, image = self.folder / "pip.conf", self.name()
+        pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
+        given = {**self.plan["target"][row]["args"], **arguments}
+        log = self.buildah(
+            *("bud", "--format=docker", "--file=docker/Dockerfile", f"--target={stage}", f"--tag={image}"),
+            *("--volume", f"{self.wheels}:/wheels:ro", "--secret", f"id=pip_conf,src={pip_conf}", *options),
+            *(f"--build-arg={name}={value}" for name, value in given.items()),
+            ".",
+            cwd=ROOT,
+        )
+        return image, log
+
+
+@dataclass(frozen=True)
 class Built:
-    """The built image. log: all that the build printed. base: the image below it."""
+    """The image over the stand-in. log: all that the build printed. base: the image below it."""
 
     buildah: Buildah
     image: str
     base: str
     log: str
     hub: StandinHub
-
-    def container(self) -> contextlib.AbstractContextManager[Container]:
-        return self.buildah.container(self.image)
 
 
 @pytest.fixture(scope="session")
@@ -61,51 +95,50 @@ def plan() -> Mapping[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def built(cache: Path, plan: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
-    """The Dockerfile, built as the plan says but for the base, the index and the user, with a model baked in."""
+def workshop(cache: Path, plan: Mapping[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
     if reason := why_not():
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("image")
-    wheels, standin = wheelhouse(ROOT / "requirements/image.txt", cache), folder / "standin"
-    buildah = Buildah(cache / "store")
+    folder, buildah = tmp_path_factory.mktemp("images"), Buildah(cache / "store")
+    added = [row.add for row in Matrix.load(ROOT / "docker/matrix.json").rows if row.add]
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        wheels = wheelhouse([*(ROOT / "requirements/image.txt").read_text().splitlines(), *added], cache)
         if not buildah.has(DEBIAN):
             make_debian(buildah, folder)
+    workshop = Workshop(buildah, wheels, plan, folder)
+    try:
+        yield workshop
+    finally:
+        for name in filter(buildah.has, reversed(workshop.names)):
+            buildah("rmi", "--force", name)
+
+
+@pytest.fixture(scope="session")
+def built(workshop: Workshop) -> Iterator[Built]:
+    """A row built as the plan says but for the base, the index and the user, with a model baked in."""
+    standin, base = workshop.folder / "standin", workshop.name()
     shutil.copytree(ROOT / "engines/fastdeploy/engineroom_fastdeploy/flags", standin / "flags")
     make_wheel(standin, "paddlepaddle-gpu", "3.3.0", {})
     make_wheel(standin, "fastdeploy-gpu", "2.4.0", standin_files("80 90"))
     own = make_wheel(standin / "index/fastdeploy-gpu", "fastdeploy-gpu", "2.4.0", standin_files("86 89"))
     (own.parent / "index.html").write_text(f'<a href="{own.name}">{own.name}</a>')
-    pip_conf = folder / "pip.conf"
-    pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
-    (folder / "HF_TOKEN").write_text(CANARY)
-    mounts = ["--volume", f"{wheels}:/wheels:ro", "--volume", f"{standin}:/standin:ro"]
-    name = f"localhost/engineroom-test-{uuid.uuid4().hex[:12]}"
-    base, image = f"{name}:base", f"{name}:worker"
+    mount = ("--volume", f"{standin}:/standin:ro")
+    workshop.buildah(
+        *("bud", "--quiet", "--format=docker", *mount, "--volume", f"{workshop.wheels}:/wheels:ro"),
+        *("--tag", base, str(STANDIN)),
+    )
+    token = workshop.folder / "HF_TOKEN"
+    token.write_text(CANARY)
     with standin_hub(CANARY) as hub:
-        arguments = {
-            **plan["target"][TARGET]["args"],
-            "BASE": base,
-            "INDEX": "file:///standin/index",
-            "RUN_AS": "10001",
-            "MODEL_NAME": REPOSITORY,
-            "HF_ENDPOINT": hub.url,
-        }
-        options = [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
-        secrets = [f"--secret=id=pip_conf,src={pip_conf}", f"--secret=id=HF_TOKEN,src={folder / 'HF_TOKEN'}"]
-        try:
-            buildah("bud", "--quiet", "--format=docker", *mounts, "--tag", base, str(STANDIN))
-            log = buildah(
-                *("bud", "--format=docker", "--file=docker/Dockerfile", "--target=baked", "--tag", image),
-                *(*mounts, *options, *secrets, "."),
-                cwd=ROOT,
-            )
-            yield Built(buildah, image, base, log, hub)
-        finally:
-            for tag in (image, base):
-                if buildah.has(tag):
-                    buildah("rmi", "--force", tag)
+        image, log = workshop.build(
+            *(ROW, "baked", *mount, "--secret", f"id=HF_TOKEN,src={token}"),
+            BASE=base,
+            INDEX="file:///standin/index",
+            RUN_AS="10001",
+            MODEL_NAME=REPOSITORY,
+            HF_ENDPOINT=hub.url,
+        )
+        yield Built(workshop.buildah, image, base, log, hub)
 
 
 def make_debian(buildah: Buildah, folder: Path) -> None:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -16,11 +10,11 @@ import anyio
 import httpx
 import pytest
 
-from engineroom import keeper
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
-from .buildah import ENVIRON, Container
+from .buildah import Container
 from .conftest import CANARY, Built
+from .running import free_port, started, until
 from .standin_hub import COMMIT, REPOSITORY
 
 CHAT = {"model": REPOSITORY, "messages": [{"role": "user", "content": "Hello"}]}
@@ -31,7 +25,7 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def container(built: Built) -> Iterator[Container]:
-    with built.container() as found:
+    with built.buildah.container(built.image) as found:
         yield found
 
 
@@ -39,45 +33,6 @@ def container(built: Built) -> Iterator[Container]:
 async def platform() -> AsyncIterator[RunningEmulator]:
     async with running_emulator() as running:
         yield running
-
-
-@contextlib.contextmanager
-def started(container: Container, log: Path, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The container's own command, as a platform starts it; whatever is left of it is killed at the end."""
-    theirs, ours = os.pipe()
-    command = container.command(container.entry, environ)
-    try:
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-I", keeper.__file__, str(theirs), "20", "--", *command],
-                env=ENVIRON,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
-        yield process
-    finally:
-        os.close(theirs)
-        os.close(ours)
-        process.wait(40)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(url: str, status: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(url).status_code == status:
-                return
-        time.sleep(0.1)
-    raise AssertionError(f"{url} never answered {status}:\n{log.read_text()}")
 
 
 async def test_the_queue_worker_answers_a_chat(container: Container, platform: RunningEmulator, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import subprocess
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -15,9 +15,10 @@ PYTHON = "3.11.2"
 """Debian 12's."""
 
 
-def wheelhouse(pins: Path, cache: Path) -> Path:
-    """A folder with the wheels of a requirements file for the stand-in's Python, downloaded once for each content."""
-    folder = cache / f"wheels-{hashlib.sha256(PYTHON.encode() + pins.read_bytes()).hexdigest()[:16]}"
+def wheelhouse(pins: Sequence[str], cache: Path) -> Path:
+    """A folder with the wheels of these requirements for Debian's Python, downloaded once for each list."""
+    digest = hashlib.sha256("\n".join([PYTHON, *pins]).encode()).hexdigest()
+    folder = cache / f"wheels-{digest[:16]}"
     if not folder.is_dir():
         partial = folder.with_suffix(".partial")
         partial.mkdir(exist_ok=True)
@@ -34,9 +35,9 @@ def wheelhouse(pins: Path, cache: Path) -> Path:
     return folder
 
 
-def wanted(pins: Path) -> list[str]:
-    """The pins that the stand-in's Python takes; pip would judge their markers by the one that it runs in."""
-    requirements = [Requirement(line) for line in pins.read_text().splitlines() if line and not line.startswith("#")]
+def wanted(pins: Sequence[str]) -> list[str]:
+    """The pins that Debian's Python takes; pip would judge their markers by the one that it runs in."""
+    requirements = [Requirement(line) for line in pins if line and not line.startswith("#")]
     python = {"python_full_version": PYTHON, "python_version": PYTHON.rpartition(".")[0]}
     return [f"{r.name}{r.specifier}" for r in requirements if r.marker is None or r.marker.evaluate(python)]
 
