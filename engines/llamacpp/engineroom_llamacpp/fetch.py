@@ -5,8 +5,11 @@ The last line it prints is the path of the file. A process of its own, so that i
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+
+from engineroom.hub import explain
 
 from .models import ModelError, pick_name
 
@@ -27,7 +30,8 @@ def main() -> int:
         ]
         paths = [hf_hub_download(repository, name) for name in sorted(parts) or [chosen]]
     except (ModelError, OSError, ValueError) as error:
-        print(f"{repository} could not be fetched: {' '.join(str(error).split())}")
+        reason = explain(repository, f"{type(error).__name__}: {error}", os.environ.get("HF_TOKEN"))
+        print(reason or f"{repository} could not be fetched: {' '.join(str(error).split())}")
         return 1
     print(paths[0])
     return 0
