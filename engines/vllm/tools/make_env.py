@@ -36,11 +36,10 @@ def main(folder: Path) -> int:
         print("uv is needed: pip install uv", file=sys.stderr)
         return 1
     python = str(folder / "bin" / "python")
+    folders = _wheel_folders()
+    subprocess.run([uv, "venv", "--clear", "--python", _python_for(folders), folder], check=True)
     subprocess.run(
-        [uv, "venv", "--clear", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}", folder], check=True
-    )
-    subprocess.run(
-        [uv, "pip", "install", "--python", python, "-r", REQUIREMENTS, "--overrides", OVERRIDES, *_torch_from()],
+        [uv, "pip", "install", "--python", python, "-r", REQUIREMENTS, "--overrides", OVERRIDES, *_torch_from(folders)],
         check=True,
     )
     _name_it_vllm(folder)
@@ -63,10 +62,22 @@ def _digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in (REQUIREMENTS, OVERRIDES, Path(__file__)))).hexdigest()
 
 
-def _torch_from() -> list[str]:
+def _wheel_folders() -> dict[str, str]:
+    """The folders that hold our torch, each with the wheel's name."""
     found = re.search(r"^torch==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)
-    wheel = f"torch-{found[1] if found else ''}-*"
-    folders = [folder for folder in _find_links() if any(Path(folder).glob(wheel))]
+    wheels = {folder: sorted(Path(folder).glob(f"torch-{found[1] if found else ''}-*")) for folder in _find_links()}
+    return {folder: names[0].name for folder, names in wheels.items() if names}
+
+
+def _python_for(folders: dict[str, str]) -> str:
+    """This Python's version, or the one that the wheel is for where the folder decides."""
+    for wheel in folders.values():
+        if tag := re.search(r"-cp3(\d+)-", wheel):
+            return f"3.{tag[1]}"
+    return f"{sys.version_info[0]}.{max(sys.version_info[1], 11)}"
+
+
+def _torch_from(folders: dict[str, str]) -> list[str]:
     if folders:
         return [part for folder in folders for part in ("--find-links", folder)]
     return ["--torch-backend", "cpu"]

@@ -1,0 +1,66 @@
+"""Write docs/vllm-settings.md from the settings models and the newest flag snapshot; `--check` only compares."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from engineroom.settings import Setting
+from engineroom_vllm import snapshots
+from engineroom_vllm.dropped import DroppedSettings
+from engineroom_vllm.engine import VLLMEngine
+from engineroom_vllm.settings import SpeculativeSettings, VLLMSettings
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "vllm-settings.md"
+
+
+def main() -> int:
+    text = "\n".join(lines()) + "\n"
+    if "--check" in sys.argv:
+        return int(PAGE.read_text(encoding="utf-8") != text)
+    PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+def lines() -> Iterator[str]:
+    """The page, line by line."""
+    snapshot = snapshots.load(None)
+    yield "# Every setting of the vLLM engine"
+    yield ""
+    yield "Made by `engines/vllm/tools/write_docs.py`; do not edit. What they are for: [vllm.md](vllm.md)."
+    for group in (VLLMSettings, SpeculativeSettings):
+        yield from ("", f"## {group.title}", "")
+        yield from table(group.describe())
+    yield from ("", "## Other names", "", "| set | same as |", "|---|---|")
+    yield from (f"| `{old}` | `{new}` |" for old, new in VLLMEngine.aliases.items() if old != new)
+    dropped = DroppedSettings(snapshot.table.by_variable)
+    yield from ("", f"## {dropped.title}", "", "A warning says the same; the worker starts.", "", "| set | instead |")
+    yield "|---|---|"
+    yield from (f"| `{name}` | {_cell(advice)} |" for name, advice in dropped.names.items())
+    yield from ("", f"## Flags of `vllm serve` {snapshot.table.version}", "")
+    yield "With their defaults and the beginnings of their help texts, as vLLM's own parser gives them."
+    flags = sorted(snapshot.table.flags, key=lambda flag: (flag.group or "", flag.name))
+    described = {setting.name: setting for setting in snapshot.table.describe()}
+    for title, members in groupby(flags, key=lambda flag: flag.group or ""):
+        yield from ("", f"### {title}", "")
+        yield from table([described[flag.variable] for flag in members])
+
+
+def table(settings: Sequence[Setting]) -> Iterator[str]:
+    """A row for each setting."""
+    yield from ("| set | takes | default | |", "|---|---|---|---|")
+    for setting in settings:
+        takes = ", ".join(f"`{choice}`" for choice in setting.choices) or setting.kind
+        default = f"`{_cell(setting.default)}`" if setting.default else ""
+        names = ", ".join(f"`{name}`" for name in setting.names)
+        yield f"| {names} | {_cell(takes)} | {default} | {_cell(setting.help)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
