@@ -70,10 +70,15 @@ class _Client(asyncio.Protocol):
 
 
 class Load:
-    """Kept-alive connections to one server."""
+    """Kept-alive connections to one server: on a port of this machine, or on the Unix socket at a path.
 
-    def __init__(self, port: int, headers: Mapping[str, str] | None = None) -> None:
-        self.port = port
+    Args:
+        base: what stands before `/chat/completions`.
+    """
+
+    def __init__(self, at: int | Path, headers: Mapping[str, str] | None = None, base: str = "/v1") -> None:
+        self.at = at
+        self.base = base
         self.headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self.clients: list[_Client] = []
 
@@ -87,11 +92,14 @@ class Load:
         # Servers close a connection that was idle for some seconds, as it is while other targets have their turn.
         self.clients = [client for client in self.clients if not client.lost]
         while len(self.clients) < streams:
-            _, client = await loop.create_connection(_Client, "127.0.0.1", self.port)
+            if isinstance(self.at, int):
+                _, client = await loop.create_connection(_Client, "127.0.0.1", self.at)
+            else:
+                _, client = await loop.create_unix_connection(_Client, str(self.at))
             self.clients.append(client)
         encoded = json.dumps({**body, "stream": True}).encode()
         request = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            f"POST {self.base}/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
             f"{self.headers}content-length: {len(encoded)}\r\n\r\n"
         ).encode() + encoded
         before, began = cpu_seconds(watched), time.perf_counter()

@@ -66,6 +66,11 @@ def read(env: Environment, snapshot: Snapshot) -> Options:
     older = _collect(problems, lambda: SpeculativeSettings.load(translated))
     extra, in_extra = _extra(settings.vllm_extra_args, snapshot, problems)
     in_file = _config_file(settings.vllm_config_file, snapshot, problems)
+    if "VLLM_API_KEY" in env and not {"API_KEYS", "API_KEYS_FILE"} & env.keys():
+        # Ignored, it would leave a server open that is believed to be locked.
+        problems.append(
+            Problem("VLLM_API_KEY", "keys are checked by the door; set API_KEYS", env.source("VLLM_API_KEY"))
+        )
     if problems:
         raise SettingsError(problems)
     for name, advice in DroppedSettings(snapshot.table.by_variable).names.items():

@@ -13,10 +13,16 @@ from engineroom.house import open_engine
 from engineroom_vllm.engine import VLLMEngine
 
 STANDIN = Path(__file__).with_name("standin_vllm.py")
-RELAY = Path(__file__).with_name("relay.py")
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
+
+LINKED = """#!/bin/sh
+[ "$1" = -I ] && echo 0.32.0 && exit
+while [ "$1" != --uds ]; do shift; done
+ln -s {socket} "$2"
+exec sleep infinity
+"""
 
 
 @pytest.fixture
@@ -92,12 +98,11 @@ async def vllm(anyio_backend: str) -> AsyncIterator[VLLMEngine]:
 
 @pytest.fixture(scope="session")
 def over_real_vllm(vllm: VLLMEngine, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings of a worker of its own over the vLLM that runs already."""
-    python = tmp_path_factory.mktemp("relay") / "python"
-    python.write_text(
-        "#!/bin/sh\n"
-        f"export RELAY_TO={vllm.directory}/engine.sock\n"
-        f'[ "$1" = -I ] && echo 0.32.0 || exec {sys.executable} {RELAY} "$@"\n'
-    )
+    """Settings of a worker of its own over the vLLM that runs already.
+
+    Its VLLM_PYTHON stands in for the process only: where that would listen it puts a link to the real socket.
+    """
+    python = tmp_path_factory.mktemp("linked") / "python"
+    python.write_text(LINKED.format(socket=f"{vllm.directory}/engine.sock"))
     python.chmod(0o755)
     return {**REAL, "VLLM_PYTHON": str(python)}

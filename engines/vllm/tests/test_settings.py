@@ -132,6 +132,7 @@ def snapshots_groups() -> list[object]:
         ("VLLM_EXTRA_ARGS", "--api-key x", "checked by the door"),
         ("VLLM_EXTRA_ARGS", '"', "cannot be read"),
         ("VLLM_CONFIG_FILE", "/nowhere.yaml", "cannot read /nowhere.yaml"),
+        ("VLLM_API_KEY", "secret", "set API_KEYS"),
         ("NUM_SPECULATIVE_TOKENS", "many", "valid integer"),
     ],
 )

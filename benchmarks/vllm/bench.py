@@ -1,0 +1,205 @@
+"""`make bench-vllm`: both doors beside `vllm serve` itself, on a CPU, interleaved, medians.
+
+One real vLLM serves all three, so that only the way to it differs: straight to its Unix socket, through the HTTP door
+that started it, and as jobs of a RunPod endpoint (the emulator) whose worker finds the same socket behind a link.
+Then, each started for itself, how soon `vllm serve` and `engineroom serve` have a first token. Writes
+benchmarks/vllm/results.md. Needs `make env-vllm`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "http"))
+
+from bench import ENGINEROOM, compare, console, free_port, median, process, until
+from load import Load, Result
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
+MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
+TARGETS = ("vllm serve", "HTTP door", "RunPod door")
+BODY = {
+    "model": "smol",
+    "messages": [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}],
+    "temperature": 0,
+    "ignore_eos": True,
+    "max_tokens": 128,
+}
+SETTINGS = {
+    "ENGINE": "vllm",
+    "MODEL_NAME": str(MODEL),
+    "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "smol",
+    "VLLM_PYTHON": str(PYTHON),
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "ENFORCE_EAGER": "true",
+    "MAX_MODEL_LEN": "2048",
+    "LOG_LEVEL": "WARNING",
+}
+LINKED = """#!/bin/sh
+[ "$1" = -I ] && echo 0.32.0 && exit
+while [ "$1" != --uds ]; do shift; done
+ln -s {socket} "$2"
+exec sleep infinity
+"""
+
+
+async def streams_part(rounds: int) -> list[str]:
+    port, platform_port = free_port(), free_port()
+    with process([ENGINEROOM, "serve"], {**SETTINGS, "PORT": str(port)}) as door:
+        until(f"http://127.0.0.1:{port}/health", seconds=300)
+        socket = _socket_of(door.pid)
+        with tempfile.TemporaryDirectory() as folder:
+            python = Path(folder) / "python"
+            python.write_text(LINKED.format(socket=socket))
+            python.chmod(0o755)
+            emulate = [ENGINEROOM, "emulate", "--quiet", "--port", str(platform_port), "--", ENGINEROOM, "runpod"]
+            with process(emulate, {**SETTINGS, "VLLM_PYTHON": str(python)}) as emulator:
+                base = "/v2/emulated/openai/v1"
+                until(f"http://127.0.0.1:{platform_port}{base}/models", seconds=60)
+                targets = {
+                    "vllm serve": (Load(Path(socket)), None),
+                    "HTTP door": (Load(port), door.pid),
+                    "RunPod door": (Load(platform_port, base=base), _worker_of(emulator.pid)),
+                }
+                plans = dict.fromkeys((1, 16), BODY)
+                results = await compare("vLLM", targets, plans, rounds)
+    rows = [
+        "### Streams of 128 tokens",
+        "",
+        "CPU is that of our process alone. The emulator's own process shares the cores with everything else.",
+        "",
+        "| streams | | tokens/s | of `vllm serve` | TTFT, ms | CPU of the door, µs a token |",
+        "|---|---|---|---|---|---|",
+    ]
+    for streams in plans:
+        for name in TARGETS:
+            rows.append(_row(streams, name, results[streams, "vllm serve"], results[streams, name]))
+    return rows
+
+
+def _row(streams: int, name: str, direct: Sequence[Result], found: Sequence[Result]) -> str:
+    share = statistics.median(one.rate / other.rate for one, other in zip(found, direct, strict=True))
+    spread = " to ".join(f"{pick(one.rate for one in found):.1f}" for pick in (min, max))
+    cpu = "" if name == "vllm serve" else f"{median(found, 'cpu_us'):.1f}"
+    cells = f"{median(found, 'rate'):.1f} ({spread})", f"{100 * share:.1f} %", f"{median(found, 'ttft_ms'):.1f}", cpu
+    return f"| {streams} | {name} | {' | '.join(cells)} |"
+
+
+def _descendants(pid: int) -> Iterator[tuple[int, list[str]]]:
+    """Every process below one, with its command line."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        yield int(child), Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        yield from _descendants(int(child))
+
+
+def _socket_of(pid: int) -> str:
+    lines = (line for _, line in _descendants(pid) if "--uds" in line and line[0] == str(PYTHON))
+    line = next(lines)
+    return line[line.index("--uds") + 1]
+
+
+def _worker_of(pid: int) -> int:
+    return next(child for child, line in _descendants(pid) if line[1:3] == [ENGINEROOM, "runpod"])
+
+
+async def start_part(rounds: int) -> list[str]:
+    found: dict[str, list[float]] = {"vllm serve": [], "engineroom serve": []}
+    for number in range(rounds + 1):
+        for name, taken in found.items():
+            console.print(f"start {number} of {name}", markup=False)
+            seconds = await (_bare_start() if name == "vllm serve" else _door_start())
+            if number:  # The first round warms the caches up.
+                taken.append(seconds)
+    rows = [
+        "### From the command to the first token",
+        "",
+        "| | s, median | fastest to slowest |",
+        "|---|---|---|",
+    ]
+    for name, taken in found.items():
+        rows.append(f"| `{name}` | {statistics.median(taken):.2f} | {min(taken):.2f} to {max(taken):.2f} |")
+    pairs = (ours - bare for bare, ours in zip(*found.values(), strict=True))
+    return [*rows, "", f"Median of the differences, pair by pair: {statistics.median(pairs):+.2f} s."]
+
+
+async def _bare_start() -> float:
+    names = ("MODEL_NAME", "OPENAI_SERVED_MODEL_NAME_OVERRIDE", "MAX_MODEL_LEN")
+    model, served, length = (SETTINGS[name] for name in names)
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder) / "engine.sock"
+        options = ["--served-model-name", served, "--max-model-len", length, "--enforce-eager"]
+        extra = ["--gpu-memory-utilization", "0.95", "--disable-uvicorn-access-log"]
+        began = time.perf_counter()
+        command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", model, "--uds", socket, *options, *extra]
+        with process([str(part) for part in command], _environ()):
+            return await _first_token(Load(socket), began)
+
+
+async def _door_start() -> float:
+    port = free_port()
+    began = time.perf_counter()
+    with process([ENGINEROOM, "serve"], {**_environ(), "PORT": str(port)}):
+        until(f"http://127.0.0.1:{port}/ping", seconds=300)
+        return await _first_token(Load(port), began)
+
+
+def _environ() -> dict[str, str]:
+    return {**os.environ, **SETTINGS}
+
+
+async def _first_token(load: Load, began: float) -> float:
+    """Ask as soon as somebody answers; the moment of the first token."""
+    deadline = began + 300
+    while time.perf_counter() < deadline:
+        try:
+            asked = time.perf_counter()
+            result = await load.round(1, {**BODY, "max_tokens": 2})
+            return asked + result.first[0] - began
+        except (ConnectionError, FileNotFoundError):
+            await asyncio.sleep(0.02)
+        finally:
+            load.close()
+    raise SystemExit("no first token within 300 s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds of streams (7)")
+    parser.add_argument("--starts", type=int, default=3, help="counted pairs of starts (3)")
+    parser.add_argument("--only", choices=["streams", "start"])
+    options = parser.parse_args()
+    if not PYTHON.exists() or not MODEL.exists():
+        raise SystemExit("there is no real vLLM here: make env-vllm")
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
+    lines = [
+        "# vLLM behind both doors, measured",
+        "",
+        f"`make bench-vllm`: {options.rounds} rounds after a warm-up and {options.starts} starts after one, "
+        "interleaved, medians. vLLM 0.32.0 (CPU build, bfloat16, eager) with SmolLM2-135M; client, door and vLLM share "
+        f"{os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), Python {platform.python_version()}.",
+    ]
+    parts = {"streams": lambda: streams_part(options.rounds), "start": lambda: start_part(options.starts)}
+    for name, part in parts.items():
+        if options.only in (None, name):
+            rows = asyncio.run(part())
+            console.print("\n".join(["", *rows]), markup=False)
+            lines += ["", *rows]
+    if options.only is None:
+        (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
