@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
 import math
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError, EngineStartError
 from engineroom.settings import WorkerSettings
-from engineroom.tokens import Token, TokenEngine, TokenRequest, ToolCallPiece
+from engineroom.tokens import Token, TokenEngine, TokenRequest
 
 from . import vocabulary
-from .instance import minimal_instance
+from .answer import answer
 from .pacing import paced
 from .settings import EchoSettings, Options
 
@@ -79,10 +77,10 @@ class EchoEngine(TokenEngine):
         if not all(0 <= token < vocabulary.SIZE for token in request.prompt):
             raise APIError(f"Token ids go from 0 to {vocabulary.SIZE - 1}.", param="prompt", code="invalid_value")
         options = Options.of(self._settings, request.params)
-        answer = self._answer(request, options)
+        says = answer(request, options)
         self._running += 1
         try:
-            pace = paced(answer, options.echo_ttft_ms / 1000, options.echo_tokens_per_s)
+            pace = paced(says, options.echo_ttft_ms / 1000, options.echo_tokens_per_s)
             async with aclosing(pace) as tokens:
                 number = 0
                 async for token in tokens:
@@ -121,64 +119,3 @@ class EchoEngine(TokenEngine):
         if fault in ("die", "hang"):
             await asyncio.Event().wait()
         raise APIError("The generation failed: echo_fault=error asked for it.", status=500)
-
-    def _answer(self, request: TokenRequest, options: Options) -> Iterator[Token]:
-        echoed, from_user = vocabulary.last_message(request.prompt)
-        if calls := _calls(request, vocabulary.decode(echoed) if from_user else ""):
-            return _limited(_call_tokens(calls), request.max_tokens)
-        if request.schema is not None:
-            instance = minimal_instance(request.schema or {"type": "object"})
-            return _limited(_text_tokens(vocabulary.encode(json.dumps(instance)), request), request.max_tokens)
-        if request.choice:
-            echoed = vocabulary.encode(f"({request.choice}) ") + echoed
-        tokens = list(_text_tokens(echoed, request))
-        if options.ignore_eos and tokens:
-            return _limited(itertools.cycle(tokens), request.max_tokens)
-        repeated = itertools.repeat(tokens, options.echo_repeat)
-        return _limited(itertools.chain.from_iterable(repeated), request.max_tokens)
-
-
-def _text_tokens(ids: Sequence[int], request: TokenRequest) -> Iterator[Token]:
-    for token in ids:
-        data = vocabulary.as_bytes(token)
-        if request.logprobs is None:
-            yield Token(data, token)
-        else:
-            # Made up: a half for the token itself, a quarter for the next in the vocabulary, and so on.
-            others = [(token + rank) % vocabulary.SIZE for rank in range(request.logprobs)]
-            top = [(vocabulary.as_bytes(other), math.log(0.5) * (rank + 1)) for rank, other in enumerate(others)]
-            yield Token(data, token, math.log(0.5), top)
-
-
-def _limited(tokens: Iterator[Token], limit: int) -> Iterator[Token]:
-    """At most `limit` tokens, and one more that says why they end."""
-    for number, token in enumerate(tokens):
-        if number == limit:
-            yield Token(finish_reason="length")
-            return
-        yield token
-    yield Token(finish_reason="stop")
-
-
-def _calls(request: TokenRequest, text: str) -> list[tuple[str, str]]:
-    """The tools to call, each with its arguments' JSON text."""
-    tools = {tool["function"]["name"]: tool["function"] for tool in request.tools}
-    if not tools:
-        return []
-    if isinstance(request.tool_choice, str):
-        names = [name for name in tools if name in text]
-        if request.tool_choice == "required":
-            names = names or list(tools)[:1]
-        if request.params.get("parallel_tool_calls") is False:
-            names = names[:1]
-    else:
-        names = [request.tool_choice["function"]["name"]]
-    empty = {"type": "object"}
-    return [(name, json.dumps(minimal_instance(tools[name].get("parameters") or empty))) for name in names]
-
-
-def _call_tokens(calls: Sequence[tuple[str, str]]) -> Iterator[Token]:
-    for number, (name, arguments) in enumerate(calls):
-        yield Token(tool_call=ToolCallPiece(number, name))
-        for start in range(0, len(arguments), 4):
-            yield Token(tool_call=ToolCallPiece(number, arguments=arguments[start : start + 4]))

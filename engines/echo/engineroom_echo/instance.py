@@ -163,7 +163,7 @@ def _bounded(size: int) -> int:
 
 def _string(schema: Mapping[str, Any]) -> str:
     filler = "x" * _bounded(schema.get("minLength", 0))
-    candidates = [schema.get("default"), *schema.get("examples", ()), _FORMATS.get(schema.get("format", "")), filler]
+    candidates = [schema.get("default"), *schema.get("examples", ()), _FORMATS.get(schema.get("format", ""), filler)]
     pattern = schema.get("pattern")
     for text in candidates:
         long_enough = isinstance(text, str) and len(filler) <= len(text) <= schema.get("maxLength", math.inf)

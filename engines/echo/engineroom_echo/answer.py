@@ -1,0 +1,86 @@
+"""What the echo engine says to a request: the echo, an instance of a schema, or calls of tools."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from engineroom.tokens import Token, TokenRequest, ToolCallPiece
+
+from . import vocabulary
+from .instance import minimal_instance
+from .settings import Options
+
+
+def answer(request: TokenRequest, options: Options) -> Iterator[Token]:
+    """The tokens of one choice, the last of which says why they end.
+
+    Raises:
+        APIError: for a schema whose instance is beyond it.
+    """
+    echoed, from_user = vocabulary.last_message(request.prompt)
+    if calls := _calls(request, vocabulary.decode(echoed) if from_user else ""):
+        return _limited(_call_tokens(calls), request.max_tokens)
+    if request.schema is not None:
+        instance = vocabulary.encode(_instance(request.schema))
+        return _limited(_text_tokens(instance, request.logprobs), request.max_tokens)
+    if request.choice:
+        echoed = vocabulary.encode(f"({request.choice}) ") + echoed
+    tokens = list(_text_tokens(echoed, request.logprobs))
+    if options.ignore_eos and tokens:
+        return _limited(itertools.cycle(tokens), request.max_tokens)
+    repeated = itertools.repeat(tokens, options.echo_repeat)
+    return _limited(itertools.chain.from_iterable(repeated), request.max_tokens)
+
+
+def _text_tokens(ids: Sequence[int], logprobs: int | None) -> Iterator[Token]:
+    for token in ids:
+        data = vocabulary.as_bytes(token)
+        if logprobs is None:
+            yield Token(data, token)
+        else:
+            # Made up: a half for the token itself, a quarter for the next in the vocabulary, and so on.
+            others = [(token + rank) % vocabulary.SIZE for rank in range(logprobs)]
+            top = [(vocabulary.as_bytes(other), math.log(0.5) * (rank + 1)) for rank, other in enumerate(others)]
+            yield Token(data, token, math.log(0.5), top)
+
+
+def _limited(tokens: Iterator[Token], limit: int) -> Iterator[Token]:
+    """At most `limit` tokens, and one more that says why they end."""
+    for number, token in enumerate(tokens):
+        if number == limit:
+            yield Token(finish_reason="length")
+            return
+        yield token
+    yield Token(finish_reason="stop")
+
+
+def _calls(request: TokenRequest, text: str) -> list[tuple[str, str]]:
+    """The tools to call, each with its arguments' JSON text."""
+    tools = {tool["function"]["name"]: tool["function"] for tool in request.tools}
+    if not tools:
+        return []
+    if isinstance(request.tool_choice, str):
+        names = [name for name in tools if name in text]
+        if request.tool_choice == "required":
+            names = names or list(tools)[:1]
+        if request.params.get("parallel_tool_calls") is False:
+            names = names[:1]
+    else:
+        names = [request.tool_choice["function"]["name"]]
+    return [(name, _instance(tools[name].get("parameters"))) for name in names]
+
+
+def _instance(schema: Mapping[str, Any] | None) -> str:
+    """The JSON text of the smallest instance of a schema; of any object where it says nothing."""
+    return json.dumps(minimal_instance(schema or {"type": "object"}), ensure_ascii=False)
+
+
+def _call_tokens(calls: Sequence[tuple[str, str]]) -> Iterator[Token]:
+    for number, (name, arguments) in enumerate(calls):
+        yield Token(tool_call=ToolCallPiece(number, name))
+        for start in range(0, len(arguments), 4):
+            yield Token(tool_call=ToolCallPiece(number, arguments=arguments[start : start + 4]))

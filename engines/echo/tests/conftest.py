@@ -1,0 +1,18 @@
+"""Echo engines, started and stopped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engineroom.environment import Environment
+from engineroom_echo import EchoEngine
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[EchoEngine]:
+    engine = EchoEngine.configure(Environment.of({"ECHO_MAX_MODEL_LEN": 2048}))
+    await engine.start()
+    yield engine
+    await engine.stop()
