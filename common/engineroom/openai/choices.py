@@ -157,6 +157,10 @@ class Choices:
             self._put(reader.end())
         except Exception as error:
             self._error = self._error or error
+        except asyncio.CancelledError:
+            # By us, then nobody asks for the error any more; or by the engine, where silence would pass for an end.
+            self._error = self._error or APIError("The generation was cancelled by the engine.", status=500)
+            raise
         finally:
             self._running -= 1
             self._wake()
