@@ -6,10 +6,29 @@ import json
 import logging
 import sys
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .settings import WorkerSettings
+
+
+class Event:
+    """Something to log that has fields: `what name=value …` as text, fields of the object as JSON.
+
+    What comes from outside stays on its line: a value with white space or the like is quoted.
+    """
+
+    def __init__(self, what: str, **fields: Any) -> None:
+        self.what = what
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return " ".join([self.what, *(f"{name}={_quoted(str(value))}" for name, value in self.fields.items())])
+
+
+def _quoted(text: str) -> str:
+    plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
+    return text if text and plain else json.dumps(text)
 
 
 class JSONFormatter(logging.Formatter):
@@ -22,6 +41,8 @@ class JSONFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if isinstance(record.msg, Event):
+            fields |= {"message": record.msg.what, **record.msg.fields}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, ensure_ascii=False)

@@ -11,18 +11,20 @@ from starlette.routing import Route, Router
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
+    from engineroom.engine import Health
 
-    from .metrics import DoorMetrics
+    from .meter import Meter
     from .served import Served
 
 
-def build_app(engine: Served, inner: ASGIApp, metrics: DoorMetrics, state: Callable[[], dict[str, Any]]) -> Router:
-    """The ASGI app behind the socket; what is not its own goes to `inner`.
-
-    `state` says what the door's layers are at.
+def build_app(engine: Served, inner: ASGIApp, meter: Meter | None, state: Callable[[], dict[str, Any]]) -> Router:
+    """The ASGI app behind the keys; what is not its own goes to `inner`.
 
     `/ping` answers as RunPod's load balancer asks: 204 while loading, 200 when ready, 503 once dead.
-    `/health` says live, ready and why, with 200 when ready and 503 when not; `/metrics` is Prometheus' text.
+    `/health` says live, ready and why, with 200 when ready and 503 when not. `/metrics` is Prometheus' text, the
+    engine's own metrics included; `/metrics.json` has counts and percentiles. Without a `meter` there are neither.
+
+    `state` says what the door's layers are at.
     """
 
     async def ping(request: Request) -> Response:
@@ -31,9 +33,9 @@ def build_app(engine: Served, inner: ASGIApp, metrics: DoorMetrics, state: Calla
             return PlainTextResponse("ready")
         return Response(status_code=204) if health.live else PlainTextResponse(health.reason, status_code=503)
 
-    async def health(request: Request) -> Response:
+    def look() -> tuple[Health, dict[str, Any]]:
         now = engine.health()
-        body = {
+        return now, {
             "live": now.live,
             "ready": now.ready,
             "reason": now.reason,
@@ -42,14 +44,27 @@ def build_app(engine: Served, inner: ASGIApp, metrics: DoorMetrics, state: Calla
             "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in engine.timeline.marks],
             **state(),
         }
+
+    async def health(request: Request) -> Response:
+        now, body = look()
         return JSONResponse(body, status_code=200 if now.ready else 503)
 
+    routes = [Route("/ping", ping), Route("/health", health)]
+    if meter is not None:
+        routes += _metrics(engine, meter, look)
+    return Router(routes, default=inner, redirect_slashes=False)
+
+
+def _metrics(engine: Served, meter: Meter, look: Callable[[], tuple[Health, dict[str, Any]]]) -> list[Route]:
+    from .gpus import GPUs
+
+    gpus = GPUs()
+
     async def prometheus(request: Request) -> Response:
-        text = metrics.text() + await engine.metrics()
+        text = meter.text() + await gpus.text() + await engine.metrics()
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Router(
-        [Route("/ping", ping), Route("/health", health), Route("/metrics", prometheus)],
-        default=metrics.count(inner),
-        redirect_slashes=False,
-    )
+    async def as_json(request: Request) -> Response:
+        return JSONResponse({**look()[1], **meter.summary(), "gpus": await gpus.read()})
+
+    return [Route("/metrics", prometheus), Route("/metrics.json", as_json)]

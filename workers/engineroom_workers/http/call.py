@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, header
@@ -28,7 +28,8 @@ class Call:
     started: by `time.perf_counter`.
     queued: seconds it waited for its turn.
     cache: `hit`, `miss`, … where the cache was asked.
-    prompt_tokens, completion_tokens: as far as the answer told them.
+    prompt_tokens, completion_tokens: as far as the answer told them, once `settle` was called.
+    settle: counts them, when the answer is over.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Call:
     cache: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    settle: Callable[[], None] = lambda: None
 
 
 def call_of(scope: Scope) -> Call:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
-
-if TYPE_CHECKING:
-    from .served import Served
 
 
 @click.command()
@@ -48,10 +43,5 @@ def serve(**given: str | int | None) -> None:
     from .run import run
     from .stack import Stack
 
-    served: Served = engine
-    if options.watch.engine_restarts:
-        from .supervised import Supervised
-
-        patience = options.limits.queue_timeout
-        served = Supervised(engine, lambda: house.open_engine(env), options.watch.engine_restarts, patience)
-    uvloop.run(run(served, Stack(served, options), sockets, options))
+    stack = Stack(engine, lambda: house.open_engine(env), options)
+    uvloop.run(run(stack, sockets, options))

@@ -54,6 +54,8 @@ class Options(NamedTuple):
             read(CacheSettings),
             read(ObserveSettings),
         )
+        if options.observe.log_content and not options.observe.access_log:
+            problems.append(Problem("LOG_CONTENT", "needs ACCESS_LOG, in whose lines the content would stand"))
         if problems:
             raise SettingsError(problems)
         return options

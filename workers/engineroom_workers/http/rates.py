@@ -50,6 +50,7 @@ class Rates(Refusing):
         try:
             await self.app(scope, receive, send)
         finally:
+            call.settle()
             excess = call.prompt_tokens + call.completion_tokens - cost
             if tokens and cost and excess > 0:
                 # All or nothing is what the counter can do: more than what is left takes what is left.

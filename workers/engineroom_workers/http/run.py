@@ -32,13 +32,14 @@ class EngineDied(EngineroomError):
     """The engine ended although nobody stopped it."""
 
 
-async def run(engine: Served, stack: Stack, sockets: Sequence[socket.socket], options: Options) -> None:
+async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) -> None:
     """Serve until SIGTERM or SIGINT; a second signal ends it at once.
 
     Raises:
         EngineStartError: the engine could not be started.
         EngineDied: it ended while it served.
     """
+    engine = stack.served
     url = _url(sockets[0], options.http)
     server = Server(stack.app, options.http)
     stopping = _signals()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr, model_validator
-from typing_extensions import Self
+from pydantic import Field, SecretStr
 
 from engineroom.settings import CommaList, Settings
 
@@ -142,9 +141,3 @@ class ObserveSettings(Settings):
         False, description="Whether ACCESS_LOG also writes what was asked. Prompts are personal data: for debugging."
     )
     page: bool = Field(False, description="Whether `/` shows a page: status, latencies, and a small chat.")
-
-    @model_validator(mode="after")
-    def _content_needs_a_log(self) -> Self:
-        if self.log_content and not self.access_log:
-            raise ValueError("LOG_CONTENT needs ACCESS_LOG")
-        return self

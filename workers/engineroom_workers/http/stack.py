@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .app import build_app
-from .metrics import DoorMetrics
 from .reader import Reader
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
     from engineroom.breaker import Breaker
+    from engineroom.engine import Engine
 
+    from .meter import Meter
     from .minutes import Minutes
     from .options import Options
     from .redis_link import RedisLink
     from .served import Served
+    from .supervised import Supervised
     from .turns import Turns
 
 
 class Stack:
-    """From the socket inwards: browser's headers, CORS, keys, the door's own routes; then, for the engine's routes,
-    metrics, the reading of the request, limits by the minute, turns, the breaker, the engine.
+    """From the socket inwards: metrics and logs, browsers' headers, CORS, keys, the door's own routes; then, for the
+    engine's routes, the reading of the request, limits by the minute, turns, the breaker, the engine.
 
     Make it before any loop runs; `close()` it.
 
+    Args:
+        engine: the one to begin with.
+        make: gives another in its place, where restarts are allowed.
+
+    served: what answers: the engine, or one engine after another.
     app: what the server calls.
 
     Raises:
         SettingsError: the keys are wrong, or a library that a setting needs is not installed.
     """
 
-    def __init__(self, engine: Served, options: Options) -> None:
+    def __init__(self, engine: Engine, make: Callable[[], Engine], options: Options) -> None:
         self.link: RedisLink | None = None
         self.turns: Turns | None = None
         self.breaker: Breaker | None = None
-        self._engine = engine
-        inner: ASGIApp = engine.app
+        self.supervised: Supervised | None = None
+        self.served: Served = engine
+        if options.watch.engine_restarts:
+            from .supervised import Supervised
+
+            patience = options.limits.queue_timeout
+            self.supervised = Supervised(engine, make, options.watch.engine_restarts, patience)
+            self.served = self.supervised
+        inner = self.served.app
         if options.watch.breaker_failures:
             from engineroom.breaker import Breaker
 
@@ -46,8 +61,11 @@ class Stack:
             inner = Tripping(inner, self.breaker)
         inner = self._limited(inner, options)
         inner = Reader(inner, options.worker.max_body, options.http.body_timeout)
-        self.app: ASGIApp = build_app(engine, inner, DoorMetrics(engine), self.state)
+        meter = self._meter(options)
+        self.app: ASGIApp = build_app(self.served, inner, meter if options.observe.metrics else None, self.state)
         self.app = self._guarded(self.app, options)
+        if meter is not None:
+            self.app = self._observed(self.app, meter, options)
 
     def state(self) -> dict[str, Any]:
         """What its layers are at, for `/health`."""
@@ -63,6 +81,37 @@ class Stack:
     async def close(self) -> None:
         if self.link is not None:
             await self.link.close()
+
+    def _meter(self, options: Options) -> Meter | None:
+        """What measures; also where only a log or the tokens' limit wants to know an answer's tokens."""
+        limits, keys = options.limits, options.access
+        if not (
+            options.observe.metrics or options.observe.access_log or limits.tokens_per_minute or keys.api_keys_file
+        ):
+            return None
+        from .meter import Meter
+
+        meter = Meter()
+        meter.gauge("engine_ready", "1 when the next request will be served.", lambda: self.served.health().ready)
+        if (supervised := self.supervised) is not None:
+            meter.gauge("engine_restarts", "Engines started in place of dead ones.", lambda: supervised.restarted)
+        if (turns := self.turns) is not None:
+            meter.gauge("requests_waiting", "Requests that wait for their turn.", lambda: turns.waiting)
+        if (breaker := self.breaker) is not None:
+            meter.gauge("breaker_open", "1 while requests are refused at once.", lambda: breaker.state == "open")
+        if (link := self.link) is not None:
+            meter.gauge("redis_up", "1 unless Redis is away.", lambda: link.up)
+        return meter
+
+    def _observed(self, app: ASGIApp, meter: Meter, options: Options) -> ASGIApp:
+        from .observed import Observed
+
+        log = None
+        if options.observe.access_log:
+            from .access_log import AccessLog
+
+            log = AccessLog(options.observe.log_content)
+        return Observed(app, self.served, meter, log)
 
     def _limited(self, app: ASGIApp, options: Options) -> ASGIApp:
         limits, keys = options.limits, options.access

@@ -1,0 +1,131 @@
+"""Metrics, logs and request ids, from outside."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+from http_door import Door, serving
+from prometheus_client.parser import text_string_to_metric_families
+
+from engineroom_workers.http.gpus import parse
+from engineroom_workers.http.percentiles import Recent
+
+HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
+
+
+def ask(door: Door, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
+    body = {"messages": HELLO, **fields}
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+
+
+def samples(door: Door) -> dict[str, float]:
+    """Every sample by its name and labels; the text must be what Prometheus can read."""
+    found = {}
+    for family in text_string_to_metric_families(httpx.get(f"{door.url}/metrics").text):
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
+            key = f"{sample.name}{{{labels}}}"
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
+    settings = {"API_KEYS": "alice:sk-alice", "METRICS_OPEN": "1", "MAX_CONCURRENT_REQUESTS": "4"}
+    with serving({**settings, "BREAKER_FAILURES": "3", "ECHO_TOKENS_PER_S": "200"}) as door:
+        alice = {"authorization": "Bearer sk-alice"}
+        whole = ask(door, alice).json()
+        streamed = ask(door, alice, stream=True)
+        assert "[DONE]" in streamed.text
+        ask(door, alice, model="nope")
+        ask(door)
+        httpx.post(f"{door.url}/made/up/7", json={}, headers=alice)
+        found = samples(door)
+        route = "route=/v1/chat/completions"
+        assert found[f"engineroom_requests_total{{key=alice,model=echo,{route},status=200}}"] == 2
+        assert found[f"engineroom_requests_total{{key=alice,model=,{route},status=404}}"] == 1
+        assert found[f"engineroom_requests_total{{key=anonymous,model=,{route},status=401}}"] == 1
+        assert found["engineroom_requests_total{key=alice,model=,route=other,status=404}"] == 1
+        assert found[f"engineroom_time_to_first_token_seconds_count{{model=echo,{route}}}"] == 1
+        tokens = whole["usage"]["completion_tokens"]
+        assert found["engineroom_completion_tokens_total{key=alice,model=echo}"] == pytest.approx(2 * tokens, abs=1)
+        assert found["engineroom_prompt_tokens_total{key=alice,model=echo}"] == whole["usage"]["prompt_tokens"]
+        assert found[f"engineroom_inter_token_seconds_count{{model=echo,{route}}}"] >= 1
+        for gauge in ("requests_running", "requests_waiting", "breaker_open"):
+            assert found[f"engineroom_{gauge}{{}}"] == 0
+        assert found["engineroom_engine_ready{}"] == 1
+        assert found["engineroom_process_resident_memory_bytes{}"] > 0
+        assert found["engineroom_echo_running{}"] == 0
+        summary = httpx.get(f"{door.url}/metrics.json").json()
+        assert summary["requests"]["by_status"] == {"200": 2, "404": 2, "401": 1}
+        assert summary["seconds"]["time_to_first_token"]["count"] == 1
+        assert 0 < summary["seconds"]["request"]["p50"] <= summary["seconds"]["request"]["p99"]
+        assert summary["models"] == ["echo"]
+        assert "sk-alice" not in json.dumps(summary)
+
+
+def test_metrics_can_be_switched_off() -> None:
+    with serving({"METRICS": "false"}) as door:
+        assert httpx.get(f"{door.url}/metrics").status_code == 404
+        assert ask(door).status_code == 200
+
+
+def test_request_ids_are_passed_on_or_made() -> None:
+    with serving() as door:
+        assert ask(door, {"x-request-id": "mine-1"}).headers["x-request-id"] == "mine-1"
+        assert re.fullmatch(r"req_[0-9a-f]{32}", ask(door).headers["x-request-id"])
+        assert ask(door, {"x-request-id": "x" * 500}).headers["x-request-id"].startswith("req_")
+        assert ask(door, model="nope").headers["x-request-id"].startswith("req_")
+
+
+def test_a_line_of_log_for_each_request() -> None:
+    settings = {"ACCESS_LOG": "1", "LOG_FORMAT": "json", "API_KEYS": "alice:sk-alice"}
+    with serving(settings) as door:
+        ask(door, {"authorization": "Bearer sk-alice", "x-request-id": "id-7"}, stream=True)
+        door.process.terminate()
+        door.ended()
+        events = [json.loads(line) for line in door.log.splitlines()]
+        event = next(event for event in events if event.get("request_id") == "id-7")
+        assert event | {"message": "request", "status": 200, "key": "alice", "model": "echo"} == event
+        assert event["completion_tokens"] > 0
+        assert "secret-prompt" not in door.log
+        assert "sk-alice" not in door.log
+
+
+def test_content_is_logged_only_where_asked_for() -> None:
+    with serving({"ACCESS_LOG": "1", "LOG_CONTENT": "1"}) as door:
+        ask(door)
+        door.process.terminate()
+        door.ended()
+        assert "secret-prompt" in door.log
+    with serving({"LOG_CONTENT": "1"}, ready=False) as door:
+        assert door.ended() == 2
+        assert "LOG_CONTENT: needs ACCESS_LOG" in door.log
+
+
+def test_percentiles_by_nearest_rank() -> None:
+    now = 1000.0
+    recent = Recent(lambda: now)
+    recent.add(99.0, now - 301)
+    for value in range(1, 101):
+        recent.add(float(value), now)
+    assert recent.summary() == {"count": 100, "p50": 50.0, "p95": 95.0, "p99": 99.0}
+    assert Recent().summary() == {"count": 0, "p50": None, "p95": None, "p99": None}
+
+
+def test_gpus_as_nvidia_smi_tells() -> None:
+    told = "0, NVIDIA H200, 37, 1024, 143771, 41, 120.50\n1, Small GPU, [N/A], 10, 100, 30, [N/A]\n"
+    first, second = parse(told)
+    assert first["utilisation_ratio"] == 0.37
+    assert first["memory_used_bytes"] == 1024**3
+    assert second == {
+        "index": "1",
+        "name": "Small GPU",
+        "memory_used_bytes": 10 * 1024**2,
+        "memory_total_bytes": 100 * 1024**2,
+        "temperature_celsius": 30,
+    }
