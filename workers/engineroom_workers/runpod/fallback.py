@@ -11,6 +11,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Future
@@ -36,6 +37,7 @@ def run(engine: Engine, settings: RunPodSettings) -> int:
     Raises:
         EngineStartError: the engine could not be started.
     """
+    os.register_at_fork(after_in_child=_end_with_parent)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="engine", daemon=True)
     thread.start()
@@ -56,6 +58,14 @@ def run(engine: Engine, settings: RunPodSettings) -> int:
         _across(engine.stop(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
+
+
+def _end_with_parent() -> None:
+    """In the SDK's ping process, which would go on for ever after a worker that was killed (Linux's prctl)."""
+    import ctypes
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def sdk_handler(handler: Handler, loop: asyncio.AbstractEventLoop) -> Any:

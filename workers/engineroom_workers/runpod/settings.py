@@ -43,8 +43,8 @@ class RunPodSettings(Settings):
     )
     native_output_format: OutputFormat = Field(
         "choices",
-        description="The shape of a native job's output: `choices` as RunPod's own LLM worker had it up to "
-        "2.23, `output` for objects with `text`, `finish_reason` and `tokens`. A job's `output_format` comes before it.",
+        description="The shape of a native job's output: `choices` as RunPod's own LLM worker had it up to 2.23, "
+        "`output` for objects with `text`, `finish_reason` and `tokens`. A job's `output_format` comes before it.",
     )
     job_errors: Literal["completed", "failed"] = Field(
         "completed",
