@@ -166,7 +166,9 @@ async def llamacpp_part(rounds: int) -> list[str]:
                 16: {**fields, "max_tokens": 60},
                 64: {**fields, "max_tokens": 24},
             }
-            targets = {"direct": (Load(port), None), "door": (Load(door_port), door.pid)}
+            # Its server gives a connection a thread for as long as it is open, so each round has new ones.
+            key = {"Authorization": "Bearer none"}
+            targets = {"direct": (Load(port, key, keep=False), None), "door": (Load(door_port), door.pid)}
             results = await compare("llama.cpp", targets, plans, rounds)
             memory = rss_mb(door.pid)
     rows = [
@@ -250,7 +252,7 @@ def _first_answer(port: int, began: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each measurement (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each measurement (3)")
     parser.add_argument("--only", choices=["source", "llamacpp", "echo", "start"], action="append")
     options = parser.parse_args()
     parts = options.only or ["source", "llamacpp", "echo", "start"]

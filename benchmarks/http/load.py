@@ -74,11 +74,15 @@ class Load:
 
     Args:
         base: what stands before `/chat/completions`.
+        keep: whether connections are kept for the next round.
     """
 
-    def __init__(self, at: int | Path, headers: Mapping[str, str] | None = None, base: str = "/v1") -> None:
+    def __init__(
+        self, at: int | Path, headers: Mapping[str, str] | None = None, base: str = "/v1", keep: bool = True
+    ) -> None:
         self.at = at
         self.base = base
+        self.keep = keep
         self.headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self.clients: list[_Client] = []
 
@@ -105,12 +109,15 @@ class Load:
         before, began = cpu_seconds(watched), time.perf_counter()
         clients = self.clients[:streams]
         await asyncio.wait_for(asyncio.gather(*(client.start(request) for client in clients)), 300)
-        return Result(
+        result = Result(
             tokens=sum(client.tokens for client in clients),
             seconds=time.perf_counter() - began,
             first=[client.first for client in clients],
             cpu_seconds=cpu_seconds(watched) - before,
         )
+        if not self.keep:
+            self.close()
+        return result
 
     def close(self) -> None:
         for client in self.clients:

@@ -143,6 +143,7 @@ def main() -> int:
     params.model.path = job["model"]
     params.model_alias = set(job["names"])
     params.hostnames = [job["listen"]]
+    params.port = job.get("port", 0)
     params.api_keys = [os.environ["LLAMA_API_KEY"]]
     params.endpoint_metrics = True
     params.ui = False
