@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..asgi import Receive, Scope, Send, send_body
 from ..errors import APIError
 from .answer import Answer, encode
+from .body import KEY
 from .choices import Choices, Piece
 from .sse import DONE, HEADERS
 
@@ -38,7 +39,7 @@ class OpenAIApp:
         elif path.startswith(_MODELS + "/"):
             await _send_json(send, encode(self._known_model(path[len(_MODELS) + 1 :])))
         else:
-            await self._post(path, scope["engineroom.request"].json, send)
+            await self._post(path, scope[KEY].json, send)
 
     async def _post(self, path: str, json: dict[str, Any] | None, send: Send) -> None:
         if json is None:

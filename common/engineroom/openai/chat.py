@@ -69,7 +69,7 @@ class ChatAnswer(Answer):
             "schema": _schema(request),
             "tools": tools.tools,
             "tool_choice": tools.choice,
-            "params": engine_params(json),
+            "params": {**engine_params(json), **({"parallel_tool_calls": False} if tools.legacy else {})},
             **sampling(request),
         }
         self.requests = [TokenRequest(choice=choice, **common) for choice in range(request.n or 1)]

@@ -213,6 +213,10 @@ def test_a_function_call_of_old(http: httpx.Client) -> None:
     received = chunks(http, body)
     assert received[-1].choices[0].finish_reason == "function_call"
     assert any(chunk.choices[0].delta.function_call for chunk in received)
+    both = ask("weather and clock", functions=[WEATHER["function"], CLOCK["function"]])
+    only = whole(http, both).choices[0].message.function_call
+    assert only is not None
+    assert only.name == "weather", "there can be but one"
 
 
 def test_logprobs(http: httpx.Client) -> None:
