@@ -56,7 +56,7 @@ def main() -> None:
 def plan() -> None:
     """Print as JSON what would be built."""
     rows = _selected()
-    _run([row.target for row in rows], "--print")
+    _run([row.target for row in rows], "--print", "--progress=quiet")
 
 
 @main.command()
@@ -68,7 +68,7 @@ def build(every: bool) -> None:
     click.echo(f"building {', '.join(row.name for row in chosen)}", err=True)
     if len(rows) > len(chosen):
         click.echo(f"(also there: {', '.join(row.name for row in rows[1:])}; CUDA=… or SM=… choose)", err=True)
-    _run([row.target for row in chosen], *(["--push"] if os.environ.get("PUSH") else []))
+    _run([row.target for row in chosen], "--load")
 
 
 @main.command()
