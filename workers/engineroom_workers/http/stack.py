@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 class Stack:
     """From the socket inwards: metrics and logs, browsers' headers, CORS, keys, the door's own routes; then, for the
-    engine's routes, the reading of the request, limits by the minute, turns, the breaker, the engine.
+    engine's routes, the reading of the request, limits by the minute, the cache, turns, the breaker, the engine.
 
     Make it before any loop runs; `close()` it.
 
@@ -122,11 +122,23 @@ class Stack:
 
             self.turns = Turns(limits.max_concurrent_requests, limits.queue_length)
             app = Admission(app, self.turns, limits.max_concurrent_requests_per_key, limits.queue_timeout)
+        if options.cache.cache_ttl:
+            app = self._cached(app, options)
         if limits.requests_per_minute or limits.tokens_per_minute or own:
             from .rates import Rates
 
             app = Rates(app, limits, self._minutes(options))
         return app
+
+    def _cached(self, app: ASGIApp, options: Options) -> ASGIApp:
+        from .cache import Cached
+        from .cache_store import MemoryStore, RedisStore, Store
+
+        limit, link = int(options.cache.cache_max_mb * 1_000_000), self._redis(options)
+        store: Store = MemoryStore(limit)
+        if link is not None:
+            store = RedisStore(link, f"{self.served.name}:{','.join(self.served.models)}")
+        return Cached(app, store, options.cache.cache_ttl, limit // 8)
 
     def _minutes(self, options: Options) -> Minutes:
         from .minutes import Minutes

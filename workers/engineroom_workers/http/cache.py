@@ -1,0 +1,130 @@
+"""A cache of answers for requests that are exactly equal and always answered alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from typing import Any
+
+import msgspec
+
+from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send, header
+from engineroom.openai.body import KEY, Request
+
+from .cache_answers import Recorder, send_answer, suits
+from .cache_store import Entry, Store
+from .call import Refusing, call_of, with_headers
+from .gone import disconnected
+
+_GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
+_ALWAYS = frozenset({"/v1/embeddings"})
+_NOT_ALIKE = ("tools", "functions", "web_search_options", "audio")
+"""Fields with which an answer depends on more than the request, or has effects."""
+_HOW_ONLY = frozenset({"stream", "stream_options"})
+"""Fields that say how an answer is sent, not what it is."""
+
+
+class Cached(Refusing):
+    """Answers from the store where it can, and asks the engine once for equal requests that come at a time.
+
+    Each answer says in `cache-status` (RFC 9211) what became of it. A request's `cache-control: no-cache` has it
+    asked anew, `no-store` has its answer not kept either.
+
+    Args:
+        ttl: seconds an answer is kept.
+        largest: bytes of the largest answer that is kept.
+    """
+
+    def __init__(self, app: ASGIApp, store: Store, ttl: float, largest: int) -> None:
+        super().__init__(app)
+        self._store = store
+        self._ttl = ttl
+        self._largest = largest
+        self._flights: dict[bytes, asyncio.Future[Entry | None]] = {}
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request: Request | None = scope.get(KEY)
+        json = request.json if request is not None else None
+        control = header(scope, b"cache-control") or b""
+        if json is None or not deterministic(scope["path"], json) or b"no-store" in control:
+            call_of(scope).cache = "bypass"
+            await self.app(scope, receive, with_headers(send, _status("fwd=bypass")))
+            return
+        key = _digest(scope["path"], json)
+        if b"no-cache" in control:
+            call_of(scope).cache = "bypass"
+            await self._ask(key, scope, receive, with_headers(send, _status("fwd=request")))
+            return
+        await self._find(key, json, scope, receive, send)
+
+    async def _find(self, key: bytes, json: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+        call = call_of(scope)
+        entry = await self._store.get(key)
+        said = "hit"
+        while entry is None or not suits(entry.body, json):
+            flight = self._flights.get(key)
+            if flight is None:
+                call.cache = "miss"
+                await self._ask(key, scope, receive, with_headers(send, _status("fwd=miss")))
+                return
+            if not await _landed(flight, receive):
+                return
+            # Where that one failed or its client left, or it lacks what is asked for here, this one asks itself.
+            entry, said = flight.result(), "collapsed"
+        call.cache = said
+        how = f"hit; ttl={entry.ttl}" if said == "hit" else "fwd=miss; collapsed"
+        await send_answer(send, entry.body, json, _status(how))
+
+    async def _ask(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        flight = asyncio.get_running_loop().create_future()
+        self._flights.setdefault(key, flight)
+        recorder, entry = Recorder(send, self._largest), None
+        try:
+            await self.app(scope, receive, recorder.send)
+            body = recorder.answer()
+            if body is not None:
+                entry = Entry(time.time() + self._ttl, body)
+                await self._store.put(key, entry)
+        finally:
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+            flight.set_result(entry)
+
+
+async def _landed(flight: asyncio.Future[Entry | None], receive: Receive) -> bool:
+    """Whether another's answer is over; False where the client of this one left before."""
+    gone = asyncio.ensure_future(disconnected(receive))
+    try:
+        waited_for: set[asyncio.Future[Any]] = {flight, gone}
+        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
+        return flight.done()
+    finally:
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+
+
+def deterministic(path: str, json: dict[str, Any]) -> bool:
+    """Whether a request is answered alike each time: embeddings, and text at temperature 0 or with a seed."""
+    if path in _ALWAYS:
+        return True
+    if path not in _GENERATING or any(json.get(name) for name in _NOT_ALIKE) or not _well_formed(json):
+        return False
+    temperature = json.get("temperature")
+    cold = isinstance(temperature, (int, float)) and temperature == 0
+    return cold or json.get("seed") is not None
+
+
+def _well_formed(json: dict[str, Any]) -> bool:
+    """Whether the fields that are not part of the digest are what they should be; if not, the engine says so."""
+    stream, options = json.get("stream"), json.get("stream_options")
+    return stream in (None, False, True) and (options is None or (bool(stream) and isinstance(options, dict)))
+
+
+def _digest(path: str, json: dict[str, Any]) -> bytes:
+    what = {name: value for name, value in json.items() if name not in _HOW_ONLY}
+    return hashlib.sha256(path.encode() + b"\n" + msgspec.json.encode(what, order="deterministic")).digest()
+
+
+def _status(how: str) -> Headers:
+    return [(b"cache-status", f"engineroom; {how}".encode())]

@@ -1,0 +1,188 @@
+"""The cache of answers, from outside."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from http_door import Door, serving
+from redis_server import RedisServer
+
+ON = {"CACHE_TTL": "60"}
+
+
+def ask(door: Door, text: str, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
+    body = {"messages": [{"role": "user", "content": text}], "temperature": 0, **fields}
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+
+
+def status(answer: httpx.Response) -> str:
+    return answer.headers["cache-status"].removeprefix("engineroom; ").partition(" ttl")[0].rstrip(";")
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with serving(ON) as door:
+        yield door
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    yield server
+    server.stop()
+
+
+def test_an_equal_request_is_answered_from_the_cache(door: Door) -> None:
+    first = ask(door, "once")
+    generated = door.metric("engineroom_echo_tokens_total")
+    second = ask(door, "once")
+    assert [status(first), status(second)] == ["fwd=miss", "hit"]
+    assert second.json() == first.json()
+    assert door.metric("engineroom_echo_tokens_total") == generated
+    assert status(ask(door, "once", seed=3)) == "fwd=miss"
+    assert door.metric('engineroom_cache_requests_total{result="hit"}') >= 1
+
+
+@pytest.mark.parametrize("first_streamed", [True, False])
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_entry_answers_streamed_and_whole(door: Door, first_streamed: bool, n: int) -> None:
+    client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0)
+    fields: dict[str, Any] = {
+        "model": "echo",
+        "messages": [{"role": "user", "content": f"🦙 both {first_streamed} {n}"}],
+        "temperature": 0,
+        "n": n,
+        "logprobs": True,
+    }
+    usage = {"stream_options": {"include_usage": True}}
+
+    def streamed() -> tuple[list[str], int, int]:
+        texts, chunks = [""] * n, list(client.chat.completions.create(**fields, stream=True, **usage))
+        for chunk in chunks:
+            for choice in chunk.choices:
+                texts[choice.index] += choice.delta.content or ""
+        finishes = sum(choice.finish_reason == "stop" for chunk in chunks for choice in chunk.choices)
+        assert chunks[-1].usage is not None
+        return texts, finishes, chunks[-1].usage.completion_tokens
+
+    def whole() -> tuple[list[str], int, int]:
+        answer = client.chat.completions.create(**fields)
+        assert answer.usage is not None
+        texts = [choice.message.content or "" for choice in answer.choices]
+        assert all(choice.logprobs and choice.logprobs.content for choice in answer.choices)
+        return texts, sum(c.finish_reason == "stop" for c in answer.choices), answer.usage.completion_tokens
+
+    before = door.metric('engineroom_cache_requests_total{result="hit"}')
+    answers = [streamed(), whole(), streamed()] if first_streamed else [whole(), streamed(), whole()]
+    assert answers[0] == answers[1] == answers[2]
+    assert door.metric('engineroom_cache_requests_total{result="hit"}') == before + 2
+
+
+def test_a_streamed_answer_without_usage_does_not_stand_for_a_whole_one(door: Door) -> None:
+    assert status(ask(door, "no usage", stream=True)) == "fwd=miss"
+    assert status(ask(door, "no usage", stream=True)) == "hit"
+    whole = ask(door, "no usage")
+    assert status(whole) == "fwd=miss"
+    assert whole.json()["usage"]["completion_tokens"] > 0
+    assert status(ask(door, "no usage")) == "hit"
+
+
+def test_completions_and_embeddings_too(door: Door) -> None:
+    client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0)
+    texts = [client.completions.create(model="echo", prompt="p", seed=1).choices[0].text for _ in range(2)]
+    stream = client.completions.create(model="echo", prompt="p", seed=1, stream=True)
+    assert [*texts, "".join(chunk.choices[0].text for chunk in stream)] == [texts[0]] * 3
+    body = {"model": "echo", "input": "vector"}
+    said = [status(httpx.post(f"{door.url}/v1/embeddings", json=body)) for _ in range(2)]
+    assert said == ["fwd=miss", "hit"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"temperature": 0.7},
+        {"temperature": None},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"temperature": 99},
+        {"stream": "yes"},
+        {"stream_options": {"include_usage": True}},
+    ],
+)
+def test_what_is_not_deterministic_or_not_right_is_not_kept(door: Door, fields: dict[str, Any]) -> None:
+    answers = [ask(door, f"never {sorted(fields)}", **fields) for _ in range(2)]
+    assert "hit" not in [status(answer) for answer in answers if answer.status_code == 200]
+    assert len({answer.status_code for answer in answers}) == 1
+
+
+def test_cache_control_is_honoured(door: Door) -> None:
+    assert status(ask(door, "control", {"cache-control": "no-store"})) == "fwd=bypass"
+    assert status(ask(door, "control")) == "fwd=miss"
+    fresh = ask(door, "control", {"cache-control": "no-cache"})
+    assert status(fresh) == "fwd=request"
+    kept = ask(door, "control")
+    assert status(kept) == "hit"
+    assert kept.json()["id"] == fresh.json()["id"]
+
+
+def test_equal_requests_under_way_are_asked_once(door: Door) -> None:
+    before = door.metric("engineroom_echo_tokens_total")
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: ask(door, "single flight", echo_ttft_ms=1000), range(10)))
+    assert sorted(status(answer) for answer in answers) == ["fwd=miss"] + ["fwd=miss; collapsed"] * 9
+    assert len({answer.text for answer in answers}) == 1
+    tokens = answers[0].json()["usage"]["completion_tokens"]
+    assert door.metric("engineroom_echo_tokens_total") == before + tokens
+
+
+def test_one_whose_leader_leaves_asks_itself(door: Door) -> None:
+    with ThreadPoolExecutor(1) as pool:
+
+        def lead() -> None:
+            body = {"messages": [{"role": "user", "content": "leader"}], "temperature": 0, "echo_ttft_ms": 2000}
+            httpx.post(f"{door.url}/v1/chat/completions", json=body, timeout=1)
+
+        leader = pool.submit(lead)
+        time.sleep(0.3)
+        answer = ask(door, "leader", echo_ttft_ms=2000)
+        assert answer.status_code == 200
+        assert status(answer) == "fwd=miss"
+        assert isinstance(leader.exception(), httpx.ReadTimeout)
+
+
+def test_failed_answers_are_not_kept(door: Door) -> None:
+    broken = {"echo_fault": "error", "echo_fault_after": 1, "stream": True}
+    assert all("hit" not in status(ask(door, "broken", **broken)) for _ in range(2))
+
+
+def test_answers_grow_old_and_the_oldest_make_room() -> None:
+    with serving({"CACHE_TTL": "1", "CACHE_MAX_MB": "0.01"}) as door:
+        ask(door, "old")
+        until(lambda: status(ask(door, "old", {"cache-control": "max-age=0"})) == "fwd=miss", 5)
+        ask(door, "first")
+        for number in range(20):
+            ask(door, f"{number} " + "x" * 300)
+        assert status(ask(door, "first")) == "fwd=miss"
+
+
+def until(happens: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_workers_share_it_in_redis_and_serve_on_without_it(redis: RedisServer) -> None:
+    settings = {**ON, "REDIS_URL": redis.url}
+    with serving(settings) as one, serving(settings) as two:
+        assert [status(ask(one, "shared")), status(ask(two, "shared"))] == ["fwd=miss", "hit"]
+        redis.stop()
+        assert status(ask(two, "shared")) == "fwd=miss"
+        assert httpx.get(f"{two.url}/health").json()["redis"] == "away"
+        assert two.metric("engineroom_redis_up") == 0
