@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import xllamacpp
 from llamacpp_made import make
 
 from engineroom.engine import Route
 from engineroom.errors import SettingsError
 from engineroom_llamacpp import flags
-from engineroom_llamacpp.child import CHOICES, SUPPORTED, common_params
+from engineroom_llamacpp.child import SUPPORTED
 from engineroom_llamacpp.models import ModelError, find, pick_name
 
 
@@ -53,34 +52,6 @@ def test_routes_follow_the_settings() -> None:
     assert Route("POST", "/v1/embeddings") not in make().routes
     assert Route("POST", "/v1/embeddings") in make(EMBEDDINGS=True, POOLING="mean").routes
     assert Route("POST", "/v1/rerank") in make(RERANKING=True).routes
-
-
-def test_the_library_has_a_parameter_for_every_flag_that_is_said_to_be_supported() -> None:
-    values = {"int": 1, "suffixed_int": 1, "float": 0.5, "bool": True, "switch": True, "json": "{}", "str": "x"}
-    special = {
-        "chat_template_file": str(Path(__file__).with_name("data") / "chatml_with_tools.jinja"),
-        "chat_template_kwargs": "{}",
-        "n_gpu_layers": "auto",
-        "tensor_split": "1,1",
-        "lora_scaled": "x:0.5",
-        "rope_scale": 2.0,
-        "mmproj_device": "none",
-    }
-    by_name = {flag.name: flag for flag in flags.snapshot().flags}
-    assert set(by_name) >= SUPPORTED
-    for name in SUPPORTED:
-        flag = by_name[name]
-        for value in _words(name) or flag.choices or [special.get(name, values.get(flag.kind, "x"))]:
-            common_params({name: value})
-
-
-def _words(name: str) -> list[str]:
-    """The words that a flag takes, as the library's enumeration has them."""
-    if name not in CHOICES:
-        return []
-    _, enumeration, prefix = CHOICES[name]
-    members = [member for member in dir(getattr(xllamacpp, enumeration)) if member.startswith(prefix)]
-    return [member.removeprefix(prefix).lower() for member in members]
 
 
 def test_a_flag_that_the_library_lacks_names_the_way_out() -> None:

@@ -1,10 +1,10 @@
 """llama.cpp's own command-line parser, as it is linked into xllamacpp, for the snapshot and for the tests.
 
     python real_parser.py help                 what `llama-server --help` would print
-    python real_parser.py params -- --jinja …  the CommonParams that `llama-server --jinja …` would run with, as JSON
+    python real_parser.py params < LINES       for each command line (a JSON list) the CommonParams it gives (as JSON)
 
-xllamacpp does not offer its parser, but exports the C++ function. How the object is laid out is found out, not
-assumed; still this is for development only, in a process of its own, since a wrong guess would end it.
+xllamacpp does not offer its parser, but exports the C++ function. For development only, in a process of its own: how
+its arguments are laid out is looked at, not promised, and a wrong guess ends the process.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ def main() -> int:
     if sys.argv[1] == "help":
         _parse(xllamacpp.CommonParams(), ["--help"], _server_example())
         return 0
-    params = xllamacpp.CommonParams()
-    if not _parse(params, sys.argv[3:], _server_example()):
-        return 1
-    print("\n" + json.dumps(values(params)))
+    example = _server_example()
+    for line in sys.stdin:
+        params = xllamacpp.CommonParams()
+        parsed = _parse(params, json.loads(line), example)
+        print(json.dumps(values(params) if parsed else None), flush=True)
     return 0
 
 
