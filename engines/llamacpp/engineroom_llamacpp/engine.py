@@ -46,7 +46,6 @@ _ALWAYS = (
     ("GET", "/props"),
     ("GET", "/slots"),
     ("GET", "/lora-adapters"),
-    ("POST", "/lora-adapters"),
 )
 _EMBEDDING = (("POST", requests.EMBEDDINGS),)
 _RERANKING = (("POST", "/v1/rerank"),)

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
 
+_LIBRARY = re.compile(r"\[json\.exception\.[\w.]+\] ")
+_FIELD = re.compile(r"^(?:Field )?'(?P<field>[\w.]+)'(?: is required|:)")
+_TOO_LARGE = re.compile(r"^input \(\d+ tokens\) is too large to process")
+_UNKNOWN_FLAG = re.compile(r"invalid argument: --(?P<flag>[\w-]+)")
 _UNSUPPORTED_INPUT = re.compile(r"^(image|audio|video) input is not supported")
 _ILLEGAL, _SEGMENTATION = -4, -11
 _SAYING_WHY = re.compile(r"error|failed|unable|cannot|invalid|out of memory|not found|unknown", re.IGNORECASE)
@@ -16,16 +20,23 @@ _SAYING_WHY = re.compile(r"error|failed|unable|cannot|invalid|out of memory|not 
 def normalise(status: int, body: bytes) -> APIError:
     """llama.cpp's error as OpenAI's: its own types are names of the kind that OpenAI has in `code`."""
     error = from_upstream(status, body)
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    if match := _UNSUPPORTED_INPUT.match(error.message):
+    message, code = _LIBRARY.sub("", error.message), error.code
+    field = _FIELD.match(message)
+    if match := _UNSUPPORTED_INPUT.match(message):
         message = f"This model takes no {match[1]} input; MMPROJ names the projector of a model that does."
         return APIError(message, status=400, param="messages", code="unsupported_content")
+    if _TOO_LARGE.match(message):
+        # An embedding is made of its whole input at once.
+        what = message.partition(". ")[0]
+        return APIError(f"{what}; UBATCH_SIZE allows more.", param="input", code="context_length_exceeded")
+    if status == 501 or (status == 500 and field):
+        # What the client asked for, or how, is at fault; nothing failed.
+        status = 400
     return APIError(
-        error.message,
-        status=error.status,
-        type=kind,
-        param=error.param,
-        code=error.code if error.code and not error.code.isdigit() else None,
+        message,
+        status=status,
+        param=error.param or (field["field"] if field else None),
+        code=code if code and not code.isdigit() else None,
         retry_after=error.retry_after,
     )
 
@@ -37,4 +48,8 @@ def explain_exit(returncode: int, log: Sequence[str]) -> str | None:
             "a machine that advertises CPU instructions it does not let programs use (AMX on some virtual machines) "
             "ends it so; REPACK=false may help"
         )
+    for line in reversed(log):
+        if match := _UNKNOWN_FLAG.search(line):
+            variable = match["flag"].upper().replace("-", "_")
+            return f"this version of llama-server has no --{match['flag']}; do not set {variable}"
     return next((line for line in reversed(log) if _SAYING_WHY.search(line)), log[-1] if log else None)

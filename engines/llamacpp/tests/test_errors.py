@@ -1,0 +1,83 @@
+"""What is said where something is wrong: requests that llama.cpp answers with its own words, and its ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from llamacpp_made import make
+
+from engineroom.inprocess import request
+from engineroom.testing import Target
+from engineroom_llamacpp import LlamaCppEngine, errors
+
+QUESTION = [{"role": "user", "content": "What is 2+2?"}]
+GRAMMARLESS = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "alien"}}}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": QUESTION, "top_k": "many"}, "top_k"),
+        ("/v1/chat/completions", {"messages": QUESTION, "n": 100}, "n"),
+        ("/v1/chat/completions", {"messages": QUESTION, "temperature": -3}, "temperature"),
+        ("/v1/chat/completions", {"messages": []}, "messages"),
+        ("/v1/chat/completions", {"messages": QUESTION, "functions": [{"name": "f"}]}, "functions"),
+        ("/v1/chat/completions", {"messages": QUESTION, "response_format": GRAMMARLESS}, None),
+        ("/v1/completions", {"prompt": "one", "echo": True}, "echo"),
+        ("/v1/completions", {"prompt": "one", "best_of": 3}, "best_of"),
+        ("/v1/completions", {"prompt": [99999999]}, None),
+        ("/v1/responses", {}, "input"),
+        ("/infill", {"input_prefix": "a", "input_suffix": "b"}, None),
+    ],
+)
+async def test_a_clients_mistake_is_a_400(target: Target, path: str, body: dict[str, Any], param: str | None) -> None:
+    status, answer = await target.post(path, body)
+    assert status == 400, answer
+    error = answer["error"]
+    assert (error["type"], error["param"]) == ("invalid_request_error", param)
+    assert "json.exception" not in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+async def test_anthropics_routes_have_anthropics_errors(target: Target, path: str) -> None:
+    status, answer = await target.post(path, {})
+    assert status == 400
+    assert answer["type"] == "error"
+    assert answer["error"]["type"] == "invalid_request_error"
+
+
+async def test_what_max_model_len_says_is_what_one_request_gets() -> None:
+    engine = make(CTX_SIZE="", MAX_MODEL_LEN=256, PARALLEL=2, EMBEDDINGS=True, POOLING="mean", UBATCH_SIZE=128)
+    try:
+        await engine.start()
+        for words, expected in ((180, 200), (300, 400)):
+            status, answer = await _post(engine, "/v1/chat/completions", _long(words))
+            assert status == expected, answer
+        assert answer["error"]["code"] == "context_length_exceeded"
+        status, answer = await _post(engine, "/v1/embeddings", {"input": "one " * 200})
+        assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
+        assert "UBATCH_SIZE" in answer["error"]["message"]
+    finally:
+        await engine.stop()
+
+
+def _long(words: int) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": "one " * words}], "max_tokens": 2}
+
+
+async def _post(engine: LlamaCppEngine, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+    async with request(engine.app, "POST", path, body=msgspec.json.encode(body)) as answer:
+        return answer.status, msgspec.json.decode(await answer.read())
+
+
+@pytest.mark.parametrize("code", [-4, -11])
+def test_an_end_by_amx_names_the_setting_that_helps(code: int) -> None:
+    assert "REPACK=false" in (errors.explain_exit(code, []) or "")
+
+
+def test_a_flag_that_an_older_binary_lacks_is_named() -> None:
+    # What llama-server of build 10434 wrote when it was given a flag of build 11549.
+    log = ["error: invalid argument: --kv-unified-per-slot"]
+    assert "KV_UNIFIED_PER_SLOT" in (errors.explain_exit(1, log) or "")
