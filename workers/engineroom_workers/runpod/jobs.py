@@ -40,16 +40,21 @@ class Jobs:
             self._changed.clear()
             await self._changed.wait()
 
-    def start(self, job: Any) -> None:
-        """Start a job as the platform handed it out. One that is running already goes on; its result is the result."""
+    def start(self, job: Any) -> bool:
+        """Start a job as the platform handed it out; false where it is none.
+
+        One that is running already goes on: its result is the result.
+        """
         job_id = job.get("id") if isinstance(job, dict) else None
         if not isinstance(job_id, str) or not job_id:
             logger.error("the platform handed out something that is not a job: %.200r", job)
-        elif job_id in self._running:
+            return False
+        if job_id in self._running:
             logger.warning("job %s was handed out once more while it runs; it goes on", job_id)
         else:
             self._platform.job_begins(job_id)
             self._running[job_id] = asyncio.ensure_future(self._run(job_id, job))
+        return True
 
     async def _run(self, job_id: str, job: dict[str, Any]) -> None:
         logger.debug("job %s started", job_id)

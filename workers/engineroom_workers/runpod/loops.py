@@ -41,9 +41,8 @@ async def take(platform: Platform, jobs: Jobs, stopping: asyncio.Future[None]) -
             )
         else:
             trouble.reset()
-            for job in taken:
-                jobs.start(job)
-            if taken or time.monotonic() - asked > _HELD:
+            started = [jobs.start(job) for job in taken]
+            if any(started) or time.monotonic() - asked > _HELD:
                 empty.reset()
             else:
                 delay = empty.next()
