@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import msgspec
@@ -12,7 +12,8 @@ from .errors import APIError
 from .openai.body import Request
 
 if TYPE_CHECKING:
-    from .server import ServerEngine
+    from .engine import Health
+    from .upstream import Upstream
 
 _PASSED_ON = {
     b"accept",
@@ -31,6 +32,21 @@ _EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-bu
 """Nothing between us and the client is to hold events back (nginx reads the second)."""
 
 
+class Proxied(Protocol):
+    """A server that requests can be passed on to, as a proxy sees it; `ServerEngine` says what each is."""
+
+    @property
+    def upstream(self) -> Upstream: ...
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None: ...
+
+    def normalise_error(self, status: int, body: bytes) -> APIError: ...
+
+    def health(self) -> Health: ...
+
+    async def lost(self, error: Exception) -> APIError: ...
+
+
 class Proxy:
     """The inner app of a `ServerEngine`, behind Front, which cancels it when the client disconnects.
 
@@ -38,7 +54,7 @@ class Proxy:
     once the last has gone to the client, so a slow reader slows the engine's socket, not our memory.
     """
 
-    def __init__(self, engine: ServerEngine) -> None:
+    def __init__(self, engine: Proxied) -> None:
         self._engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

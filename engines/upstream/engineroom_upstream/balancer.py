@@ -1,0 +1,79 @@
+"""Which server a request goes to, and to which next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engineroom.asgi import Message, Receive, Scope, Send, send_body
+from engineroom.errors import APIError
+from engineroom.openai.body import Request
+
+from .target import Target, TargetError
+
+if TYPE_CHECKING:
+    from .engine import UpstreamEngine
+
+_MODELS = "/v1/models"
+
+
+class Balancer:
+    """The inner app of the engine, behind Front, which cancels it when the client disconnects.
+
+    A request goes to the server that has its model and the fewest of our requests. As long as its client has got
+    nothing, a server that fails or is busy is followed by the next; each is asked once.
+    """
+
+    def __init__(self, engine: UpstreamEngine) -> None:
+        self._engine = engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(_MODELS):
+            await self._models(scope["path"].removeprefix(_MODELS).lstrip("/"), send)
+            return
+        request: Request = scope["engineroom.request"]
+        model = request.json.get("model") if request.json is not None else None
+        left = list(self._engine.targets)
+        sent = False
+
+        async def sending(message: Message) -> None:
+            nonlocal sent
+            sent = True
+            await send(message)
+
+        failure: TargetError | None = None
+        while (target := least_loaded(left, model)) is not None:
+            left.remove(target)
+            try:
+                await target.serve(scope, sending)
+                return
+            except TargetError as error:
+                if sent:
+                    raise
+                failure = error
+        raise failure or APIError(
+            "No server behind this one can be asked now.", status=503, code="upstream_unavailable", retry_after=2
+        )
+
+    async def _models(self, name: str, send: Send) -> None:
+        known = self._engine.models
+        if name and name not in known:
+            raise APIError(f"The model `{name}` does not exist.", status=404, param="model", code="model_not_found")
+        models = [
+            {"id": model, "object": "model", "created": int(time.time()), "owned_by": self._engine.name}
+            for model in ([name] if name else known)
+        ]
+        answer = models[0] if name else {"object": "list", "data": models}
+        await send_body(send, 200, msgspec.json.encode(answer), b"application/json")
+
+
+def least_loaded(targets: Sequence[Target], model: str | None) -> Target | None:
+    """The usable server with the fewest of our requests, that has `model`; None where there is none."""
+    able = [target for target in targets if target.usable and target.has(model)]
+    for target in sorted(able, key=lambda target: target.running):
+        if target.breaker.allow():
+            return target
+    return None

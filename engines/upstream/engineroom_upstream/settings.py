@@ -1,0 +1,36 @@
+"""The engine's settings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from engineroom.settings import CommaList, Settings
+
+
+class UpstreamSettings(Settings):
+    """Where the servers are."""
+
+    title: ClassVar[str] = "Upstream engine"
+
+    upstream_urls: CommaList = Field(
+        (), description="The servers, as an OpenAI client's `base_url` (`http://host:8000/v1`), separated by commas."
+    )
+    upstream_api_key: SecretStr | None = Field(None, description="The key that the servers ask for.")
+    upstream_check: float = Field(
+        5,
+        ge=0,
+        description="Seconds between two health checks of a server (GET /v1/models). 0 for none, as with serverless "
+        "endpoints, where a check would start a worker; MODEL_NAME has to name the model then.",
+    )
+
+    @field_validator("upstream_urls")
+    @classmethod
+    def _are_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+                raise ValueError("must be http:// or https:// URLs without a user; a key goes to UPSTREAM_API_KEY")
+        return urls
