@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from importlib.metadata import version
 from typing import Any
 
 import pytest
 
+from engineroom.environment import Environment
+from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.testing import RunningEmulator
-from engineroom_workers.runpod import sdk
+from engineroom_workers.runpod import fallback, sdk
+from engineroom_workers.runpod.handler import Handler
+from engineroom_workers.runpod.settings import RunPodSettings
 
-from .conftest import StartWorker, chat, submit, text_of
+from .conftest import StartWorker, chat, endless, submit, text_of
 
 
 def test_the_pinned_version() -> None:
@@ -69,7 +74,7 @@ async def test_a_moved_sdk_falls_back_to_the_sdks_loop(
     assert job.status == "COMPLETED"
 
 
-async def test_the_sdks_loop_tells_errors_and_stops_jobs(platform: RunningEmulator, start_worker: StartWorker) -> None:
+async def test_the_sdks_loop_tells_errors(platform: RunningEmulator, start_worker: StartWorker) -> None:
     start_worker(platform, JOB_LOOP="sdk", RUNPOD_LOG_LEVEL="ERROR")
     await platform.polled(timeout=60)
     wrong = submit(platform, {"prompt": "a", "sampling_params": {"topk": 1}})
@@ -77,6 +82,40 @@ async def test_the_sdks_loop_tells_errors_and_stops_jobs(platform: RunningEmulat
     assert wrong.status == "COMPLETED"
     assert b"sampling_params.topk" in bytes(wrong.output)
     assert b"Traceback" not in bytes(wrong.output)
+
+
+async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
+    """The SDK cancels the task that iterates; the engine is in another thread's loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    engine = EchoEngine.configure(Environment.of({"MODEL_NAME": "echo"}))
+    running = "engineroom_echo_running"
+    try:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.start(), loop))
+        handle = fallback.sdk_handler(Handler(engine, RunPodSettings()), loop)
+
+        async def consume() -> None:
+            async for _ in handle({"id": "1", "input": endless()}):
+                started.set()
+
+        started = asyncio.Event()
+        task = asyncio.ensure_future(consume())
+        await asyncio.wait_for(started.wait(), 10)
+        assert f"{running} 1" in await engine.metrics()
+        task.cancel()
+        await asyncio.wait({task}, timeout=10)
+        assert task.cancelled()
+        for _ in range(500):
+            if f"{running} 0" in await engine.metrics():
+                break
+            await asyncio.sleep(0.01)
+        assert f"{running} 0" in await engine.metrics()
+    finally:
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.stop(), loop))
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(thread.join, 10)
+        loop.close()
 
 
 async def test_a_killed_worker_of_the_sdks_loop_stops_pinging(
