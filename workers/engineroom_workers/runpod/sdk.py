@@ -72,17 +72,18 @@ def load() -> SDK:
     Raises:
         SDKMovedError: it is not installed, or not as this page knows it.
     """
-    # The SDK asks `cpuinfo` for the processor's name, for a debugger that nobody uses; that takes a second.
-    stub = ModuleType("cpuinfo")
-    stub.get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
-    ours = sys.modules.setdefault("cpuinfo", stub) is stub
+    # For a debugger the SDK has `cpuinfo` find the processor's name, which takes a second; `paramiko` makes its
+    # command line's SSH keys.
+    cpuinfo = ModuleType("cpuinfo")
+    cpuinfo.get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
+    stubs = [stub for stub in (cpuinfo, ModuleType("paramiko")) if sys.modules.setdefault(stub.__name__, stub) is stub]
     try:
         return _load()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SDKMovedError(f"the installed runpod SDK is not one that can be driven from outside: {error}") from error
     finally:
-        if ours:
-            del sys.modules["cpuinfo"]
+        for stub in stubs:
+            del sys.modules[stub.__name__]
 
 
 def _load() -> SDK:
