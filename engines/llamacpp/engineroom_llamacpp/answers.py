@@ -1,8 +1,7 @@
-"""llama.cpp's streams: put together for clients that want the whole answer, and its deviations put right.
+"""llama.cpp's streams, their deviations from OpenAI's API put right.
 
-What deviates from OpenAI's API: a whole answer lacks `refusal` and `logprobs`; each choice is counted on its own; a
-streamed completion carries its usage with the last text, begins with `data: null` for several prompts, and gives
-logprobs in chat completions' shape.
+Each choice is counted on its own; a streamed completion carries its usage with the last text, begins with
+`data: null` for several prompts, and gives logprobs in chat completions' shape.
 """
 
 from __future__ import annotations
@@ -12,10 +11,7 @@ from typing import Any
 
 import msgspec
 
-from engineroom.errors import APIError
-
-from . import forced
-from .requests import CHAT, COMPLETIONS, MESSAGES, RESPONSES
+from .requests import CHAT, COMPLETIONS
 
 
 class Usage:
@@ -91,152 +87,6 @@ class Events:
         return [msgspec.json.encode({**self._template, "usage": self._usage.total})]
 
 
-class Whole:
-    """A chat completion or completion, put together from its stream.
-
-    Args:
-        demanded: whether its text is the tool call that the request demands.
-    """
-
-    def __init__(self, path: str, json: Mapping[str, Any], *, demanded: bool) -> None:
-        self._path = path
-        self._usage = Usage(json.get("n") or 1)
-        self._alternatives = alternatives(path, json)
-        self._demanded = demanded
-        self._head: dict[str, Any] = {}
-        self._choices: dict[int, dict[str, Any]] = {}
-        self._complete = False
-
-    def add(self, data: bytes) -> None:
-        """Take in one event."""
-        if data == b"[DONE]":
-            self._complete = True
-            return
-        event = msgspec.json.decode(data)
-        if event is None:
-            return
-        if "error" in event:
-            raise_error(event["error"])
-        choices, usage = event.pop("choices"), event.pop("usage", None)
-        self._head.update(event)
-        for choice in choices:
-            self._add_choice(choice)
-        if usage is not None:
-            self._usage.add(usage, choices[0]["index"] if choices else None)
-
-    def _add_choice(self, piece: dict[str, Any]) -> None:
-        chat = self._path == CHAT
-        empty: dict[str, Any] = {"index": piece["index"], "logprobs": None, "finish_reason": None}
-        content = {"message": {"role": "assistant", "content": "", "refusal": None}} if chat else {"text": ""}
-        choice = self._choices.setdefault(piece["index"], {**empty, **content})
-        choice["finish_reason"] = piece.get("finish_reason") or choice["finish_reason"]
-        if chat:
-            _add_delta(choice["message"], piece["delta"])
-        else:
-            choice["text"] += piece["text"]
-        if piece.get("logprobs"):
-            found: dict[str, Any]
-            found = choice["logprobs"] = choice["logprobs"] or {"content": []} | ({"refusal": None} if chat else {})
-            found["content"] += piece["logprobs"]["content"]
-
-    def body(self) -> dict[str, Any]:
-        """The answer. Raises APIError where the stream was cut off."""
-        if not self._complete or not self._choices:
-            raise cut_off()
-        kind = "chat.completion" if self._path == CHAT else "text_completion"
-        choices = [choice for _, choice in sorted(self._choices.items())]
-        for choice in choices:
-            if choice["logprobs"]:
-                choice["logprobs"] = logprobs(self._path, choice, self._alternatives or 0, {})
-            if self._demanded:
-                forced.finish(choice)
-        return {**self._head, "object": kind, "choices": choices, "usage": self._usage.total}
-
-    def events(self, include_usage: bool) -> list[bytes]:
-        """The answer as a stream of one event for each choice."""
-        body = self.body()
-        head = {**body, "object": "chat.completion.chunk", "choices": []}
-        usage = head.pop("usage")
-        events: list[dict[str, Any]] = []
-        for choice in body["choices"]:
-            calls = [{**call, "index": i} for i, call in enumerate(choice["message"]["tool_calls"])]
-            delta = {"role": "assistant", "content": None, "tool_calls": calls}
-            events.append({**head, "choices": [{"index": choice["index"], "delta": delta, "finish_reason": None}]})
-            last = {"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}
-            events.append({**head, "choices": [last]})
-        if include_usage:
-            events.append({**head, "usage": usage})
-        return [*map(msgspec.json.encode, events), b"[DONE]"]
-
-
-class WholeResponse:
-    """A response of the Responses API: its stream's last event has it."""
-
-    def __init__(self) -> None:
-        self._response: dict[str, Any] | None = None
-
-    def add(self, data: bytes) -> None:
-        event = msgspec.json.decode(data)
-        if "error" in event:
-            raise_error(event["error"])
-        if event["type"] == "response.completed":
-            self._response = event["response"]
-
-    def body(self) -> dict[str, Any]:
-        if self._response is None:
-            raise cut_off()
-        return self._response
-
-
-class WholeMessage:
-    """A message of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages-streaming)."""
-
-    def __init__(self) -> None:
-        self._message: dict[str, Any] = {}
-        self._inputs: dict[int, str] = {}
-        self._complete = False
-
-    def add(self, data: bytes) -> None:
-        event = msgspec.json.decode(data)
-        kind = event.get("type")
-        if "error" in event:
-            raise_error(event["error"])
-        if kind == "message_start":
-            self._message = event["message"]
-        elif kind == "content_block_start":
-            self._message["content"].append(event["content_block"])
-        elif kind == "content_block_delta":
-            self._delta(event["index"], event["delta"])
-        elif kind == "message_delta":
-            self._message.update(event["delta"])
-            self._message["usage"] |= event["usage"]
-        elif kind == "message_stop":
-            self._complete = True
-
-    def _delta(self, index: int, delta: dict[str, Any]) -> None:
-        kind = delta.pop("type")
-        if kind == "input_json_delta":
-            self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
-            return
-        block = self._message["content"][index]
-        for name, text in delta.items():
-            block[name] = block.get(name, "") + text
-
-    def body(self) -> dict[str, Any]:
-        if not self._complete:
-            raise cut_off()
-        for index, text in self._inputs.items():
-            self._message["content"][index]["input"] = msgspec.json.decode(text or "{}")
-        return self._message
-
-
-def whole(path: str, json: Mapping[str, Any], *, demanded: bool) -> Whole | WholeResponse | WholeMessage:
-    """What puts an answer of `path` together; `json` is the client's request."""
-    if path == RESPONSES:
-        return WholeResponse()
-    return WholeMessage() if path == MESSAGES else Whole(path, json, demanded=demanded)
-
-
 def alternatives(path: str, json: Mapping[str, Any]) -> int | None:
     """How many alternatives to each token the client asked for; None where it asked for no logprobs."""
     if path == COMPLETIONS:
@@ -270,34 +120,3 @@ def logprobs(path: str, choice: Mapping[str, Any], top: int, offsets: dict[int, 
         ],
         "text_offset": starts,
     }
-
-
-def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    for name, value in delta.items():
-        if name == "tool_calls":
-            for piece in value:
-                _add_call(message.setdefault("tool_calls", []), piece)
-        elif isinstance(value, str) and name != "role":
-            message[name] = (message.get(name) or "") + value
-    if message.get("tool_calls"):
-        message["content"] = message["content"] or None
-
-
-def _add_call(calls: list[dict[str, Any]], piece: Mapping[str, Any]) -> None:
-    while len(calls) <= piece["index"]:
-        calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[piece["index"]]
-    call["id"] = piece.get("id") or call["id"]
-    for name, text in (piece.get("function") or {}).items():
-        call["function"][name] += text
-
-
-def raise_error(error: Mapping[str, Any]) -> None:
-    """An error that llama.cpp sent inside a stream. Raises APIError."""
-    from .errors import normalise
-
-    raise normalise(int(error.get("code") or 500), msgspec.json.encode({"error": error}))
-
-
-def cut_off() -> APIError:
-    return APIError("The engine ended its answer before it was complete.", status=502, code="engine_error")

@@ -10,7 +10,7 @@ from engineroom.asgi import Scope, Send, send_body
 from engineroom.openai import sse
 from engineroom.proxy import Proxy
 
-from . import answers, forced
+from . import answers, forced, whole
 from .requests import CHAT, COMPLETIONS, EMBEDDINGS, GENERATING
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class LlamaCppProxy(Proxy):
             return
         demanded = path == CHAT and bool(json.get("tools")) and forced.is_forced(json.get("tool_choice"))
         if not json.get("stream"):
-            whole = answers.whole(path, json, demanded=demanded)
-            await _collect(response, whole)
-            await send_body(send, 200, msgspec.json.encode(whole.body()), b"application/json")
+            gathered = whole.of_route(path, json, demanded=demanded)
+            await _collect(response, gathered)
+            await send_body(send, 200, msgspec.json.encode(gathered.body()), b"application/json")
         elif demanded:
             await _send_at_once(json, response, send)
         elif _deviates(path, json):
@@ -57,11 +57,11 @@ def _deviates(path: str, json: dict[str, Any]) -> bool:
     return path == COMPLETIONS or bool(usage and (json.get("n") or 1) > 1) or bool(json.get("logprobs"))
 
 
-async def _collect(response: aiohttp.ClientResponse, whole: Any) -> None:
+async def _collect(response: aiohttp.ClientResponse, gathered: Any) -> None:
     parser = sse.EventParser()
     async for chunk in response.content.iter_any():
         for data in parser.feed(chunk):
-            whole.add(bytes(data))
+            gathered.add(bytes(data))
 
 
 async def _start(send: Send) -> None:
@@ -70,9 +70,9 @@ async def _start(send: Send) -> None:
 
 async def _send_at_once(json: dict[str, Any], response: aiohttp.ClientResponse, send: Send) -> None:
     """A demanded tool call can be told from its text only once that is whole."""
-    whole = answers.Whole(CHAT, json, demanded=True)
-    await _collect(response, whole)
-    events = whole.events(bool((json.get("stream_options") or {}).get("include_usage")))
+    gathered = whole.Whole(CHAT, json, demanded=True)
+    await _collect(response, gathered)
+    events = gathered.events(bool((json.get("stream_options") or {}).get("include_usage")))
     await _start(send)
     await send({"type": "http.response.body", "body": b"".join(map(sse.encode, events))})
 
@@ -89,5 +89,5 @@ async def _rewritten(path: str, json: dict[str, Any], response: aiohttp.ClientRe
         if out:
             await send({"type": "http.response.body", "body": out, "more_body": True})
     if not done:
-        raise answers.cut_off()
+        raise whole.cut_off()
     await send({"type": "http.response.body", "body": b""})
