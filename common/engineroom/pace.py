@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 _WINDOW = 0.1
 """Seconds between two looks at the load."""
+_STEP = 0.03
+"""Seconds by which a gap begins to grow."""
 
 
 class Pace:
@@ -66,9 +68,12 @@ class Pace:
 
 
 def fitted(gap: float, load: float, interval: float, longest: float) -> float:
-    """The gap for a load of 1, given the gap that led to this `load` and the `interval` between a stream's sends."""
+    """The gap for a load of 1, given the gap that led to this `load` and the `interval` between a stream's sends.
+
+    It grows in steps: what keeps the loop busy may be a burst of new streams, over before the next look.
+    """
     if load > 1:
-        return min(max(gap, interval) * load, longest)
+        return min(max(gap, interval) * load, 2 * gap + _STEP, longest)
     return gap * max(load, 0.5) if gap > 0.001 else 0.0
 
 
