@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub env-vllm test-vllm test-fastdeploy-frontend drift bench-first-chat bench-http bench-runpod bench-vllm
+	image images image-plan hub env-vllm test-vllm test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ bench-vllm: env-vllm ## Measure both doors beside vLLM itself (writes benchmarks
 
 bench-http: env-dev ## Measure the HTTP door beside what stands behind it (writes benchmarks/http/results.md)
 	@python benchmarks/http/bench.py $(ARGS)
+
+bench-overload: env-dev ## Measure the HTTP door at 10x of its capacity, and its layers' cost (benchmarks/overload/results.md)
+	@python benchmarks/overload/bench.py $(ARGS)
 
 lint: env-dev ## Check style and types
 	@ruff check && ruff format --check && mypy

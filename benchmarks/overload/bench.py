@@ -1,0 +1,217 @@
+"""`make bench-overload`: the HTTP door at 1x, 2x and 10x of what its engine can do, and what its layers cost.
+
+Overload: requests arrive at random (Poisson) whether or not others are answered, at a door that lets 32 at a time to
+the echo engine, whose answers take about half a second each. Cost: CPU of the door's process with every layer on and
+with none, interleaved, medians. Writes benchmarks/overload/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "http"))
+
+from load import Load, rss_mb
+
+AT_ONCE, QUEUE = 32, 4
+TOKENS, TTFT_MS, RATE = 20, 50, 50
+SERVICE_S = TTFT_MS / 1000 + TOKENS / RATE
+MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
+EVERYTHING = {
+    "API_KEYS": "bench:sk-bench",
+    "METRICS_OPEN": "true",
+    "CORS_ORIGINS": "*",
+    "SECURITY_HEADERS": "true",
+    "MAX_CONCURRENT_REQUESTS": "1000",
+    "MAX_CONCURRENT_REQUESTS_PER_KEY": "1000",
+    "REQUESTS_PER_MINUTE": "100000000",
+    "TOKENS_PER_MINUTE": "10000000000",
+    "BREAKER_FAILURES": "5",
+    "ENGINE_RESTARTS": "3",
+    "CACHE_TTL": "60",
+    "ACCESS_LOG": "true",
+}
+# Deterministic, so that each answer is kept; asked anew each time, so that none comes from there.
+HEADERS = {"authorization": "Bearer sk-bench", "cache-control": "no-cache", "origin": "https://app.example"}
+
+
+@contextmanager
+def door(settings: Mapping[str, str]) -> Iterator[tuple[int, int]]:
+    """A door with the echo engine: its port and its process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [str(Path(sys.executable).with_name("engineroom")), "serve"]
+    environ = {**os.environ, "ENGINE": "echo", "PORT": str(port), **settings}
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not _ready(port):
+            if time.monotonic() > deadline:
+                raise SystemExit("the door was not ready within 60 s")
+            time.sleep(0.05)
+        yield port, process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+async def arrivals(port: int, a_second: float, seconds: float) -> tuple[list[float], Counter[str]]:
+    """Latencies in seconds of whole answers, and how often there was which status."""
+    latencies: list[float] = []
+    statuses: Counter[str] = Counter()
+    body = {"model": "echo", "messages": MESSAGES, "stream": True, "max_tokens": TOKENS, "ignore_eos": True}
+    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+
+    async def one(session: aiohttp.ClientSession) -> None:
+        began = time.perf_counter()
+        try:
+            async with session.post(url, json=body) as answer:
+                text = await answer.read()
+        except aiohttp.ClientError as error:
+            statuses[type(error).__name__] += 1
+            return
+        if answer.status == 200 and b"[DONE]" not in text:
+            statuses["incomplete"] += 1
+            return
+        statuses[str(answer.status)] += 1
+        if answer.status == 200:
+            latencies.append(time.perf_counter() - began)
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
+        tasks, rng, due = [], random.Random(7), time.perf_counter()
+        end = due + seconds
+        while due < end:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            tasks.append(asyncio.ensure_future(one(session)))
+            due += rng.expovariate(a_second)
+        await asyncio.gather(*tasks)
+    return latencies, statuses
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[max(0, round(len(values) * share) - 1)]
+
+
+def overload(seconds: float) -> list[str]:
+    capacity = AT_ONCE / SERVICE_S
+    rows = [
+        "### Overload",
+        "",
+        f"{AT_ONCE} requests at a time and {QUEUE} waiting; answers of {TOKENS} tokens, {SERVICE_S * 1000:.0f} ms each: "
+        f"capacity {capacity:.0f} a second. {seconds:g} s of arrivals at each load, latencies of whole answers.",
+        "",
+        "| load | goodput, a second | P50 / P95 / P99 of admitted, ms | shed | other errors | memory of the door, MB |",
+        "|---|---|---|---|---|---|",
+    ]
+    settings = {
+        "MAX_CONCURRENT_REQUESTS": str(AT_ONCE),
+        "MAX_QUEUED_REQUESTS": str(QUEUE),
+        "ECHO_TTFT_MS": str(TTFT_MS),
+        "ECHO_TOKENS_PER_S": str(RATE),
+        "LOG_LEVEL": "WARNING",
+    }
+    good: dict[float, tuple[float, float]] = {}
+    with door(settings) as (port, pid):
+        asyncio.run(arrivals(port, capacity / 2, 2))
+        for load in (1, 2, 10):
+            latencies, statuses = asyncio.run(arrivals(port, capacity * load, seconds))
+            total = sum(statuses.values())
+            shed = statuses["429"] + statuses["503"]
+            p50, p95, p99 = (1000 * percentile(latencies, share) for share in (0.5, 0.95, 0.99))
+            good[load] = (len(latencies) / seconds, p99)
+            rows.append(
+                f"| {load}x | {len(latencies) / seconds:.1f} | {p50:.0f} / {p95:.0f} / {p99:.0f} "
+                f"| {100 * shed / total:.1f} % | {total - shed - statuses['200']} | {rss_mb(pid):.0f} |"
+            )
+    return [
+        *rows,
+        "",
+        f"At 10x: goodput {100 * good[10][0] / good[1][0]:.0f} % of that at 1x, P99 {good[10][1] / good[1][1]:.2f} times.",
+    ]
+
+
+async def cost(rounds: int) -> list[str]:
+    with (
+        door({"METRICS": "false", "LOG_LEVEL": "WARNING"}) as (bare_port, bare_pid),
+        door(EVERYTHING) as (full_port, full_pid),
+    ):
+        targets = {"none": (Load(bare_port, HEADERS), bare_pid), "all": (Load(full_port, HEADERS), full_pid)}
+        fields = {"model": "echo", "messages": MESSAGES, "ignore_eos": True, "temperature": 0}
+        token_us: dict[str, list[float]] = {name: [] for name in targets}
+        request_us: dict[str, list[float]] = {name: [] for name in targets}
+        for number in range(rounds + 1):
+            for name, (load, pid) in targets.items():
+                long = await load.round(16, {**fields, "max_tokens": 500, "echo_tokens_per_s": 200}, pid)
+                spent = 0.0
+                for _ in range(25):
+                    spent += (await load.round(16, {**fields, "max_tokens": 1}, pid)).cpu_seconds
+                if number:  # The first round warms up.
+                    token_us[name].append(long.cpu_us)
+                    request_us[name].append(1e6 * spent / 400)
+    rows = [
+        "### What the layers cost",
+        "",
+        "CPU of the door's process, the echo engine in it included. All: keys, CORS, careful headers, limits by the "
+        "minute (in memory), cache, turns, breaker, restarts, metrics and a log line a request.",
+        "",
+        "| | none | all | more |",
+        "|---|---|---|---|",
+    ]
+    for what, found in ("µs a streamed token (16 streams of 500)", token_us), ("µs a request (of 1 token)", request_us):
+        none, every = statistics.median(found["none"]), statistics.median(found["all"])
+        rows.append(f"| {what} | {none:.1f} | {every:.1f} | {every - none:.1f} |")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=15, help="of arrivals at each load (15)")
+    parser.add_argument("--rounds", type=int, default=5, help="counted rounds of the cost (5)")
+    options = parser.parse_args()
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
+    lines = [
+        "# The HTTP door under overload, measured",
+        "",
+        f"`make bench-overload`; client and door share {os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), "
+        f"Python {platform.python_version()}.",
+    ]
+    for rows in (overload(options.seconds), asyncio.run(cost(options.rounds))):
+        print("\n".join(["", *rows]))
+        lines += ["", *rows]
+    (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
