@@ -101,6 +101,8 @@ class LlamaCppEngine(ServerEngine):
             problems.append(Problem("MODEL_NAME", str(error), env.source("MODEL_NAME")))
         if problems:
             raise SettingsError(problems)
+        if ignored := flags.not_ours(env):
+            logger.warning("%s: of no effect here, the worker itself decides that", ", ".join(ignored))
         return cls(worker, model, values, [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)])
 
     @classmethod

@@ -24,6 +24,9 @@ _ELSEWHERE = {
     "MAX_NUM_SEQS": "PARALLEL",
     "N_CTX": "CTX_SIZE",
     "SLOTS": "PARALLEL",
+    "LLAMA_ARG_MODEL": "MODEL_NAME",
+    "LLAMA_ARG_HF_REPO": "MODEL_NAME",
+    "LLAMA_ARG_ALIAS": "OPENAI_SERVED_MODEL_NAME_OVERRIDE",
 }
 """Names that users know from other engines; a slot's share of the context is what one request gets."""
 
@@ -44,6 +47,11 @@ def snapshot() -> Snapshot:
 def aliases() -> dict[str, str]:
     """Every other name of a flag -> its variable."""
     return {**snapshot().aliases, **_ELSEWHERE}
+
+
+def not_ours(env: Environment) -> list[str]:
+    """llama.cpp's own variables that mean nothing here, e.g. where its server is to listen."""
+    return sorted(name for name in env if name.startswith("LLAMA_ARG_") and name not in aliases())
 
 
 def read(env: Environment, *, library: bool) -> dict[str, Any]:

@@ -48,6 +48,13 @@ def test_names_from_elsewhere(name: str) -> None:
     assert make(**{"CTX_SIZE": "", name: 1024})._values["ctx_size"] == 1024
 
 
+def test_a_llama_server_users_environment_works(caplog: pytest.LogCaptureFixture) -> None:
+    engine = make(LLAMA_ARG_MODEL="SmolLM2-135M-Instruct", LLAMA_ARG_ALIAS="small", LLAMA_ARG_HOST="0.0.0.0")
+    assert engine.models == ("small",)
+    assert "LLAMA_ARG_HOST" in caplog.text
+    assert "LLAMA_ARG_MODEL" not in caplog.text
+
+
 def test_routes_follow_the_settings() -> None:
     assert Route("POST", "/v1/embeddings") not in make().routes
     assert Route("POST", "/v1/embeddings") in make(EMBEDDINGS=True, POOLING="mean").routes
