@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Debian's packages that some tests run: buildah and debootstrap build a real image, redis-server is a real queue,
+# Debian's packages that some tests run: buildah and debootstrap build a real image, redis-server is a real queue, a headless Chromium
+# shows the page at /,
 # docker-buildx evaluates the image plan. Without root, Debian or a package those tests skip and say so.
 set -uo pipefail
 
@@ -9,7 +10,7 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 export DEBIAN_FRONTEND=noninteractive
 missing=()
-for package in buildah debootstrap redis-server; do
+for package in buildah debootstrap redis-server chromium-headless-shell; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
 done
 buildx() { command -v docker-buildx >/dev/null || docker buildx version >/dev/null 2>&1; }

@@ -27,10 +27,11 @@ from pathlib import Path
 
 import aiohttp
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "http"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "http"))
 
 from load import Load, rss_mb
+
+HERE = Path(__file__).parent
 
 AT_ONCE, QUEUE = 32, 4
 TOKENS, TTFT_MS, RATE = 20, 50, 50
@@ -129,8 +130,9 @@ def overload(seconds: float) -> list[str]:
     rows = [
         "### Overload",
         "",
-        f"{AT_ONCE} requests at a time and {QUEUE} waiting; answers of {TOKENS} tokens, {SERVICE_S * 1000:.0f} ms each: "
-        f"capacity {capacity:.0f} a second. {seconds:g} s of arrivals at each load, latencies of whole answers.",
+        f"{AT_ONCE} requests at a time and {QUEUE} waiting; answers of {TOKENS} tokens, {SERVICE_S * 1000:.0f} ms, "
+        f"so that the capacity is {capacity:.0f} a second. "
+        f"{seconds:g} s of arrivals at each load, latencies of whole answers.",
         "",
         "| load | goodput, a second | P50 / P95 / P99 of admitted, ms | shed | other errors | memory of the door, MB |",
         "|---|---|---|---|---|---|",
@@ -158,7 +160,8 @@ def overload(seconds: float) -> list[str]:
     return [
         *rows,
         "",
-        f"At 10x: goodput {100 * good[10][0] / good[1][0]:.0f} % of that at 1x, P99 {good[10][1] / good[1][1]:.2f} times.",
+        f"At 10x: goodput {100 * good[10][0] / good[1][0]:.0f} % of that at 1x, "
+        f"P99 {good[10][1] / good[1][1]:.2f} times.",
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
     from .served import Served
 
 
-def build_app(engine: Served, inner: ASGIApp, meter: Meter | None, state: Callable[[], dict[str, Any]]) -> Router:
+def build_app(
+    engine: Served,
+    inner: ASGIApp,
+    meter: Meter | None,
+    state: Callable[[], dict[str, Any]],
+    more: Sequence[Route] = (),
+) -> Router:
     """The ASGI app behind the keys; what is not its own goes to `inner`.
 
     `/ping` answers as RunPod's load balancer asks: 204 while loading, 200 when ready, 503 once dead.
     `/health` says live, ready and why, with 200 when ready and 503 when not. `/metrics` is Prometheus' text, the
     engine's own metrics included; `/metrics.json` has counts and percentiles. Without a `meter` there are neither.
 
-    `state` says what the door's layers are at.
+    `state` says what the door's layers are at; `more` are further routes.
     """
 
     async def ping(request: Request) -> Response:
@@ -49,7 +55,7 @@ def build_app(engine: Served, inner: ASGIApp, meter: Meter | None, state: Callab
         now, body = look()
         return JSONResponse(body, status_code=200 if now.ready else 503)
 
-    routes = [Route("/ping", ping), Route("/health", health)]
+    routes = [Route("/ping", ping), Route("/health", health), *more]
     if meter is not None:
         routes += _metrics(engine, meter, look)
     return Router(routes, default=inner, redirect_slashes=False)

@@ -16,7 +16,7 @@ from .keys import ANONYMOUS, Key
 _LONGEST_ID = 128
 OPEN = frozenset({"/ping", "/health"})
 """Routes of the door that everybody may ask, whatever is switched on: a platform's health checks have no key."""
-OWN = OPEN | {"/metrics", "/metrics.json", "/", "/page"}
+OWN = OPEN | {"/metrics", "/metrics.json", "/", "/settings.json"}
 """Routes that the door answers itself; they are not counted, limited or kept."""
 
 

@@ -43,5 +43,5 @@ def serve(**given: str | int | None) -> None:
     from .run import run
     from .stack import Stack
 
-    stack = Stack(engine, lambda: house.open_engine(env), options)
+    stack = Stack(engine, lambda: house.open_engine(env), options, env)
     uvloop.run(run(stack, sockets, options))

@@ -33,7 +33,8 @@ class Meter:
         self._requests = Counter(
             "engineroom_requests", "Requests answered.", ["route", "status", "model", "key"], registry=registry
         )
-        self.running = Gauge("engineroom_requests_running", "Requests being served now.", registry=registry)
+        self._running_now = 0
+        self.gauge("requests_running", "Requests being served now.", lambda: self._running_now)
         self._seconds = Histogram(
             "engineroom_request_seconds",
             "Seconds from a request to the end of its answer.",
@@ -86,6 +87,10 @@ class Meter:
         """One more gauge, read when somebody looks."""
         Gauge(f"engineroom_{name}", what, registry=self.registry).set_function(value)
 
+    def came(self) -> None:
+        """Note that a request has come; `answered` notes its end."""
+        self._running_now += 1
+
     def stream(self, route: str, model: str) -> StreamMeter:
         """What measures one stream's pieces."""
         return StreamMeter(
@@ -102,6 +107,7 @@ class Meter:
             status: 499, nginx's code, for a client that left before it had an answer.
             now: by `time.perf_counter`.
         """
+        self._running_now -= 1
         key, seconds = call.key.name, now - call.started
         self._requests.labels(route, str(status), call.model, key).inc()
         self._statuses[str(status)] += 1
@@ -124,6 +130,7 @@ class Meter:
         """Counts since the start, and percentiles in seconds over the last five minutes."""
         return {
             "window_s": SECONDS,
+            "running_now": self._running_now,
             "requests": {"total": sum(self._statuses.values()), "by_status": dict(self._statuses)},
             "tokens": {"prompt": self._tokens["prompt"], "completion": self._tokens["completion"]},
             "cache": dict(self._caches),

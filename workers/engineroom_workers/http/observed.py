@@ -38,12 +38,11 @@ class Observed:
         call, route = call_of(scope), self._route(scope["path"])
         watch = _Watch(self, scope, call, route, send)
         call.settle = watch.count_tokens
-        self._meter.running.inc()
+        self._meter.came()
         try:
             await self._app(scope, receive, watch.send)
         finally:
             now = time.perf_counter()
-            self._meter.running.dec()
             self.name_model(scope, call)
             watch.count_tokens()
             self._meter.answered(call, route, watch.status or 499, now)

@@ -56,6 +56,8 @@ class Options(NamedTuple):
         )
         if options.observe.log_content and not options.observe.access_log:
             problems.append(Problem("LOG_CONTENT", "needs ACCESS_LOG, in whose lines the content would stand"))
+        if options.observe.page and not options.observe.metrics:
+            problems.append(Problem("PAGE", "needs METRICS, which it shows"))
         if problems:
             raise SettingsError(problems)
         return options

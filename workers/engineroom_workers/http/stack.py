@@ -9,9 +9,12 @@ from .app import build_app
 from .reader import Reader
 
 if TYPE_CHECKING:
+    from starlette.routing import Route
+
     from engineroom.asgi import ASGIApp
     from engineroom.breaker import Breaker
     from engineroom.engine import Engine
+    from engineroom.environment import Environment
 
     from .meter import Meter
     from .minutes import Minutes
@@ -31,6 +34,7 @@ class Stack:
     Args:
         engine: the one to begin with.
         make: gives another in its place, where restarts are allowed.
+        env: what the page shows of the settings.
 
     served: what answers: the engine, or one engine after another.
     app: what the server calls.
@@ -39,7 +43,7 @@ class Stack:
         SettingsError: the keys are wrong, or a library that a setting needs is not installed.
     """
 
-    def __init__(self, engine: Engine, make: Callable[[], Engine], options: Options) -> None:
+    def __init__(self, engine: Engine, make: Callable[[], Engine], options: Options, env: Environment) -> None:
         self.link: RedisLink | None = None
         self.turns: Turns | None = None
         self.breaker: Breaker | None = None
@@ -62,7 +66,8 @@ class Stack:
         inner = self._limited(inner, options)
         inner = Reader(inner, options.worker.max_body, options.http.body_timeout)
         meter = self._meter(options)
-        self.app: ASGIApp = build_app(self.served, inner, meter if options.observe.metrics else None, self.state)
+        shown = meter if options.observe.metrics else None
+        self.app: ASGIApp = build_app(self.served, inner, shown, self.state, self._page(options, env))
         self.app = self._guarded(self.app, options)
         if meter is not None:
             self.app = self._observed(self.app, meter, options)
@@ -102,6 +107,13 @@ class Stack:
         if (link := self.link) is not None:
             meter.gauge("redis_up", "1 unless Redis is away.", lambda: link.up)
         return meter
+
+    def _page(self, options: Options, env: Environment) -> list[Route]:
+        if not options.observe.page:
+            return []
+        from .page import page_routes
+
+        return page_routes(env)
 
     def _observed(self, app: ASGIApp, meter: Meter, options: Options) -> ASGIApp:
         from .observed import Observed
@@ -159,7 +171,8 @@ class Stack:
             from .access import KeyCheck
             from .keys import KeyRing
 
-            app = KeyCheck(app, KeyRing(access), ["/metrics", "/metrics.json"] if access.metrics_open else [])
+            free = ["/metrics", "/metrics.json"] if access.metrics_open else []
+            app = KeyCheck(app, KeyRing(access), [*free, "/"] if options.observe.page else free)
         if access.cors_origins:
             from .access import cors
 

@@ -1,0 +1,94 @@
+"""A real headless Chromium, driven over its DevTools protocol; tests skip where none is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import itertools
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+_PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+class Tab:
+    """One page. errors: what its console and its policy complained of."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._numbers = itertools.count(1)
+        self.errors: list[str] = []
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        number = next(self._numbers)
+        await self._socket.send_json({"id": number, "method": method, "params": params})
+        while True:
+            message = await self._socket.receive_json(timeout=30)
+            if message.get("method") == "Runtime.exceptionThrown":
+                self.errors.append(str(message["params"]["exceptionDetails"]))
+            if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+                self.errors.append(message["params"]["entry"]["text"])
+            if message.get("id") == number:
+                assert "error" not in message, message
+                return dict(message["result"])
+
+    async def run(self, script: str) -> Any:
+        """The value of a script."""
+        result = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    async def until(self, script: str, seconds: float = 20) -> None:
+        deadline = time.monotonic() + seconds
+        # While the page loads, what the script looks for may not be there.
+        script = f"(() => {{ try {{ return {script} }} catch {{ return false }} }})()"
+        while not await self.run(script):
+            assert time.monotonic() < deadline, (script, self.errors)
+            await asyncio.sleep(0.05)
+
+    async def screenshot(self) -> bytes:
+        return base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
+
+
+@asynccontextmanager
+async def tab(url: str, folder: Path) -> AsyncIterator[Tab]:
+    """A tab with `url` open, in a browser of its own."""
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if program is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium-headless-shell)")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,1000"]
+    process = _started([program, *options, f"--user-data-dir={folder}", "about:blank"])
+    try:
+        port = await _port(folder / "DevToolsActivePort")
+        async with aiohttp.ClientSession() as session:
+            async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as answer:
+                address = (await answer.json())["webSocketDebuggerUrl"]
+            async with session.ws_connect(address, max_msg_size=0) as socket:
+                opened = Tab(socket)
+                for domain in ("Runtime", "Log", "Page"):
+                    await opened.call(f"{domain}.enable")
+                await opened.call("Page.navigate", url=url)
+                yield opened
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+async def _port(file: Path) -> int:
+    deadline = time.monotonic() + 30
+    while not file.is_file() or not file.read_text():
+        assert time.monotonic() < deadline, "the browser did not start"
+        await asyncio.sleep(0.05)
+    return int(file.read_text().split()[0])

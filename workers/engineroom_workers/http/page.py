@@ -1,0 +1,49 @@
+"""The page at `/`: one file without outside assets, under a policy that lets nothing else run."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+if TYPE_CHECKING:
+    from engineroom.environment import Environment
+
+_POLICY = (
+    "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def page_routes(env: Environment) -> list[Route]:
+    """`/`, which has nothing secret in it, and `/settings.json`, which belongs behind the keys."""
+    html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+    settings = in_force(env)
+
+    async def page(request: Request) -> Response:
+        nonce = secrets.token_urlsafe(16)
+        headers = {"content-security-policy": _POLICY.format(nonce), "cache-control": "no-store"}
+        return HTMLResponse(html.replace("NONCE", nonce), headers=headers)
+
+    async def as_json(request: Request) -> Response:
+        return JSONResponse(settings)
+
+    return [Route("/", page), Route("/settings.json", as_json)]
+
+
+def in_force(env: Environment) -> list[dict[str, str]]:
+    """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden."""
+    from engineroom import house
+
+    found, env = house.engine_class(env)
+    told = []
+    for group in house.groups(found, env):
+        for setting in group.describe():
+            value, source = setting.in_force(env)
+            if value and source != "default":
+                told.append({"name": setting.name, "value": "•••" if setting.secret else value, "source": source})
+    return told
