@@ -29,7 +29,8 @@ def serve(**given: str | int | None) -> None:
     named = {name.upper(): str(value) for name, value in given.items() if value is not None}
     env = Environment([Layer("command line", named, owned=True), *env.layers])
     engine = house.open_engine(env)
-    options = Options.load(env)
+    _, adapted = house.engine_class(env)
+    options = Options.load(adapted)
     logs.configure(options.worker)
     engine.timeline.mark("interpreter", began)
     engine.timeline.mark("settings read")
