@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Debian's packages that some tests run: buildah and debootstrap build a real image, redis-server is a real queue, a headless Chromium
-# shows the page at /,
-# docker-buildx evaluates the image plan. Without root, Debian or a package those tests skip and say so.
+# Debian's packages that some tests run: buildah and debootstrap build a real image, redis-server is a real Redis,
+# a headless Chromium shows the HTTP door's page, docker-buildx evaluates the image plan. Without root, Debian or a
+# package those tests skip and say so.
 set -uo pipefail
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

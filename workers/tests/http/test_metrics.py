@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from http_door import Door, serving
 from prometheus_client.parser import text_string_to_metric_families
+from redis_server import RedisServer
 
 from engineroom_workers.http.gpus import parse
 from engineroom_workers.http.percentiles import Recent
@@ -129,3 +131,17 @@ def test_gpus_as_nvidia_smi_tells() -> None:
         "memory_total_bytes": 100 * 1024**2,
         "temperature_celsius": 30,
     }
+
+
+def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    settings = {"MAX_CONCURRENT_REQUESTS": "2", "BREAKER_FAILURES": "3", "CACHE_TTL": "9", "ENGINE_RESTARTS": "1"}
+    try:
+        with serving({**settings, "REDIS_URL": server.url}) as door:
+            ask(door, stream=True, temperature=0)
+            told = {key.partition("{")[0] for key in samples(door)}
+    finally:
+        server.stop()
+    dashboard = Path(__file__).parents[3] / "docs" / "grafana" / "engineroom.json"
+    shown = set(re.findall(r"engineroom_[a-z_]+", dashboard.read_text(encoding="utf-8")))
+    assert {name for name in shown if not name.startswith("engineroom_gpu_")} <= told

@@ -26,9 +26,10 @@ async def test_the_page_shows_the_engine_and_chats(tmp_path: Path) -> None:
             await page.until('document.querySelectorAll("#p-tokens polyline").length === 1')
             assert "engine ready" in await page.run('document.getElementById("timeline").textContent')
             assert "MAX_CONCURRENT_REQUESTS" in await page.run('document.getElementById("settings").textContent')
+            assert await page.run('getComputedStyle(document.getElementById("keyform")).display') == "none"
             assert page.errors == []
             if wanted := os.environ.get("PAGE_SCREENSHOT"):
-                for number in range(6):
+                for number in range(10):
                     await page.run(SAY.format(f'"Number {number}: the sea is calm, the lamp is lit"'))
                     await page.until(f'document.querySelectorAll("#log .it").length === {number + 2}')
                     await page.until('!document.getElementById("send").disabled')
