@@ -1,9 +1,9 @@
 """`make bench-overload`: the HTTP door at 1x, 2x and 10x of what its engine can do, and what its layers cost.
 
 Overload: requests arrive at random (Poisson) whether or not others are answered, at a door that lets 32 at a time to
-the echo engine, whose answers take about half a second each. They differ in length, as answers do: equal ones march in
-step, all turns end at once, and whoever waits then waits for a whole round. Cost: CPU of the door's process with every layer on and
-with none, interleaved, medians. Writes benchmarks/overload/results.md.
+the echo engine, whose answers take about half a second each. They differ in length, as answers do: equal ones march
+in step, all turns end at once, and whoever waits then waits for a whole round. Cost: CPU of the door's process with
+every layer on and with none, interleaved, medians. Writes benchmarks/overload/results.md.
 """
 
 from __future__ import annotations
