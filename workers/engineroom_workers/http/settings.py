@@ -141,3 +141,6 @@ class ObserveSettings(Settings):
         False, description="Whether ACCESS_LOG also writes what was asked. Prompts are personal data: for debugging."
     )
     page: bool = Field(False, description="Whether `/` shows a page: status, latencies, and a small chat.")
+    otel_exporter_otlp_endpoint: str | None = Field(
+        None, description="An OpenTelemetry collector (`http://host:4318`) that gets a span for each request."
+    )

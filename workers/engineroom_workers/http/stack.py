@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from .redis_link import RedisLink
     from .served import Served
     from .supervised import Supervised
+    from .tracing import Tracing
     from .turns import Turns
 
 
 class Stack:
-    """From the socket inwards: metrics and logs, browsers' headers, CORS, keys, the door's own routes; then, for the
-    engine's routes, the reading of the request, limits by the minute, the cache, turns, the breaker, the engine.
+    """From the socket inwards: metrics and logs, traces, browsers' headers, CORS, keys, the door's own routes; then,
+    for the engine's routes, the reading of the request, limits by the minute, the cache, turns, the breaker, the
+    engine.
 
     Make it before any loop runs; `close()` it.
 
@@ -47,6 +49,7 @@ class Stack:
         self.link: RedisLink | None = None
         self.turns: Turns | None = None
         self.breaker: Breaker | None = None
+        self._tracing: Tracing | None = None
         self.supervised: Supervised | None = None
         self.served: Served = engine
         if options.watch.engine_restarts:
@@ -69,6 +72,11 @@ class Stack:
         shown = meter if options.observe.metrics else None
         self.app: ASGIApp = build_app(self.served, inner, shown, self.state, self._page(options, env))
         self.app = self._guarded(self.app, options)
+        if options.observe.otel_exporter_otlp_endpoint is not None:
+            from .tracing import Tracing, provider
+
+            self._tracing = Tracing(self.app, provider(options.observe.otel_exporter_otlp_endpoint))
+            self.app = self._tracing
         if meter is not None:
             self.app = self._observed(self.app, meter, options)
 
@@ -86,6 +94,8 @@ class Stack:
     async def close(self) -> None:
         if self.link is not None:
             await self.link.close()
+        if self._tracing is not None:
+            await self._tracing.close()
 
     def _meter(self, options: Options) -> Meter | None:
         """What measures; also where only a log or the tokens' limit wants to know an answer's tokens."""

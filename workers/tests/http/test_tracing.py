@@ -1,0 +1,49 @@
+"""Traces, at a stand-in for a collector that takes OTLP over HTTP."""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+from http_door import serving
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_each_request_is_a_span_of_its_clients_trace() -> None:
+    bodies: list[bytes] = []
+
+    class StandinCollector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            bodies.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            """Say nothing."""
+
+    collector = ThreadingHTTPServer(("127.0.0.1", 0), StandinCollector)
+    threading.Thread(target=collector.serve_forever, daemon=True).start()
+    endpoint = f"http://127.0.0.1:{collector.server_port}"
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+    try:
+        with serving(settings) as door:
+            body = {"messages": [{"role": "user", "content": "Hello"}]}
+            headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
+            assert httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers).status_code == 200
+            door.process.terminate()
+            assert door.ended() == 0
+    finally:
+        collector.shutdown()
+        collector.server_close()
+    sent = [ExportTraceServiceRequest.FromString(body) for body in bodies]
+    spans = [s for request in sent for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
+    assert [span.name for span in spans] == ["POST /v1/chat/completions"]
+    assert spans[0].trace_id.hex() == TRACE
+    assert spans[0].parent_span_id.hex() == "b7ad6b7169203331"
+    attributes = {attribute.key: attribute.value for attribute in spans[0].attributes}
+    assert attributes["http.response.status_code"].int_value == 200
+    assert attributes["gen_ai.usage.output_tokens"].int_value > 0
