@@ -71,6 +71,9 @@ bench-vllm: env-vllm ## Measure both doors beside vLLM itself (writes benchmarks
 bench-http: env-dev ## Measure the HTTP door beside what stands behind it (writes benchmarks/http/results.md)
 	@python benchmarks/http/bench.py $(ARGS)
 
+bench-runpod: env-dev ## Measure the RunPod door on the emulated platform (writes benchmarks/runpod/results.md)
+	@python benchmarks/runpod/bench.py $(ARGS)
+
 bench-overload: env-dev ## Measure the HTTP door at 10x of its capacity, and its layers' cost (benchmarks/overload/results.md)
 	@python benchmarks/overload/bench.py $(ARGS)
 
