@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
+from ..signals import either, stop_signals
 from .banner import loading, ready
 from .server import Server
 
@@ -42,13 +42,13 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
     engine = stack.served
     url = _url(sockets[0], options.http)
     server = Server(stack.app, options.http)
-    stopping = _signals()
+    stopping = stop_signals()
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
     engine.timeline.mark("listening")
     try:
         async with loading(engine):
-            await _either(starting, stopping[0])
+            await either(starting, stopping[0])
         if starting.done():
             starting.result()
             engine.timeline.mark("engine ready")
@@ -62,26 +62,10 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         await stack.close()
 
 
-def _signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
-    """Two futures: done at the first signal, and at the second."""
-    loop = asyncio.get_running_loop()
-    futures = (loop.create_future(), loop.create_future())
-
-    def received() -> None:
-        for future in futures:
-            if not future.done():
-                future.set_result(None)
-                return
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, received)
-    return futures
-
-
 async def _until_over(engine: Served, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
     died = asyncio.ensure_future(engine.died())
     try:
-        await _either(died, stopping[0])
+        await either(died, stopping[0])
         if died.done() and not stopping[0].done():
             reason = died.result()
             logger.error("the engine is gone: %s; closing in %d s", reason, _DEAD_S)
@@ -99,7 +83,7 @@ async def _shut(
     running = len(server.server_state.tasks)
     if running and grace:
         logger.info("draining: %d running, %g s to finish", running, grace)
-        await _either(serving, hurry, timeout=grace)
+        await either(serving, hurry, timeout=grace)
     await engine.stop()
     done, _ = await asyncio.wait({serving}, timeout=2)
     if not done:
@@ -107,10 +91,6 @@ async def _shut(
         await asyncio.wait({serving}, timeout=2)
         serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
-
-
-async def _either(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
-    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _url(opened: socket.socket, settings: HTTPSettings) -> str:

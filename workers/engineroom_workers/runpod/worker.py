@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineStartError
 
+from ..signals import either, stop_signals
 from . import loops, sdk
 from .handler import Handler
 from .jobs import Jobs
@@ -45,7 +45,7 @@ class Worker:
             EngineStartError: the engine could not be started.
             SDKMovedError: the SDK is not one that this loop can drive. The engine is stopped.
         """
-        stopping, hurry = _signals()
+        stopping, hurry = stop_signals()
         starting = asyncio.ensure_future(self._engine.start())
         # The engine's process is to be on its way before the SDK's import competes with it.
         await asyncio.sleep(0)
@@ -54,7 +54,7 @@ class Worker:
         try:
             platform = Platform(await loading)
             self._engine.timeline.mark("SDK imported")
-            await _either(starting, stopping)
+            await either(starting, stopping)
             if not starting.done():
                 return 0
             try:
@@ -79,7 +79,7 @@ class Worker:
         others = [asyncio.ensure_future(loops.ping(platform)), asyncio.ensure_future(loops.hear_stops(platform, jobs))]
         logger.info("taking jobs, %d at a time; %s", self._settings.max_concurrency, self._engine.timeline)
         try:
-            await _either(stopping, died, taking, *others)
+            await either(stopping, died, taking, *others)
             for loop in (taking, *others):
                 if loop.done():
                     loop.result()
@@ -102,7 +102,7 @@ class Worker:
         """Let running jobs finish, for a while; what still runs then is told by the engine as it stops."""
         logger.info("draining: %d jobs have %g s to finish", len(jobs), self._drain_timeout)
         drained = asyncio.ensure_future(_drained(taking, jobs))
-        await _either(drained, hurry, timeout=self._drain_timeout)
+        await either(drained, hurry, timeout=self._drain_timeout)
         drained.cancel()
         await self._engine.stop()
 
@@ -120,22 +120,3 @@ async def _report_unwell(platform: Platform, reason: str) -> None:
         await asyncio.wait_for(platform.ping(status="unhealthy", check="engine", reason=reason[:256]), 2)
     except (DeliveryError, asyncio.TimeoutError) as error:
         logger.warning("the platform could not be told: %r", error)
-
-
-def _signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
-    """Two futures: done at the first signal, and at the second."""
-    loop = asyncio.get_running_loop()
-    futures: tuple[asyncio.Future[None], asyncio.Future[None]] = (loop.create_future(), loop.create_future())
-
-    def received() -> None:
-        waiting = next((future for future in futures if not future.done()), None)
-        if waiting is not None:
-            waiting.set_result(None)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, received)
-    return futures
-
-
-async def _either(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:
-    await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
