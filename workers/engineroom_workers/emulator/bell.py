@@ -25,6 +25,11 @@ class Bell:
     def __init__(self) -> None:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def waiters(self) -> int:
+        """How many wait now."""
+        return sum(not waiter.done() for waiter in self._waiting)
+
     def ring_one(self) -> None:
         """Wake whoever has waited longest."""
         while self._waiting:

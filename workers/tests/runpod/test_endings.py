@@ -101,6 +101,8 @@ async def test_sigterm_lets_running_jobs_finish(platform: RunningEmulator, start
     await platform.streamed(job.id, 2)
     worker.process.terminate()
     await platform.until(lambda: "draining" in worker.log)
+    # The worker has closed its poll; a job handed out before the platform notices would rightly be run.
+    await platform.until(lambda: platform.emulator.queued.waiters == 0)
     later = submit(platform, {"prompt": "a"})
     assert await exit_code(worker) == 0
     assert (job.status, text_of(job.chunks)) == ("COMPLETED", TEXT)
