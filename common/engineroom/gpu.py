@@ -31,17 +31,22 @@ class Device(NamedTuple):
     driver: int
 
 
+def query(fields: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """The command that tells these fields of the GPUs that CUDA would see, one a line, as CSV without units."""
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "")
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    return command + ([f"--id={visible}"] if _WHOLE.fullmatch(visible) else [])
+
+
 def devices(environ: Mapping[str, str]) -> list[Device]:
     """The GPUs that CUDA would see, by `nvidia-smi`.
 
     Raises:
         EngineStartError: there is none, or no driver.
     """
-    visible = environ.get("CUDA_VISIBLE_DEVICES", "")
-    command = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
     try:
         told = subprocess.run(
-            command + ([f"--id={visible}"] if _WHOLE.fullmatch(visible) else []),
+            query(("name", "compute_cap", "driver_version"), environ),
             capture_output=True,
             text=True,
             timeout=20,

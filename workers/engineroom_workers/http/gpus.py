@@ -1,11 +1,14 @@
-"""The machine's GPUs: how busy, how full, how warm, as `nvidia-smi` tells."""
+"""The GPUs that are ours: how busy, how full, how warm, as `nvidia-smi` tells."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import time
 from typing import NamedTuple
+
+from engineroom.gpu import query
 
 _FRESH_S = 5
 """A reading is good for so long: `nvidia-smi` costs a tenth of a second of somebody's processor."""
@@ -32,18 +35,18 @@ class GPUs:
     """Reads them when somebody looks; on a machine without `nvidia-smi` there are none."""
 
     def __init__(self) -> None:
-        self._program = shutil.which("nvidia-smi")
+        self._there = shutil.which("nvidia-smi") is not None
         self._reading: list[dict[str, str | float]] = []
         self._until = 0.0
         self._lock = asyncio.Lock()
 
     async def read(self) -> list[dict[str, str | float]]:
         """Each GPU: `index`, `name`, and the gauges that it has."""
-        if self._program is None:
+        if not self._there:
             return []
         async with self._lock:
             if time.monotonic() >= self._until:
-                self._reading = parse(await _told(self._program))
+                self._reading = parse(await _told())
                 self._until = time.monotonic() + _FRESH_S
         return self._reading
 
@@ -58,11 +61,10 @@ class GPUs:
         return "\n".join([*lines, ""]) if lines else ""
 
 
-async def _told(program: str) -> str:
+async def _told() -> str:
     """What `nvidia-smi` says; nothing where it fails or hangs, as it does when a GPU has fallen off the bus."""
-    query = f"--query-gpu={','.join(_FIELDS)}"
     process = await asyncio.create_subprocess_exec(
-        *(program, query, "--format=csv,noheader,nounits"),
+        *query(_FIELDS, os.environ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,27 @@ def test_gpus_as_nvidia_smi_tells() -> None:
         "memory_total_bytes": 100 * 1024**2,
         "temperature_celsius": 30,
     }
+
+
+STAND_IN_NVIDIA_SMI = """#!/bin/sh
+case "$*" in *--id=1*) ;; *) echo "0, NVIDIA H200, 37, 1024, 143771, 41, 120.50" ;; esac
+echo "1, NVIDIA H200, 50, 2048, 143771, 45, 130.00"
+"""
+
+
+def test_gauges_are_of_the_gpus_that_are_ours(tmp_path: Path) -> None:
+    stand_in = tmp_path / "nvidia-smi"
+    stand_in.write_text(STAND_IN_NVIDIA_SMI)
+    stand_in.chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    gauge = "engineroom_gpu_utilisation_ratio{gpu=%s}"
+    with serving(path) as door:
+        assert {gauge % 0: 0.37, gauge % 1: 0.5}.items() <= samples(door).items()
+        assert len(httpx.get(f"{door.url}/metrics.json").json()["gpus"]) == 2
+    with serving({**path, "CUDA_VISIBLE_DEVICES": "1"}) as door:
+        told = samples(door)
+        assert told[gauge % 1] == 0.5
+        assert gauge % 0 not in told
 
 
 def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:
