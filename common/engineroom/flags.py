@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -78,16 +78,32 @@ class Flag(msgspec.Struct, frozen=True):
 
 
 class FlagTable(msgspec.Struct, frozen=True, dict=True):
-    """The flags of one version of an engine."""
+    """The flags of one version of an engine.
+
+    environ: environment variables that this version, or what it is built on, reads itself.
+    """
 
     engine: str
     version: str
     flags: tuple[Flag, ...]
+    environ: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a snapshot."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    @classmethod
+    def nearest(cls, folder: Path, version: str | None) -> Self:
+        """The snapshot in `folder` of that version, else of the nearest before it, else of the oldest there is.
+
+        Args:
+            folder: with a file for each version, `0.32.0.json`.
+            version: `0.32.0+cpu` is 0.32.0; the newest where None.
+        """
+        there = sorted(folder.glob("*.json"), key=lambda path: version_numbers(path.stem))
+        fits = [path for path in there if version is None or version_numbers(path.stem) <= version_numbers(version)]
+        return cls.load((fits or there[:1])[-1])
 
     @property
     def title(self) -> str:
@@ -136,6 +152,25 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
     def argv(self, values: Mapping[str, Any]) -> list[str]:
         """The command line for parsed values, in the parser's own order."""
         return [part for flag in self.flags if flag.name in values for part in flag.arguments(values[flag.name])]
+
+
+class Variables(NamedTuple):
+    """Environment variables that an engine reads itself: known, so that a settings file may hold them."""
+
+    title: str
+    names: tuple[str, ...]
+
+    def describe(self) -> Sequence[Setting]:
+        return [Setting(name, help="Read by the engine or by what it is built on.") for name in self.names]
+
+    def read(self, env: Environment) -> dict[str, str]:
+        """Those that are set, wherever they were set."""
+        return {name: env[name] for name in self.names if name in env}
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """`0.32.0+cpu` as (0, 32, 0), to compare versions by; what is no number counts as 0."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
 
 
 def _boolean(text: str) -> bool:

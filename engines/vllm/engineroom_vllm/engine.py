@@ -77,9 +77,8 @@ class VLLMEngine(ServerEngine):
         options = read(env, snapshot)
         if worker.model_name is None:
             raise SettingsError([Problem("MODEL_NAME", "which model to serve: a repository `org/name`, or a folder")])
-        passed = {name: env[name] for name in snapshot.environment.names if name in env}
         variables = environ.build(
-            {**os.environ, **passed},
+            {**os.environ, **snapshot.environment.read(env)},
             options.settings,
             installed.python,
             baked=env.source("MODEL_NAME").startswith("baked"),

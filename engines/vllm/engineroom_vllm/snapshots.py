@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
-from engineroom.flags import FlagTable
-from engineroom.settings import Setting
+from engineroom.flags import FlagTable, Variables, version_numbers
 
 from .dropped import DROPPED
 
@@ -41,26 +36,12 @@ _LIBRARIES = (
 """Variables of the libraries under vLLM that users put into their settings files."""
 
 
-class EnvironmentNames(NamedTuple):
-    """The environment variables that vLLM and what it is built on read; they reach it as they are."""
-
-    names: tuple[str, ...]
-    title: str = "vLLM's environment"
-
-    def describe(self) -> Sequence[Setting]:
-        return [Setting(name, help="Read by vLLM or by what it is built on.") for name in self.names]
-
-
-class _Environ(msgspec.Struct):
-    environ: tuple[str, ...] = ()
-
-
 class Snapshot(NamedTuple):
     """What is known of one version. `all_flags` has every flag, `table` those that are settings."""
 
     all_flags: FlagTable
     table: FlagTable
-    environment: EnvironmentNames
+    environment: Variables
 
 
 @functools.cache
@@ -69,29 +50,19 @@ def load(version: str | None) -> Snapshot:
 
     Without a version the newest. That a version has no snapshot of its own is logged.
     """
-    path = _nearest(version)
-    if version is not None and _parsed(path.stem)[:2] != _parsed(version)[:2]:
+    everything = FlagTable.nearest(FOLDER, version)
+    if version is not None and version_numbers(everything.version)[:2] != version_numbers(version)[:2]:
         logger.warning(
-            "vLLM %s has no snapshot of its flags here; settings are checked against those of %s", version, path.stem
+            "vLLM %s has no snapshot of its flags here; settings are checked against those of %s",
+            version,
+            everything.version,
         )
-    everything = FlagTable.load(path)
     table = FlagTable("vLLM", everything.version, tuple(flag for flag in everything.flags if flag.name not in OURS))
     taken = {flag.variable for flag in everything.flags} | set(DROPPED)
-    read = {*msgspec.json.decode(path.read_bytes(), type=_Environ).environ, *_LIBRARIES}
-    return Snapshot(everything, table, EnvironmentNames(tuple(sorted(read - taken))))
+    read = {*everything.environ, *_LIBRARIES}
+    return Snapshot(everything, table, Variables("vLLM's environment", tuple(sorted(read - taken))))
 
 
 def versions() -> list[str]:
     """The versions that have a snapshot, oldest first."""
-    return sorted((path.stem for path in FOLDER.glob("*.json")), key=_parsed)
-
-
-def _nearest(version: str | None) -> Path:
-    there = versions()
-    fitting = [found for found in there if version is None or _parsed(found) <= _parsed(version)]
-    return FOLDER / f"{(fitting or there[:1])[-1]}.json"
-
-
-def _parsed(version: str) -> tuple[int, ...]:
-    """`0.32.0+cpu` as (0, 32, 0); what is no number counts as 0."""
-    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+    return sorted((path.stem for path in FOLDER.glob("*.json")), key=version_numbers)
