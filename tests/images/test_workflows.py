@@ -52,4 +52,7 @@ def test_compose_names_settings_that_there_are() -> None:
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
     found, env = house.engine_class(Environment.of({"ENGINE": "echo"}))
     known = {name for group in house.groups(found, env) for setting in group.describe() for name in setting.names}
-    assert set(service["environment"]) - known == {"HF_TOKEN", "HF_HOME", "MODELSCOPE_CACHE"}
+    assert set(service["environment"]) - known == {
+        *("HF_TOKEN", "HF_HOME", "MODELSCOPE_CACHE"),
+        "FORWARDED_ALLOW_IPS",  # uvicorn's
+    }

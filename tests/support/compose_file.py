@@ -1,0 +1,55 @@
+"""`docker-compose.yml` as Docker Compose itself understands it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+NEEDED = {"IMAGE": "engineroom:dev", "MODEL_NAME": "org/model"}
+"""Without these it says what it wants, whatever the profiles."""
+
+
+def command() -> list[str]:
+    """Docker Compose, alone or as Docker's plugin; tests that need it skip where there is none that is new enough."""
+    for candidate in (["docker-compose"], ["docker", "compose"]):
+        if shutil.which(candidate[0]):
+            done = subprocess.run([*candidate, "version", "--short"], capture_output=True, text=True, timeout=30)
+            found = re.match(r"v?(\d+)\.(\d+)", done.stdout)
+            if found and (int(found[1]), int(found[2])) >= (2, 24):
+                return candidate
+    pytest.skip("Docker Compose 2.24 or newer is not installed (tools/ci-packages.sh brings it)")
+
+
+def compose(*arguments: str, folder: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run it on the committed file, with no other settings than these.
+
+    Args:
+        folder: where `.env` is looked for; by default one that has none.
+    """
+    project = ["--project-directory", str(folder or ROOT)]
+    no_env = [] if folder else ["--env-file", os.devnull]
+    return subprocess.run(
+        [*command(), "--file", str(FILE), *project, *no_env, *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def config(*profiles: str, folder: Path | None = None, **environ: str) -> dict[str, Any]:
+    """What would run with these profiles."""
+    chosen = [part for profile in profiles for part in ("--profile", profile)]
+    done = compose(*chosen, "config", "--format", "json", folder=folder, **{**NEEDED, **environ})
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

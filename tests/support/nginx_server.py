@@ -1,0 +1,134 @@
+"""A real nginx with the configuration that docker-compose.yml gives it; tests skip where the program is missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from http_door import free_port
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "docker/compose/nginx"
+
+_MAIN = """
+{user}
+pid nginx.pid;
+error_log stderr notice;
+events {{}}
+http {{
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    include conf.d/*.conf;
+}}
+"""
+
+
+def settings(**environ: str) -> dict[str, str]:
+    """The container's environment as docker-compose.yml writes it, every variable at its default."""
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["nginx"]
+    text = {name: str(value) for name, value in service["environment"].items()}
+    defaults = {name: re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", value) for name, value in text.items()}
+    return {**defaults, **environ}
+
+
+def prepare(folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """What the image's entrypoint does, in `folder`: source our script, then render the template."""
+    if missing := [name for name in ("openssl", "envsubst") if shutil.which(name) is None]:
+        pytest.skip(f"{', '.join(missing)} not installed (tools/ci-packages.sh installs it)")
+    pattern = re.compile(environ["NGINX_ENVSUBST_FILTER"].replace("$$", "$"))
+    names = {*environ, "MAX_BODY", "READ_TIMEOUT", "NGINX_LOCAL_RESOLVERS"}
+    known = " ".join(f"${{{name}}}" for name in sorted(names) if pattern.search(name))
+    (folder / "conf.d").mkdir(exist_ok=True)
+    script = f". '{FILES / '15-engineroom.envsh'}' && envsubst '{known}' <\"$TEMPLATE\" >conf.d/default.conf"
+    return subprocess.run(
+        ["sh", "-ec", script],
+        env={
+            "PATH": os.environ["PATH"],
+            "TEMPLATE": str(FILES / "engineroom.conf.template"),
+            "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
+            **environ,
+        },
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def _resolves(program: str) -> bool:
+    """Whether its upstreams may `resolve`, which is since 1.27.3: Debian 12's cannot, and an address has no need to."""
+    found = re.search(r"nginx/(\d+)\.(\d+)", subprocess.run([program, "-v"], capture_output=True, text=True).stderr)
+    return found is not None and (int(found[1]), int(found[2])) >= (1, 28)
+
+
+class Nginx:
+    """In front of the worker at `port`. `environ`: what differs from docker-compose.yml's defaults."""
+
+    def __init__(self, folder: Path, port: int, **environ: str) -> None:
+        # Outside PATH for some users, Debian's is in /usr/sbin.
+        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+        self.certificates = folder / "certificates"
+        self.certificates.mkdir(exist_ok=True)
+        self.plain, self.port = free_port(), free_port()
+        here = {
+            "WORKER_ADDRESS": f"127.0.0.1:{port}{' resolve' if _resolves(program) else ''}",
+            "LISTEN_HTTP": f"127.0.0.1:{self.plain}",
+            "LISTEN_HTTPS": f"127.0.0.1:{self.port}",
+            "HTTPS_PORT": str(self.port),
+            "CERTIFICATES": str(self.certificates),
+        }
+        done = prepare(folder, settings(**{**here, **environ}))
+        assert done.returncode == 0, done.stderr
+        # As root its processes would become somebody who cannot see the tests' folders.
+        (folder / "nginx.conf").write_text(_MAIN.format(user="user root;" if os.getuid() == 0 else ""))
+        self._log = folder / "nginx.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [program, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + 15
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                break
+            except OSError:
+                assert self._process.poll() is None, self.log
+                assert time.monotonic() < deadline, self.log
+                time.sleep(0.02)
+        self.url = f"https://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it has written so far: complaints, and a line for each request."""
+        return self._log.read_text()
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        """What a client needs who was given the certificate."""
+        return ssl.create_default_context(cafile=str(self.certificates / "fullchain.pem"))
+
+    def client(self, timeout: float = 30) -> httpx.Client:
+        return httpx.Client(base_url=self.url, verify=self.trust, timeout=timeout)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)

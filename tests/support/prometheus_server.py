@@ -1,0 +1,94 @@
+"""A real Prometheus, started as docker-compose.yml starts it; tests skip where the program is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from http_door import free_port
+
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "docker/compose/prometheus"
+
+
+def program(name: str) -> str:
+    """`prometheus` or `promtool`."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed (tools/ci-packages.sh brings it)")
+    return found
+
+
+class Prometheus:
+    """Scrapes the worker at `port`, every half second. `environ` is what docker-compose.yml says of keys."""
+
+    def __init__(self, folder: Path, port: int, **environ: str) -> None:
+        program("prometheus")
+        shutil.copytree(FILES, folder / "etc")
+        key = str(folder / "metrics_key")
+        for name, here in {
+            "worker:8000": f"127.0.0.1:{port}",
+            "/tmp/metrics_key": key,
+            "_interval: 10s": "_interval: 500ms",
+        }.items():
+            for file in ("prometheus.yml", "start.sh"):
+                text = (folder / "etc" / file).read_text()
+                (folder / "etc" / file).write_text(text.replace(name, here))
+        service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["prometheus"]
+        options = [part.replace("/etc/prometheus", str(folder / "etc")) for part in service["command"]]
+        options = [part.replace("=/prometheus", f"={folder / 'data'}") for part in options]
+        options = [part.replace("${PROMETHEUS_RETENTION:-15d}", "15d") for part in options]
+        self.url = f"http://127.0.0.1:{free_port()}"
+        address = self.url.removeprefix("http://")
+        self._log = folder / "prometheus.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                ["sh", str(folder / "etc/start.sh"), *options, f"--web.listen-address={address}"],
+                env={"PATH": os.environ["PATH"], **environ},
+                stdout=log,
+                stderr=log,
+            )
+        self.until(lambda: httpx.get(f"{self.url}/-/ready").status_code == 200)
+
+    def until(self, happens: Any, seconds: float = 30) -> None:
+        """Wait until `happens()`; it may fail to connect."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if happens():
+                    return
+            except httpx.TransportError:
+                assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()[-3000:]
+            time.sleep(0.05)
+
+    def get(self, path: str, **parameters: str | float) -> Any:
+        """What its API answers; it must not be an error."""
+        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=30).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+    def query(self, expression: str) -> list[Any]:
+        """The series of an expression, now."""
+        found: list[Any] = self.get("query", query=expression)["result"]
+        return found
+
+    def target(self) -> dict[str, Any]:
+        """The worker, as Prometheus sees it; some seconds pass before it looks."""
+        found: list[dict[str, Any]] = self.get("targets")["activeTargets"]
+        return found[0] if found else {"health": "unknown"}
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(10)
