@@ -33,7 +33,7 @@ _ELSEWHERE = {
 _FILES = ("lora", "mmproj", "chat_template_file", "grammar_file", "json_schema_file", "spec_draft_model")
 
 
-class Snapshot(FlagTable, frozen=True, dict=True):
+class Snapshot(FlagTable, frozen=True, dict=True, kw_only=True):
     """aliases: llama.cpp's other names, `LLAMA_ARG_*` among them -> the flag's variable."""
 
     aliases: dict[str, str]
