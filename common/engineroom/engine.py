@@ -71,7 +71,8 @@ class Route(NamedTuple):
     def matches(self, path: str) -> bool:
         """Whether a request's path is this route's, whatever its method."""
         if self.path.endswith("/*"):
-            return path.startswith(self.path[:-1]) and len(path) >= len(self.path)
+            # `..` would lead out of what the route is meant for.
+            return path.startswith(self.path[:-1]) and len(path) >= len(self.path) and ".." not in path.split("/")
         return path == self.path
 
 

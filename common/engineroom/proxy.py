@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from .asgi import Headers, Receive, Scope, Send, send_body
 from .errors import APIError
@@ -25,6 +27,9 @@ _PASSED_ON = {
     b"x-request-id",
 }
 """Request headers the engine sees. A client's Authorization is the door's business, never the engine's."""
+
+_PLAIN = "/:@!$&'()*+,;=[]"
+"""Characters that mean nothing else in a URL's path: what a client quoted stays quoted (RFC 3986)."""
 
 _LARGEST_ERROR = 65536
 _ENDS_WITH_DONE = ("/v1/chat/completions", "/v1/completions")
@@ -76,14 +81,14 @@ class Proxy:
         had been answered on it.
         """
         upstream = self._engine.upstream
-        url = upstream.url + scope["path"]
+        url = upstream.url + quote(scope["path"], safe=_PLAIN)
         if scope["query_string"]:
-            url += "?" + scope["query_string"].decode("latin-1")
+            url += "?" + quote(scope["query_string"], safe=_PLAIN + "%?")
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED_ON}
         for last in (False, True):
             try:
                 return await upstream.session.request(
-                    scope["method"], url, data=body or None, headers=headers, allow_redirects=False
+                    scope["method"], URL(url, encoded=True), data=body or None, headers=headers, allow_redirects=False
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if last or not self._engine.health().live:
@@ -116,6 +121,14 @@ class Proxy:
             APIError: 502 where an event stream ends before it is complete.
         """
         events = content_type.startswith("text/event-stream")
+        # Some servers send a stream's headers long before its first token. Until that is there the client gets
+        # nothing, so that a server which dies meanwhile is told by a status, and can be followed by another.
+        content, end = response.content, b""
+        chunk = await content.readany()
+        ends_with_done = events and scope["path"] in _ENDS_WITH_DONE
+        cut = APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")
+        if ends_with_done and not chunk:
+            raise cut
         headers: Headers = [(b"content-type", content_type.encode("latin-1"))]
         await send(
             {
@@ -124,12 +137,12 @@ class Proxy:
                 "headers": headers + (_EVENT_STREAM_HEADERS if events else []),
             }
         )
-        content, end = response.content, b""
-        while chunk := await content.readany():
+        while chunk:
             end = chunk if len(chunk) > 32 else (end + chunk)[-64:]
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        if events and scope["path"] in _ENDS_WITH_DONE and not end.rstrip().endswith(b"[DONE]"):
-            raise APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")
+            chunk = await content.readany()
+        if ends_with_done and not end.rstrip().endswith(b"[DONE]"):
+            raise cut
         await send({"type": "http.response.body", "body": b""})
 
 

@@ -84,6 +84,32 @@ async def test_a_stream_that_is_cut_says_so(engine: StandinEngine) -> None:
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_error"
 
 
+@pytest.mark.parametrize(("fault", "said"), [("cut", (502, "engine_error")), ("die", (503, "engine_dead"))])
+async def test_before_the_first_token_a_failure_is_a_status(
+    engine: StandinEngine, fault: str, said: tuple[int, str]
+) -> None:
+    """Also where the server has sent its headers long before."""
+    status, _, body = await post(engine, stream=True, fault=fault, fault_after=0, gap=0.2)
+    assert (status, json.loads(body)["error"]["code"]) == said
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "url"),
+    [
+        ("/v1/things/a", 200, "/v1/things/a"),
+        ("/v1/things/org/a b#c%?d=%41", 200, "/v1/things/org/a%20b%23c%25?d=%41"),
+        ("/v1/things/../../metrics", 404, None),
+        ("/v1/things/..", 404, None),
+    ],
+)
+async def test_a_path_arrives_as_it_was_meant_and_leads_nowhere_else(
+    engine: StandinEngine, path: str, status: int, url: str | None
+) -> None:
+    async with request(engine.app, "GET", path) as response:
+        assert response.status == status
+        assert json.loads(await response.read()).get("url") == url
+
+
 async def test_death_mid_stream_is_told_with_its_reason(engine: StandinEngine) -> None:
     _, _, body = await post(engine, stream=True, fault="die")
     last = body.rstrip().split(b"\n\n")[-1]

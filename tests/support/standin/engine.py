@@ -19,7 +19,9 @@ class StandinEngine(ServerEngine):
     """`arguments` are the stand-in server's own."""
 
     name = "standin"
-    routes = frozenset({Route("POST", "/v1/chat/completions"), Route("GET", "/v1/models")})
+    routes = frozenset(
+        {Route("POST", "/v1/chat/completions"), Route("GET", "/v1/models"), Route("GET", "/v1/things/*")}
+    )
 
     def __init__(
         self, *arguments: str, transport: Literal["unix", "tcp"] = "unix", command: Sequence[str] = (), **worker: object

@@ -3,7 +3,8 @@
     python server.py (--unix PATH | --port N) [--ready-after S] [--exit CODE] [--child] [--ignore-sigterm]
 
 POST /v1/chat/completions streams `words` words every `gap` seconds; `fault` breaks it: `die` kills the process
-mid-stream, `cut` ends the stream before [DONE], `error` answers 400 in this server's own shape.
+mid-stream, `cut` ends the stream before [DONE], both after `fault_after` words (1); `error` answers 400 in this
+server's own shape. GET /v1/things/NAME tells the URL that arrived.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ async def chat(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         for number in range(body.get("words", 3)):
             await asyncio.sleep(body.get("gap", 0))
-            if fault == "die" and number == 1:
+            if fault == "die" and number == body.get("fault_after", 1):
                 print("CUDA out of memory, says the stand-in", flush=True)
                 os.kill(os.getpid(), signal.SIGKILL)
-            if fault == "cut" and number == 1:
+            if fault == "cut" and number == body.get("fault_after", 1):
                 return response
             choice = {"index": 0, "delta": {"content": f"wörd{number} "}, "finish_reason": None}
             await response.write(b"data: " + json.dumps({"choices": [choice]}, ensure_ascii=False).encode() + b"\n\n")
@@ -54,6 +55,10 @@ async def chat(request: web.Request) -> web.StreamResponse:
 async def health(request: web.Request) -> web.Response:
     ready = asyncio.get_running_loop().time() >= request.app[READY_AT]
     return web.Response(status=200 if ready else 503)
+
+
+async def thing(request: web.Request) -> web.Response:
+    return web.json_response({"url": request.raw_path})
 
 
 async def metrics(request: web.Request) -> web.Response:
@@ -82,6 +87,7 @@ def main() -> None:
     app.router.add_post("/v1/chat/completions", chat)
     app.router.add_get("/health", health)
     app.router.add_get("/metrics", metrics)
+    app.router.add_get("/v1/things/{name:.*}", thing)
 
     async def started(app: web.Application) -> None:
         if options.ignore_sigterm:
