@@ -26,6 +26,10 @@ class Request:
     json: dict[str, Any] | None
 
 
+_DEEPEST = 100
+"""Levels of nesting that are taken; what looks into a request may recurse."""
+
+
 class ClientDisconnected(Exception):
     """The client went away before its request was whole."""
 
@@ -80,8 +84,27 @@ def _is_json(scope: Scope) -> bool:
 def _decode(body: bytes) -> dict[str, Any]:
     try:
         decoded = msgspec.json.decode(body)
+    except RecursionError:
+        raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise APIError(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from error
     if not isinstance(decoded, dict):
         raise APIError("The body of your request must be a JSON object.", code="invalid_json")
+    # Few have so many brackets; only those are looked at more closely.
+    if body.count(b"{") + body.count(b"[") > _DEEPEST and _depth_exceeds(decoded, _DEEPEST):
+        raise _too_deep()
     return decoded
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        inner = (part for outer in level for part in (outer.values() if isinstance(outer, dict) else outer))
+        level = [part for part in inner if isinstance(part, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> APIError:
+    return APIError(f"The body of your request is nested more than {_DEEPEST} levels deep.", code="invalid_json")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from .messages import AnyMessage
+from .messages import AnyMessage, TextPart
 from .tools import AllowedTools, CustomTool, Function, FunctionTool, NamedCustomTool, NamedFunction, NamedFunctionTool
 
 MAX_CHOICES = 2048
@@ -50,6 +50,10 @@ class JSONSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
     json_schema: JSONSchema
 
 
+class Prediction(msgspec.Struct, tag_field="type", tag="content"):
+    content: str | list[TextPart]
+
+
 class Generation(msgspec.Struct, kw_only=True):
     """What chat completions and completions have in common."""
 
@@ -82,7 +86,7 @@ class ChatRequest(Generation, kw_only=True):
     modalities: list[Literal["text", "audio"]] | None = None
     moderation: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    prediction: dict[str, Any] | None = None
+    prediction: Prediction | None = None
     prompt_cache_key: str | None = None
     prompt_cache_options: dict[str, Any] | None = None
     prompt_cache_retention: Literal["in_memory", "in-memory", "24h"] | None = None

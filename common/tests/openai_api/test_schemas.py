@@ -141,6 +141,7 @@ def test_what_is_taken(fields: dict[str, Any]) -> None:
         ({"stop": ["x"] * 5}, "stop", "array_above_max_length", "maximum length 4, but got one with length 5"),
         ({"stop": 7}, "stop", "invalid_type", "one of a string or an array"),
         ({"logit_bias": {"1": "x"}}, "logit_bias", "invalid_type", "logit_bias"),
+        ({"prediction": {"type": "content", "content": False}}, "prediction.content", "invalid_type", "a boolean"),
         ({"reasoning_effort": "huge"}, "reasoning_effort", "invalid_value", "'huge'"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "invalid_value", "'xml'"),
         ({"tools": [{"type": "function"}]}, "tools.0.function", "missing_required_parameter", "tools.0.function"),

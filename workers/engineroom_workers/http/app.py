@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import Router
+
+from .own_route import OwnRoute
 
 if TYPE_CHECKING:
+    from starlette.routing import Route
+
     from engineroom.asgi import ASGIApp
     from engineroom.engine import Health
 
@@ -55,7 +59,7 @@ def build_app(
         now, body = look()
         return JSONResponse(body, status_code=200 if now.ready else 503)
 
-    routes = [Route("/ping", ping), Route("/health", health), *more]
+    routes: list[Route] = [OwnRoute("/ping", ping), OwnRoute("/health", health), *more]
     if meter is not None:
         routes += _metrics(engine, meter, look)
     return Router(routes, default=inner, redirect_slashes=False)
@@ -73,4 +77,4 @@ def _metrics(engine: Served, meter: Meter, look: Callable[[], tuple[Health, dict
     async def as_json(request: Request) -> Response:
         return JSONResponse({**look()[1], **meter.summary(), "gpus": await gpus.read()})
 
-    return [Route("/metrics", prometheus), Route("/metrics.json", as_json)]
+    return [OwnRoute("/metrics", prometheus), OwnRoute("/metrics.json", as_json)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,8 @@ from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
 from .keys import ANONYMOUS, Key
+
+logger = logging.getLogger(__name__)
 
 _LONGEST_ID = 128
 OPEN = frozenset({"/ping", "/health"})
@@ -70,6 +73,11 @@ class Refusing:
             await self.serve(scope, receive, send)
         except APIError as error:
             await error_response(send, scope, error)
+        except Exception:
+            # A mistake of ours, or of a service behind us. Where the answer has begun the server breaks it off.
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            failed = APIError("The server had an error while processing your request.", status=500)
+            await error_response(send, scope, failed)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or raise APIError before anything is sent."""

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+
+from .own_route import OwnRoute
 
 if TYPE_CHECKING:
+    from starlette.routing import Route
+
     from engineroom.environment import Environment
 
 _POLICY = (
@@ -32,7 +35,7 @@ def page_routes(env: Environment) -> list[Route]:
     async def as_json(request: Request) -> Response:
         return JSONResponse(settings)
 
-    return [Route("/", page), Route("/settings.json", as_json)]
+    return [OwnRoute("/", page), OwnRoute("/settings.json", as_json)]
 
 
 def in_force(env: Environment) -> list[dict[str, str]]:

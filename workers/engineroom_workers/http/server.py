@@ -11,6 +11,8 @@ import uvicorn
 
 from engineroom.errors import Problem, SettingsError
 
+from .protocol import Protocol
+
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
 
@@ -26,7 +28,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=Protocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
