@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import time
 from typing import Any
 
 import msgspec
 
 from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send, header
+from engineroom.errors import APIError
 from engineroom.openai.body import KEY, Request
 
 from .cache_answers import Recorder, send_answer, suits
@@ -21,6 +23,7 @@ _GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
 _ALWAYS = frozenset({"/v1/embeddings"})
 _NOT_ALIKE = ("tools", "functions", "web_search_options", "audio")
 """Fields with which an answer depends on more than the request, or has effects."""
+_MAX_AGE = re.compile(rb"max-age=(\d{1,9})(?!\d)")
 _HOW_ONLY = frozenset({"stream", "stream_options"})
 """Fields that say how an answer is sent, not what it is."""
 
@@ -28,8 +31,9 @@ _HOW_ONLY = frozenset({"stream", "stream_options"})
 class Cached(Refusing):
     """Answers from the store where it can, and asks the engine once for equal requests that come at a time.
 
-    Each answer says in `cache-status` (RFC 9211) what became of it. A request's `cache-control: no-cache` has it
-    asked anew, `no-store` has its answer not kept either.
+    Each answer says in `cache-status` (RFC 9211) what became of it. A request's `cache-control` (RFC 9111) is
+    honoured: `no-cache` has it asked anew, `no-store` has its answer not kept either, `max-age` has it asked anew
+    where the kept answer is older, and `only-if-cached` has it refused with a 504 rather than asked.
 
     Args:
         ttl: seconds an answer is kept.
@@ -46,7 +50,7 @@ class Cached(Refusing):
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request: Request | None = scope.get(KEY)
         json = request.json if request is not None else None
-        control = header(scope, b"cache-control") or b""
+        control = (header(scope, b"cache-control") or b"").lower()
         if json is None or not deterministic(scope["path"], json) or b"no-store" in control:
             call_of(scope).cache = "bypass"
             await self.app(scope, receive, with_headers(send, _status("fwd=bypass")))
@@ -56,22 +60,31 @@ class Cached(Refusing):
             call_of(scope).cache = "bypass"
             await self._ask(key, scope, receive, with_headers(send, _status("fwd=request")))
             return
-        await self._find(key, json, scope, receive, send)
+        await self._find(key, json, control, scope, receive, send)
 
-    async def _find(self, key: bytes, json: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
+    async def _find(
+        self, key: bytes, json: dict[str, Any], control: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         call = call_of(scope)
         entry = await self._store.get(key)
-        said = "hit"
+        said, alone = "hit", False
+        if entry is not None and _too_old(self._ttl - entry.ttl, control):
+            entry = None
         while entry is None or not suits(entry.body, json):
+            if b"only-if-cached" in control:
+                call.cache = "miss"
+                raise APIError("No answer to this request is kept.", status=504, code="not_cached")
             flight = self._flights.get(key)
-            if flight is None:
+            if flight is None or alone:
                 call.cache = "miss"
                 await self._ask(key, scope, receive, with_headers(send, _status("fwd=miss")))
                 return
             if not await _landed(flight, receive):
                 return
-            # Where that one failed or its client left, or it lacks what is asked for here, this one asks itself.
-            entry, said = flight.result(), "collapsed"
+            # Where the other's client left, one of those who waited asks in its place. Where it failed, or lacks what
+            # is asked for here, each asks for itself: to wait for each other's failures would take long.
+            if not flight.cancelled():
+                entry, said, alone = flight.result(), "collapsed", True
         call.cache = said
         how = f"hit; ttl={entry.ttl}" if said == "hit" else "fwd=miss; collapsed"
         await send_answer(send, entry.body, json, _status(how))
@@ -89,7 +102,10 @@ class Cached(Refusing):
         finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-            flight.set_result(entry)
+            if recorder.whole:
+                flight.set_result(entry)
+            else:
+                flight.cancel()
 
 
 async def _landed(flight: asyncio.Future[Entry | None], receive: Receive) -> bool:
@@ -102,6 +118,12 @@ async def _landed(flight: asyncio.Future[Entry | None], receive: Receive) -> boo
     finally:
         gone.cancel()
         await asyncio.gather(gone, return_exceptions=True)
+
+
+def _too_old(age: float, control: bytes) -> bool:
+    """Whether a request asks for something younger."""
+    found = _MAX_AGE.search(control)
+    return found is not None and age > int(found[1])
 
 
 def deterministic(path: str, json: dict[str, Any]) -> bool:

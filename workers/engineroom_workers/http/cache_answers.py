@@ -16,7 +16,10 @@ _DELTA_LATER = frozenset({"index", "message", "finish_reason"})
 
 
 class Recorder:
-    """Passes an answer on and remembers it, as long as it is a good one of at most `limit` bytes."""
+    """Passes an answer on and remembers it, as long as it is a good one of at most `limit` bytes.
+
+    whole: whether it has come to its end, good or not.
+    """
 
     def __init__(self, send: Send, limit: int) -> None:
         self._send = send
@@ -24,7 +27,7 @@ class Recorder:
         self._parts: list[bytes] = []
         self._streamed = False
         self._good = False
-        self._whole = False
+        self.whole = False
         self.send: Send = self._record
 
     async def _record(self, message: Message) -> None:
@@ -32,17 +35,18 @@ class Recorder:
             kind = header(message, b"content-type") or b""
             self._streamed = kind.startswith(b"text/event-stream")
             self._good = message["status"] == 200 and (self._streamed or kind.startswith(b"application/json"))
-        elif self._good:
-            body = message.get("body", b"")
-            self._parts.append(body)
-            self._room -= len(body)
-            self._good = self._room >= 0
-            self._whole = not message.get("more_body")
+        else:
+            self.whole = not message.get("more_body")
+            if self._good:
+                body = message.get("body", b"")
+                self._parts.append(body)
+                self._room -= len(body)
+                self._good = self._room >= 0
         await self._send(message)
 
     def answer(self) -> bytes | None:
         """The whole answer as JSON; None where there is none to keep."""
-        if not (self._good and self._whole):
+        if not (self._good and self.whole):
             return None
         body = b"".join(self._parts)
         return _joined(body) if self._streamed else body

@@ -79,7 +79,10 @@ class RedisStore:
         if not isinstance(value, bytes):
             return None
         expires, _, body = value.partition(b"\n")
-        return Entry(float(expires), body)
+        try:
+            return Entry(float(expires), body)
+        except ValueError:
+            return None  # Another program's, or an older one's.
 
     async def put(self, key: bytes, entry: Entry) -> None:
         value = b"%.3f\n" % entry.expires + entry.body

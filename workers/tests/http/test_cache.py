@@ -12,6 +12,7 @@ import httpx
 import openai
 import pytest
 from http_door import Door, serving
+from redis import Redis
 from redis_server import RedisServer
 
 ON = {"CACHE_TTL": "60"}
@@ -131,6 +132,14 @@ def test_cache_control_is_honoured(door: Door) -> None:
     assert kept.json()["id"] == fresh.json()["id"]
 
 
+def test_a_request_may_want_a_younger_answer_or_none_but_a_kept_one(door: Door) -> None:
+    assert ask(door, "age", {"cache-control": "only-if-cached"}).status_code == 504
+    assert status(ask(door, "age")) == "fwd=miss"
+    assert status(ask(door, "age", {"cache-control": "Only-If-Cached"})) == "hit"
+    assert status(ask(door, "age", {"cache-control": "max-age=60"})) == "hit"
+    until(lambda: status(ask(door, "age", {"cache-control": "max-age=1"})) == "fwd=miss", 10)
+
+
 def test_equal_requests_under_way_are_asked_once(door: Door) -> None:
     before = door.metric("engineroom_echo_tokens_total")
     with ThreadPoolExecutor(10) as pool:
@@ -156,6 +165,15 @@ def test_one_whose_leader_leaves_asks_itself(door: Door) -> None:
         assert isinstance(leader.exception(), httpx.ReadTimeout)
 
 
+def test_those_who_waited_for_one_that_fails_ask_at_once(door: Door) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        fields = {"echo_ttft_ms": 1500, "echo_fault": "error"}
+        answers = [pool.submit(ask, door, "fails", **fields) for _ in range(5)]
+        for running in (1, 4):
+            until(lambda running=running: door.metric("engineroom_echo_running") == running, 10)
+        assert [answer.result().status_code for answer in answers] == [500] * 5
+
+
 def test_failed_answers_are_not_kept(door: Door) -> None:
     broken = {"echo_fault": "error", "echo_fault_after": 1, "stream": True}
     assert all("hit" not in status(ask(door, "broken", **broken)) for _ in range(2))
@@ -164,7 +182,7 @@ def test_failed_answers_are_not_kept(door: Door) -> None:
 def test_answers_grow_old_and_the_oldest_make_room() -> None:
     with serving({"CACHE_TTL": "1", "CACHE_MAX_MB": "0.01"}) as door:
         ask(door, "old")
-        until(lambda: status(ask(door, "old", {"cache-control": "max-age=0"})) == "fwd=miss", 5)
+        until(lambda: status(ask(door, "old")) == "fwd=miss", 5)
         ask(door, "first")
         for number in range(20):
             ask(door, f"{number} " + "x" * 300)
@@ -186,3 +204,12 @@ def test_workers_share_it_in_redis_and_serve_on_without_it(redis: RedisServer) -
         assert status(ask(two, "shared")) == "fwd=miss"
         assert httpx.get(f"{two.url}/health").json()["redis"] == "away"
         assert two.metric("engineroom_redis_up") == 0
+
+
+def test_what_others_wrote_into_redis_is_no_answer(redis: RedisServer) -> None:
+    with serving({**ON, "REDIS_URL": redis.url}) as door, Redis.from_url(redis.url) as client:
+        assert status(ask(door, "foreign")) == "fwd=miss"
+        for key in client.keys("engineroom:cache:*"):
+            client.set(key, b"not ours")
+        assert status(ask(door, "foreign")) == "fwd=miss"
+        assert status(ask(door, "foreign")) == "hit"
