@@ -7,10 +7,15 @@ in its older releases `org/name` with `___` for a dot. A name is found in either
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 _CACHE_FOLDER = re.compile(r"^models--(.+)$")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt")
@@ -64,6 +69,33 @@ def cache_folders(environ: Mapping[str, str], base_path: str | None = None) -> t
     scope = Path(environ.get("MODELSCOPE_CACHE") or "~/.cache/modelscope").expanduser()
     folders += [scope, scope / "hub"]
     return tuple(dict.fromkeys(folders))
+
+
+def writable_volume(base_path: str) -> Path | None:
+    """The volume that outlives a worker, where there is one that can be written."""
+    volume = Path(base_path)
+    return volume if volume.is_dir() and os.access(volume, os.W_OK) else None
+
+
+def hub_environ(
+    environ: Mapping[str, str], base_path: str, token: SecretStr | None = None, *, baked: bool = False
+) -> dict[str, str]:
+    """`environ` as an engine with a hub client of its own should see it.
+
+    Args:
+        base_path: where a volume may be; what is downloaded goes there, unless the environment says otherwise.
+        baked: whether the model is part of the image, so that the hub need not be asked for it.
+    """
+    found = dict(environ)
+    if token is not None:
+        found["HF_TOKEN"] = token.get_secret_value()
+    if baked:
+        found.setdefault("HF_HUB_OFFLINE", "1")
+        found.setdefault("TRANSFORMERS_OFFLINE", "1")
+    volume = writable_volume(base_path)
+    if volume is not None and not found.keys() & {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}:
+        found["HF_HOME"] = str(volume / "huggingface-cache")
+    return found
 
 
 def is_whole(folder: Path) -> bool:

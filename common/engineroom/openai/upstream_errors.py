@@ -37,7 +37,7 @@ def from_upstream(status: int, body: bytes) -> APIError:
         status=status,
         type=str(kind) if kind else None,
         param=str(param) if param else None,
-        code=str(code) if code is not None and code != status else None,
+        code=str(code) if code is not None and str(code) != str(status) else None,
         retry_after=1 if status in (429, 503) else None,
     )
 

@@ -11,38 +11,9 @@ from typing import Any
 
 import msgspec
 
+from engineroom.openai.usage import Usage
+
 from .requests import CHAT, COMPLETIONS
-
-
-class Usage:
-    """The usage of all choices together.
-
-    Args:
-        n: choices of each prompt; a prompt's tokens count once.
-    """
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-        self._chat = 0
-        self._sums: dict[str, Any] = {}
-
-    def add(self, usage: Mapping[str, Any], index: int | None) -> None:
-        """Take in what llama.cpp says of one choice; `index` None where it does not say of which."""
-        if index is None:
-            index, self._chat = self._chat, self._chat + 1
-        first = index % self._n == 0 if self._n > 1 else True
-        prompt = usage["prompt_tokens"] if first else 0
-        cached = usage.get("prompt_tokens_details", {}).get("cached_tokens", 0) if first else 0
-        sums = self._sums
-        sums["prompt_tokens"] = sums.get("prompt_tokens", 0) + prompt
-        sums["completion_tokens"] = sums.get("completion_tokens", 0) + usage["completion_tokens"]
-        sums["total_tokens"] = sums["prompt_tokens"] + sums["completion_tokens"]
-        before = sums.get("prompt_tokens_details", {}).get("cached_tokens", 0)
-        sums["prompt_tokens_details"] = {"cached_tokens": before + cached}
-
-    @property
-    def total(self) -> dict[str, Any] | None:
-        return self._sums or None
 
 
 class Events:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from engineroom.errors import APIError
+from engineroom.openai.usage import Usage
 
 from . import forced
-from .answers import Usage, alternatives, logprobs
+from .answers import alternatives, logprobs
 from .errors import normalise
 from .requests import CHAT, MESSAGES, RESPONSES
 

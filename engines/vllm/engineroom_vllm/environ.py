@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from engineroom.models import hub_environ, writable_volume
+
 from .settings import VLLMSettings
 
 _NOT_PASSED_ON = frozenset(
@@ -22,16 +24,9 @@ def build(base: Mapping[str, str], settings: VLLMSettings, python: str, *, baked
         python: vLLM's interpreter; its scripts (ninja, for kernels compiled on the way) are put on the path.
         baked: whether the model is part of the image, so that the hub need not be asked for it.
     """
-    environ = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
-    if settings.hf_token is not None:
-        environ["HF_TOKEN"] = settings.hf_token.get_secret_value()
-    if baked:
-        environ.setdefault("HF_HUB_OFFLINE", "1")
-        environ.setdefault("TRANSFORMERS_OFFLINE", "1")
-    volume = Path(settings.base_path)
-    if volume.is_dir() and os.access(volume, os.W_OK):
-        if not environ.keys() & {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}:
-            environ["HF_HOME"] = str(volume / "huggingface-cache")
+    passed = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
+    environ = hub_environ(passed, settings.base_path, settings.hf_token, baked=baked)
+    if (volume := writable_volume(settings.base_path)) is not None:
         environ.setdefault("VLLM_CACHE_ROOT", str(volume / "vllm-cache"))
     if (scripts := Path(python).parent) != Path():
         environ["PATH"] = os.pathsep.join((str(scripts), environ.get("PATH", os.defpath)))

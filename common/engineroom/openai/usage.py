@@ -1,0 +1,46 @@
+"""The usage of several choices that were generated and counted each on its own, as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class Usage:
+    """The usage of all choices together.
+
+    Args:
+        n: choices of each prompt; a prompt's tokens count once.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._chat = 0
+        self._sums: dict[str, Any] = {}
+
+    def add(self, usage: Mapping[str, Any], index: int | None) -> None:
+        """Take in what the engine says of one choice; `index` None where it does not say of which."""
+        if index is None:
+            index, self._chat = self._chat, self._chat + 1
+        first = index % self._n == 0 if self._n > 1 else True
+        prompt = usage["prompt_tokens"] if first else 0
+        cached = _detail(usage, "prompt_tokens_details", "cached_tokens") if first else 0
+        sums = self._sums
+        sums["prompt_tokens"] = sums.get("prompt_tokens", 0) + prompt
+        sums["completion_tokens"] = sums.get("completion_tokens", 0) + usage["completion_tokens"]
+        sums["total_tokens"] = sums["prompt_tokens"] + sums["completion_tokens"]
+        sums["prompt_tokens_details"] = {
+            "cached_tokens": cached + _detail(sums, "prompt_tokens_details", "cached_tokens")
+        }
+        if reasoning := _detail(usage, "completion_tokens_details", "reasoning_tokens"):
+            before = _detail(sums, "completion_tokens_details", "reasoning_tokens")
+            sums["completion_tokens_details"] = {"reasoning_tokens": before + reasoning}
+
+    @property
+    def total(self) -> dict[str, Any] | None:
+        return self._sums or None
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
+    """A number that many servers leave out, or say null for."""
+    return int((usage.get(group) or {}).get(name) or 0)
