@@ -25,7 +25,9 @@ What the engine promises
     * The app answers at any time: 503 with `Retry-After` while loading, 503 when dead, OpenAI's 404 for a route
       it does not serve. It never raises for what a client sent.
     * `http.disconnect` aborts the generation, so that it stops costing anything; so does cancelling the call.
-    * `health` never blocks. `live` and `ready` only ever go false -> true -> false.
+    * `health` never blocks. `live` is true until the engine is dead for good, then false for good. `ready` goes
+      false -> true -> false; only where the engine's server is elsewhere, and its outage may end, it goes on to
+      true again, and `live` stays true meanwhile.
 
 How a generation ends, and who sees what:
 

@@ -81,7 +81,7 @@ class Proxy:
         had been answered on it.
         """
         upstream = self._engine.upstream
-        url = upstream.url + quote(scope["path"], safe=_PLAIN)
+        url = upstream.url + quote(self.path(scope), safe=_PLAIN)
         if scope["query_string"]:
             url += "?" + quote(scope["query_string"], safe=_PLAIN + "%?")
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED_ON}
@@ -94,6 +94,10 @@ class Proxy:
                 if last or not self._engine.health().live:
                     raise
         raise AssertionError("unreachable")
+
+    def path(self, scope: Scope) -> str:
+        """Where the request goes, below the server's URL. Override where the server has another layout."""
+        return str(scope["path"])
 
     async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
         """Pass the response on. Override to change what an engine answers.

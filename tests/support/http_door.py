@@ -57,9 +57,11 @@ class Door:
             assert time.monotonic() < deadline, f"no {status} from /ping in {seconds:g} s: {self.log}"
             time.sleep(0.02)
 
+    def metrics(self) -> str:
+        return httpx.get(f"{self.url}/metrics", timeout=5).text
+
     def metric(self, name: str) -> float:
-        text = httpx.get(f"{self.url}/metrics", timeout=5).text
-        return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+        return sum(float(line.split()[-1]) for line in self.metrics().splitlines() if line.startswith(name))
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +18,8 @@ from ..keeper import descendants
 from .answering import CHAT, QUESTION
 from .target import NotOffered
 
+_OUTAGE_S = 30
+
 
 @dataclass(frozen=True)
 class Lifecycle:
@@ -25,11 +28,14 @@ class Lifecycle:
     make: one that will start.
     make_broken: one whose start fails; None where no such thing can be made.
     kill: make a started engine die as it would in an accident; None where that cannot be done.
+    outage: take the server of a started engine away for as long as the block lasts; None for an engine whose server
+        is its own, and would be dead.
     """
 
     make: Callable[[], Engine]
     make_broken: Callable[[], Engine] | None = None
     kill: Callable[[Engine], Awaitable[None]] | None = None
+    outage: Callable[[], AbstractAsyncContextManager[None]] | None = None
 
 
 async def health_goes_through_its_phases(kinds: Lifecycle) -> None:
@@ -128,6 +134,37 @@ async def death_is_noticed(kinds: Lifecycle) -> None:
         await engine.stop()
 
 
+async def an_outage_ends(kinds: Lifecycle) -> None:
+    """While its server is away an engine is live and not ready, and answers 503 with Retry-After; then it is ready."""
+    if kinds.outage is None:
+        raise NotOffered("a server that is elsewhere")
+    engine = kinds.make()
+    try:
+        await engine.start()
+        died = asyncio.ensure_future(engine.died())
+        async with kinds.outage():
+            await _becomes(engine, ready=False)
+            async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+                assert answer.status == 503, f"answered {answer.status} while its server is away"
+                assert "retry-after" in answer.headers
+        await _becomes(engine, ready=True)
+        async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+            assert answer.status == 200, await answer.read()
+        assert not died.done()
+        died.cancel()
+    finally:
+        await engine.stop()
+
+
+async def _becomes(engine: Engine, *, ready: bool) -> None:
+    deadline = time.monotonic() + _OUTAGE_S
+    while engine.health().ready != ready:
+        assert engine.health().live, f"it is dead: {engine.health().reason}"
+        assert time.monotonic() < deadline, f"ready did not become {ready}: {engine.health().reason}"
+        await asyncio.sleep(0.05)
+    assert engine.health().live
+
+
 def _body(engine: Engine) -> bytes:
     return msgspec.json.encode({"model": engine.models[0], "messages": QUESTION, "max_tokens": 2})
 
@@ -146,4 +183,5 @@ LIFECYCLE_CHECKS = (
     a_cancelled_start_can_be_stopped,
     nothing_is_left_behind,
     death_is_noticed,
+    an_outage_ends,
 )

@@ -12,7 +12,7 @@ from engineroom.asgi import Message, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai.body import Request
 
-from .target import Target, TargetError
+from .target import ELSEWHERE, Target
 
 if TYPE_CHECKING:
     from .engine import UpstreamEngine
@@ -44,14 +44,14 @@ class Balancer:
             sent = True
             await send(message)
 
-        failure: TargetError | None = None
+        failure: APIError | None = None
         while (target := least_loaded(left, model)) is not None:
             left.remove(target)
             try:
                 await target.serve(scope, sending)
                 return
-            except TargetError as error:
-                if sent:
+            except APIError as error:
+                if sent or error.status not in ELSEWHERE:
                     raise
                 failure = error
         raise failure or APIError(

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from .target import Target
 
 _POLL_S = 0.5
+_STATELESS = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"),
+    *("/v1/messages/count_tokens", "/v1/rerank", "/v1/score", "/v1/moderations", "/v1/images/generations"),
+    *("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations"),
+)
+"""What any of the servers can answer as well as another, each as far as it can; nothing that one of them remembers."""
 
 
 class UpstreamEngine(Engine):
     """Servers elsewhere, seen as one engine.
 
-    It never dies, since what is elsewhere may come back; and other than an engine in this room it may become ready
-    again after it was not.
+    It never dies, since what is elsewhere may come back: without any server that can be asked it is live and not
+    ready, and ready again once there is one.
     """
 
     name = "upstream"
@@ -55,6 +61,14 @@ class UpstreamEngine(Engine):
             raise SettingsError([Problem("UPSTREAM_URLS", "must name at least one server, as http://host:8000/v1")])
         if not settings.upstream_check and not (worker.model_name or worker.served_model_name):
             raise SettingsError([Problem("MODEL_NAME", "is needed where UPSTREAM_CHECK=0: nobody asks for the models")])
+        if len(settings.keys) not in (0, 1, len(settings.upstream_urls)):
+            raise SettingsError(
+                [
+                    Problem(
+                        "UPSTREAM_API_KEY", "must be one key, or as many as UPSTREAM_URLS has servers, in their order"
+                    )
+                ]
+            )
         return cls(worker, settings)
 
     @property
@@ -69,19 +83,20 @@ class UpstreamEngine(Engine):
             {
                 Route("GET", "/v1/models"),
                 Route("GET", "/v1/models/*"),
-                Route("POST", "/v1/chat/completions"),
-                Route("POST", "/v1/completions"),
-                Route("POST", "/v1/embeddings"),
+                *(Route("POST", path) for path in _STATELESS),
             }
         )
 
     async def start(self) -> None:
         from .target import Target
 
-        key = self._settings.upstream_api_key
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        every = self._settings.upstream_check
-        self.targets = tuple(Target(url, headers, checked=bool(every)) for url in self._settings.upstream_urls)
+        urls, keys, every = self._settings.upstream_urls, self._settings.keys, self._settings.upstream_check
+        headers = [{"Authorization": f"Bearer {key}"} for key in keys] or [{}]
+        if len(headers) == 1:
+            headers *= len(urls)
+        own = self._worker.model_name
+        renamed = dict.fromkeys(self._worker.served_model_name, own) if own else {}
+        self.targets = tuple(Target(url, head, bool(every), renamed) for url, head in zip(urls, headers, strict=True))
         if every:
             await self._first_answer()
             self._checking = asyncio.ensure_future(self._keep_checking(every))

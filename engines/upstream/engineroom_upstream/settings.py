@@ -16,15 +16,26 @@ class UpstreamSettings(Settings):
     title: ClassVar[str] = "Upstream engine"
 
     upstream_urls: CommaList = Field(
-        (), description="The servers, as an OpenAI client's `base_url` (`http://host:8000/v1`), separated by commas."
+        (),
+        description="The servers, each as an OpenAI client's `base_url` (`http://host:8000/v1`), separated by commas.",
     )
-    upstream_api_key: SecretStr | None = Field(None, description="The key that the servers ask for.")
+    upstream_api_key: SecretStr | None = Field(
+        None,
+        description="The key that the servers ask for; or as many as there are servers, separated by commas, where "
+        "each has its own.",
+    )
     upstream_check: float = Field(
         5,
         ge=0,
         description="Seconds between two health checks of a server (GET /v1/models). 0 for none, as with serverless "
         "endpoints, where a check would start a worker; MODEL_NAME has to name the model then.",
     )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """None, one for all servers, or one for each."""
+        given = self.upstream_api_key.get_secret_value() if self.upstream_api_key else ""
+        return tuple(filter(None, map(str.strip, given.split(","))))
 
     @field_validator("upstream_urls")
     @classmethod
