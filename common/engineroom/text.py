@@ -51,14 +51,14 @@ class TextCutter:
         if found:
             self.stopped, self.held = True, ""
             return text[: min(found)[1]]
-        hold = min(self._possible_start(text, stop) for stop in self._stops)
+        hold = min(possible_start(text, stop) for stop in self._stops)
         self.held = text[hold:]
         return text[:hold]
 
-    @staticmethod
-    def _possible_start(text: str, stop: str) -> int:
-        """Where the longest end of `text` begins that `stop` begins with; its length where there is none."""
-        at = text.find(stop[0], max(0, len(text) - len(stop) + 1))
-        while at >= 0 and not stop.startswith(text[at:]):
-            at = text.find(stop[0], at + 1)
-        return at if at >= 0 else len(text)
+
+def possible_start(text: str, word: str) -> int:
+    """Where the longest end of `text` begins that `word` begins with; its length where there is none."""
+    at = text.find(word[0], max(0, len(text) - len(word) + 1))
+    while at >= 0 and not word.startswith(text[at:]):
+        at = text.find(word[0], at + 1)
+    return at if at >= 0 else len(text)

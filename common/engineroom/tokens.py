@@ -23,9 +23,8 @@ class Token:
     id: its number in the vocabulary.
     logprob: natural logarithm of its probability, where the request asked for it.
     top: the most likely alternatives as (bytes, logprob), likeliest first, where asked for.
-    finish_reason: on the last token of a generation `stop` (the model ended, or a tool call is complete) or
-        `length` (a limit was reached). A last token may carry no data.
-    tool_call: set instead of `data` when this token is part of a tool call's arguments.
+    finish_reason: on the last token of a generation `stop` (the model ended) or `length` (a limit was reached). A last
+        token without data says only that, and is not counted.
     """
 
     data: bytes = b""
@@ -33,19 +32,6 @@ class Token:
     logprob: float | None = None
     top: Sequence[tuple[bytes, float]] = ()
     finish_reason: str | None = None
-    tool_call: ToolCallPiece | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ToolCallPiece:
-    """A piece of a tool call: `name` on the first piece, then pieces of the arguments' JSON text.
-
-    call: which of the message's tool calls, from 0.
-    """
-
-    call: int
-    name: str | None = None
-    arguments: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +42,10 @@ class TokenRequest:
     max_tokens: the most tokens to generate; the core has already lowered it to what fits into the context.
     choice: which of the `n` choices this is, from 0; mix it into the seed.
     logprobs: how many alternatives a token is to carry; 0 only its own, None no logprobs at all.
-    schema: JSON schema that the text must satisfy, `{}` for any JSON object, None for free text.
-    tools, tool_choice: as in OpenAI's request, validated; tools is empty where none may be called.
+    schema: JSON schema that the text must satisfy, `{}` for any JSON object, None for free text. A tool call that the
+        request demands is such a schema, too.
+    tools: as in OpenAI's request, validated; empty where none may be called. The chat template has shown them to the
+        model; the core reads the calls out of its text.
     params: every other field of the request, among them the engine's own sampling parameters.
     stop strings are the core's business: it cuts the text and closes the iterator.
     """
@@ -71,7 +59,6 @@ class TokenRequest:
     logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
-    tool_choice: str | Mapping[str, Any] = "auto"
     params: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from schemathesis.checks import negative_data_rejection, not_a_server_error
 from .held import CONFORMANCE, schema
 
 REFUSED = {
+    ("context_length_exceeded", "messages"): "more than the engine of this test takes",
     ("unsupported_content_type", "messages"): "images, audio and files: the engine is one of text",
     ("unsupported_value", "tools"): "custom tools",
     ("unsupported_value", "modalities"): "audio",

@@ -21,13 +21,15 @@ from .answer import (
     stop_strings,
     usage,
 )
+from .calls import schema
 from .messages import as_text
-from .schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat
-from .tools import choose
+from .schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat, TextFormat
+from .tools import Tools, choose
 from .validation import check, invalid
 
 if TYPE_CHECKING:
-    from ..tokens import TokenEngine, ToolCallPiece
+    from ..tokens import TokenEngine
+    from .calls import ToolCallPiece
     from .choices import Piece
 
 
@@ -66,9 +68,8 @@ class ChatAnswer(Answer):
             "prompt": prompt,
             "max_tokens": completion_budget(len(prompt), asked, engine.max_model_len, "messages"),
             "logprobs": (request.top_logprobs or 0) if request.logprobs else None,
-            "schema": _schema(request),
+            "schema": _schema(request, tools),
             "tools": tools.tools,
-            "tool_choice": tools.choice,
             "params": {**engine_params(json), **({"parallel_tool_calls": False} if tools.legacy else {})},
             **sampling(request),
         }
@@ -185,7 +186,11 @@ def _check_text_only(request: ChatRequest) -> None:
         raise invalid("'logprobs' must be true when 'top_logprobs' is given.", "top_logprobs")
 
 
-def _schema(request: ChatRequest) -> Mapping[str, Any] | None:
+def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
+    if tools.forced and request.response_format and not isinstance(request.response_format, TextFormat):
+        raise invalid("A demanded tool call leaves no room for 'response_format'.", "response_format")
+    if tools.forced:
+        return schema(tools.tools)
     if isinstance(request.response_format, JSONSchemaFormat):
         return request.response_format.json_schema.schema or {}
     return {} if isinstance(request.response_format, JSONObjectFormat) else None

@@ -11,9 +11,10 @@ import msgspec
 
 from ..errors import APIError
 from ..text import TextCutter
+from .calls import CallReader, ToolCallPiece
 
 if TYPE_CHECKING:
-    from ..tokens import Token, TokenEngine, TokenRequest, ToolCallPiece
+    from ..tokens import Token, TokenEngine, TokenRequest
 
 _AHEAD = 64
 """How many pieces may wait for a slow client before the generations wait too."""
@@ -42,20 +43,26 @@ class Reader:
         index: which choice.
         stops: stop strings.
         logprobs: whether the tokens themselves are wanted, for their logprobs.
+        calls: reads tool calls out of the text, where tools are offered.
+        parallel: whether more than one call is wanted; the choice ends behind the first otherwise.
     """
 
-    def __init__(self, index: int, stops: Sequence[str], logprobs: bool) -> None:
+    def __init__(
+        self, index: int, stops: Sequence[str], logprobs: bool, calls: CallReader | None = None, parallel: bool = True
+    ) -> None:
         self.index = index
         self.tokens = 0
         self._cutter = TextCutter(stops)
         self._waiting: list[tuple[Token, int]] | None = [] if logprobs else None
         self._shown = 0
+        self._calls = calls
+        self._parallel = parallel
 
-    def feed(self, token: Token) -> Piece | None:
-        """The piece that a token adds; None where nothing can be shown yet."""
+    def feed(self, token: Token) -> list[Piece]:
+        """The pieces that a token adds; none where nothing can be shown yet."""
         text, finish_reason, cutter = "", token.finish_reason, self._cutter
+        self.tokens += bool(token.data) or finish_reason is None
         if token.data:
-            self.tokens += 1
             if self._waiting is not None:
                 self._waiting.append((token, self._shown + len(cutter.held)))
             text = cutter.feed(token.data)
@@ -63,16 +70,32 @@ class Reader:
                 finish_reason = "stop"
         if finish_reason is not None and not cutter.stopped:
             text += cutter.finish()
-        if token.tool_call is not None:
-            self.tokens += 1
-        elif not text and finish_reason is None:
-            return None
-        return Piece(self.index, text, token.tool_call, self._release(text, finish_reason), finish_reason)
+        if not text and finish_reason is None:
+            return []
+        released = self._release(text, finish_reason)
+        if self._calls is None:
+            return [Piece(self.index, text, None, released, finish_reason)]
+        return self._read(self._calls, text, released, finish_reason)
 
-    def end(self) -> Piece:
-        """The last piece of an engine that ended without a reason."""
-        text = self._cutter.finish()
-        return Piece(self.index, text, None, self._release(text, "stop"), "stop")
+    def end(self) -> list[Piece]:
+        """The last pieces of an engine that ended without a reason."""
+        from ..tokens import Token
+
+        return self.feed(Token(finish_reason="stop"))
+
+    def _read(
+        self, calls: CallReader, text: str, released: list[tuple[Token, int]] | None, finish_reason: str | None
+    ) -> list[Piece]:
+        pieces = []
+        for part in calls.feed(text, last=finish_reason is not None):
+            if not self._parallel and calls.calls:
+                break
+            pieces.append(Piece(self.index, part) if isinstance(part, str) else Piece(self.index, call=part))
+        if not self._parallel and calls.calls:
+            finish_reason = "stop"
+        if released or finish_reason is not None:
+            pieces.append(Piece(self.index, logprobs=released, finish_reason=finish_reason))
+        return pieces
 
     def _release(self, text: str, finish_reason: str | None) -> list[tuple[Token, int]] | None:
         if self._waiting is None:
@@ -96,7 +119,7 @@ class Choices:
     def __init__(self, engine: TokenEngine, requests: Sequence[TokenRequest], stops: Sequence[str]) -> None:
         self._engine = engine
         self._requests = requests
-        self._readers = [Reader(i, stops, request.logprobs is not None) for i, request in enumerate(requests)]
+        self._readers = [_reader(i, stops, request) for i, request in enumerate(requests)]
         self._ready: list[Piece] = []
         self._running = len(requests)
         self._error: Exception | None = None
@@ -141,15 +164,15 @@ class Choices:
     async def _generate(self, reader: Reader, request: TokenRequest) -> None:
         try:
             if request.max_tokens < 1:
-                self._put(Piece(reader.index, finish_reason="length"))
+                self._put([Piece(reader.index, finish_reason="length")])
                 return
             async with aclosing(self._engine.generate_tokens(request)) as tokens:
                 async for token in tokens:
-                    piece = reader.feed(token)
-                    if piece is None:
+                    pieces = reader.feed(token)
+                    if not pieces:
                         continue
-                    self._put(piece)
-                    if piece.finish_reason is not None:
+                    self._put(pieces)
+                    if pieces[-1].finish_reason is not None:
                         return
                     if len(self._ready) >= _AHEAD:
                         self._space.clear()
@@ -165,10 +188,18 @@ class Choices:
             self._running -= 1
             self._wake()
 
-    def _put(self, piece: Piece) -> None:
-        self._ready.append(piece)
+    def _put(self, pieces: Sequence[Piece]) -> None:
+        self._ready += pieces
         self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _reader(index: int, stops: Sequence[str], request: TokenRequest) -> Reader:
+    calls = None
+    if request.tools:
+        calls = CallReader({tool["function"]["name"] for tool in request.tools})
+    parallel = request.params.get("parallel_tool_calls") is not False
+    return Reader(index, stops, request.logprobs is not None, calls, parallel)

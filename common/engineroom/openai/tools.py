@@ -54,13 +54,13 @@ class AllowedTools(msgspec.Struct, tag_field="type", tag="allowed_tools"):
 class Tools(NamedTuple):
     """What may be called.
 
-    tools: in today's shape; empty where none may be called.
-    choice: `auto`, `required`, or `{"type": "function", "function": {"name": …}}`.
+    tools: in today's shape, those that may be called; empty where none may.
+    forced: whether one of them must be called.
     legacy: whether the client speaks `functions` and expects a `function_call`.
     """
 
     tools: Sequence[Mapping[str, Any]] = ()
-    choice: str | Mapping[str, Any] = "auto"
+    forced: bool = False
     legacy: bool = False
 
 
@@ -87,11 +87,12 @@ def choose(request: ChatRequest, json: Mapping[str, Any]) -> Tools:
     if isinstance(choice, NamedCustomTool):
         raise _not_offered(choice.custom.name)
     if isinstance(choice, NamedFunctionTool):
-        return Tools(json["tools"], _named(choice.function.name, _names(json["tools"])))
+        return Tools(_named(choice.function.name, json["tools"]), forced=True)
     if isinstance(choice, AllowedTools):
         allowed = _allowed(choice.allowed_tools, _names(json["tools"]))
-        return Tools([tool for tool in json["tools"] if tool["function"]["name"] in allowed], choice.allowed_tools.mode)
-    return Tools(json["tools"], "required")
+        tools = [tool for tool in json["tools"] if tool["function"]["name"] in allowed]
+        return Tools(tools, forced=choice.allowed_tools.mode == "required")
+    return Tools(json["tools"], forced=True)
 
 
 def _choose_function(request: ChatRequest, functions: Sequence[Mapping[str, Any]]) -> Tools:
@@ -99,7 +100,7 @@ def _choose_function(request: ChatRequest, functions: Sequence[Mapping[str, Any]
         return Tools(legacy=True)
     tools = [{"type": "function", "function": function} for function in functions]
     if isinstance(request.function_call, NamedFunction):
-        return Tools(tools, _named(request.function_call.name, _names(tools), "function_call"), legacy=True)
+        return Tools(_named(request.function_call.name, tools, "function_call"), forced=True, legacy=True)
     return Tools(tools, legacy=True)
 
 
@@ -107,10 +108,11 @@ def _names(tools: Sequence[Mapping[str, Any]]) -> set[str]:
     return {tool["function"]["name"] for tool in tools}
 
 
-def _named(name: str, offered: set[str], param: str = "tool_choice") -> Mapping[str, Any]:
-    if name not in offered:
+def _named(name: str, offered: Sequence[Mapping[str, Any]], param: str = "tool_choice") -> Sequence[Mapping[str, Any]]:
+    found = [tool for tool in offered if tool["function"]["name"] == name]
+    if not found:
         raise _not_offered(name, param)
-    return {"type": "function", "function": {"name": name}}
+    return found
 
 
 def _allowed(allowed: Allowed, offered: set[str]) -> set[str]:

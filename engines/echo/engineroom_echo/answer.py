@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engineroom.tokens import Token, TokenRequest, ToolCallPiece
+from engineroom.tokens import Token, TokenRequest
 
 from . import vocabulary
 from .instance import minimal_instance
@@ -23,9 +23,11 @@ def answer(request: TokenRequest, options: Options) -> Iterator[Token]:
     """
     echoed, from_user = vocabulary.last_message(request.prompt)
     if calls := _calls(request, vocabulary.decode(echoed) if from_user else ""):
-        return _limited(_call_tokens(calls), request.max_tokens)
+        return _limited(_text_tokens(vocabulary.encode("\n".join(calls)), request.logprobs), request.max_tokens)
     if request.schema is not None:
-        instance = vocabulary.encode(_instance(request.schema))
+        instance = vocabulary.encode(
+            json.dumps(minimal_instance(request.schema or {"type": "object"}), ensure_ascii=False)
+        )
         return _limited(_text_tokens(instance, request.logprobs), request.max_tokens)
     if request.choice:
         echoed = vocabulary.encode(f"({request.choice}) ") + echoed
@@ -58,29 +60,16 @@ def _limited(tokens: Iterator[Token], limit: int) -> Iterator[Token]:
     yield Token(finish_reason="stop")
 
 
-def _calls(request: TokenRequest, text: str) -> list[tuple[str, str]]:
-    """The tools to call, each with its arguments' JSON text."""
-    tools = {tool["function"]["name"]: tool["function"] for tool in request.tools}
-    if not tools:
-        return []
-    if isinstance(request.tool_choice, str):
-        names = [name for name in tools if name in text]
-        if request.tool_choice == "required":
-            names = names or list(tools)[:1]
-        if request.params.get("parallel_tool_calls") is False:
-            names = names[:1]
-    else:
-        names = [request.tool_choice["function"]["name"]]
-    return [(name, _instance(tools[name].get("parameters"))) for name in names]
+def _calls(request: TokenRequest, text: str) -> list[str]:
+    """The JSON of each tool call: of the tools that the text names."""
+    tools = [tool["function"] for tool in request.tools if tool["function"]["name"] in text]
+    return [_call(tool["name"], tool.get("parameters")) for tool in tools]
+
+
+def _call(name: str, parameters: Mapping[str, Any] | None) -> str:
+    return f'{{"name": {json.dumps(name)}, "arguments": {_instance(parameters)}}}'
 
 
 def _instance(schema: Mapping[str, Any] | None) -> str:
     """The JSON text of the smallest instance of a schema; of any object where it says nothing."""
     return json.dumps(minimal_instance(schema or {"type": "object"}), ensure_ascii=False)
-
-
-def _call_tokens(calls: Sequence[tuple[str, str]]) -> Iterator[Token]:
-    for number, (name, arguments) in enumerate(calls):
-        yield Token(tool_call=ToolCallPiece(number, name))
-        for start in range(0, len(arguments), 4):
-            yield Token(tool_call=ToolCallPiece(number, arguments=arguments[start : start + 4]))

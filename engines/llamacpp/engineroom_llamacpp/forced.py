@@ -11,6 +11,7 @@ import secrets
 from typing import Any
 
 from engineroom.errors import APIError
+from engineroom.openai.calls import schema
 
 _NAME = "engineroom_tool_call"
 _CALL = re.compile(
@@ -41,21 +42,8 @@ def prepare(json: dict[str, Any]) -> dict[str, Any]:
             raise APIError(f"There is no tool '{name}' in 'tools'.", param="tool_choice", code="invalid_value")
     if json.get("response_format", {}).get("type", "text") != "text":
         raise APIError("A demanded tool call leaves no room for 'response_format'.", param="response_format")
-    calls = [
-        {
-            "type": "object",
-            "properties": {
-                "name": {"const": tool["function"]["name"]},
-                "arguments": tool["function"].get("parameters") or {"type": "object"},
-            },
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for tool in tools
-        if tool.get("type") == "function"
-    ]
-    schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
-    grammar = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": schema}}
+    tools = [tool for tool in tools if tool.get("type") == "function"]
+    grammar = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": schema(tools)}}
     # "none" leaves the tools in the prompt and llama.cpp's own grammar for them out.
     return {**json, "tools": tools, "tool_choice": "none", "response_format": grammar}
 

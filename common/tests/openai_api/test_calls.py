@@ -1,0 +1,99 @@
+"""Tool calls in a model's text: every form, however it is split into tokens."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engineroom.openai.calls import CallReader, ToolCallPiece, schema
+
+NAMES = {"weather", "clock"}
+CALL = '{"name": "weather", "arguments": {"city": "Par\\"}{is", "days": [{"n": 1}, {}]}}'
+ARGUMENTS = {"city": 'Par"}{is', "days": [{"n": 1}, {}]}
+CLOCK = '{"name": "clock", "arguments": {}}'
+
+
+def read(text: str, size: int) -> tuple[str, list[tuple[str, Any]], int]:
+    """What is shown, the calls and how many are complete, of a text that comes `size` characters at a time."""
+    reader = CallReader(NAMES)
+    shown, calls = "", {}
+    parts = [part for at in range(0, len(text), size) for part in reader.feed(text[at : at + size])]
+    for part in [*parts, *reader.feed("", last=True)]:
+        if isinstance(part, str):
+            shown += part
+            continue
+        assert isinstance(part, ToolCallPiece)
+        name, arguments = calls.get(part.call, ("", ""))
+        assert not (name and part.name), "the name comes once"
+        calls[part.call] = name + (part.name or ""), arguments + part.arguments
+    return shown, [calls[number] for number in sorted(calls)], reader.calls
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize(
+    ("text", "shown", "names"),
+    [
+        (CALL, "", ["weather"]),
+        (f"\n {CALL}\n", "", ["weather"]),
+        (f"<tool_call>\n{CALL}\n</tool_call>", "", ["weather"]),
+        (f"Let me look.\n<tool_call>{CALL}</tool_call>", "Let me look.\n", ["weather"]),
+        (f"<tool_call>{CALL}</tool_call>\n<tool_call>{CLOCK}</tool_call>", "", ["weather", "clock"]),
+        (f"<tool_call>{CALL}</tool_call> Done.", "Done.", ["weather"]),
+        (f"[TOOL_CALLS][{CALL}, {CLOCK}]", "", ["weather", "clock"]),
+        (f"<|python_tag|>{CALL.replace('arguments', 'parameters')}", "", ["weather"]),
+        (f"{CALL}; {CLOCK}", "", ["weather", "clock"]),
+        (f'{{"type": "function", {CALL[1:]}', "", ["weather"]),
+        (f'{{"arguments": {json.dumps(ARGUMENTS)}, "name": "weather"}}', "", ["weather"]),
+        (f'{{"name": "weather", "arguments": {json.dumps(json.dumps(ARGUMENTS))}}}', "", ["weather"]),
+    ],
+)
+def test_calls_are_read(text: str, shown: str, names: list[str], size: int) -> None:
+    seen, calls, complete = read(text, size)
+    assert (seen, [name for name, _ in calls], complete) == (shown, names, len(names))
+    assert json.loads(calls[0][1]) == ARGUMENTS
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no call at all",
+        "a < b and {braces}",
+        '{"answer": {"name": "weather"}}',
+        '{"name": "other", "arguments": {}}',
+        '{"name": "weather"}',
+        "{}",
+        '{"name": ',
+        " \n{not json}",
+        "<tool_call>what?",
+        "   ",
+        "",
+    ],
+)
+def test_what_is_no_call_is_text(text: str, size: int) -> None:
+    assert read(text, size) == (text, [], 0)
+
+
+@pytest.mark.parametrize("size", [1, 4, 1000])
+def test_a_call_that_is_cut_off_keeps_what_there_is(size: int) -> None:
+    shown, calls, _ = read(CALL[:60], size)
+    assert shown == ""
+    assert calls == [("weather", CALL[CALL.index('{"city') : 60])]
+
+
+def test_json_that_cannot_be_a_call_is_not_held_back() -> None:
+    reader = CallReader(NAMES)
+    assert list(reader.feed('{"answer": [1, ')) == ['{"answer": [1, ']
+
+
+def test_a_call_s_schema_keeps_its_references() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {"at": {"$ref": "#/$defs/Place"}},
+        "$defs": {"Place": {"type": "string"}},
+    }
+    call = schema([{"type": "function", "function": {"name": "go", "parameters": parameters}}])
+    assert call["$defs"] == {"Place": {"type": "string"}}
+    assert call["properties"]["arguments"]["properties"]["at"] == {"$ref": "#/$defs/Place"}
