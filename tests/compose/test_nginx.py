@@ -15,7 +15,7 @@ import psutil
 import pytest
 import uvicorn
 from http_door import Door, serving
-from nginx_server import FILES, Nginx, settings
+from nginx_server import FILES, Nginx, prepare, settings
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello there, how are you today?"}]
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
@@ -204,6 +204,13 @@ def test_every_variable_of_the_template_is_put_in() -> None:
     pattern = re.compile(settings()["NGINX_ENVSUBST_FILTER"].replace("$$", "$"))
     used = set(re.findall(r"\$\{(\w+)\}", template))
     assert all(pattern.search(name) for name in used)
-    assert used <= {*settings(), "MAX_BODY", "READ_TIMEOUT", "NGINX_LOCAL_RESOLVERS"}
+    assert used <= {*settings(), "MAX_BODY", "READ_TIMEOUT", "RESOLVER"}
     # And none of nginx's own is taken for one of them.
     assert not {name for name in re.findall(r"\$(\w+)", template) if pattern.search(name)}
+
+
+def test_only_the_containers_own_name_server_is_asked(tmp_path: Path) -> None:
+    """Podman lists the host's after it, which knows no worker, and nginx would ask both by turns."""
+    done = prepare(tmp_path, settings(CERTIFICATES=str(tmp_path)))
+    assert done.returncode == 0, done.stderr
+    assert "resolver 127.0.0.11 valid=5s;" in (tmp_path / "conf.d/default.conf").read_text()

@@ -49,16 +49,17 @@ def prepare(folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedPro
     if missing := [name for name in ("openssl", "envsubst") if shutil.which(name) is None]:
         pytest.skip(f"{', '.join(missing)} not installed (tools/ci-packages.sh installs it)")
     pattern = re.compile(environ["NGINX_ENVSUBST_FILTER"].replace("$$", "$"))
-    names = {*environ, "MAX_BODY", "READ_TIMEOUT", "NGINX_LOCAL_RESOLVERS"}
+    names = {*environ, "MAX_BODY", "READ_TIMEOUT", "RESOLVER"}
     known = " ".join(f"${{{name}}}" for name in sorted(names) if pattern.search(name))
     (folder / "conf.d").mkdir(exist_ok=True)
+    (folder / "resolv.conf").write_text("search somewhere\nnameserver 127.0.0.11\nnameserver 192.0.2.53\n")
     script = f". '{FILES / '15-engineroom.envsh'}' && envsubst '{known}' <\"$TEMPLATE\" >conf.d/default.conf"
     return subprocess.run(
         ["sh", "-ec", script],
         env={
             "PATH": os.environ["PATH"],
             "TEMPLATE": str(FILES / "engineroom.conf.template"),
-            "NGINX_LOCAL_RESOLVERS": "127.0.0.1",
+            "RESOLV_CONF": str(folder / "resolv.conf"),
             **environ,
         },
         cwd=folder,
