@@ -118,6 +118,9 @@ class Proxy:
         """The JSON answer to send instead of the engine's; as it is by default."""
         return body
 
+    def look_at_first(self, events: bytes) -> None:
+        """Look at a stream's first piece, before anything is sent. Raises APIError to answer with that instead."""
+
     async def stream(self, scope: Scope, response: aiohttp.ClientResponse, content_type: str, send: Send) -> None:
         """Pass a streamed body on, chunk by chunk.
 
@@ -133,6 +136,8 @@ class Proxy:
         cut = APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")
         if ends_with_done and not chunk:
             raise cut
+        if events:
+            self.look_at_first(chunk)
         headers: Headers = [(b"content-type", content_type.encode("latin-1"))]
         await send(
             {

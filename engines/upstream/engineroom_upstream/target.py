@@ -19,6 +19,8 @@ from engineroom.openai.upstream_errors import from_upstream
 from engineroom.proxy import Proxy
 from engineroom.upstream import Upstream
 
+from .told import told_in_stream, told_status
+
 if TYPE_CHECKING:
     from engineroom.asgi import Scope, Send
 
@@ -66,10 +68,27 @@ def _watched_socket(found: aiohttp.AddrInfoType) -> socket.socket:
 
 
 class Below(Proxy):
-    """A URL is an OpenAI client's `base_url`: routes are below it, without their `/v1`."""
+    """A URL is an OpenAI client's `base_url`: routes are below it, without their `/v1`.
+
+    An error that comes with a 200 gets its status back, as long as nothing was sent.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._target = target
 
     def path(self, scope: Scope) -> str:
         return str(scope["path"]).removeprefix("/v1")
+
+    async def rewrite(self, path: str, body: bytes) -> bytes:
+        if (status := told_status(body)) is not None:
+            raise self._target.normalise_error(status, body)
+        return body
+
+    def look_at_first(self, events: bytes) -> None:
+        error = told_in_stream(events)
+        if error is not None and (status := told_status(error)) is not None:
+            raise self._target.normalise_error(status, error)
 
 
 class Target:

@@ -54,6 +54,7 @@ def test_requests_a_minute_and_where_a_client_stands() -> None:
         assert refused.headers["x-ratelimit-limit-requests"] == "3"
         assert refused.headers["x-ratelimit-reset-requests"].endswith("s")
         assert httpx.get(f"{door.url}/health").status_code == 200
+        assert httpx.get(f"{door.url}/v1/models").status_code == 200  # No request to a model.
         client = openai.OpenAI(base_url=f"{door.url}/v1", api_key="none", max_retries=0)
         with client, pytest.raises(openai.RateLimitError):
             client.chat.completions.create(model="echo", messages=HELLO)
