@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from compose_file import FILE, NEEDED, ROOT, compose, config
 
+from engineroom.images import Matrix
 from engineroom.settings import WorkerSettings
 
 ALL = ("redis", "monitoring", "tls")
@@ -127,6 +129,20 @@ def test_a_certificate_of_ones_own_is_mounted_and_else_a_volume() -> None:
     assert (mounted()["type"], mounted()["source"]) == ("volume", "certificates")
     own = mounted(TLS_FOLDER="./tls")
     assert (own["type"], own["source"]) == ("bind", str(ROOT / "tls"))
+
+
+def test_a_machine_without_a_gpu_is_asked_for_none() -> None:
+    done = compose("--file", str(ROOT / "docker/compose/cpu.yml"), "config", "--format", "json", **NEEDED)
+    assert done.returncode == 0, done.stderr
+    worker = json.loads(done.stdout)["services"]["worker"]
+    assert "devices" not in str(worker.get("deploy"))
+    assert worker["image"] == NEEDED["IMAGE"]
+    assert "devices" in str(services()["worker"]["deploy"])
+
+
+def test_the_page_names_an_image_that_there_is() -> None:
+    (image,) = re.findall(r"^IMAGE=engineroom:dev-(\S+)$", (ROOT / "docs/compose.md").read_text(), re.M)
+    assert image in {row.name for row in Matrix.load(ROOT / "docker/matrix.json").rows}
 
 
 def variables() -> set[str]:
