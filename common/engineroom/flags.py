@@ -8,6 +8,7 @@ importing the engine.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -166,6 +167,15 @@ class Variables(NamedTuple):
     def read(self, env: Environment) -> dict[str, str]:
         """Those that are set, wherever they were set."""
         return {name: env[name] for name in self.names if name in env}
+
+
+def version_beside(command: str, distribution: str) -> str | None:
+    """The version of what a command was installed with, read off the files beside it: nothing is run or imported."""
+    found = shutil.which(command)
+    beside = (
+        Path(found).resolve().parents[1].glob(f"lib/python*/*-packages/{distribution}-*.dist-info") if found else ()
+    )
+    return next((path.name.removeprefix(f"{distribution}-").removesuffix(".dist-info") for path in beside), None)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

@@ -71,10 +71,10 @@ def cache_folders(environ: Mapping[str, str], base_path: str | None = None) -> t
     return tuple(dict.fromkeys(folders))
 
 
-def writable_volume(base_path: str) -> Path | None:
-    """The volume that outlives a worker, where there is one that can be written."""
-    volume = Path(base_path)
-    return volume if volume.is_dir() and os.access(volume, os.W_OK) else None
+def writable(path: str) -> Path | None:
+    """The folder at that path where there is one that can be written, e.g. the volume that outlives a worker."""
+    folder = Path(path).expanduser()
+    return folder if path and folder.is_dir() and os.access(folder, os.W_OK) else None
 
 
 def hub_environ(
@@ -92,7 +92,7 @@ def hub_environ(
     if baked:
         found.setdefault("HF_HUB_OFFLINE", "1")
         found.setdefault("TRANSFORMERS_OFFLINE", "1")
-    volume = writable_volume(base_path)
+    volume = writable(base_path)
     if volume is not None and not found.keys() & {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}:
         found["HF_HOME"] = str(volume / "huggingface-cache")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from .engine import Engine, Health
 from .errors import APIError, EngineStartError
+from .hub import explain
 from .process import Process
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_ERROR = re.compile(r"(?:[\w.]+\.)?(?:\w+(?:Error|Exception)|[Ee]rror): ")
 
 
 class Address(NamedTuple):
@@ -51,8 +54,14 @@ class ServerEngine(Engine):
     ready_path: ClassVar[str] = "/health"
     """Answers 200 once the next request will be served."""
 
-    metrics_path: ClassVar[str | None] = "/metrics"
-    """Where it has metrics in Prometheus' text format; None for none."""
+    metrics_path: str | None = "/metrics"
+    """Where it has metrics in Prometheus' text format: a path, or a URL where another port has them; None for none."""
+
+    remedy: ClassVar[str] = ""
+    """What to do where its command is not there."""
+
+    advice: ClassVar[Mapping[str, str]] = {}
+    """Patterns of the errors in its log -> what to do about them; what the hub says is known already."""
 
     keep_alive: ClassVar[float] = 4
     """Seconds an idle connection is kept, less than its server keeps one; 0 for a new one for every request."""
@@ -112,8 +121,16 @@ class ServerEngine(Engine):
         return from_upstream(status, body)
 
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        """Why the process ended, where its exit code or log tell; None where they do not."""
-        return None
+        """Why the process ended, where its exit code or log tell; None where they do not.
+
+        By default the last line of its log that is an exception or a command line's error, with `advice` on it.
+        """
+        line = next((line for line in reversed(log) if _ERROR.match(line)), None)
+        if line is None:
+            return None
+        known = next((advice for pattern, advice in self.advice.items() if re.search(pattern, line)), None)
+        known = known or explain(self.worker.model_name or "the model", line, os.environ.get("HF_TOKEN"))
+        return f"{known} ({line})" if known else line
 
     async def before_start(self) -> None:
         """Do what must be done before the process is spawned. Raises EngineStartError."""
@@ -167,9 +184,7 @@ class ServerEngine(Engine):
     def _address(self, directory: Path) -> Address:
         if self.transport == "unix":
             return Address(str(directory / "engine.sock"), None)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return Address(None, probe.getsockname()[1])
+        return Address(None, free_port())
 
     async def _until_ready(self, process: Process, upstream: Upstream) -> None:
         ended = asyncio.ensure_future(process.wait())
@@ -185,7 +200,8 @@ class ServerEngine(Engine):
         code = process.returncode
         assert code is not None
         if process.not_found:
-            return f"{self.name} could not be started: {process.tail[-1] if process.tail else 'command not found'}"
+            what = process.tail[-1] if process.tail else "command not found"
+            return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
         told = self.explain_exit(code, list(process.tail))
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         return f"{self.name} {how}" + (f": {told}" if told else "")
@@ -200,6 +216,8 @@ class ServerEngine(Engine):
         self._health = Health(live=False, ready=False, reason=reason)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(reason)
+        # Those whose connection has not broken yet are told the same.
+        self._front.close(APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead"))
 
     async def stop(self) -> None:
         if self._health.live:
@@ -252,6 +270,14 @@ class ServerEngine(Engine):
             logger.warning("%s broke a connection: %r", self.name, error)
             return APIError("The engine broke off its answer.", status=502, code="engine_error")
         return APIError(f"The engine is gone: {self._health.reason}.", status=503, code="engine_dead")
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _upstream_class() -> type[Upstream]:

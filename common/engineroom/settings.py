@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
 
@@ -14,6 +15,8 @@ from .errors import Problem, SettingsError
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from typing_extensions import Self
+
+    from .models import ModelFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,3 +211,43 @@ class WorkerSettings(Settings):
     def max_body(self) -> int:
         """Largest request body in bytes."""
         return int(self.max_request_mb * 1_000_000)
+
+
+class HubSettings(Settings):
+    """What engines share whose own client takes models from a hub."""
+
+    base_path: str = Field(
+        "/runpod-volume",
+        description="A volume that outlives a worker; models, and what the engine compiles, are kept there.",
+    )
+    hf_token: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
+        description="The token for gated and private repositories of the Hugging Face Hub.",
+    )
+
+    def environ(
+        self, env: Environment, names: Iterable[str] = (), compiled: tuple[str, str] | None = None
+    ) -> dict[str, str]:
+        """The environment for the engine's process: this one's, with its hub client's and caches' variables.
+
+        Args:
+            names: variables of the engine's own, taken from wherever they are set.
+            compiled: the variable that says where it keeps what it compiles, and a folder's name: on the volume, or
+                beside the models where HF_HOME names a place for them.
+        """
+        from .models import hub_environ, writable
+
+        base = {**os.environ, **{name: env[name] for name in names if name in env}}
+        baked = env.source("MODEL_NAME").startswith("baked")
+        found = hub_environ(base, self.base_path, self.hf_token, baked=baked)
+        kept = writable(self.base_path) or writable(found.get("HF_HOME", ""))
+        if compiled and kept:
+            found.setdefault(compiled[0], str(kept / compiled[1]))
+        return found
+
+    def find(self, model: str, revision: str | None, environ: Mapping[str, str]) -> ModelFiles:
+        """The model's files, where they are there already: at its path, in a cache or on the volume."""
+        from .models import cache_folders, resolve
+
+        return resolve(model, revision, cache_folders(environ, self.base_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from .server import Address
 
 _PROBE = aiohttp.ClientTimeout(total=5)
+# asyncio's own TimeoutError is another than Python's before 3.11.
+_FAILURES = (aiohttp.ClientError, asyncio.TimeoutError, TimeoutError, OSError)
+_ANSWER = aiohttp.ClientTimeout(total=120)
 
 
 class Upstream:
@@ -43,17 +47,26 @@ class Upstream:
             async with self.session.get(self.url + path, timeout=_PROBE) as response:
                 await response.read()
                 return response.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except _FAILURES:
             return False
 
     async def text(self, path: str) -> str:
-        """The text of GET `path`; empty where it is not answered with 200."""
+        """The text of GET `path`, or of a URL on another port; empty where it is not answered with 200."""
         try:
-            async with self.session.get(self.url + path, timeout=_PROBE) as response:
+            url = path if path.startswith("http://") else self.url + path
+            async with self.session.get(url, timeout=_PROBE) as response:
                 text = await response.text()
                 return text if response.status == 200 else ""
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except _FAILURES:
             return ""
+
+    async def ask(self, path: str, json: Mapping[str, Any]) -> Any:
+        """The JSON answer to a POST, to find out what a model can do; None where it is not answered with 200."""
+        try:
+            async with self.session.post(self.url + path, json=json, timeout=_ANSWER) as response:
+                return await response.json() if response.status == 200 else None
+        except (*_FAILURES, ValueError):
+            return None
 
     async def close(self) -> None:
         await self.session.close()

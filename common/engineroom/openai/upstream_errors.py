@@ -16,11 +16,17 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 
+_VALIDATION = re.compile(
+    r"^\d+ validation errors? for \w+\n(?P<field>\S+)\n\s+(?P<says>.*?) \[type=(?P<type>\w+)", re.DOTALL
+)
+"""A pydantic ValidationError as text: `1 validation error for Request`, the field, what is wrong with it."""
+
 
 def from_upstream(status: int, body: bytes) -> APIError:
     """Read an error body: `{"error": {…}}`, `{"error": "…"}`, `{"detail": …}`, `{"message": …}` or plain text.
 
-    Tracebacks are cut away; a prompt that is too long has the code `context_length_exceeded`.
+    Of pydantic's errors the first is told, with its field, and nothing of the class that it was raised by. Tracebacks
+    are cut away; a prompt that is too long has the code `context_length_exceeded`.
     """
     try:
         decoded = msgspec.json.decode(body)
@@ -30,6 +36,10 @@ def from_upstream(status: int, body: bytes) -> APIError:
     message = _TRACEBACK.sub("", str(fields.get("message") or "")).strip()
     message = message or f"The engine answered with status {status}."
     code, kind, param = fields.get("code"), fields.get("type"), fields.get("param")
+    if invalid := _VALIDATION.match(message):
+        param = param or invalid["field"]
+        unknown = invalid["type"] == "extra_forbidden"
+        message = f"Unrecognized request argument supplied: {param}" if unknown else f"{invalid['says']}: '{param}'."
     if 400 <= status < 500 and _TOO_LONG.search(message):
         code = "context_length_exceeded"
     return APIError(

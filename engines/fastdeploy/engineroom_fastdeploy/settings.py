@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import Field
 
 from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
 from engineroom.flags import Flag, FlagTable
-from engineroom.settings import CommaList, Setting, Settings
+from engineroom.settings import CommaList, HubSettings, Setting
 
 from .installed import SNAPSHOTS, Installation, find, minor, snapshots
 
@@ -44,7 +44,7 @@ DEFAULTS = {"MODEL_NAME": "baidu/ERNIE-4.5-0.3B-Paddle", "MAX_CONCURRENCY": "512
 """worker-FastDeploy's names, and those of its defaults that are not FastDeploy's own."""
 
 
-class FastDeploySettings(Settings):
+class FastDeploySettings(HubSettings):
     """Which FastDeploy runs, and how it is looked after."""
 
     title: ClassVar[str] = "FastDeploy"
@@ -59,14 +59,6 @@ class FastDeploySettings(Settings):
         None,
         description="A YAML file of more options by FastDeploy's own names, for what a newer version has; "
         "it ignores names that it does not know.",
-    )
-    base_path: str = Field(
-        "/runpod-volume", description="The network volume: models in its Hugging Face cache are found there."
-    )
-    hf_token: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
-        description="The token for gated and private repositories of the Hugging Face Hub.",
     )
     fastdeploy_sm: CommaList = Field(
         (),

@@ -6,12 +6,10 @@ together here (`answers`) for a client that wants it whole. That also gives true
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from engineroom.errors import APIError
-from engineroom.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
-from engineroom.openai.validation import check
+from engineroom.openai.passing import checked, refuse
 
 from . import forced
 
@@ -19,15 +17,13 @@ CHAT, COMPLETIONS, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/completion
 EMBEDDINGS = "/v1/embeddings"
 GENERATING = frozenset({CHAT, COMPLETIONS, RESPONSES, MESSAGES})
 
-_SCHEMAS: Mapping[str, Any] = {CHAT: ChatRequest, COMPLETIONS: CompletionRequest, EMBEDDINGS: EmbeddingRequest}
 _IGNORED = {
-    CHAT: ("functions", "audio"),
-    COMPLETIONS: ("echo", "suffix"),
-    EMBEDDINGS: ("dimensions",),
+    CHAT: {"functions": "use `tools`", "audio": ""},
+    COMPLETIONS: {"echo": "", "suffix": ""},
+    EMBEDDINGS: {"dimensions": ""},
 }
-"""Fields that would change the answer and that llama.cpp passes over in silence."""
+"""Fields that would change the answer and that llama.cpp passes over in silence -> what to do instead."""
 
-_INSTEAD = {"functions": "; use `tools`"}
 _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
 
@@ -41,13 +37,8 @@ def prepare(path: str, json: dict[str, Any], *, tools_in_template: bool) -> dict
     Raises:
         APIError: 400, naming the field.
     """
-    json = {name: value for name, value in json.items() if value is not None}
-    if (schema := _SCHEMAS.get(path)) is not None:
-        check({"model": "", **json}, schema)
-    for field in _IGNORED.get(path, ()):
-        if json.get(field):
-            instead = _INSTEAD.get(field, "")
-            raise APIError(f"llama.cpp has no '{field}'{instead}.", param=field, code="unsupported_parameter")
+    json = checked(path, json)
+    refuse(json, _IGNORED.get(path, {}), "llama.cpp")
     if path == COMPLETIONS:
         json = _completion(json)
     elif path == CHAT and json.get("logprobs"):

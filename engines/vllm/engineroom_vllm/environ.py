@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from engineroom.models import hub_environ, writable_volume
+from engineroom.models import hub_environ, writable
 
 from .settings import VLLMSettings
 
@@ -26,7 +26,7 @@ def build(base: Mapping[str, str], settings: VLLMSettings, python: str, *, baked
     """
     passed = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
     environ = hub_environ(passed, settings.base_path, settings.hf_token, baked=baked)
-    if (volume := writable_volume(settings.base_path)) is not None:
+    if (volume := writable(settings.base_path)) is not None:
         environ.setdefault("VLLM_CACHE_ROOT", str(volume / "vllm-cache"))
     if (scripts := Path(python).parent) != Path():
         environ["PATH"] = os.pathsep.join((str(scripts), environ.get("PATH", os.defpath)))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import Field
 
-from engineroom.settings import Settings
+from engineroom.settings import HubSettings, Settings
 
 
-class VLLMSettings(Settings):
+class VLLMSettings(HubSettings):
     """Where vLLM and its files are, and what is passed to it as it is."""
 
     title: ClassVar[str] = "vLLM"
@@ -21,14 +21,6 @@ class VLLMSettings(Settings):
         None, description="A YAML file of `vllm serve` flags; what is set here as well wins over it."
     )
     vllm_extra_args: str = Field("", description="More of `vllm serve`'s command line, written as in a shell.")
-    base_path: str = Field(
-        "/runpod-volume", description="A volume that outlives a worker; models and compiled kernels are cached there."
-    )
-    hf_token: SecretStr | None = Field(
-        None,
-        validation_alias=AliasChoices("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"),
-        description="The token for gated and private repositories of the Hugging Face Hub.",
-    )
 
 
 class SpeculativeSettings(Settings):
