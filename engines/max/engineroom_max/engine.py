@@ -1,0 +1,123 @@
+"""MAX: `max serve` in an environment of its own, on a loopback port, its metrics on another."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from engineroom import toolprobe
+from engineroom.engine import Requirement, Route
+from engineroom.environment import Environment
+from engineroom.errors import Problem, SettingsError
+from engineroom.flags import FlagTable, Variables, version_beside
+from engineroom.models import weights
+from engineroom.openai.passing import CHAT, COMPLETIONS, EMBEDDINGS
+from engineroom.server import Address, ServerEngine, free_port
+from engineroom.settings import HubSettings, SettingsGroup, WorkerSettings
+
+from . import requests
+
+if TYPE_CHECKING:
+    from engineroom.proxy import Proxy
+    from engineroom.upstream import Upstream
+
+
+class MAXSettings(HubSettings):
+    title: ClassVar[str] = "MAX"
+    max_command: str = Field("max", description="MAX's own command; a path where it is not on PATH.")
+
+
+class MAXEngine(ServerEngine):
+    """Modular's MAX. Its flags are settings, known from a snapshot of its own parser."""
+
+    name = "max"
+    summary = "MAX (Modular): models compiled for GPUs of several makers, and for CPUs"
+    remedy = 'uv pip install "max[serve]" into an environment of its own, and set MAX_COMMAND to the `max` in it'
+    sampling_params = frozenset(
+        "cache_salt chat_template_kwargs ignore_eos min_p min_tokens reasoning repetition_penalty "  # noqa: SIM905
+        "return_token_ids stop_token_ids thinking_temperature top_k".split()
+    )
+    aliases = dict.fromkeys(("MODEL", "MODEL_PATH"), "MODEL_NAME") | {"MODEL_REVISION": "HUGGINGFACE_MODEL_REVISION"}
+    aliases |= {"MAX_MODEL_LEN": "MAX_LENGTH", "MAX_NUM_SEQS": "MAX_BATCH_SIZE"}
+    aliases |= {"MAX_SERVE_HOST": "HOST", "MAX_SERVE_PORT": "PORT"}
+    advice = {
+        "exceeds available memory|out of memory": "lower MAX_LENGTH or MAX_BATCH_SIZE, or take a larger GPU",
+        "compatible weights cannot be found": "QUANTIZATION_ENCODING says which weights to take",
+        "not found in registry": "this MAX does not know the model's architecture",
+    }
+
+    def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:
+        self._own, self._table, given = own, table, table.read(env)
+        self._variables = own.environ(env, table.environ, compiled=("MODULAR_CACHE_DIR", "max-cache"))
+        files = own.find(worker.model_name or "", given.get("huggingface_model_revision"), self._variables)
+        self.source = str(files.folder or files.name)
+        self.flags = {**_defaults(files.folder, given), **given}
+        self._task, self._tools = "text_generation", toolprobe.UNSEEN
+        super().__init__(worker.model_copy(update={"model_name": files.name}))
+
+    @classmethod
+    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
+        table = _table(env)
+        return MAXSettings, table, Variables("MAX's environment", table.environ)
+
+    @classmethod
+    def configure(cls, env: Environment) -> MAXEngine:
+        if not (worker := WorkerSettings.load(env)).model_name:
+            raise SettingsError([Problem("MODEL_NAME", "which model to serve: a repository `org/name`, or a folder")])
+        return cls(worker, MAXSettings.load(env), _table(env), env)
+
+    @classmethod
+    def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
+        command = env.get("MAX_COMMAND", "max")
+        return (Requirement(f"MAX as `{command}`", shutil.which(command) is not None, cls.remedy),)
+
+    @property
+    def routes(self) -> frozenset[Route]:
+        paths = {"text_generation": (CHAT, COMPLETIONS), "embeddings_generation": (EMBEDDINGS,)}.get(self._task, ())
+        return frozenset({Route("GET", "/v1/models"), *(Route("POST", path) for path in paths)})
+
+    def command(self, address: Address) -> Sequence[str]:
+        ours = ("--host=127.0.0.1", f"--port={address.port}", f"--served-model-name={self.models[0]}")
+        return [self._own.max_command, "serve", f"--model-path={self.source}", *ours, *self._table.argv(self.flags)]
+
+    def environ(self) -> Mapping[str, str]:
+        # Its sockets between processes are swept up with ours; it keeps its metrics, and sends nothing to Modular.
+        self.metrics_path = f"http://127.0.0.1:{(port := free_port())}/metrics"
+        ours = {"MAX_SERVE_METRICS_ENDPOINT_PORT": str(port), "TMPDIR": str(self.directory)}
+        silent = {"OTEL_SDK_DISABLED": "true", "MAX_SERVE_DISABLE_TELEMETRY": "0", "MODULAR_TELEMETRY_ENABLED": "0"}
+        return {**self._variables, **ours, **silent}
+
+    def make_proxy(self) -> Proxy:
+        from engineroom.fanout import FanOutProxy
+
+        return FanOutProxy(self)
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
+        toolprobe.check(json, self._tools)
+        return requests.prepare(path, {**json, "model": self.models[0]}, self.flags)
+
+    async def on_ready(self, upstream: Upstream) -> None:
+        found = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
+        self._task = self.flags.get("task") or (found[1] if found else self._task)
+        if self._task == "text_generation":
+            self._tools = await toolprobe.find_out(upstream, self.models[0])
+
+
+def _table(env: Environment) -> FlagTable:
+    """The flags of the MAX that is there."""
+    version = version_beside(env.get("MAX_COMMAND", "max"), "max") or env.get("MAX_VERSION")
+    return FlagTable.nearest(Path(__file__).with_name("flags"), version)
+
+
+def _defaults(folder: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags that are set unless the user sets them. On a CPU MAX has float32 and GGUF's forms, and takes the latter."""
+    found: dict[str, Any] = {"enable_penalties": "draft_model_path" not in given, "enable_min_tokens": True}
+    on_cpu = not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))) or given.get("devices") == "cpu"
+    gguf = folder and any(path.suffix == ".gguf" for path in weights(folder))
+    return {**found, "quantization_encoding": "float32"} if on_cpu and not gguf else found

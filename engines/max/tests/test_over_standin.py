@@ -1,0 +1,309 @@
+"""The engine's life, and what it does to requests and answers, over a stand-in for `max serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from engineroom.engine import Engine, Route
+from engineroom.errors import EngineStartError
+from engineroom.inprocess import request
+from engineroom.keeper import descendants
+from engineroom.openai.sse import payloads
+from engineroom.testing import LIFECYCLE_CHECKS, Lifecycle, NotOffered
+from engineroom_max.engine import MAXEngine
+
+Configure = Callable[..., MAXEngine]
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+
+
+def standins() -> list[int]:
+    return [pid for pid in descendants(os.getpid()) if b"standin_max.py" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+async def kill(engine: Engine) -> None:
+    """End the server as the kernel does when memory runs out."""
+    for pid in standins():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
+async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]], configure: Configure) -> None:
+    kinds = Lifecycle(make=configure, make_broken=lambda: configure(MAX_COMMAND="/no/such/max"), kill=kill)
+    try:
+        await check(kinds)
+    except NotOffered as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+async def engine(configure: Configure) -> AsyncIterator[MAXEngine]:
+    engine = configure(OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b", DEVICES="cpu")
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def ask(engine: MAXEngine, path: str = CHAT, **body: object) -> tuple[int, Any]:
+    content = {"messages": [{"role": "user", "content": "x"}]} if path == CHAT else {"prompt": "x"}
+    async with request(engine.app, "POST", path, body=msgspec.json.encode({"model": "a", **content, **body})) as answer:
+        return answer.status, msgspec.json.decode(await answer.read())
+
+
+async def seen(engine: MAXEngine, path: str = CHAT, **body: object) -> dict[str, Any]:
+    """What reached the server."""
+    _, answer = await ask(engine, path, **body)
+    [choice] = answer["choices"]
+    found: dict[str, Any] = msgspec.json.decode(choice["message"]["content"] if path == CHAT else choice["text"])
+    return found
+
+
+async def test_both_names_are_the_one_that_max_knows(engine: MAXEngine) -> None:
+    assert (await seen(engine, model="b"))["model"] == "a"
+
+
+async def test_several_choices_are_several_requests(engine: MAXEngine) -> None:
+    status, answer = await ask(engine, n=3, max_tokens=2)
+    assert status == 200
+    assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]
+    assert answer["usage"]["completion_tokens"] == 9
+    assert answer["usage"]["prompt_tokens"] == 10
+
+
+async def test_several_prompts_can_be_streamed(engine: MAXEngine) -> None:
+    body = msgspec.json.encode({"model": "a", "prompt": ["x", "y"], "stream": True, "max_tokens": 2})
+    async with request(engine.app, "POST", COMPLETIONS, body=body) as answer:
+        *events, done = payloads(await answer.read())
+    assert done == b"[DONE]"
+    assert {msgspec.json.decode(event)["choices"][0]["index"] for event in events} == {0, 1}
+
+
+async def test_an_unknown_field_is_refused_by_name(engine: MAXEngine) -> None:
+    status, answer = await ask(engine, top_kk=3)
+    expected = {"message": "Unrecognized request argument supplied: top_kk", "type": "invalid_request_error"}
+    assert (status, answer["error"]) == (400, {**expected, "param": "top_kk", "code": None})
+
+
+async def test_fields_that_change_nothing_are_no_error(engine: MAXEngine) -> None:
+    harmless = {"user": "u", "store": True, "metadata": {"a": "b"}, "best_of": 1, "echo": False, "logit_bias": {}}
+    assert (await ask(engine, **harmless))[0] == 200
+    assert "response_format" not in await seen(engine, response_format={"type": "text"})
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "param"),
+    [
+        (CHAT, {"logit_bias": {"5": 1}}, "logit_bias"),
+        (CHAT, {"functions": [{"name": "f"}]}, "functions"),
+        (CHAT, {"response_format": {"type": "json_object"}}, "response_format"),
+        (CHAT, {"temperature": 9}, "temperature"),
+        (CHAT, {"n": 0}, "n"),
+        (CHAT, {"tools": TOOLS}, "tools"),
+        (COMPLETIONS, {"echo": True}, "echo"),
+        (COMPLETIONS, {"suffix": "x"}, "suffix"),
+        (COMPLETIONS, {"best_of": 3, "n": 2}, "best_of"),
+        (COMPLETIONS, {"prompt": []}, "prompt"),
+    ],
+)
+async def test_what_max_would_ignore_or_fail_at_is_a_400(
+    engine: MAXEngine, path: str, fields: dict[str, Any], param: str
+) -> None:
+    status, answer = await ask(engine, path, **fields)
+    assert (status, answer["error"]["param"]) == (400, param), answer
+
+
+async def test_a_flag_makes_its_fields_pass(configure: Configure) -> None:
+    engine = configure(ENABLE_ECHO="true", ENABLE_STRUCTURED_OUTPUT="true", ENABLE_PENALTIES="false")
+    try:
+        await engine.start()
+        assert (await seen(engine, COMPLETIONS, model="org/model", echo=True))["echo"] is True
+        assert (await ask(engine, model="org/model", response_format={"type": "json_object"}))[0] == 200
+        status, answer = await ask(engine, model="org/model", frequency_penalty=1)
+    finally:
+        await engine.stop()
+    assert (status, answer["error"]["param"]) == (400, "frequency_penalty")
+    assert "ENABLE_PENALTIES=true" in answer["error"]["message"]
+
+
+async def test_a_completion_ends_where_openai_s_does(engine: MAXEngine) -> None:
+    assert (await seen(engine, COMPLETIONS))["max_tokens"] == 16
+    assert (await seen(engine, COMPLETIONS, max_tokens=3))["max_tokens"] == 3
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "status"),
+    [("unseen", "auto", 400), ("optional", "auto", 200), ("optional", "required", 400), ("forced", "required", 200)],
+)
+async def test_tools_pass_where_the_model_sees_them(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tools: str, choice: str, status: int
+) -> None:
+    monkeypatch.setenv("STANDIN_TOOLS", tools)
+    engine = configure()
+    try:
+        await engine.start()
+        assert (await ask(engine, model="org/model", tools=TOOLS, tool_choice=choice))[0] == status
+    finally:
+        await engine.stop()
+
+
+async def test_its_metrics_are_those_of_its_second_port(engine: MAXEngine) -> None:
+    assert "maxserve_num_requests_running 0" in await engine.metrics()
+
+
+async def test_leaving_a_stream_of_several_choices_ends_them(engine: MAXEngine) -> None:
+    body = {"model": "b", "messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 5000, "n": 2}
+    async with request(engine.app, "POST", CHAT, body=msgspec.json.encode(body)) as answer:
+        await answer.__aiter__().__anext__()
+        await until_running(engine, 2)
+    await until_running(engine, 0)
+
+
+async def until_running(engine: MAXEngine, number: int) -> None:
+    for _ in range(250):
+        if f"maxserve_num_requests_running {number}\n" in await engine.metrics():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"not {number} generations run: {await engine.metrics()}")
+
+
+async def test_the_task_that_max_finds_says_which_routes_there_are(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_TASK", "embeddings_generation")
+    engine = configure()
+    try:
+        await engine.start()
+        assert engine.routes == {Route("GET", "/v1/models"), Route("POST", "/v1/embeddings")}
+    finally:
+        await engine.stop()
+
+
+async def test_nothing_of_its_children_and_files_is_left_after_a_sigkill(configure: Configure) -> None:
+    """MAX's own workers outlive it when it is killed; under the keeper they do not."""
+    engine = configure()
+    await engine.start()
+    [parent] = standins()
+    children = psutil.Process(parent).children()
+    assert len(children) == 3
+    assert engine.directory is not None
+    assert (engine.directory / "standin-socket").exists(), "its sockets are in the engine's own folder"
+    directory = engine.directory
+    died = asyncio.ensure_future(engine.died())
+    await asyncio.sleep(0)
+    os.kill(parent, signal.SIGKILL)
+    assert "killed by signal 9" in await asyncio.wait_for(died, 10)
+    gone(children)
+    await engine.stop()
+    assert not directory.exists()
+
+
+def test_nothing_is_left_where_the_worker_is_killed(standin_command: Callable[[str], str], tmp_path: Path) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from engineroom.environment import Environment\n"
+        "from engineroom.house import open_engine\n"
+        "async def main():\n"
+        "    engine = open_engine(Environment.of({'ENGINE': 'max', 'MODEL_NAME': 'a/b', 'MAX_COMMAND': sys.argv[1]}))\n"
+        "    await engine.start()\n"
+        "    print(engine.directory, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    worker = subprocess.Popen([sys.executable, script, standin_command("26.7.0")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert worker.stdout is not None
+        directory = Path(worker.stdout.readline().strip())
+        assert directory.is_dir()
+        below = psutil.Process(worker.pid).children(recursive=True)
+        assert len(below) >= 5, "the keeper, the server and its three"
+    finally:
+        worker.kill()
+        worker.communicate(timeout=10)
+    gone(below)
+    deadline = time.monotonic() + 10
+    while directory.exists():
+        assert time.monotonic() < deadline, f"{directory} is left"
+        time.sleep(0.05)
+
+
+def gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_its_process_is_told_to_keep_quiet(configure: Configure, caplog: pytest.LogCaptureFixture) -> None:
+    engine = configure()
+    with caplog.at_level(logging.INFO, "engine.max"):
+        await engine.start()
+    [told] = [message for message in caplog.messages if message.startswith("ENVIRON ")]
+    directory = str(engine.directory)
+    await engine.stop()
+    environ = msgspec.json.decode(told.removeprefix("ENVIRON "))
+    assert (environ["OTEL_SDK_DISABLED"], environ["MODULAR_TELEMETRY_ENABLED"]) == ("true", "0")
+    assert environ["TMPDIR"] == directory
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        (
+            "ValueError: Architecture 'OddForCausalLM' not found in registry",
+            "this MAX does not know the model's architecture (ValueError: Architecture 'OddForCausalLM'",
+        ),
+        (
+            "ValueError: compatible weights cannot be found for 'q4_k', in the provided repo: 'a/b'",
+            "QUANTIZATION_ENCODING says which weights to take (",
+        ),
+        ("ValueError: Model size exceeds available memory (9 GiB > 8 GiB)", "lower MAX_LENGTH or MAX_BATCH_SIZE"),
+        ("Error: No such option '--max-lenght'.", "Error: No such option '--max-lenght'."),
+        (
+            "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name': '/tmp/nowhere'.",
+            "the hub knows no repository",
+        ),
+        ("huggingface_hub.errors.GatedRepoError: 403 Client Error", "ask for access on its page"),
+        (
+            "ValueError: Unable to infer max_length, the provided max_length (100000) exceeds the model's (8192).",
+            "the provided max_length (100000) exceeds",
+        ),
+    ],
+)
+async def test_a_failed_start_says_why(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, log: str, expected: str
+) -> None:
+    traceback = f"Traceback (most recent call last):\n  File 'x.py', line 1\n    raise ValueError(\n{log}"
+    monkeypatch.setenv("STANDIN_FAILS", traceback)
+    engine = configure()
+    with pytest.raises(EngineStartError) as failed:
+        await engine.start()
+    await engine.stop()
+    assert expected in str(failed.value)
+
+
+async def test_a_missing_max_says_what_to_type(configure: Configure) -> None:
+    engine = configure(MAX_COMMAND="/no/such/max")
+    with pytest.raises(EngineStartError, match=r"/no/such/max: No such file.*uv pip install"):
+        await engine.start()
+    await engine.stop()
