@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import Health
-from engineroom.errors import EngineroomError
+from engineroom.errors import APIError, EngineroomError
+from engineroom.openai.errors import error_response
 
 from .gone import disconnected
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 60
+_RETRY_S = 5
 _GOOD_S = 600
 """After so long a life a death counts as the first."""
 
@@ -70,11 +72,16 @@ class Supervised:
 
     def health(self) -> Health:
         health = self._engine.health()
-        if self._watching is None or self._stopped or self._watching.done():
-            return health
-        if health.ready and self._up:
+        if not self._restarting:
             return health
         return Health(live=True, ready=False, reason=f"restarting: {self._why or health.reason}")
+
+    @property
+    def _restarting(self) -> bool:
+        """Whether the engine is gone, and another may come."""
+        if self._watching is None or self._stopped or self._watching.done():
+            return False
+        return not (self._up and self._engine.health().ready)
 
     async def start(self) -> None:
         await self._engine.start()
@@ -133,6 +140,15 @@ class Supervised:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         engine, successor = self._engine, self._successor
+        if self._restarting:
+            error = APIError(
+                f"The engine is being started again: {self._why or 'it has just ended'}.",
+                status=503,
+                code="engine_loading",
+                retry_after=_RETRY_S,
+            )
+            await error_response(send, scope, error)
+            return
         if successor is None or not engine.health().ready:
             await engine.app(scope, receive, send)
             return

@@ -77,3 +77,20 @@ def test_a_failing_engine_is_given_a_rest() -> None:
         assert httpx.get(f"{door.url}/health").json()["breaker"] == "closed"
         assert ask(door, temperature=9).status_code == 400  # A client's mistake is not the engine's.
         assert httpx.get(f"{door.url}/health").json()["breaker"] == "closed"
+
+
+def test_a_request_that_kills_every_engine_is_asked_twice_and_no_more() -> None:
+    with serving({"ENGINE_RESTARTS": "5"}) as door:
+        answer = ask(door, echo_fault="die")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_dead")
+        until(lambda: door.metric("engineroom_engine_restarts") == 2)
+        assert ask(door).status_code == 200
+        assert door.metric("engineroom_engine_restarts") == 2
+
+
+def test_while_an_engine_is_started_again_clients_are_told_when_to_come_back() -> None:
+    with serving({"ENGINE_RESTARTS": "5", "ECHO_START_S": "1"}) as door:
+        ask(door, **DIE)
+        refused = ask(door)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_loading")
+        assert int(refused.headers["retry-after"]) >= 1
