@@ -1,4 +1,4 @@
-"""A proxy that asks for each choice on its own: for servers that answer one prompt with one choice a request."""
+"""A proxy that asks for each choice on its own, and ends it at its stop strings: for servers that do neither."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .openai.schemas import MAX_CHOICES
 from .openai.usage import Usage
 from .openai.validation import invalid
 from .proxy import Proxy
+from .text import TextCutter
 
 _CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
@@ -25,14 +26,15 @@ _CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 class FanOutProxy(Proxy):
     """`n` choices, and several prompts of a completion, become a request each, all at once; their answers are merged.
 
-    Every other request is passed on as by `Proxy`. Each part is streamed from the server, so that the answer comes as
-    it is generated, or whole where the client wants that. The first part that fails ends them all.
+    Each part is streamed from the server, so that the answer comes as it is generated, or whole where the client wants
+    that; the first part that fails ends them all. No stop string is shown in a stream, also where the server does
+    show it. Every other request is passed on as by `Proxy`.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request: Request = scope[KEY]
         path, json = scope["path"], request.json
-        if json is None or not _several(path, json):
+        if json is None or not _concerned(path, json):
             await super().__call__(scope, receive, send)
             return
         json = self._engine.prepare(path, json) or json
@@ -88,12 +90,12 @@ def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _several(path: str, json: Mapping[str, Any]) -> bool:
-    """Whether a request asks for more than one choice; one that is malformed does not."""
+def _concerned(path: str, json: Mapping[str, Any]) -> bool:
+    """Whether a request asks for more than one choice, or for a stream with a stop string."""
     if path not in (_CHAT, _COMPLETIONS):
         return False
-    n = json.get("n")
-    return (isinstance(n, int) and n > 1) or len(_prompts(path, json)) > 1
+    n, stops = json.get("n"), bool(json.get("stream") and json.get("stop"))
+    return stops or (isinstance(n, int) and n > 1) or len(_prompts(path, json)) > 1
 
 
 def _prompts(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -112,6 +114,9 @@ class _Merged:
         self._whole = None if json.get("stream") else Aggregator()
         self._wants_usage = bool((json.get("stream_options") or {}).get("include_usage"))
         self._usage = Usage(json.get("n") or 1)
+        stop = json.get("stop") or ()
+        self._stops = [text for text in ([stop] if isinstance(stop, str) else stop) if text]
+        self._cutters: dict[int, TextCutter] = {}
         self._head: dict[str, Any] = {}
         self._sending = asyncio.Lock()
         self._started = False
@@ -124,11 +129,21 @@ class _Merged:
         self._head = self._head or event
         if not choices:
             return
-        merged = {**event, **self._head, "choices": [{**choice, "index": index} for choice in choices]}
+        choices = [self._cut(index, {**choice, "index": index}) for choice in choices]
+        merged = {**event, **self._head, "choices": choices}
         if self._whole is not None:
             self._whole.add(merged)
         else:
             await self._event(msgspec.json.encode(merged))
+
+    def _cut(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
+        """The choice with its text ended where a stop string begins."""
+        name, holder = ("content", choice["delta"]) if "delta" in choice else ("text", choice)
+        if self._stops and (holder.get(name) or choice.get("finish_reason")):
+            cutter = self._cutters.setdefault(index, TextCutter(self._stops))
+            text = "" if cutter.stopped else cutter.feed((holder.get(name) or "").encode())
+            holder[name] = text + ("" if cutter.stopped or not choice.get("finish_reason") else cutter.finish())
+        return choice
 
     async def _event(self, data: bytes, *, more: bool = True) -> None:
         async with self._sending:

@@ -48,10 +48,10 @@ class StandinServer:
         await answer.prepare(call)
         self.running += 1
         try:
-            words = [f"{body.get('prompt', 'chat')} ", str(body.get("seed"))]
+            words = body.get("words") or [f"{body.get('prompt', 'chat')} ", str(body.get("seed"))]
             for i, word in enumerate(words):
                 said = {"delta": {"content": word}} if chat else {"text": word}
-                choice = {"index": 0, **said, "finish_reason": "stop" if i else None}
+                choice = {"index": 0, **said, "finish_reason": "stop" if i == len(words) - 1 else None}
                 await self._write(answer, {"id": f"id{len(self.seen)}", "object": kind, "choices": [choice]})
                 if body.get("seed") == 14:
                     return answer
@@ -212,6 +212,28 @@ async def until_idle(server: StandinServer) -> None:
             return
         await asyncio.sleep(0.02)
     pytest.fail(f"{server.running} parts are left running")
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [("END", "one two"), (["x", " two"], "one"), ("never", "one twoENDthree EN"), (["EN"], "one two"), ([], None)],
+)
+async def test_a_stop_string_is_not_shown(app: ASGIApp, path: str, stop: object, expected: str | None) -> None:
+    """The stand-in, as one engine does, streams on through it."""
+    words = ["one", " two", "E", "NDthr", "ee EN"]
+    for n in (1, 2):
+        async with asked(app, path, words=words, stop=stop, stream=True, n=n) as answer:
+            body = await answer.read()
+        if expected is None:
+            continue
+        said = dict.fromkeys(range(n), "")
+        for choice in (choice for event in events(body) for choice in event["choices"]):
+            said[choice["index"]] += choice["delta"]["content"] if path == CHAT else choice["text"]
+        assert said == dict.fromkeys(range(n), expected)
+    async with asked(app, path, words=words, stop=stop, n=2) as answer:
+        whole = json.loads(await answer.read())["choices"][1]
+    assert expected is None or (whole["message"]["content"] if path == CHAT else whole["text"]) == expected
 
 
 def test_too_many_choices_are_refused() -> None:
