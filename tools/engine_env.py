@@ -1,13 +1,14 @@
-"""An engine's own environment for tests and measurements, from a pinned requirements file: used by engines' tools."""
+"""An engine's own environment for tests and measurements, from pinned requirements files: used by engines' tools."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,8 +43,39 @@ def make(
         print(f"{folder}: up to date")
         return 0
     subprocess.run([uv(), "venv", "--clear", "--python", python, folder], check=True)
-    install = [uv(), "pip", "install", "--python", folder / "bin" / "python", "-r", requirements, *more]
-    subprocess.run(install, check=True)
+    install(folder, "-r", requirements, *more)
     then(folder)
     stamp.write_text(wanted)
     return 0
+
+
+def install(folder: Path, *arguments: str | Path) -> None:
+    """Install into the environment `folder`; the arguments are those of `uv pip install`."""
+    subprocess.run([uv(), "pip", "install", "--python", folder / "bin" / "python", *arguments], check=True)
+
+
+def cpu_torch(requirements: Path) -> tuple[str, list[str]]:
+    """The Python's version to take, and where uv finds the CPU build of the torch that `requirements` names.
+
+    PyPI has none. Where pip is configured with a folder of wheels that holds it (`find-links`) it is taken from there;
+    on any other machine uv's `--torch-backend cpu` finds it at PyTorch's. The Python is this one, 3.11 at least, or the
+    one that the wheel is for.
+    """
+    found = re.search(r"^torch==(\S+)", requirements.read_text(), re.MULTILINE)
+    wheels = {folder: sorted(Path(folder).glob(f"torch-{found[1] if found else ''}-*")) for folder in _find_links()}
+    python, links = f"3.{max(sys.version_info[1], 11)}", []
+    for folder, names in wheels.items():
+        if names:
+            links += ["--find-links", folder]
+            tag = re.search(r"-cp3(\d+)-", names[0].name)
+            python = f"3.{tag[1]}" if tag else python
+    return python, links or ["--torch-backend", "cpu"]
+
+
+def _find_links() -> Iterator[str]:
+    """The wheel folders that pip is configured with, in a file or in its environment."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    )
+    for value in re.findall(r"\.find-links='([^']*)'", listed.stdout):
+        yield from dict.fromkeys(value.split())

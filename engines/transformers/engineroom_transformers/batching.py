@@ -1,0 +1,108 @@
+"""transformers' continuous batching, its requests as async iterators of token ids."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from engineroom.errors import APIError
+
+from .sampling import Sampler, Sampling
+
+if TYPE_CHECKING:
+    from llguidance import LLTokenizer
+
+    from .settings import TransformersSettings
+
+_PAGE = 32
+_CPU_CACHE_TOKENS = 16_384
+_STOP_SECONDS = 30
+
+
+class Batching:
+    """A running batch.
+
+    Raises:
+        Exception: whatever transformers and torch raise where the model cannot be batched or the cache has no room.
+    """
+
+    def __init__(self, model: Any, tokenizer: LLTokenizer, settings: TransformersSettings) -> None:
+        from transformers import ContinuousBatchingConfig, GenerationConfig
+
+        tokens = settings.kv_cache_tokens or (_CPU_CACHE_TOKENS if model.device.type == "cpu" else None)
+        config = ContinuousBatchingConfig(
+            page_size=_PAGE,
+            num_blocks=tokens and -(-tokens // _PAGE),
+            max_batch_tokens=settings.max_num_batched_tokens,
+            max_requests_per_batch=settings.max_num_seqs,
+            max_memory_percent=None if model.device.type == "cpu" else settings.gpu_memory_utilization,
+            auto_switch_to_flash=settings.attn_implementation is None,
+            use_cuda_graph=False,
+            use_async_batching=False,
+        )
+        greedy = GenerationConfig(do_sample=False, eos_token_id=-1)
+        self._manager = manager = model.init_continuous_batching(greedy, config)
+        manager.logit_processor = Sampler(tokenizer)
+        manager.warmup()
+        self.capacity: int = manager.batch_processor.cache.num_blocks * _PAGE
+        """Tokens that the cache holds."""
+        manager.start()
+
+    def watch(self, ended: Callable[[str], None]) -> None:
+        """Call `ended` with the reason, in the running loop, when the batch is over although nobody stopped it."""
+        loop, thread, status = asyncio.get_running_loop(), self.thread, self._manager.background_thread_status
+
+        def wait() -> None:
+            thread.join()
+            if (error := status.fatal_error) is not None:
+                loop.call_soon_threadsafe(ended, f"{type(error).__name__}: {error}")
+
+        threading.Thread(target=wait, name="transformers-watch", daemon=True).start()
+
+    @property
+    def thread(self) -> threading.Thread:
+        thread: threading.Thread = self._manager._generation_thread
+        return thread
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Requests running and waiting."""
+        scheduler = self._manager.batch_processor.scheduler
+        return len(scheduler.active_requests), len(scheduler.waiting_requests) + self._manager.input_queue.qsize()
+
+    async def generate(self, prompt: Sequence[int], limit: int, sampling: Sampling) -> AsyncGenerator[int, None]:
+        """The tokens of one request, that which ends it included. Closing the iterator frees its place."""
+        name, changed = uuid.uuid4().hex, asyncio.Event()
+        tokens: list[int] = []
+        last: list[Any] = []
+
+        def receive(output: Any) -> None:
+            tokens.extend(output.generated_tokens[len(tokens) :])
+            last[:] = [output] if output.is_finished() else []
+            changed.set()
+
+        manager, read = self._manager, 0
+        manager.register_result_handler(name, receive)
+        try:
+            options = {"eos_token_id": list(sampling.eos) or -1, "sampling": sampling}
+            if manager.add_request(list(prompt), name, limit, streaming=True, **options) is None:
+                raise APIError("The engine is stopping.", status=503)
+            while not last or read < len(tokens):
+                await changed.wait()
+                changed.clear()
+                while read < len(tokens):
+                    read += 1
+                    yield tokens[read - 1]
+            if last[0].error is not None:
+                raise APIError(f"The generation failed: {last[0].error}", status=500)
+        finally:
+            if not last:
+                manager.cancel_request(name)
+                manager.output_router.result_handlers.pop(name, None)
+
+    def stop(self) -> None:
+        """End what runs, then the thread. Blocks, for at most half a minute."""
+        self._manager.stop(hard_stop=True, timeout=_STOP_SECONDS)

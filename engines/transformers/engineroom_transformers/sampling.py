@@ -1,0 +1,170 @@
+"""Sampling: each request by its own parameters, all of a batch in one step.
+
+transformers' manager knows only temperature, top_k and top_p of a request. `Sampler` takes the place of its logits
+processors: it chooses the tokens itself and leaves the manager's argmax no other choice.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from .settings import Params
+
+if TYPE_CHECKING:
+    import torch
+    from llguidance import LLMatcher, LLTokenizer
+
+
+_CANDIDATES = 256
+"""How many of the likeliest tokens nearly always hold all that top_p or min_p leaves."""
+
+
+@dataclass
+class Sampling:
+    """One request's parameters, and its state while it runs. Every rank of a tensor-parallel group has its own copy.
+
+    eos: the token ids that end it. grammar: llguidance's, None for free text.
+    logprobs: as `TokenRequest.logprobs`; `told` has each token's own and its alternatives', in order.
+    """
+
+    params: Params
+    temperature: float
+    top_p: float
+    seed: int | None
+    prompt: Sequence[int]
+    eos: Sequence[int]
+    grammar: str | None = None
+    logprobs: int | None = None
+    told: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
+    _matcher: LLMatcher | None = None
+    _accepted: int = 0
+
+    @functools.cached_property
+    def random(self) -> Random:
+        return Random(self.seed)
+
+    def __deepcopy__(self, memo: Any) -> Sampling:
+        """The manager copies a request that it has to prefill anew; it is still the same one."""
+        return self
+
+    def shape(self, scores: torch.Tensor, generated: Sequence[int], tokenizer: LLTokenizer) -> None:
+        """Put penalties, biases and the grammar into one row of scores, in place."""
+        import torch
+
+        params = self.params
+        if params.repetition_penalty != 1:
+            seen = torch.tensor(sorted({*self.prompt, *generated}), device=scores.device)
+            values = scores[seen]
+            scores[seen] = torch.where(
+                values > 0, values / params.repetition_penalty, values * params.repetition_penalty
+            )
+        if (params.presence_penalty or params.frequency_penalty) and generated:
+            ids, counts = torch.tensor(generated, device=scores.device).unique(return_counts=True)
+            scores[ids] -= params.presence_penalty + params.frequency_penalty * counts
+        for token, bias in params.logit_bias.items():
+            scores[token] += bias
+        if len(generated) < params.min_tokens:
+            scores[list(self.eos)] = -math.inf
+        if self.grammar is not None:
+            self._constrain(scores, generated, tokenizer)
+
+    def _constrain(self, scores: torch.Tensor, generated: Sequence[int], tokenizer: LLTokenizer) -> None:
+        import torch
+        from llguidance import LLMatcher
+
+        if self._matcher is None:
+            self._matcher = LLMatcher(tokenizer, self.grammar, log_level=0)
+        self._matcher.consume_tokens(list(generated[self._accepted :]))
+        self._accepted = len(generated)
+        allowed = torch.zeros_like(scores, dtype=torch.bool)
+        if self._matcher.is_stopped() or self._matcher.is_error():
+            allowed[list(self.eos)] = True
+        else:
+            packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
+            bits = (packed[:, None] >> torch.arange(8) & 1).bool().flatten()[: len(scores)]
+            allowed[: len(bits)] = bits.to(scores.device)
+        scores.masked_fill_(~allowed, -math.inf)
+
+
+def draw(scores: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
+    """A token for each row of scores [rows, vocabulary]: temperature, min_p, top_k and top_p, in vLLM's order.
+
+    Limits are found among each row's likeliest tokens; only where these are not enough the whole row is sorted.
+    """
+    import torch
+
+    def column(values: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(values, device=scores.device)[:, None]
+
+    size = scores.shape[-1]
+    probabilities = (scores / column([row.temperature for row in rows])).softmax(-1)
+    limits = [(row.top_p, row.params.min_p, row.params.top_k if row.params.top_k > 0 else size) for row in rows]
+    ids: torch.Tensor | None = None
+    if any(limit != (1, 0, size) for limit in limits):
+        top_p, min_p, top_k = (column(values) for values in zip(*limits, strict=True))
+        for candidates in (min(_CANDIDATES, size), size):
+            values, ids = probabilities.topk(candidates)
+            kept = (torch.arange(candidates, device=scores.device) < top_k) & (values >= min_p * values[:, :1])
+            whole = (top_k >= size) & (min_p == 0)
+            total = torch.where(whole, 1.0, (values * kept).sum(-1, keepdim=True))
+            kept &= (values * kept).cumsum(-1) - values < top_p * total
+            if candidates == size or not kept[:, -1].any():
+                break
+        kept[:, 0] = True
+        probabilities = values * kept
+    reached = probabilities.cumsum(-1, dtype=torch.float64)
+    point = column([row.random.random() for row in rows]) * reached[:, -1:]
+    chosen = torch.searchsorted(reached, point, right=True).clamp_(max=probabilities.shape[-1] - 1)
+    return (chosen if ids is None else ids.gather(-1, chosen))[:, 0]
+
+
+class Sampler:
+    """What the manager takes for its list of logits processors.
+
+    Before each step it tells the batch's requests (`prepare_tensor_args`), behind the model it calls with their scores,
+    both in its own thread. That holds only while its batches are neither double-buffered nor captured as graphs.
+    """
+
+    tensors_required = 0
+    do_processing = True
+
+    def __init__(self, tokenizer: LLTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._batch: list[Any] = []
+
+    def check_kwargs(self, kwargs: Any) -> None:
+        """`Sampling` has been checked."""
+
+    def fill_defaults(self, arguments: torch.Tensor) -> None:
+        """There are no tensors of arguments to fill."""
+
+    def prepare_tensor_args(self, requests_in_batch: Sequence[Any], arg_storage: torch.Tensor) -> torch.Tensor:
+        self._batch = [request.state for request in requests_in_batch if request.has_new_token]
+        return arg_storage
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, arguments: torch.Tensor) -> torch.Tensor:
+        """Scores [requests, vocabulary] with only the chosen tokens left."""
+        rows: list[Sampling] = [state.logit_processor_kwargs["sampling"] for state in self._batch]
+        wanted = [number for number, row in enumerate(rows) if row.logprobs is not None]
+        known = dict(zip(wanted, scores[wanted].log_softmax(-1), strict=True)) if wanted else {}
+        for row, state, values in zip(rows, self._batch, scores, strict=True):
+            row.shape(values, _generated(state), self._tokenizer)
+        chosen = scores.argmax(-1)
+        if drawn := [number for number, row in enumerate(rows) if row.temperature > 0]:
+            chosen[drawn] = draw(scores[drawn], [rows[number] for number in drawn])
+        for number, values in known.items():
+            top = values.topk(rows[number].logprobs or 0)
+            pairs = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
+            rows[number].told.append((float(values[chosen[number]]), pairs))
+        return scores.fill_(-math.inf).scatter_(1, chosen[:, None], 0.0)
+
+
+def _generated(state: Any) -> list[int]:
+    """A request's tokens so far; those from before it was prefilled anew stand among its prompt."""
+    before = state.initial_tokens[state._true_initial_tokens :] if state._true_initial_tokens else []
+    return [*before, *state.generated_tokens]

@@ -1,0 +1,71 @@
+"""What can be set on the engine, and what one request can ask of it beyond OpenAI's own parameters."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+
+from engineroom.settings import Settings
+
+
+class TransformersSettings(Settings):
+    """How the model is loaded and batched."""
+
+    title: ClassVar[str] = "transformers"
+
+    model_revision: str | None = Field(
+        None, validation_alias=AliasChoices("MODEL_REVISION", "REVISION"), description="Branch, tag or commit."
+    )
+    base_path: str = Field("/runpod-volume", description="The network volume, whose Hugging Face cache is used.")
+    hf_token: SecretStr | None = Field(None, description="Token for gated and private models.")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`cuda` where there is one, or `cpu`.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="As the model was saved.")
+    attn_implementation: str | None = Field(
+        None, description="`sdpa` (the default), `eager`, `flash_attention_2`, `flash_attention_3`."
+    )
+    quantization: Literal["bitsandbytes-4bit", "bitsandbytes-8bit"] | None = Field(
+        None, description="Quantise while loading; a model that is quantised already needs nothing. Wants bitsandbytes."
+    )
+    trust_remote_code: bool = Field(False, description="Run the code that comes with the model.")
+    tensor_parallel_size: int = Field(1, ge=1, description="How many GPUs share each layer.")
+    chat_template: str | None = Field(None, description="A file to use in place of the model's own chat template.")
+    max_model_len: int | None = Field(None, ge=2, description="Prompt and completion; what model and cache hold.")
+    max_num_seqs: int = Field(64, ge=1, description="The most requests in one batch.")
+    max_num_batched_tokens: int = Field(2048, ge=16, description="The most tokens of one step, prompts included.")
+    kv_cache_tokens: int | None = Field(
+        None, ge=32, description="Tokens in the cache over all requests; on a CPU 16384, on a GPU what memory allows."
+    )
+    gpu_memory_utilization: float = Field(0.85, gt=0, le=1, description="Share of free GPU memory for the cache.")
+
+
+class Params(BaseModel):
+    """Fields of one request. A field that would be ignored is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    top_k: int = Field(0, ge=-1)
+    min_p: float = Field(0.0, ge=0, le=1)
+    repetition_penalty: float = Field(1.0, gt=0)
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: dict[Annotated[int, Field(ge=0)], float] = {}
+    min_tokens: int = Field(0, ge=0)
+    ignore_eos: bool = False
+    stop_token_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    # For the chat template, or of no effect on the answer by their own definition.
+    chat_template_kwargs: dict[str, Any] = {}
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    reasoning_effort: Any = None
+    parallel_tool_calls: Any = None
+    modalities: Any = None
+    user: Any = None
+    metadata: Any = None
+    store: Any = None
+    service_tier: Any = None
+    safety_identifier: Any = None
+    prediction: Any = None
+    prompt_cache_key: Any = None
+    prompt_cache_options: Any = None
+    prompt_cache_retention: Any = None

@@ -1,0 +1,100 @@
+"""Fixtures: real transformers on a CPU with the small real model, loaded once a session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engineroom.engine import Engine
+from engineroom.environment import Environment
+from engineroom.house import open_engine
+from engineroom.testing import Expectations, Target, engine_target
+from engineroom_transformers import TransformersEngine
+
+ROOT = Path(__file__).resolve().parents[3]
+MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
+TOOLS_TEMPLATE = ROOT / "engines" / "llamacpp" / "tests" / "data" / "chatml_with_tools.jinja"
+
+REAL = {
+    "ENGINE": "transformers",
+    "MODEL_NAME": str(MODEL),
+    "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "smol, alias",
+    "DEVICE": "cpu",
+    "DTYPE": "float32",
+    "MAX_MODEL_LEN": "2048",
+    "KV_CACHE_TOKENS": "8192",
+    "STOP_TIMEOUT": "5",
+}
+"""Settings for the small model. float32, since bfloat16 has near-ties that fall either way."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the library where it is not installed."""
+    if item.get_closest_marker("real_transformers") is None:
+        return
+    if find_spec("torch") is None or find_spec("transformers") is None:
+        pytest.skip("no torch and transformers here; `make test-transformers` installs them and runs this")
+    if not (MODEL / "config.json").is_file():
+        pytest.skip("the small model is missing; `make env-transformers` makes it")
+
+
+def make(**settings: Any) -> TransformersEngine:
+    """A configured engine with the small model, `settings` beside or in place of the usual ones."""
+    engine = open_engine(Environment.of({**REAL, **settings}))
+    assert isinstance(engine, TransformersEngine)
+    return engine
+
+
+@pytest.fixture(scope="session")
+def real() -> dict[str, str]:
+    """Settings of a worker with the small model."""
+    return dict(REAL)
+
+
+@pytest.fixture(scope="session")
+def configure() -> Callable[..., TransformersEngine]:
+    """Makes engines, configured and not started."""
+    return make
+
+
+@pytest.fixture(scope="session")
+async def engine(anyio_backend: str) -> AsyncIterator[TransformersEngine]:
+    """The small model, with its own chat template."""
+    engine = make()
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@pytest.fixture(scope="session")
+async def with_tools(anyio_backend: str) -> AsyncIterator[TransformersEngine]:
+    """The small model, with a chat template that has a place for tools."""
+    engine = make(CHAT_TEMPLATE=str(TOOLS_TEMPLATE), KV_CACHE_TOKENS=4096)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+def target_of(engine: Engine, **expected: Any) -> Target:
+    """What a test talks to: greedy answers, unless it asks otherwise."""
+    usual = {"model": "smol", "running_metric": "engineroom_transformers_running", "fields": {"temperature": 0}}
+    return engine_target(engine, Expectations(**{"max_model_len": 2048, **usual, **expected}))
+
+
+@pytest.fixture(scope="session")
+def target(engine: TransformersEngine) -> Target:
+    return target_of(engine)
+
+
+@pytest.fixture(scope="session")
+def tools(with_tools: TransformersEngine) -> Target:
+    return target_of(with_tools)

@@ -1,0 +1,45 @@
+"""The conformance kit against real transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from engineroom.engine import Engine
+from engineroom.testing import CHECKS, LIFECYCLE_CHECKS, Check, Lifecycle, NotOffered, Target
+from engineroom_transformers import TransformersEngine
+
+pytestmark = [pytest.mark.real_transformers, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+async def test_conformance(check: Check, tools: Target) -> None:
+    try:
+        await check(tools)
+    except NotOffered as reason:
+        pytest.fail(f"transformers has all of it, but here: {reason}")
+
+
+async def kill(engine: Engine) -> None:
+    """Break the batch's thread, as a bug or a full GPU would."""
+    assert isinstance(engine, TransformersEngine)
+    assert engine._batching is not None
+
+    def broken() -> bool:
+        raise RuntimeError("the test broke it")
+
+    engine._batching._manager.batch_processor.prepare_next_batch = broken
+
+
+@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
+async def test_lifecycle(
+    check: Callable[[Lifecycle], Awaitable[None]], configure: Callable[..., TransformersEngine], tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
+    lifecycle = Lifecycle(configure, make_broken=lambda: configure(MODEL_NAME=str(tmp_path)), kill=kill)
+    try:
+        await check(lifecycle)
+    except NotOffered as reason:
+        pytest.skip(f"not offered: {reason}")
