@@ -35,7 +35,7 @@ def matrix(folder: Path, *rows: Any) -> Matrix:
 
 def test_the_real_one_is_well_formed_and_has_every_engine_that_ships() -> None:
     real = Matrix.load(ROOT / "docker/matrix.json")
-    assert set(real.engines) == {"vllm", "fastdeploy", "llamacpp"}
+    assert set(real.engines) == {"vllm", "fastdeploy", "llamacpp", "max"}
     assert all((ROOT / "engines" / engine).is_dir() for engine in real.engines)
 
 

@@ -65,7 +65,8 @@ def test_an_unknown_engine_is_answered_with_the_known_ones() -> None:
     done = printed(environ={"ENGINE": "fastdeply"})
     assert done.returncode == 2
     assert done.stdout == ""
-    assert "no image has ENGINE=fastdeply; known: vllm, llamacpp, fastdeploy" in done.stderr
+    assert "no image has ENGINE=fastdeply; known: " in done.stderr
+    assert "fastdeploy" in done.stderr.partition("known: ")[2]
 
 
 @needs_bake

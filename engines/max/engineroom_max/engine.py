@@ -117,7 +117,8 @@ def _table(env: Environment) -> FlagTable:
 
 def _defaults(folder: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Flags that are set unless the user sets them. On a CPU MAX has float32 and GGUF's forms, and takes the latter."""
-    found: dict[str, Any] = {"enable_penalties": "draft_model_path" not in given, "enable_min_tokens": True}
+    penalties = not given.get("draft_model_path") and not given.get("enable_echo")  # MAX cannot have both
+    found: dict[str, Any] = {"enable_penalties": penalties, "enable_min_tokens": True}
     on_cpu = not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))) or given.get("devices") == "cpu"
     gguf = folder and any(path.suffix == ".gguf" for path in weights(folder))
     return {**found, "quantization_encoding": "float32"} if on_cpu and not gguf else found

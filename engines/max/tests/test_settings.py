@@ -52,6 +52,7 @@ def test_the_command_line_of_a_model_and_nothing_else(configure: Configure) -> N
         ({"MODEL_REVISION": "v2"}, "--huggingface-model-revision=v2"),
         ({"ENABLE_PENALTIES": "false"}, "--no-enable-penalties"),
         ({"DRAFT_MODEL_PATH": "org/small"}, "--no-enable-penalties"),
+        ({"ENABLE_ECHO": "true"}, "--no-enable-penalties"),
         ({"QUANTIZATION_ENCODING": "q4_k"}, "--quantization-encoding=q4_k"),
         ({"WEIGHT_PATH": "a.gguf,b.gguf"}, "--weight-path"),
         ({"TRUST_REMOTE_CODE": "1"}, "--trust-remote-code"),
