@@ -3,7 +3,7 @@
 Overload: requests arrive at random (Poisson) whether or not others are answered, at a door that lets 32 at a time to
 the echo engine, whose answers take about half a second each. They differ in length, as answers do: equal ones march
 in step, all turns end at once, and whoever waits then waits for a whole round. Cost: CPU of the door's process with
-every layer on and with none, interleaved, medians. Writes benchmarks/overload/results.md.
+every layer on and with none, interleaved, medians. Cache: what a hit takes. Writes benchmarks/overload/results.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from pathlib import Path
 import aiohttp
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "http"))
+sys.path.insert(0, str(Path(__file__).parent))
 
+from hits import hits
 from load import Load, rss_mb
 
 HERE = Path(__file__).parent
@@ -205,6 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=15, help="of arrivals at each load (15)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of the cost (5)")
+    parser.add_argument("--hits", type=int, default=2000, help="requests that the cache answers, of each kind (2000)")
     options = parser.parse_args()
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
     lines = [
@@ -213,8 +216,14 @@ def main() -> None:
         f"`make bench-overload`; client and door share {os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), "
         f"Python {platform.python_version()}.",
     ]
-    for rows in (overload(options.seconds), asyncio.run(cost(options.rounds))):
-        print("\n".join(["", *rows]))
+    bearer = {"authorization": HEADERS["authorization"]}
+    for part in (
+        lambda: overload(options.seconds),
+        lambda: asyncio.run(cost(options.rounds)),
+        lambda: hits(door, EVERYTHING, bearer, MESSAGES, options.hits),
+    ):
+        rows = part()
+        print("\n".join(["", *rows]), flush=True)
         lines += ["", *rows]
     (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
