@@ -45,7 +45,7 @@ class MAXEngine(ServerEngine):
     )
     aliases = dict.fromkeys(("MODEL", "MODEL_PATH"), "MODEL_NAME") | {"MODEL_REVISION": "HUGGINGFACE_MODEL_REVISION"}
     aliases |= {"MAX_MODEL_LEN": "MAX_LENGTH", "MAX_NUM_SEQS": "MAX_BATCH_SIZE"}
-    aliases |= {"MAX_SERVE_HOST": "HOST", "MAX_SERVE_PORT": "PORT"}
+    aliases |= {"MAX_SERVE_HOST": "HOST", "MAX_SERVE_PORT": "PORT", "QUANTIZATION": "QUANTIZATION_ENCODING"}
     advice = {
         "exceeds available memory|out of memory": "lower MAX_LENGTH or MAX_BATCH_SIZE, or take a larger GPU",
         "compatible weights cannot be found": "QUANTIZATION_ENCODING says which weights to take",

@@ -7,9 +7,9 @@ from typing import Any
 
 from engineroom.openai.passing import COMPLETIONS, checked, refuse
 
-_IGNORED = ("audio", "function_call", "functions", "logit_bias", "prediction", "suffix", "web_search_options")
+_IGNORED = ("audio", "echo", "function_call", "functions", "logit_bias", "prediction", "suffix", "web_search_options")
 _NEEDS = dict.fromkeys(("frequency_penalty", "presence_penalty", "repetition_penalty"), "enable_penalties")
-_NEEDS |= {"echo": "enable_echo", "min_tokens": "enable_min_tokens", "response_format": "enable_structured_output"}
+_NEEDS |= {"min_tokens": "enable_min_tokens", "response_format": "enable_structured_output"}
 """Fields that MAX passes over in silence, or refuses, unless a flag of its own is set."""
 
 
