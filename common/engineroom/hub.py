@@ -11,7 +11,7 @@ _OTHER_FORMATS = ("*.bin", "*.pt", "*.pth", "*.msgpack", "*.h5", "*.ot", "*.onnx
 """What a repository holds beside its safetensors: the same weights once more."""
 
 _CONNECTION = (
-    r"LocalEntryNotFoundError|OfflineModeIsEnabled|outgoing traffic has been disabled|"
+    r"LocalEntryNotFoundError|OfflineModeIsEnabled|while HF_HUB_OFFLINE is enabled|outgoing traffic has been disabled|"
     r"Connect(?:ion)?Error|ConnectTimeout|couldn't connect to|MaxRetryError|NameResolutionError"
 )
 

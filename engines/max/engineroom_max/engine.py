@@ -50,6 +50,7 @@ class MAXEngine(ServerEngine):
         "exceeds available memory|out of memory": "lower MAX_LENGTH or MAX_BATCH_SIZE, or take a larger GPU",
         "compatible weights cannot be found": "QUANTIZATION_ENCODING says which weights to take",
         "not found in registry": "this MAX does not know the model's architecture",
+        "no GPUs are available": "MAX sees no GPU: give the machine one, or set DEVICES=cpu",
     }
 
     def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:
@@ -116,9 +117,12 @@ def _table(env: Environment) -> FlagTable:
 
 
 def _defaults(folder: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags that are set unless the user sets them. On a CPU MAX has float32 and GGUF's forms, and takes the latter."""
-    penalties = not given.get("draft_model_path") and not given.get("enable_echo")  # MAX cannot have both
-    found: dict[str, Any] = {"enable_penalties": penalties, "enable_min_tokens": True}
+    """Flags that are set unless the user sets them: a CPU has float32 and GGUF's forms, echo and drafts no penalties."""
     on_cpu = not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))) or given.get("devices") == "cpu"
     gguf = folder and any(path.suffix == ".gguf" for path in weights(folder))
-    return {**found, "quantization_encoding": "float32"} if on_cpu and not gguf else found
+    more = {"quantization_encoding": "float32"} if on_cpu and not gguf else {}
+    return {
+        "enable_penalties": not given.keys() & {"draft_model_path", "enable_echo"},
+        "enable_min_tokens": True,
+        **more,
+    }

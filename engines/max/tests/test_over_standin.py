@@ -282,6 +282,11 @@ async def test_its_process_is_told_to_keep_quiet(configure: Configure, caplog: p
             "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name': '/tmp/nowhere'.",
             "the hub knows no repository",
         ),
+        (
+            "FileNotFoundError: HF cache for 'org/none' (revision: main) not found while HF_HUB_OFFLINE is enabled.",
+            "org/model is in no local cache, and the hub cannot be reached (",
+        ),
+        ("ValueError: GPU id 0 requested but no GPUs are available.", "set DEVICES=cpu"),
         ("huggingface_hub.errors.GatedRepoError: 403 Client Error", "ask for access on its page"),
         (
             "ValueError: Unable to infer max_length, the provided max_length (100000) exceeds the model's (8192).",
