@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload bench-runpod bench-vllm
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-runpod: env-dev ## Measure the RunPod door on the emulated platform (write
 
 bench-overload: env-dev ## Measure the HTTP door at 10x of its capacity, and its layers' cost (benchmarks/overload/results.md)
 	@python benchmarks/overload/bench.py $(ARGS)
+
+soak: env-dev ## Clients of every kind at the HTTP door for minutes, its memory watched (writes benchmarks/soak/results.md)
+	@python benchmarks/soak/soak.py $(ARGS)
 
 lint: env-dev ## Check style and types
 	@ruff check && ruff format --check && mypy

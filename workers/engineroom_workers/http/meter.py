@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import Counter as Tally
@@ -35,6 +36,7 @@ class Meter:
         )
         self._running_now = 0
         self.gauge("requests_running", "Requests being served now.", lambda: self._running_now)
+        self.gauge("process_tasks", "Tasks in the door's event loop.", _tasks)
         self._seconds = Histogram(
             "engineroom_request_seconds",
             "Seconds from a request to the end of its answer.",
@@ -168,6 +170,11 @@ class StreamMeter:
             self._recent_between.add(gap, now)
         self.events += count
         self._last = now
+
+
+def _tasks() -> int:
+    """How many tasks there are in the loop that asks."""
+    return len(asyncio.all_tasks())
 
 
 def _memory_mb() -> float | None:

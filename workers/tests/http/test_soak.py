@@ -1,0 +1,41 @@
+"""Half a minute of clients of every kind: afterwards the door is as it was. `make soak` does it for longer."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from http_door import serving
+from mixed_load import SETTINGS, MixedLoad
+from redis_server import RedisServer
+
+WARM_UP_S, SECONDS = 12, 14
+_MORE_MB = 8
+"""What an allocator may keep between two rounds; a leak of one answer a request would be several times that."""
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads Linux' /proc")
+async def test_memory_files_and_tasks_are_flat(tmp_path: Path) -> None:
+    redis = RedisServer(tmp_path)
+    try:
+        with serving({**SETTINGS, "REDIS_URL": redis.url}) as door:
+            load = MixedLoad(door.url, door.process.pid)
+            samples = []
+            began = asyncio.get_running_loop().time()
+            for seconds in (WARM_UP_S, SECONDS):
+                async with load.running():
+                    await asyncio.sleep(seconds)
+                await load.quiet()
+                await asyncio.sleep(1)  # Connections that were reset are closed in the loop's next rounds.
+                samples.append(await load.sample(began))
+            before, after = samples
+            assert after.requests - before.requests > 300, load.done
+            assert after.memory - before.memory < _MORE_MB, (samples, load.done)
+            assert after.files <= before.files + 3, (samples, load.done)
+            assert after.tasks <= before.tasks + 1, (samples, load.done)
+            assert after.threads <= before.threads + 1, (samples, load.done)
+            assert not any(": 500" in what for what in load.done), load.done
+            assert "Traceback" not in door.log
+    finally:
+        redis.stop()
