@@ -73,8 +73,10 @@ class Batching:
         scheduler = self._manager.batch_processor.scheduler
         return len(scheduler.active_requests), len(scheduler.waiting_requests) + self._manager.input_queue.qsize()
 
-    async def generate(self, prompt: Sequence[int], limit: int, sampling: Sampling) -> AsyncGenerator[int, None]:
-        """The tokens of one request, that which ends it included. Closing the iterator frees its place."""
+    async def generate(
+        self, prompt: Sequence[int], limit: int, sampling: Sampling
+    ) -> AsyncGenerator[tuple[int, int], None]:
+        """One request's tokens with their numbers, the one that ends it included; close the iterator to abort it."""
         name, changed = uuid.uuid4().hex, asyncio.Event()
         tokens: list[int] = []
         last: list[Any] = []
@@ -95,7 +97,7 @@ class Batching:
                 changed.clear()
                 while read < len(tokens):
                     read += 1
-                    yield tokens[read - 1]
+                    yield read - 1, tokens[read - 1]
             if last[0].error is not None:
                 raise APIError(f"The generation failed: {last[0].error}", status=500)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,12 +24,13 @@ class Loaded(NamedTuple):
     pooling: str | None
 
 
-def load(name: str, settings: TransformersSettings, ranks: int = 1) -> Loaded:
+def load(name: str, settings: TransformersSettings) -> Loaded:
     """Find or download the model `name`, and load it; blocks for seconds to minutes.
 
     Raises:
         Exception: whatever stands in the way; `explain` puts it into words.
     """
+    import torch
     import transformers
     from transformers.distributed import DistributedConfig
     from transformers.utils.logging import set_verbosity_error
@@ -46,10 +48,10 @@ def load(name: str, settings: TransformersSettings, ranks: int = 1) -> Loaded:
     config = transformers.AutoConfig.from_pretrained(where, **own)
     mode = pooling(where, config)
     kind = transformers.AutoModelForCausalLM if mode is None else transformers.AutoModel
-    if ranks > 1:
-        own["distributed_config"] = DistributedConfig(tp_size=ranks)
+    if settings.tensor_parallel_size > 1:
+        own["distributed_config"] = DistributedConfig(tp_size=settings.tensor_parallel_size)
     else:
-        own["device_map"] = device(settings.device)
+        own["device_map"] = settings.device.replace("auto", "cuda" if torch.cuda.is_available() else "cpu")
     if settings.attn_implementation or mode is None:
         own["attn_implementation"] = settings.attn_implementation or "sdpa"
     if settings.quantization:
@@ -57,13 +59,6 @@ def load(name: str, settings: TransformersSettings, ranks: int = 1) -> Loaded:
         own["quantization_config"] = transformers.BitsAndBytesConfig(**bits)
     model = kind.from_pretrained(where, dtype=settings.dtype, **own).eval()
     return Loaded(model, tokenizer, mode)
-
-
-def device(wanted: str) -> str:
-    """`auto` made the device that there is."""
-    import torch
-
-    return wanted if wanted != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]) -> Path:
@@ -113,5 +108,5 @@ def explain(error: BaseException, name: str, settings: TransformersSettings) -> 
     if isinstance(error, MemoryError) or "out of memory" in told.lower():
         return f"{name} does not fit: take a smaller one, QUANTIZATION, or a lower KV_CACHE_TOKENS ({told[:300]})"
     if isinstance(error, ImportError):
-        return f"{told[:300]} (pip install it into {os.sys.prefix})"  # type: ignore[attr-defined]
+        return f"{told[:300]} (pip install it into {sys.prefix})"
     return told[:600]

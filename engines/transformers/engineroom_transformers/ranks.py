@@ -48,9 +48,9 @@ def _join_group(rank: int, size: int, port: int) -> None:
 
 def _follow(rank: int, size: int, port: int, name: str, settings: TransformersSettings) -> None:
     from engineroom_transformers.batching import Batching
-    from engineroom_transformers.engine import text_tokenizer
     from engineroom_transformers.loading import load
+    from engineroom_transformers.vocabulary import Vocabulary
 
     _join_group(rank, size, port)
-    loaded = load(name, settings, size)
-    Batching(loaded.model, text_tokenizer(loaded), settings).thread.join()
+    loaded = load(name, settings)
+    Batching(loaded.model, Vocabulary(loaded).grammars, settings).thread.join()

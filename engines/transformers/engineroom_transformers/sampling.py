@@ -6,18 +6,29 @@ processors: it chooses the tokens itself and leaves the manager's argmax no othe
 
 from __future__ import annotations
 
-import functools
 import math
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from engineroom.errors import APIError
 
 from .settings import Params
 
 if TYPE_CHECKING:
     import torch
     from llguidance import LLMatcher, LLTokenizer
+
+    from engineroom.tokens import TokenRequest
+
+    from .vocabulary import Vocabulary
+
+_GREEDY = 1e-5
+"""Below this temperature nothing is drawn; dividing by it would overflow."""
 
 
 _CANDIDATES = 256
@@ -35,7 +46,7 @@ class Sampling:
     params: Params
     temperature: float
     top_p: float
-    seed: int | None
+    seed: int
     prompt: Sequence[int]
     eos: Sequence[int]
     grammar: str | None = None
@@ -44,9 +55,34 @@ class Sampling:
     _matcher: LLMatcher | None = None
     _accepted: int = 0
 
-    @functools.cached_property
-    def random(self) -> Random:
-        return Random(self.seed)
+    def __post_init__(self) -> None:
+        self.random = Random(self.seed)
+
+    @classmethod
+    def of(cls, request: TokenRequest, vocabulary: Vocabulary) -> Sampling:
+        """Raises APIError for a parameter that is unknown, or wrong."""
+        try:
+            params = Params.model_validate({name: value for name, value in request.params.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            param = ".".join(map(str, first["loc"]))
+            why = "transformers has no such parameter" if first["type"] == "extra_forbidden" else first["msg"]
+            raise APIError(f"Invalid '{param}': {why}.", param=param, code="invalid_value") from error
+        vocabulary.check(*request.prompt)
+        vocabulary.check(*params.logit_bias, param="logit_bias")
+        vocabulary.check(*params.stop_token_ids, param="stop_token_ids")
+        endless = params.ignore_eos and request.schema is None
+        seed = secrets.randbits(62) if request.seed is None else request.seed
+        return cls(
+            params,
+            request.temperature if request.temperature >= _GREEDY else 0.0,
+            request.top_p,
+            hash((seed, request.choice)),
+            request.prompt,
+            (*(() if endless else vocabulary.eos), *params.stop_token_ids),
+            None if request.schema is None else vocabulary.grammar(request.schema),
+            request.logprobs,
+        )
 
     def __deepcopy__(self, memo: Any) -> Sampling:
         """The manager copies a request that it has to prefill anew; it is still the same one."""
