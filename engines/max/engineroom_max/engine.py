@@ -111,18 +111,14 @@ class MAXEngine(ServerEngine):
 
 
 def _table(env: Environment) -> FlagTable:
-    """The flags of the MAX that is there."""
     version = version_beside(env.get("MAX_COMMAND", "max"), "max") or env.get("MAX_VERSION")
     return FlagTable.nearest(Path(__file__).with_name("flags"), version)
 
 
 def _defaults(folder: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags that are set unless the user sets them: a CPU has float32 and GGUF's forms, echo and drafts no penalties."""
+    """Flags that are set unless the user sets them. On a CPU there are float32 and GGUF's forms; MAX takes the latter."""
     on_cpu = not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))) or given.get("devices") == "cpu"
     gguf = folder and any(path.suffix == ".gguf" for path in weights(folder))
     more = {"quantization_encoding": "float32"} if on_cpu and not gguf else {}
-    return {
-        "enable_penalties": not given.keys() & {"draft_model_path", "enable_echo"},
-        "enable_min_tokens": True,
-        **more,
-    }
+    penalties = not given.keys() & {"draft_model_path", "enable_echo"}  # MAX has none with either
+    return {"enable_penalties": penalties, "enable_min_tokens": True, **more}
