@@ -116,7 +116,7 @@ def _table(env: Environment) -> FlagTable:
 
 
 def _defaults(folder: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags that are set unless the user sets them. On a CPU there are float32 and GGUF's forms; MAX takes the latter."""
+    """Flags that are set unless the user sets them. A CPU has float32 and GGUF's forms; MAX alone takes the latter."""
     on_cpu = not any(map(os.path.exists, ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))) or given.get("devices") == "cpu"
     gguf = folder and any(path.suffix == ".gguf" for path in weights(folder))
     more = {"quantization_encoding": "float32"} if on_cpu and not gguf else {}
