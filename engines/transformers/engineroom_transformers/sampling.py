@@ -104,7 +104,7 @@ class Sampling:
             scores[ids] -= params.presence_penalty + params.frequency_penalty * counts
         for token, bias in params.logit_bias.items():
             scores[token] += bias
-        if len(generated) < params.min_tokens:
+        if len(generated) < params.min_tokens and self.grammar is None:
             scores[list(self.eos)] = -math.inf
         if self.grammar is not None:
             self._constrain(scores, generated, tokenizer)
