@@ -61,7 +61,8 @@ class Environment(Mapping[str, str]):
         if dotenv.is_file():
             from dotenv import dotenv_values
 
-            layers.append(Layer(".env", {k: v or "" for k, v in dotenv_values(dotenv).items()}, owned=True))
+            # Shared by custom: Compose and other programs keep their variables in the same file.
+            layers.append(Layer(".env", {k: v or "" for k, v in dotenv_values(dotenv).items()}, owned=False))
         if named := environ.get("ENGINEROOM_CONFIG"):
             layers.append(_file_layer(Path(named), "ENGINEROOM_CONFIG", f"config file {named}"))
         baked = Path(environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)

@@ -46,7 +46,7 @@ class TokenRequest:
         request demands is such a schema, too.
     tools: as in OpenAI's request, validated; empty where none may be called. The chat template has shown them to the
         model; the core reads the calls out of its text.
-    params: every other field of the request, among them the engine's own sampling parameters.
+    params: every other field that may change the answer, among them the engine's own sampling parameters.
     stop strings are the core's business: it cuts the text and closes the iterator.
     """
 

@@ -65,6 +65,17 @@ def test_config_checks(tmp_path: Path) -> None:
     assert "START_TIMEOUT" in result.stderr
 
 
+def test_a_dotenv_file_may_be_shared_with_other_programs(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("GRAFANA_PASSWORD=x\nHF_TOKEN=hf_x\nREQUEST_TIMEOUT=5\n")
+    shown = engineroom("config", directory=tmp_path, ENGINE="echo")
+    assert shown.returncode == 0, shown.stderr
+    assert "REQUEST_TIMEOUT" in shown.stdout
+    (tmp_path / ".env").write_text("REQUEST_TIMOUT=5\n")
+    refused = engineroom("config", directory=tmp_path, ENGINE="echo")
+    assert "did you mean REQUEST_TIMEOUT?" in refused.stdout + refused.stderr
+    assert refused.returncode != 0
+
+
 def test_engines_lists_what_is_installed_and_what_is_missing(tmp_path: Path) -> None:
     result = engineroom("engines", directory=tmp_path)
     assert result.returncode == 0

@@ -95,7 +95,7 @@ def test_near_misses_are_errors_and_strangers_are_not(table: FlagTable) -> None:
 
 
 def test_a_file_of_ours_may_hold_no_stranger(table: FlagTable) -> None:
-    env = Environment([Layer(".env", {"SOME_PROGRAMS_OWN": "y", "SEEDS": "3", "SEED": "1"}, owned=True)])
+    env = Environment([Layer("config file", {"SOME_PROGRAMS_OWN": "y", "SEEDS": "3", "SEED": "1"}, owned=True)])
     problems = check_unknown(env, [table])
     assert [p.variable for p in problems] == ["SOME_PROGRAMS_OWN", "SEEDS"]
     assert "did you mean SEED?" in str(problems[1])

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 encode = msgspec.json.Encoder().encode
 
-_CORE_FIELDS = frozenset(
+_NO_EFFECT = frozenset(
+    "user metadata store service_tier safety_identifier prediction modalities "  # noqa: SIM905
+    "prompt_cache_key prompt_cache_options prompt_cache_retention".split()
+)
+"""Fields that leave the answer as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
+
+_CORE_FIELDS = _NO_EFFECT | frozenset(
     "model messages prompt stream stream_options n best_of max_tokens max_completion_tokens temperature top_p "  # noqa: SIM905
     "seed logprobs top_logprobs response_format tools tool_choice functions function_call stop echo suffix".split()
 )
@@ -65,7 +71,7 @@ def stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
 
 
 def engine_params(json: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that the core does not deal with itself."""
+    """The fields that may change the answer and that the core does not deal with itself."""
     return {name: value for name, value in json.items() if name not in _CORE_FIELDS and value is not None}
 
 

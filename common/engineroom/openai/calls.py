@@ -42,7 +42,8 @@ def schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     What the parameters define for their `$ref`s moves to the top, where these look for it.
     """
-    calls, definitions = [], {}
+    calls: list[dict[str, Any]] = []
+    definitions: dict[str, dict[str, Any]] = {}
     for tool in tools:
         parameters = dict(tool["function"].get("parameters") or {"type": "object"})
         for place in ("$defs", "definitions"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom import hub
-from engineroom.models import cache_folders, hub_environ, is_whole, resolve, weights
+from engineroom.models import cache_folders, hub_environ, is_whole, weights
 
 if TYPE_CHECKING:
     from .settings import TransformersSettings
@@ -68,11 +68,11 @@ def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]
         HubError: it cannot be had.
     """
     environ = hub_environ(environ, settings.base_path, settings.hf_token)
-    caches = cache_folders(environ, settings.base_path)
     repository, _, wanted = name.partition(":") if not Path(name).exists() else (name, "", "")
-    folder = resolve(repository, settings.model_revision, caches).folder
+    folder = settings.find(repository, settings.model_revision, environ).folder
     if folder is None or not (is_whole(folder) or folder.is_file()):
-        folder = hub.download(name, settings.model_revision, caches[0], environ.get("HF_TOKEN"))
+        cache = cache_folders(environ)[0]
+        folder = hub.download(name, settings.model_revision, cache, environ.get("HF_TOKEN"))
     if wanted:
         found = [file for file in sorted(folder.rglob("*.gguf")) if wanted.lower() in file.name.lower()]
         folder = found[0] if found else folder

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from engineroom.settings import Settings
+from engineroom.settings import HubSettings
 
 
-class TransformersSettings(Settings):
+class TransformersSettings(HubSettings):
     """How the model is loaded and batched."""
 
     title: ClassVar[str] = "transformers"
@@ -17,8 +17,6 @@ class TransformersSettings(Settings):
     model_revision: str | None = Field(
         None, validation_alias=AliasChoices("MODEL_REVISION", "REVISION"), description="Branch, tag or commit."
     )
-    base_path: str = Field("/runpod-volume", description="The network volume, whose Hugging Face cache is used.")
-    hf_token: SecretStr | None = Field(None, description="Token for gated and private models.")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`cuda` where there is one, or `cpu`.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="As the model was saved.")
     attn_implementation: str | None = Field(
@@ -53,19 +51,9 @@ class Params(BaseModel):
     min_tokens: int = Field(0, ge=0)
     ignore_eos: bool = False
     stop_token_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    # For the chat template, or of no effect on the answer by their own definition.
+    # The chat template's, and the core's.
     chat_template_kwargs: dict[str, Any] = {}
     add_generation_prompt: bool = True
     continue_final_message: bool = False
     reasoning_effort: Any = None
     parallel_tool_calls: Any = None
-    modalities: Any = None
-    user: Any = None
-    metadata: Any = None
-    store: Any = None
-    service_tier: Any = None
-    safety_identifier: Any = None
-    prediction: Any = None
-    prompt_cache_key: Any = None
-    prompt_cache_options: Any = None
-    prompt_cache_retention: Any = None
