@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import httpx
+import pytest
 from browser import tab
 from http_door import serving
 
@@ -22,7 +24,7 @@ async def test_the_page_shows_the_engine_and_chats(tmp_path: Path) -> None:
             await page.until('document.querySelectorAll("#log .it").length === 1')
             await page.until('document.querySelector("#log .it").textContent.endsWith("lighthouse")')
             assert await page.run('document.querySelectorAll("#log b").length') == 0
-            await page.until('document.getElementById("latencies").textContent.includes("time to first token")')
+            await page.until('document.getElementById("latencies").textContent.includes("first token")')
             await page.until('document.querySelectorAll("#p-tokens polyline").length === 1')
             assert "engine ready" in await page.run('document.getElementById("timeline").textContent')
             assert "MAX_CONCURRENT_REQUESTS" in await page.run('document.getElementById("settings").textContent')
@@ -34,6 +36,39 @@ async def test_the_page_shows_the_engine_and_chats(tmp_path: Path) -> None:
                     await page.until(f'document.querySelectorAll("#log .it").length === {number + 2}')
                     await page.until('!document.getElementById("send").disabled')
                 Path(wanted).write_bytes(await page.screenshot())
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_page_fits_a_phone(tmp_path: Path, scheme: str) -> None:
+    with serving({"PAGE": "1", "CORS_ORIGINS": "https://" + "a-very-long-name." * 6 + "example"}) as door:
+        async with tab(f"{door.url}/", tmp_path) as page:
+            await page.call(
+                "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True
+            )
+            wanted = [{"name": "prefers-color-scheme", "value": scheme}]
+            await page.call("Emulation.setEmulatedMedia", features=wanted)
+            await page.until('document.getElementById("settings").textContent.includes("CORS_ORIGINS")')
+            assert await page.run("document.documentElement.scrollWidth") == 390
+            text, ground = await page.run(
+                "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+                ".map(color => color.match(/\\d+/g).map(Number).reduce((a, b) => a + b))"
+            )
+            assert (text > ground) == (scheme == "dark")
+            assert abs(text - ground) > 450
+            assert page.errors == []
+
+
+async def test_the_page_says_what_is_wrong_and_recovers(tmp_path: Path) -> None:
+    settings = {"PAGE": "1", "ENGINE_RESTARTS": "3", "ECHO_START_S": "1"}
+    with serving(settings) as door:
+        async with tab(f"{door.url}/", tmp_path) as page:
+            await page.until('document.getElementById("state").textContent === "ready"')
+            body = {"messages": [{"role": "user", "content": "x"}], "stream": True, "echo_fault": "die"}
+            await asyncio.to_thread(httpx.post, f"{door.url}/v1/chat/completions", json=body, timeout=30)
+            await page.until('document.getElementById("state").textContent.startsWith("restarting")')
+            await page.until('document.getElementById("state").textContent === "ready"')
+            await page.run(SAY.format('"Are you there again?"'))
+            await page.until('document.querySelector("#log .it").textContent === "Are you there again?"')
 
 
 async def test_the_page_asks_for_a_key_where_one_is_needed(tmp_path: Path) -> None:
