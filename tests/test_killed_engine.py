@@ -83,6 +83,10 @@ def test_a_killed_server_is_replaced(who: str) -> None:
         stream = Stream(door)
         caught = pool.submit(ask, door, max_tokens=100)
         until(lambda: door.metric("llamacpp:requests_processing") == 2)
+        # What the engine takes is told apart from what the door takes; its model alone has 94 MB.
+        assert door.metric("engineroom_engine_resident_memory_bytes ") > 94e6
+        assert door.metric("engineroom_engine_processes ") == 2
+        assert httpx.get(f"{door.url}/metrics.json").json()["engine_processes"]["cpu_s"] > 0
         with killed(door, who):
             told = stream.ended()
             assert "engine_dead" in told

@@ -66,15 +66,18 @@ def build_app(
 
 
 def _metrics(engine: Served, meter: Meter, look: Callable[[], tuple[Health, dict[str, Any]]]) -> list[Route]:
+    from .family import family
     from .gpus import GPUs
 
     gpus = GPUs()
 
     async def prometheus(request: Request) -> Response:
-        text = meter.text() + await gpus.text() + await engine.metrics()
+        text = meter.text() + family().text() + await gpus.text() + await engine.metrics()
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def as_json(request: Request) -> Response:
-        return JSONResponse({**look()[1], **meter.summary(), "gpus": await gpus.read()})
+        below = family()
+        below_told = {"processes": below.processes, "cpu_s": below.cpu, "memory_mb": round(below.memory / 1e6, 1)}
+        return JSONResponse({**look()[1], **meter.summary(), "engine_processes": below_told, "gpus": await gpus.read()})
 
     return [OwnRoute("/metrics", prometheus), OwnRoute("/metrics.json", as_json)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def provider(endpoint: str) -> TracerProvider:
         raise SettingsError(
             [Problem("OTEL_EXPORTER_OTLP_ENDPOINT", "needs `pip install engineroom-workers[tracing]`")]
         ) from error
-    made = TracerProvider(resource=Resource.create({"service.name": "engineroom"}))
+    made = TracerProvider(
+        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "engineroom"})
+    )
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
     return made
 

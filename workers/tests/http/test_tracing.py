@@ -6,7 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
-from http_door import serving
+from http_door import free_port, serving
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -29,6 +29,7 @@ def test_each_request_is_a_span_of_its_clients_trace() -> None:
     threading.Thread(target=collector.serve_forever, daemon=True).start()
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_COMPRESSION": "none"}
+    settings["OTEL_SERVICE_NAME"] = "lighthouse"
     try:
         with serving(settings) as door:
             body = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -40,6 +41,8 @@ def test_each_request_is_a_span_of_its_clients_trace() -> None:
         collector.shutdown()
         collector.server_close()
     sent = [ExportTraceServiceRequest.FromString(body) for body in bodies]
+    resource = {a.key: a.value.string_value for a in sent[0].resource_spans[0].resource.attributes}
+    assert resource["service.name"] == "lighthouse"
     spans = [s for request in sent for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
     assert [span.name for span in spans] == ["POST /v1/chat/completions"]
     assert spans[0].trace_id.hex() == TRACE
@@ -47,3 +50,12 @@ def test_each_request_is_a_span_of_its_clients_trace() -> None:
     attributes = {attribute.key: attribute.value for attribute in spans[0].attributes}
     assert attributes["http.response.status_code"].int_value == 200
     assert attributes["gen_ai.usage.output_tokens"].int_value > 0
+
+
+def test_without_its_collector_the_door_serves_and_ends() -> None:
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
+    with serving(settings) as door:
+        body = {"messages": [{"role": "user", "content": "Hello"}]}
+        assert httpx.post(f"{door.url}/v1/chat/completions", json=body).status_code == 200
+        door.process.terminate()
+        assert door.ended(15) == 0
