@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anthropic
 import httpx
 import openai
 import pytest
-from http_door import COMMAND, serving
+from both_doors import client, http_url, runpod, url
 
 from engineroom_vllm.engine import VLLMEngine
-from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
+from engineroom_workers.emulator.testing import RunningEmulator
 
 pytestmark = [pytest.mark.real_vllm, pytest.mark.timeout(600)]
+
+__all__ = ["client", "http_url", "runpod", "url"]
 
 QUESTION: Any = [{"role": "user", "content": "What is the capital of France?"}]
 ANSWER = "The capital of France is Paris."
@@ -24,38 +24,8 @@ ASKED: Any = {"model": "smol", "temperature": 0, "max_tokens": 20}
 
 
 @pytest.fixture(scope="module")
-def http_url(over_real_vllm: dict[str, str]) -> Iterator[str]:
-    with serving(over_real_vllm) as door:
-        yield door.url
-
-
-@pytest.fixture(scope="module")
-async def runpod(over_real_vllm: dict[str, str]) -> AsyncIterator[RunningEmulator]:
-    """An emulated endpoint with one worker of ours."""
-    async with running_emulator() as platform:
-        worker = await asyncio.create_subprocess_exec(
-            COMMAND, "runpod", env={**os.environ, **over_real_vllm, **platform.worker_environment()}
-        )
-        try:
-            await platform.polled(timeout=60)
-            yield platform
-        finally:
-            if worker.returncode is None:
-                worker.terminate()
-            await asyncio.wait_for(worker.wait(), 60)
-    assert worker.returncode == 0
-
-
-@pytest.fixture(params=["http", "runpod"])
-async def url(request: pytest.FixtureRequest, http_url: str, runpod: RunningEmulator) -> str:
-    """An OpenAI client's `base_url` at each door."""
-    return f"{http_url}/v1" if request.param == "http" else runpod.openai_url
-
-
-@pytest.fixture
-async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60) as client:
-        yield client
+def worker(over_real_vllm: dict[str, str]) -> dict[str, str]:
+    return over_real_vllm
 
 
 async def test_chat_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
