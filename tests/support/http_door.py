@@ -76,7 +76,8 @@ class Door:
 @contextmanager
 def serving(env: Mapping[str, str] | None = None, ready: bool = True) -> Iterator[Door]:
     """A door with the echo engine, unless `env` says otherwise; killed at the end if it still runs."""
-    port = int((env or {}).get("PORT") or free_port())
+    given = (env or {}).get("PORT", "")
+    port = int(given) if given.isdigit() else free_port()
     process = subprocess.Popen(
         [COMMAND, "serve"],
         env={**os.environ, "ENGINE": "echo", "PORT": str(port), **(env or {})},

@@ -11,7 +11,7 @@ import uvicorn
 
 from engineroom.errors import Problem, SettingsError
 
-from .protocol import Protocol
+from .protocol import patient
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
@@ -28,7 +28,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=patient(settings.body_timeout),
                 ws="none",
                 lifespan="off",
                 log_config=None,

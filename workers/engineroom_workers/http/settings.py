@@ -25,7 +25,10 @@ class HTTPSettings(Settings):
     )
     uvicorn_ssl_keyfile: Path | None = Field(None, description="The certificate's key, where it is in another file.")
     body_timeout: float = Field(
-        60, gt=0, description="Seconds in which a request's body must have arrived; then it is refused with a 408."
+        60,
+        gt=0,
+        description="Seconds in which a request's headers, and then its body, must have arrived; "
+        "else it is refused with a 408.",
     )
     client_timeout: float = Field(
         120,
