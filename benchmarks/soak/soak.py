@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
 
+import aiohttp
 from http_door import serving
 from mixed_load import SETTINGS, MixedLoad, Sample
 from redis_server import RedisServer
@@ -35,7 +36,10 @@ async def soak(minutes: float, clients: int) -> tuple[list[Sample], Sample, Mixe
         try:
             with serving({**SETTINGS, "REDIS_URL": redis.url}) as door:
                 load = MixedLoad(door.url, door.process.pid, clients)
-                samples = await _watched(load, redis, seconds)
+                try:
+                    samples = await _watched(load, redis, seconds)
+                except aiohttp.ClientError as error:
+                    raise SystemExit(f"{error!r}; the door: {door.process.poll()}\n{door.log[-5000:]}") from error
                 await load.quiet()
                 await asyncio.sleep(2)
                 after = await load.sample(samples[0].seconds)

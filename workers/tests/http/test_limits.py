@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -168,6 +169,24 @@ def test_workers_share_limits_in_redis_and_serve_on_without_it(redis: RedisServe
         assert "Redis is away" in one.log
         redis.start()
         until(lambda: ask(one).status_code < 500 and "Redis is back" in one.log)
+
+
+def test_a_redis_that_is_not_there_yet_or_does_not_answer_holds_nobody_up(redis: RedisServer) -> None:
+    redis.stop()
+    settings = {"REQUESTS_PER_MINUTE": "100", "CACHE_TTL": "60", "REDIS_URL": redis.url}
+    with serving(settings) as door:
+        assert [ask(door, temperature=0).status_code for _ in range(3)] == [200] * 3
+        assert httpx.get(f"{door.url}/health").json()["redis"] == "away"
+        redis.start()
+        until(lambda: ask(door).status_code == 200 and httpx.get(f"{door.url}/health").json()["redis"] == "up")
+        redis.signal(signal.SIGSTOP)
+        try:
+            assert [ask(door, temperature=0, seed=number).status_code for number in range(5)] == [200] * 5
+            assert httpx.get(f"{door.url}/health").json()["redis"] == "away"
+            assert httpx.get(f"{door.url}/ping").status_code == 200
+        finally:
+            redis.signal(signal.SIGCONT)
+        until(lambda: ask(door).status_code == 200 and httpx.get(f"{door.url}/health").json()["redis"] == "up")
 
 
 def test_a_wrong_redis_url_is_named() -> None:
