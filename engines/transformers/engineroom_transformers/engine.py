@@ -61,7 +61,7 @@ class TransformersEngine(TokenEngine):
     def configure(cls, env: Environment) -> Self:
         worker, settings = WorkerSettings.load(env), TransformersSettings.load(env)
         model, problems = worker.model_name or "", []
-        if not Path(model).exists() and not _REPOSITORY.fullmatch(model):
+        if not (model and Path(model).exists()) and not _REPOSITORY.fullmatch(model):
             what = f"there is no file or folder {model}" if model else "which model?"
             problems.append(Problem("MODEL_NAME", f"{what}; name a repository `org/name`, a folder or a GGUF file"))
         if settings.chat_template and not Path(settings.chat_template).is_file():

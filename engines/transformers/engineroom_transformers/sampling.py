@@ -184,11 +184,14 @@ class Sampler:
         return arg_storage
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, arguments: torch.Tensor) -> torch.Tensor:
-        """Scores [requests, vocabulary] with only the chosen tokens left."""
+        """Scores [requests, vocabulary] with only the chosen tokens left.
+
+        Behind the rows of the requests that get a token stands one for each whose prompt goes on in the next step.
+        """
         rows: list[Sampling] = [state.logit_processor_kwargs["sampling"] for state in self._batch]
         wanted = [number for number, row in enumerate(rows) if row.logprobs is not None]
         known = dict(zip(wanted, scores[wanted].log_softmax(-1), strict=True)) if wanted else {}
-        for row, state, values in zip(rows, self._batch, scores, strict=True):
+        for row, state, values in zip(rows, self._batch, scores, strict=False):
             row.shape(values, _generated(state), self._tokenizer)
         chosen = scores.argmax(-1)
         if drawn := [number for number, row in enumerate(rows) if row.temperature > 0]:
