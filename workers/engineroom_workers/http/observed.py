@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)":\s*(\d+)')
 _COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)":\s*(\d+)')
+_OTHER = "other"
 _NOT_TOKENS = 2
 """Events of a stream that are no token: the one with the role, the one with the finish reason."""
 
@@ -43,17 +44,19 @@ class Observed:
             await self._app(scope, receive, watch.send)
         finally:
             now = time.perf_counter()
-            self.name_model(scope, call)
+            self.name_model(scope, call, route)
             watch.count_tokens()
             self._meter.answered(call, route, watch.status or 499, now)
             self._served.timeline.mark("first request")
             if self._log is not None:
                 self._log.write(scope, call, watch.status or 499, now)
 
-    def name_model(self, scope: Scope, call: Call) -> None:
-        """Put the model into the call, if the request names one that is served."""
+    def name_model(self, scope: Scope, call: Call, route: str) -> None:
+        """Put the model into the call, if the request names one that is served; the first where it names none."""
         request: Request | None = scope.get(KEY)
-        named = request.json.get("model") if request is not None and request.json is not None else None
+        if request is None or request.json is None or route == _OTHER:
+            return
+        named = request.json.get("model") or next(iter(self._served.models), None)
         if isinstance(named, str) and self._served.knows_model(named):
             call.model = named
 
@@ -62,7 +65,7 @@ class Observed:
 
     def _route(self, path: str) -> str:
         """A known route's path, so that what clients invent makes no new time series."""
-        return next((route.path for route in self._served.routes if route.matches(path)), "other")
+        return next((route.path for route in self._served.routes if route.matches(path)), _OTHER)
 
 
 class _Watch:
@@ -94,7 +97,7 @@ class _Watch:
         headers = [*message.get("headers", ()), (b"x-request-id", self._call.id.encode())]
         message = {**message, "headers": headers}
         if (header(message, b"content-type") or b"").startswith(b"text/event-stream"):
-            self._layer.name_model(self._scope, self._call)
+            self._layer.name_model(self._scope, self._call, self._route)
             self._stream = self._layer.stream(self._route, self._call.model)
         return message
 

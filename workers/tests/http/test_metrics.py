@@ -39,24 +39,27 @@ def samples(door: Door) -> dict[str, float]:
 
 def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
     settings = {"API_KEYS": "alice:sk-alice", "METRICS_OPEN": "1", "MAX_CONCURRENT_REQUESTS": "4"}
-    with serving({**settings, "BREAKER_FAILURES": "3", "ECHO_TOKENS_PER_S": "200"}) as door:
+    with serving({**settings, "BREAKER_FAILURES": "3", "CACHE_TTL": "60", "ECHO_TOKENS_PER_S": "200"}) as door:
         alice = {"authorization": "Bearer sk-alice"}
         whole = ask(door, alice).json()
         streamed = ask(door, alice, stream=True)
         assert "[DONE]" in streamed.text
         ask(door, alice, model="nope")
+        cached = [ask(door, alice, temperature=0).headers["cache-status"] for _ in range(2)]
+        assert ["hit" in status for status in cached] == [False, True]
         ask(door)
         httpx.post(f"{door.url}/made/up/7", json={}, headers=alice)
         found = samples(door)
         route = "route=/v1/chat/completions"
-        assert found[f"engineroom_requests_total{{key=alice,model=echo,{route},status=200}}"] == 2
+        assert found[f"engineroom_requests_total{{key=alice,model=echo,{route},status=200}}"] == 4
         assert found[f"engineroom_requests_total{{key=alice,model=,{route},status=404}}"] == 1
         assert found[f"engineroom_requests_total{{key=anonymous,model=,{route},status=401}}"] == 1
         assert found["engineroom_requests_total{key=alice,model=,route=other,status=404}"] == 1
         assert found[f"engineroom_time_to_first_token_seconds_count{{model=echo,{route}}}"] == 1
         tokens = whole["usage"]["completion_tokens"]
-        assert found["engineroom_completion_tokens_total{key=alice,model=echo}"] == pytest.approx(2 * tokens, abs=1)
-        assert found["engineroom_prompt_tokens_total{key=alice,model=echo}"] == whole["usage"]["prompt_tokens"]
+        assert found["engineroom_completion_tokens_total{key=alice,model=echo}"] == pytest.approx(3 * tokens, abs=1)
+        assert found["engineroom_prompt_tokens_total{key=alice,model=echo}"] == 2 * whole["usage"]["prompt_tokens"]
+        assert found["engineroom_cache_requests_total{result=hit}"] == 1
         assert found[f"engineroom_inter_token_seconds_count{{model=echo,{route}}}"] >= 1
         for gauge in ("requests_running", "requests_waiting", "breaker_open"):
             assert found[f"engineroom_{gauge}{{}}"] == 0
@@ -64,7 +67,7 @@ def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
         assert found["engineroom_process_resident_memory_bytes{}"] > 0
         assert found["engineroom_echo_running{}"] == 0
         summary = httpx.get(f"{door.url}/metrics.json").json()
-        assert summary["requests"]["by_status"] == {"200": 2, "404": 2, "401": 1}
+        assert summary["requests"]["by_status"] == {"200": 4, "404": 2, "401": 1}
         assert summary["seconds"]["time_to_first_token"]["count"] == 1
         assert 0 < summary["seconds"]["request"]["p50"] <= summary["seconds"]["request"]["p99"]
         assert summary["models"] == ["echo"]
