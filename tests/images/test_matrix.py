@@ -35,14 +35,35 @@ def matrix(folder: Path, *rows: Any) -> Matrix:
 
 def test_the_real_one_is_well_formed_and_has_every_engine_that_ships() -> None:
     real = Matrix.load(ROOT / "docker/matrix.json")
-    assert set(real.engines) == {"vllm", "fastdeploy", "llamacpp", "max"}
+    assert set(real.engines) == {"vllm", "fastdeploy", "llamacpp", "max", "transformers"}
     assert all((ROOT / "engines" / engine).is_dir() for engine in real.engines)
 
 
-def test_xllamacpp_is_the_one_that_the_tests_run() -> None:
-    pins = (ROOT / "requirements/serve.txt").read_text().splitlines()
-    rows = Matrix.load(ROOT / "docker/matrix.json").rows
-    assert [row.add for row in rows if row.add] == [pin for pin in pins if pin.startswith("xllamacpp")]
+def test_the_libraries_in_an_image_are_those_that_the_tests_run() -> None:
+    rows = [row for row in Matrix.load(ROOT / "docker/matrix.json").rows if row.add]
+    added = [word for row in rows for word in row.add.split() if "==" in word]
+    assert added == [pin for pin in pins("serve.txt") if pin.startswith("xllamacpp")]
+    files = [Path(word) for row in rows for word in row.add.split() if word.endswith(".txt")]
+    assert [file.name for file in files] == ["transformers-cpu.txt", "transformers-cuda.txt"]
+    tested = set(pins("transformers-cpu.txt"))
+    for name in ("transformers", "accelerate", "gguf", "llguidance", "tokenizers"):
+        (pin,) = {pin for pin in tested if pin.startswith(f"{name}==")}
+        assert all(pin in pins(file.name) for file in files)
+    versions = {row.version for row in rows if row.engine == "transformers"}
+    assert {f"transformers=={version}" for version in versions} <= tested
+
+
+def test_what_an_image_adds_leaves_the_worker_s_pins_alone() -> None:
+    own = dict(pin.split("==") for pin in pins("image.txt"))
+    for name in ("transformers-cpu.txt", "transformers-cuda.txt"):
+        added = dict(pin.split("==") for pin in pins(name))
+        assert {key: (own[key], added[key]) for key in own.keys() & added if own[key] != added[key]} == {}
+
+
+def pins(name: str) -> list[str]:
+    """The `name==version` of a requirements file, without markers."""
+    lines = (ROOT / "requirements" / name).read_text().splitlines()
+    return [line.split(";")[0].strip() for line in lines if "==" in line]
 
 
 @pytest.mark.parametrize(
