@@ -19,7 +19,7 @@ from engineroom_workers.emulator.testing import RunningEmulator, running_emulato
 @pytest.fixture(scope="module")
 def http_url(worker: dict[str, str]) -> Iterator[str]:
     """The HTTP door."""
-    with serving(worker) as door:
+    with serving(worker, seconds=120) as door:
         yield door.url
 
 

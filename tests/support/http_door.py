@@ -74,8 +74,11 @@ class Door:
 
 
 @contextmanager
-def serving(env: Mapping[str, str] | None = None, ready: bool = True) -> Iterator[Door]:
-    """A door with the echo engine, unless `env` says otherwise; killed at the end if it still runs."""
+def serving(env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 30) -> Iterator[Door]:
+    """A door with the echo engine, unless `env` says otherwise; killed at the end if it still runs.
+
+    With `ready`, once it has become so within `seconds`.
+    """
     given = (env or {}).get("PORT", "")
     port = int(given) if given.isdigit() else free_port()
     process = subprocess.Popen(
@@ -88,7 +91,7 @@ def serving(env: Mapping[str, str] | None = None, ready: bool = True) -> Iterato
     door = Door(process, port)
     try:
         if ready:
-            door.until(200)
+            door.until(200, seconds)
         yield door
     finally:
         if process.poll() is None:

@@ -57,6 +57,33 @@ def real() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers and random weights over the small model's vocabulary: it says nonsense, and fast."""
+    import torch
+    import transformers
+
+    folder = tmp_path_factory.mktemp("tiny")
+    for file in MODEL.glob("*token*"):
+        (folder / file.name).symlink_to(file)
+    (folder / "chat_template.jinja").symlink_to(TOOLS_TEMPLATE)
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=49152,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        initializer_range=0.5,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def configure() -> Callable[..., TransformersEngine]:
     """Makes engines, configured and not started."""
     return make

@@ -35,10 +35,15 @@ async def kill(engine: Engine) -> None:
 
 @pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
 async def test_lifecycle(
-    check: Callable[[Lifecycle], Awaitable[None]], configure: Callable[..., TransformersEngine], tmp_path: Path
+    check: Callable[[Lifecycle], Awaitable[None]],
+    configure: Callable[..., TransformersEngine],
+    tiny: Path,
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
-    lifecycle = Lifecycle(configure, make_broken=lambda: configure(MODEL_NAME=str(tmp_path)), kill=kill)
+    lifecycle = Lifecycle(
+        lambda: configure(MODEL_NAME=str(tiny)), make_broken=lambda: configure(MODEL_NAME=str(tmp_path)), kill=kill
+    )
     try:
         await check(lifecycle)
     except NotOffered as reason:
