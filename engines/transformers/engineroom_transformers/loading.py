@@ -108,7 +108,7 @@ def explain(error: BaseException, name: str, settings: TransformersSettings) -> 
     if isinstance(error, MemoryError) or "out of memory" in told.lower():
         return f"{name} does not fit: take a smaller one, QUANTIZATION, or a lower KV_CACHE_TOKENS ({told[:300]})"
     if isinstance(error, ImportError):
-        return f"{told[:300]} (pip install it into {sys.prefix})"
+        return f"{told[:300]}: pip install 'engineroom-transformers[engine]', or that, into {sys.prefix}"
     if "SafetensorError" in told:
         return f"{name}: its weights are not whole, download them anew ({told[:300]})"
     return f"{name} cannot be loaded: {told[:600]}"

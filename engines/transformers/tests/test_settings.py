@@ -81,6 +81,17 @@ def test_what_is_missing_is_said_with_what_to_type(monkeypatch: pytest.MonkeyPat
     assert "missing: torch" in needed.remedy
 
 
+def test_a_start_without_torch_says_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('No module named torch')")
+    (tmp_path / "transformers.py").write_text("import torch")
+    environ = {**os.environ, "ENGINE": "transformers", "MODEL_NAME": str(tmp_path), "PORT": "0"}
+    environ["PYTHONPATH"] = str(tmp_path)
+    done = subprocess.run([COMMAND, "serve"], capture_output=True, text=True, timeout=60, env=environ, check=False)
+    assert done.returncode != 0
+    assert "pip install 'engineroom-transformers[engine]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def run(code: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, env=os.environ
