@@ -208,24 +208,28 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=15, help="of arrivals at each load (15)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of the cost (5)")
     parser.add_argument("--hits", type=int, default=2000, help="requests that the cache answers, of each kind (2000)")
+    parser.add_argument("--only", choices=["overload", "cost", "hits"], help="one part; the others stay as they were")
     options = parser.parse_args()
     cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
-    lines = [
-        "# The HTTP door under overload, measured",
-        "",
-        f"`make bench-overload`; client and door share {os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), "
-        f"Python {platform.python_version()}.",
-    ]
+    machine = f"{os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), Python {platform.python_version()}"
     bearer = {"authorization": HEADERS["authorization"]}
-    for part in (
-        lambda: overload(options.seconds),
-        lambda: asyncio.run(cost(options.rounds)),
-        lambda: hits(door, EVERYTHING, bearer, MESSAGES, options.hits),
-    ):
-        rows = part()
+    parts = {
+        "overload": lambda: overload(options.seconds),
+        "cost": lambda: asyncio.run(cost(options.rounds)),
+        "hits": lambda: hits(door, EVERYTHING, bearer, MESSAGES, options.hits),
+    }
+    found = {}
+    for name in [options.only] if options.only else list(parts):
+        busy = os.getloadavg()[0]
+        rows = [*parts[name](), "", f"Load average of the machine before: {busy:.1f}."]
         print("\n".join(["", *rows]), flush=True)
-        lines += ["", *rows]
-    (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        found[rows[0]] = "\n".join(rows)
+    head = f"# The HTTP door under overload, measured\n\n`make bench-overload`; client and door share {machine}."
+    results = HERE / "results.md"
+    if options.only:
+        head, *before = results.read_text(encoding="utf-8").strip().split("\n\n### ")
+        found = {f"### {part}".partition("\n")[0]: f"### {part}" for part in before} | found
+    results.write_text("\n\n".join([head, *found.values()]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
