@@ -85,6 +85,12 @@ def test_engines_lists_what_is_installed_and_what_is_missing(tmp_path: Path) -> 
     assert "vllm" not in only.stdout
 
 
+def test_what_an_engine_needs_is_shown_as_it_is(tmp_path: Path) -> None:
+    """Words in brackets were taken for markup, so `pip install 'package[engine]'` lost its end."""
+    result = engineroom("engines", directory=tmp_path, FASTDEPLOY_PYTHON="/no/[such]/python", COLUMNS="400")
+    assert "/no/[such]/python" in result.stdout
+
+
 def test_check_runs_against_a_named_engine(tmp_path: Path) -> None:
     result = engineroom("check", "echo", "--only", "chat_answers", "--only", "chat_streams", directory=tmp_path)
     assert result.returncode == 0, result.stdout

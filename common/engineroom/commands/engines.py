@@ -9,6 +9,7 @@ import click
 def engines() -> None:
     """List the engines, what each needs, and whether it is there."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from engineroom import registry
@@ -23,10 +24,12 @@ def engines() -> None:
         try:
             engine = registry.load(name, only)
         except PluginError as error:
-            table.add_row(name, "", f"[red]broken[/red]: {error}")
+            table.add_row(name, "", f"[red]broken[/red]: {escape(str(error))}")
             continue
         needs = [
-            f"[green]✓[/green] {need.what}" if need.met else f"[red]✗[/red] {need.what}: {need.remedy}"
+            f"[green]✓[/green] {escape(need.what)}"
+            if need.met
+            else f"[red]✗[/red] {escape(f'{need.what}: {need.remedy}')}"
             for need in engine.requirements(env.with_aliases(engine.aliases).with_defaults(engine.defaults))
         ]
         table.add_row(f"[bold]{name}[/bold]", engine.summary, "\n".join(needs) or "[green]✓[/green] nothing")
