@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_MAX_TOKENS = 16
 """OpenAI's own default for completions."""
+_CHAT_ONLY = ("response_format", "tools", "functions")
 
 
 class CompletionAnswer(Answer):
@@ -41,7 +42,7 @@ class CompletionAnswer(Answer):
     def __init__(self, engine: TokenEngine, json: Mapping[str, Any]) -> None:
         request = check(json, CompletionRequest)
         check_streaming(request)
-        _check_supported(request)
+        _check_supported(request, json)
         self.stream = bool(request.stream)
         self.stops = stop_strings(request.stop)
         prompts = as_tokens(engine, "prompt", request.prompt if request.prompt is not None else "")
@@ -133,7 +134,10 @@ class CompletionAnswer(Answer):
         return len(self._echoed[index]) if self._echoed else 0
 
 
-def _check_supported(request: CompletionRequest) -> None:
+def _check_supported(request: CompletionRequest, json: Mapping[str, Any]) -> None:
+    for field in _CHAT_ONLY:
+        if json.get(field):
+            raise invalid(f"'{field}' is not supported here; chat completions have it.", field, "unsupported_parameter")
     if request.suffix:
         raise invalid("'suffix' is not supported by this model.", "suffix", "unsupported_parameter")
     n = request.n or 1

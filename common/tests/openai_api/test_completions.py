@@ -108,6 +108,8 @@ def test_a_stream_taken_together_is_the_answer(http: httpx.Client, fields: dict[
     ("fields", "param"),
     [
         ({"suffix": "end"}, "suffix"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"best_of": 3}, "best_of"),
         ({"n": 2, "best_of": 1}, "best_of"),
         ({"echo": True, "logprobs": 1}, "echo"),

@@ -29,10 +29,8 @@ if TYPE_CHECKING:
 
 _GREEDY = 1e-5
 """Below this temperature nothing is drawn; dividing by it would overflow."""
-
-
-_CANDIDATES = 256
-"""How many of the likeliest tokens nearly always hold all that top_p or min_p leaves."""
+_CANDIDATES = (256, 4096)
+"""How many of the likeliest tokens mostly, and nearly always, hold all that top_p or min_p leaves."""
 
 
 @dataclass
@@ -140,10 +138,9 @@ def draw(scores: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
     size = scores.shape[-1]
     probabilities = (scores / column([row.temperature for row in rows])).softmax(-1)
     limits = [(row.top_p, row.params.min_p, row.params.top_k if row.params.top_k > 0 else size) for row in rows]
-    ids: torch.Tensor | None = None
     if any(limit != (1, 0, size) for limit in limits):
         top_p, min_p, top_k = (column(values) for values in zip(*limits, strict=True))
-        for candidates in (min(_CANDIDATES, size), size):
+        for candidates in sorted({min(number, size) for number in (*_CANDIDATES, size)}):
             values, ids = probabilities.topk(candidates)
             kept = (torch.arange(candidates, device=scores.device) < top_k) & (values >= min_p * values[:, :1])
             whole = (top_k >= size) & (min_p == 0)
@@ -152,11 +149,11 @@ def draw(scores: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
             if candidates == size or not kept[:, -1].any():
                 break
         kept[:, 0] = True
-        probabilities = values * kept
+        # Back in the vocabulary's order: in that of likelihood a seed's draw would hang on how near-ties fall.
+        probabilities = torch.zeros_like(probabilities).scatter_(-1, ids, values * kept)
     reached = probabilities.cumsum(-1, dtype=torch.float64)
     point = column([row.random.random() for row in rows]) * reached[:, -1:]
-    chosen = torch.searchsorted(reached, point, right=True).clamp_(max=probabilities.shape[-1] - 1)
-    return (chosen if ids is None else ids.gather(-1, chosen))[:, 0]
+    return torch.searchsorted(reached, point, right=True).clamp_(max=size - 1)[:, 0]
 
 
 class Sampler:
