@@ -11,7 +11,8 @@ Run as a script with an isolated interpreter: it must import nothing but the sta
 
     python -I keeper.py PIPE_FD GRACE_S [--remove GLOB | --remove-told GLOB]... -- COMMAND [ARG]...
 
-It removes what matches GLOB when the engine has ended; `--remove-told` only where it was told to end the engine, or
+It removes what matches GLOB when the engine has ended, and the shared memory that its processes had and nobody else
+has; `--remove-told` only where it was told to end the engine, or
 the worker is gone: a worker whose engine ended by itself may still want to read there, and removes it then.
 """
 
@@ -26,7 +27,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -47,12 +48,15 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: None)
     engine = _spawn(arguments[split + 1 :], pipe, prctl)
     status = _watch(engine, pipe, wake_read)
+    shared = shared_memory(descendants(os.getpid()))
     told = status is None
     if status is None:
         _signal(engine, signal.SIGTERM)
         status = _wait(engine, grace)
     killed = _kill_descendants(engine)
     status = killed if status is None else status
+    for path in shared - shared_memory(map(int, filter(str.isdigit, os.listdir("/proc")))) if shared else ():
+        _remove(path)
     for option, pattern in options:
         if told or option == "--remove":
             for path in glob.glob(pattern):
@@ -162,6 +166,16 @@ def descendants(root: int) -> list[int]:
         below = children.get(queue.pop(), [])
         found += below
         queue += below
+    return found
+
+
+def shared_memory(processes: Iterable[int]) -> set[str]:
+    """Files in shared memory that these processes have mapped: their creators unlink them, unless they are killed."""
+    found: set[str] = set()
+    for process in processes:
+        with contextlib.suppress(OSError), open(f"/proc/{process}/maps", "rb") as maps:
+            paths = [line[at + 1 :].rstrip() for line in maps if (at := line.find(b" /dev/shm/")) >= 0]
+            found.update(os.fsdecode(path) for path in paths if not path.endswith(b" (deleted)"))
     return found
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import mmap
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -204,6 +206,22 @@ async def test_stop_leaves_nothing_behind() -> None:
     await engine.stop()
     assert not directory.exists()
     await eventually(lambda: not any(process.is_running() for process in family))
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory is elsewhere here")
+async def test_shared_memory_that_its_process_forgot_is_removed() -> None:
+    forgotten, others = (Path(f"/dev/shm/engineroom-test-{secrets.token_hex(8)}") for _ in range(2))
+    others.write_bytes(bytes(4096))
+    with others.open("r+b") as file, mmap.mmap(file.fileno(), 4096):
+        engines = [StandinEngine("--shared-memory", str(path)) for path in (forgotten, others)]
+        for engine in engines:
+            await engine.start()
+        assert forgotten.exists()
+        for engine in engines:
+            await engine.stop()
+        assert not forgotten.exists()
+        assert others.exists(), "another process has it still"
+    others.unlink()
 
 
 async def test_an_engine_that_ignores_sigterm_is_killed_after_its_grace() -> None:

@@ -68,7 +68,7 @@ async def test_exit_code_0_before_ready_is_a_failure_with_the_workers_reason(tmp
     assert "workerlog.0: MemoryError: Out of memory error on GPU 0." in str(error)
     assert any("Failed to launch worker processes" in line for line in error.log), "what the server itself said"
     assert "workerlog.0: Loading Weights:  12%" in error.log
-    assert traces(tmp_path) == before
+    assert not traces(tmp_path) - before
 
 
 @pytest.mark.parametrize("version", ["2.5"])
@@ -99,7 +99,7 @@ async def test_stop_leaves_nothing(configure: Configure, version: str, tmp_path:
         assert alive(worker)
         assert len(traces(tmp_path) - before) >= 3, "the stand-in leaves files in shared memory"
     assert not alive(worker)
-    assert traces(tmp_path) == before
+    assert not traces(tmp_path) - before
     assert directory is not None
     assert not directory.exists()
     assert logs.exists(), "logs that the user asked for stay"

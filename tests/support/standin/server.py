@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import mmap
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from aiohttp import web
 
@@ -65,6 +67,7 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(text=f"standin_running {len(request.app[RUNNING])}\n")
 
 
+SHARED = web.AppKey("shared", mmap.mmap)
 READY_AT = web.AppKey("ready_at", float)
 
 
@@ -76,6 +79,7 @@ def main() -> None:
     parser.add_argument("--exit", type=int)
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--ignore-sigterm", action="store_true")
+    parser.add_argument("--shared-memory", help="a file there that it maps and never unlinks")
     options = parser.parse_args()
     if options.child:
         subprocess.Popen(["sleep", "1000"], start_new_session=True)
@@ -84,6 +88,10 @@ def main() -> None:
         sys.exit(options.exit)
     app = web.Application()
     app[RUNNING] = set()
+    if options.shared_memory:
+        Path(options.shared_memory).write_bytes(bytes(4096))
+        with open(options.shared_memory, "r+b") as file:
+            app[SHARED] = mmap.mmap(file.fileno(), 4096)
     app.router.add_post("/v1/chat/completions", chat)
     app.router.add_get("/health", health)
     app.router.add_get("/metrics", metrics)
@@ -95,7 +103,9 @@ def main() -> None:
         app[READY_AT] = asyncio.get_running_loop().time() + options.ready_after
 
     app.on_startup.append(started)
-    web.run_app(app, path=options.unix, host="127.0.0.1", port=options.port, print=None, handler_cancellation=True)
+    # With a host aiohttp would listen on a port of its own choice beside the socket.
+    host = None if options.unix else "127.0.0.1"
+    web.run_app(app, path=options.unix, host=host, port=options.port, print=None, handler_cancellation=True)
 
 
 if __name__ == "__main__":
