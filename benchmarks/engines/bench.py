@@ -138,7 +138,7 @@ def conditions(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of streams (5)")
-    parser.add_argument("--starts", type=int, default=3, help="starts of each engine (3)")
+    parser.add_argument("--starts", type=int, default=2, help="starts of each engine (2)")
     parser.add_argument("--tokens", type=int, default=48, help="tokens of an answer (48)")
     parser.add_argument("--only", choices=["streams", "overhead"], help="a part; nothing is written")
     parser.add_argument("--engines", help="some of them, by name with commas; nothing is written")
