@@ -13,6 +13,7 @@ import asyncio
 import json
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
@@ -26,7 +27,8 @@ def manager_of(options: argparse.Namespace) -> tuple[Any, Any]:
         options.model, dtype=options.dtype, device_map=device, attn_implementation="sdpa"
     ).eval()
     page = 32
-    own: dict[str, Any] = {} if options.defaults else {"use_cuda_graph": False, "use_async_batching": False}
+    same = {"use_cuda_graph": False, "use_async_batching": False, "auto_switch_to_flash": True}
+    own: dict[str, Any] = {} if options.defaults else same
     config = ContinuousBatchingConfig(
         page_size=page,
         num_blocks=options.cache_tokens // page,
@@ -72,7 +74,10 @@ def main() -> None:
     parser.add_argument("--dtype", default="bfloat16")
     parser.add_argument("--cache-tokens", type=int, default=32768)
     parser.add_argument("--defaults", action="store_true")
-    manager, tokenizer = manager_of(parser.parse_args())
+    # In a thread that ends, as the worker loads it: a thread that has computed keeps its OpenMP pool, and with more
+    # threads than cores libgomp's wait for each other asleep.
+    with ThreadPoolExecutor(1) as loader:
+        manager, tokenizer = loader.submit(manager_of, parser.parse_args()).result()
     print("ready", flush=True)
     for number, line in enumerate(sys.stdin):
         asked = json.loads(line)
