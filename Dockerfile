@@ -33,12 +33,16 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf,required=false \
     python3 -m venv --without-pip /opt/engineroom \
     && python3 -m pip --python /opt/engineroom/bin/python install --no-deps -r requirements/image.txt
+# uv knows where torch's builds are: PyPI has none for CPUs.
 ARG ADD=""
 # hadolint ignore=SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf,required=false \
-    if [ -n "$ADD" ]; then \
+    if [ -n "${ADD##*--torch-backend*}" ]; then \
         python3 -m pip --python /opt/engineroom/bin/python install --no-deps $ADD; \
+    elif [ -n "$ADD" ]; then \
+        python3 -m pip install uv==0.13.8 \
+        && python3 -m uv pip install --python /opt/engineroom/bin/python --no-deps $ADD; \
     fi
 ARG ENGINE="vllm"
 COPY common common
