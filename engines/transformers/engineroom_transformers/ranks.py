@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 from typing import TYPE_CHECKING
+
+from engineroom.server import free_port
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -23,9 +24,7 @@ class Ranks:
 
     def start(self) -> None:
         """Start them, and make this process the first of the group."""
-        size = self._settings.tensor_parallel_size
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
+        size, port = self._settings.tensor_parallel_size, free_port()
         for rank in range(1, size):
             arguments = (rank, size, port, self._name, self._settings)
             process = multiprocessing.get_context("spawn").Process(target=_follow, args=arguments, daemon=True)
