@@ -114,11 +114,12 @@ class JobInput:
 
 
 def wants_stream(value: Any) -> bool:
-    """Whether an input, also a wrong one, asks for a stream: its error must then be an event."""
+    """Whether an input, also a wrong one, asks for a stream: its error must then be in the stream."""
     if not isinstance(value, dict):
         return False
-    inner = value.get("openai_input") or value.get("body") or {}
-    return (inner.get("stream") if isinstance(inner, dict) else None) is True
+    calls = value.get("openai_route") is not None or value.get("route") is not None
+    inner = (value.get("openai_input") or value.get("body")) if calls else value
+    return isinstance(inner, dict) and inner.get("stream") is True
 
 
 def _openai(fields: _OpenAI, engine: Engine) -> JobInput:

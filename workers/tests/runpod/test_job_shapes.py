@@ -212,6 +212,15 @@ async def test_runpods_own_client(shared: RunningEmulator, monkeypatch: pytest.M
     assert await asyncio.to_thread(endpoint.run_sync, {"prompt": "a", "sampling_params": {"top": 1}}, 30)
 
 
+async def test_a_native_stream_that_is_refused_says_so_to_who_reads_the_stream(shared: RunningEmulator) -> None:
+    """RunPod's own client reads `/stream` alone: without an item it would see an empty answer that ended well."""
+    job = submit(shared, {"prompt": "a", "stream": True, "sampling_params": {"topk": 1}})
+    await shared.finished(job.id)
+    (item,) = [decoded(chunk) for chunk in job.chunks]
+    assert item["error"]["param"] == "sampling_params.topk"
+    assert decoded(job.output) == [item]
+
+
 async def test_failed_jobs_and_object_events_by_setting(platform: RunningEmulator, start_worker: StartWorker) -> None:
     start_worker(platform, JOB_ERRORS="failed", RAW_OPENAI_OUTPUT=0, NATIVE_OUTPUT_FORMAT="output")
     await platform.polled()
