@@ -72,8 +72,13 @@ def _prctl() -> Callable[[int, int], object]:
 
 
 def _spawn(command: list[str], pipe: int, prctl: Callable[[int, int], object]) -> int:
+    """Start the engine; its process id. Returns once it executes the command: a SIGTERM before that would be lost."""
+    executing, told = os.pipe()
     pid = os.fork()
     if pid:
+        os.close(told)
+        os.read(executing, 1)
+        os.close(executing)
         return pid
     try:
         os.close(pipe)
