@@ -37,6 +37,12 @@ def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
     assert "sreve" in result.stderr
 
 
+def test_ctrl_c_while_python_still_imports_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    result = engineroom("engines", directory=tmp_path, PYTHONPATH=str(tmp_path))
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 def test_config_shows_values_and_sources(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("ECHO_TTFT_MS=5\n")
     result = engineroom("config", "--json", directory=tmp_path, PORT="8123")

@@ -1,0 +1,67 @@
+"""`engineroom`: a command line whose commands are plugins, so that the core need not know a door."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from . import __version__
+from .errors import EngineroomError, EngineStartError, PluginError, SettingsError
+
+GROUP = "engineroom.commands"
+
+
+class Commands(click.Group):
+    """The commands of every installed distribution, imported when they are called."""
+
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=GROUP)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._points())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = self._points().get(cmd_name)
+        command: click.Command | None = point.load() if point else None
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="engineroom")
+def cli() -> None:
+    """One LLM inference worker for any engine.
+
+    Settings are environment variables (or `.env`, or a file named by ENGINEROOM_CONFIG); `engineroom config`
+    shows them all with what is in force. The ones that matter first: ENGINE and MODEL_NAME.
+    """
+
+
+def run() -> int:
+    """Run the command that the process was given; its exit code, see `cli.main`."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EngineroomError as error:
+        click.echo(describe(error), err=True)
+        return 2 if isinstance(error, (SettingsError, PluginError)) else 1
+    return 0
+
+
+def describe(error: EngineroomError) -> str:
+    """An error as a person reads it on a terminal."""
+    if isinstance(error, EngineStartError):
+        tail = "".join(f"  | {line}\n" for line in error.log[-20:])
+        return (f"{click.style('its last lines:', dim=True)}\n{tail}" if tail else "") + _error(str(error))
+    if isinstance(error, SettingsError) and len(error.problems) > 1:
+        lines = "".join(f"\n  {problem}" for problem in error.problems)
+        return _error(f"{len(error.problems)} settings are wrong:{lines}")
+    return _error(str(error))
+
+
+def _error(text: str) -> str:
+    return click.style("error: ", fg="red", bold=True) + text
