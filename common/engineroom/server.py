@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
 from abc import abstractmethod
@@ -123,8 +124,11 @@ class ServerEngine(Engine):
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         """Why the process ended, where its exit code or log tell; None where they do not.
 
-        By default the last line of its log that is an exception or a command line's error, with `advice` on it.
+        By default the last line of its log that is an exception or a command line's error, with `advice` on it; none
+        where it was killed, since what is killed writes no last line: what stands there is about something else.
         """
+        if returncode == -signal.SIGKILL:
+            return None
         line = next((line for line in reversed(log) if _ERROR.match(line)), None)
         if line is None:
             return None
@@ -203,6 +207,8 @@ class ServerEngine(Engine):
             what = process.tail[-1] if process.tail else "command not found"
             return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
         told = self.explain_exit(code, list(process.tail))
+        if told is None and code == -signal.SIGKILL:
+            told = "the machine may have run out of memory"
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         return f"{self.name} {how}" + (f": {told}" if told else "")
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import Any
 
+import psutil
+
+from engineroom.engine import Engine
 from engineroom.environment import Environment
 from engineroom_llamacpp import LlamaCppEngine
 
@@ -14,3 +19,10 @@ def make(**settings: Any) -> LlamaCppEngine:
     """A configured engine with the small real model."""
     env = Environment.of({**SMALL, **settings})
     return LlamaCppEngine.configure(env.with_aliases(LlamaCppEngine.aliases).with_defaults(LlamaCppEngine.defaults))
+
+
+async def kill(engine: Engine) -> None:
+    """The server process of the engine that was started last, as the kernel would when memory is short."""
+    family = psutil.Process().children(recursive=True)
+    servers = [p for p in family if "child.py" in " ".join(p.cmdline()) and "keeper" not in p.cmdline()[2]]
+    os.kill(max(servers, key=lambda process: float(process.create_time())).pid, signal.SIGKILL)

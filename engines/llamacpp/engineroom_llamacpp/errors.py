@@ -13,7 +13,7 @@ _FIELD = re.compile(r"^(?:Field )?'(?P<field>[\w.]+)'(?: is required|:)")
 _TOO_LARGE = re.compile(r"^input \(\d+ tokens\) is too large to process")
 _UNKNOWN_FLAG = re.compile(r"invalid argument: --(?P<flag>[\w-]+)")
 _UNSUPPORTED_INPUT = re.compile(r"^(image|audio|video) input is not supported")
-_ILLEGAL, _SEGMENTATION = -4, -11
+_ILLEGAL, _KILLED, _SEGMENTATION = -4, -9, -11
 _SAYING_WHY = re.compile(r"error|failed|unable|cannot|invalid|out of memory|not found|unknown", re.IGNORECASE)
 
 
@@ -48,6 +48,8 @@ def explain_exit(returncode: int, log: Sequence[str]) -> str | None:
             "a machine that advertises CPU instructions it does not let programs use (AMX on some virtual machines) "
             "ends it so; REPACK=false may help"
         )
+    if returncode == _KILLED:
+        return None  # It wrote no last line: those in its log are about requests that it refused.
     for line in reversed(log):
         if match := _UNKNOWN_FLAG.search(line):
             variable = match["flag"].upper().replace("-", "_")

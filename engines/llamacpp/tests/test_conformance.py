@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from pathlib import Path
 
-import psutil
 import pytest
-from llamacpp_made import make
+from llamacpp_made import kill, make
 
-from engineroom.engine import Engine
 from engineroom.testing import CHECKS, LIFECYCLE_CHECKS, Check, Lifecycle, NotOffered, Target
 
 
@@ -20,19 +16,6 @@ async def test_conformance(check: Check, target: Target) -> None:
         await check(target)
     except NotOffered as reason:
         pytest.skip(f"not offered: {reason}")
-
-
-async def kill(engine: Engine) -> None:
-    """The server process only, as the kernel would when memory is short."""
-    family = psutil.Process().children(recursive=True)
-    newest = max(
-        (p for p in family if "child.py" in " ".join(p.cmdline()) and "keeper" not in p.cmdline()[2]), key=_age
-    )
-    os.kill(newest.pid, signal.SIGKILL)
-
-
-def _age(process: psutil.Process) -> float:
-    return float(process.create_time())
 
 
 @pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)

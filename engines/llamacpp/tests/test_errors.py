@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
 import pytest
-from llamacpp_made import make
+from llamacpp_made import kill, make
 
 from engineroom.inprocess import request
 from engineroom.testing import Target
@@ -70,6 +71,19 @@ def _long(words: int) -> dict[str, Any]:
 async def _post(engine: LlamaCppEngine, path: str, body: dict[str, Any]) -> tuple[int, Any]:
     async with request(engine.app, "POST", path, body=msgspec.json.encode(body)) as answer:
         return answer.status, msgspec.json.decode(await answer.read())
+
+
+async def test_who_is_killed_is_not_said_to_have_died_of_the_last_request_that_was_refused() -> None:
+    engine = make(CTX_SIZE=256, PARALLEL=1)
+    try:
+        await engine.start()
+        status, _ = await _post(engine, "/v1/chat/completions", _long(300))
+        assert status == 400
+        await kill(engine)
+        reason = await asyncio.wait_for(engine.died(), 10)
+    finally:
+        await engine.stop()
+    assert reason == "llamacpp was killed by signal 9: the machine may have run out of memory"
 
 
 @pytest.mark.parametrize("code", [-4, -11])

@@ -84,8 +84,6 @@ def explain(returncode: int, log: Sequence[str]) -> str | None:
         return _short(exceptions[0])
     if any("EngineDeadError" in line or "Engine core proc" in line for line in lines):
         return "its engine process died without saying why; the machine may have run out of memory"
-    if returncode == -9:
-        return "killed from outside; the machine may have run out of memory"
     return None
 
 
