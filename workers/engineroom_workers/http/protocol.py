@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
 
 _LARGEST_HEAD = 256 * 1024
 """Bytes of a request's line and headers; several times what browsers and proxies send at most."""
@@ -19,13 +23,18 @@ _LARGEST_HEAD = 256 * 1024
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, on which a client that sends no whole request head in time, or one without end, is refused.
 
-    A connection between two requests is uvicorn's business: it closes one that is idle for five seconds.
+    A connection between two requests is uvicorn's business: it closes one that is idle for five seconds. One that was
+    answered before its body was there, as by a 401, has `patience` for the rest of it.
+
+    An offer of another protocol (`Upgrade: h2c`, which Java's client makes with every first request) is left aside,
+    and clients of HTTP/1.0 get bodies without chunks, which they do not know.
     """
 
     patience: ClassVar[float] = 60
     """Seconds from a connection's or a request's beginning until its head must be there."""
 
     _late: asyncio.TimerHandle | None = None
+    _leaving: asyncio.TimerHandle | None = None
     _head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -37,8 +46,19 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._late is not None:  # Its head is not whole yet.
+        self._unset_keepalive_if_required()
+        left = data
+        while left:
+            try:
+                self.parser.feed_data(left)
+                left = b""
+            except httptools.HttpParserUpgrade as offer:
+                left = self._without_offer() + left[offer.args[0] :]
+            except httptools.HttpParserError:
+                left = b""
+                self.logger.warning("Invalid HTTP request received.")
+                self.send_400_response("Invalid HTTP request received.")
+        if self._late is not None:  # A head is not whole yet.
             self._head += len(data)
             if self._head > _LARGEST_HEAD and self._free:
                 self._refuse(APIError("The request's headers are too large.", status=431, code="request_too_large"))
@@ -50,7 +70,51 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._came()
+        if self._offered:
+            return
         super().on_headers_complete()
+        if self.scope.get("http_version") == "1.0":
+            self.cycle.__class__ = _WithoutChunks
+
+    def on_body(self, body: bytes) -> None:
+        if not self._offered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._offered:
+            return
+        super().on_message_complete()
+        if self._free:  # It was answered before.
+            self._came()
+            self._keep_alive()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._free and self.cycle.more_body and not self.transport.is_closing():
+            # uvicorn's own timer ends at the body's next byte, and would not begin again.
+            self._unset_keepalive_if_required()
+            self._leaving = self.loop.call_later(self.patience, self.transport.close)
+
+    @property
+    def _offered(self) -> bool:
+        """Whether the head that is here offers another protocol: then the parser reads no body after it."""
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
+    def _without_offer(self) -> bytes:
+        """The head that is here as if it had come without its offer, for a new parser."""
+        version = self.parser.get_http_version().encode()
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/", version, b"\r\n"]
+        for name, value in self.headers:
+            if name != b"upgrade":
+                head += [name, b": ", value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # As uvicorn does.
+        return b"".join([*head, b"\r\n"])
+
+    def _keep_alive(self) -> None:
+        self._unset_keepalive_if_required()
+        handler = self.timeout_keep_alive_handler
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(APIError(msg, code="invalid_http"))
@@ -65,9 +129,10 @@ class Protocol(HttpToolsProtocol):
         self._late = self.loop.call_later(self.patience, self._too_late)
 
     def _came(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        for timer in (self._late, self._leaving):
+            if timer is not None:
+                timer.cancel()
+        self._late = self._leaving = None
 
     def _too_late(self) -> None:
         if not self._free:
@@ -84,6 +149,20 @@ class Protocol(HttpToolsProtocol):
         head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
         self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         self.transport.close()
+
+
+class _WithoutChunks(RequestResponseCycle):
+    """One answer to a client of HTTP/1.0: where its length is not known, the connection's end is its end (RFC 9112)."""
+
+    _measured = False
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if message["type"] == "http.response.start":
+            self._measured = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
+            self.chunked_encoding = None if self._measured else False
+        elif message["type"] == "http.response.body" and not self._measured:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
 
 def patient(seconds: float) -> type[Protocol]:

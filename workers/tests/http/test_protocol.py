@@ -1,0 +1,104 @@
+"""HTTP itself, as clients of other kinds speak it: on sockets of our own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from http_door import Door, serving
+
+CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with serving({"API_KEYS": "sk-a", "METRICS_OPEN": "1", "BODY_TIMEOUT": "1"}) as door:
+        yield door
+        assert "Traceback" not in door.log
+
+
+def connect(door: Door) -> socket.socket:
+    host, port = door.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def post(head: str = "", version: str = "1.1", key: str = "sk-a", **fields: object) -> bytes:
+    body = json.dumps({**CHAT, **fields}).encode()
+    line = f"POST /v1/chat/completions HTTP/{version}\r\nhost: x\r\nauthorization: Bearer {key}\r\n{head}"
+    return f"{line}content-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def to_the_end(client: socket.socket) -> bytes:
+    answer = b""
+    while part := client.recv(65536):
+        answer += part
+    return answer
+
+
+def one_answer(client: socket.socket) -> tuple[bytes, bytes]:
+    """An answer's head and its body, which has a length."""
+    with client.makefile("rb") as reader:
+        lines = list(iter(reader.readline, b"\r\n"))
+        length = next(int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length"))
+        return b"".join(lines), reader.read(length)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_of_http_1_0_gets_no_chunks(door: Door, stream: bool) -> None:
+    with connect(door) as client:
+        client.sendall(post(version="1.0", stream=stream))
+        head, _, body = to_the_end(client).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" not in head.lower()
+    if stream:
+        assert body.startswith(b"data: {")
+        assert body.endswith(b"data: [DONE]\n\n")
+    else:
+        assert json.loads(body)["choices"]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket"])
+def test_an_offer_of_another_protocol_is_left_aside(door: Door, protocol: str) -> None:
+    """Java's HTTP client makes it with the first request on a connection, and goes on without where it is ignored."""
+    offer = f"connection: Upgrade, HTTP2-Settings\r\nupgrade: {protocol}\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+    asked = post(offer)
+    for cut in (len(asked), len(asked) - 3, asked.index(b"{"), 40):
+        with connect(door) as client:
+            client.sendall(asked[:cut])
+            time.sleep(0.1)
+            client.sendall(asked[cut:])
+            head, body = one_answer(client)
+            assert head.startswith(b"HTTP/1.1 200"), body
+            assert json.loads(body)["choices"]
+            client.sendall(post())
+            assert one_answer(client)[0].startswith(b"HTTP/1.1 200")
+
+
+def test_many_offers_at_once(door: Door) -> None:
+    offer = b"GET /ping HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+    with connect(door) as client:
+        client.sendall(offer * 500 + b"GET /ping HTTP/1.1\r\nconnection: close\r\n\r\n")
+        assert to_the_end(client).count(b"HTTP/1.1 200") == 501
+
+
+@pytest.mark.parametrize("rest", [b"", b"x"], ids=["stalled", "one byte more"])
+def test_one_that_was_refused_does_not_keep_its_connection(door: Door, rest: bytes) -> None:
+    with connect(door) as client:
+        client.sendall(post(key="wrong")[:-10])
+        head, _ = one_answer(client)
+        assert head.startswith(b"HTTP/1.1 401")
+        client.sendall(rest)
+        assert client.recv(1) == b""
+
+
+def test_one_that_was_refused_may_ask_again_after_its_body(door: Door) -> None:
+    asked = post(key="wrong", user="x" * 300_000)
+    with connect(door) as client:
+        client.sendall(asked[:200])
+        assert one_answer(client)[0].startswith(b"HTTP/1.1 401")
+        client.sendall(asked[200:] + post())
+        assert one_answer(client)[0].startswith(b"HTTP/1.1 200")
+        assert client.recv(1) == b""  # Idle then, and closed as any other.
