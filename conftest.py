@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No clock decides whether a property holds, and a run that fails fails again: others' work on the machine must not be
+# able to make a test fail, nor luck. To look for more: `pytest --hypothesis-profile=default`.
+settings.register_profile(
+    "engineroom", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("engineroom")
 
 
 @pytest.fixture(scope="session")

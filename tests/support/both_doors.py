@@ -49,5 +49,5 @@ async def url(request: pytest.FixtureRequest, http_url: str, runpod: RunningEmul
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
     """OpenAI's own client at each door."""
-    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60) as client:
+    async with openai.AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=90) as client:
         yield client

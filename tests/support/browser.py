@@ -33,7 +33,7 @@ class Tab:
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": params})
         while True:
-            message = await self._socket.receive_json(timeout=30)
+            message = await self._socket.receive_json(timeout=60)
             if message.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(str(message["params"]["exceptionDetails"]))
             if message.get("method") == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
@@ -48,7 +48,7 @@ class Tab:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    async def until(self, script: str, seconds: float = 20) -> None:
+    async def until(self, script: str, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         # While the page loads, what the script looks for may not be there.
         script = f"(() => {{ try {{ return {script} }} catch {{ return false }} }})()"
@@ -67,6 +67,8 @@ async def tab(url: str, folder: Path) -> AsyncIterator[Tab]:
     if program is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium-headless-shell)")
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,1000"]
+    # In a container /dev/shm has 64 MB, less than it may want; nor should it look for updates meanwhile.
+    options += ["--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking"]
     process = _started([program, *options, f"--user-data-dir={folder}", "about:blank"])
     try:
         port = await _port(folder / "DevToolsActivePort")
@@ -91,7 +93,7 @@ def _started(command: list[str]) -> subprocess.Popen[bytes]:
 
 
 async def _port(file: Path) -> int:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not file.is_file() or not file.read_text():
         assert time.monotonic() < deadline, "the browser did not start"
         await asyncio.sleep(0.05)

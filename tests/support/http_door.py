@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -18,10 +19,19 @@ import httpx
 COMMAND = str(Path(sys.executable).with_name("engineroom"))
 
 
+# Below those that a system gives to whoever wants any port: what is free now is free still when somebody listens there,
+# which for a server that is yet to be started is seconds later. Each is given once.
+_PORTS = iter(random.sample(range(18_000, 32_000), 14_000))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that nobody has, nor will be given by the system meanwhile."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 class Door:
@@ -45,11 +55,11 @@ class Door:
     def ping(self) -> int:
         """The status of `/ping`; 0 where nobody answers."""
         try:
-            return httpx.get(f"{self.url}/ping", timeout=5).status_code
+            return httpx.get(f"{self.url}/ping", timeout=10).status_code
         except httpx.TransportError:
             return 0
 
-    def until(self, status: int, seconds: float = 30) -> None:
+    def until(self, status: int, seconds: float = 60) -> None:
         """Wait until `/ping` answers with `status`."""
         deadline = time.monotonic() + seconds
         while self.ping() != status:
@@ -58,7 +68,7 @@ class Door:
             time.sleep(0.02)
 
     def metrics(self) -> str:
-        return httpx.get(f"{self.url}/metrics", timeout=5).text
+        return httpx.get(f"{self.url}/metrics", timeout=30).text
 
     def metric(self, name: str) -> float:
         return sum(float(line.split()[-1]) for line in self.metrics().splitlines() if line.startswith(name))
@@ -66,15 +76,22 @@ class Door:
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    def ended(self, seconds: float = 20) -> int:
+    def says(self, text: str, seconds: float = 30) -> None:
+        """Wait until `text` is in its log, which is read beside what it answers."""
+        deadline = time.monotonic() + seconds
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"no {text!r} in {seconds:g} s: {self.log}"
+            time.sleep(0.02)
+
+    def ended(self, seconds: float = 60) -> int:
         """Wait for its end; the exit code."""
         code = self.process.wait(seconds)
-        self._reader.join(5)
+        self._reader.join(30)
         return code
 
 
 @contextmanager
-def serving(env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 30) -> Iterator[Door]:
+def serving(env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 60) -> Iterator[Door]:
     """A door with the echo engine, unless `env` says otherwise; killed at the end if it still runs.
 
     With `ready`, once it has become so within `seconds`.
@@ -97,7 +114,7 @@ def serving(env: Mapping[str, str] | None = None, ready: bool = True, seconds: f
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(30)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

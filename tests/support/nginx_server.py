@@ -102,7 +102,7 @@ class Nginx:
             self._process = subprocess.Popen(
                 [program, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -123,7 +123,7 @@ class Nginx:
         """What a client needs who was given the certificate."""
         return ssl.create_default_context(cafile=str(self.certificates / "fullchain.pem"))
 
-    def client(self, timeout: float = 30) -> httpx.Client:
+    def client(self, timeout: float = 60) -> httpx.Client:
         return httpx.Client(base_url=self.url, verify=self.trust, timeout=timeout)
 
     def stop(self) -> None:

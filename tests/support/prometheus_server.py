@@ -57,7 +57,7 @@ class Prometheus:
             )
         self.until(lambda: httpx.get(f"{self.url}/-/ready").status_code == 200)
 
-    def until(self, happens: Any, seconds: float = 30) -> None:
+    def until(self, happens: Any, seconds: float = 60) -> None:
         """Wait until `happens()`; it may fail to connect."""
         deadline = time.monotonic() + seconds
         while True:

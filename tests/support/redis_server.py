@@ -30,12 +30,13 @@ class RedisServer:
     def start(self) -> None:
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
                 return
             except OSError:
+                assert self._process.poll() is None, "redis-server ended"
                 assert time.monotonic() < deadline, "redis-server did not start"
                 time.sleep(0.02)
 

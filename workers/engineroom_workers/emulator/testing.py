@@ -70,7 +70,7 @@ class RunningEmulator:
         """What to add to a worker's environment; every call names another worker unless it is given an id."""
         return {**OFF_PLATFORM, **worker_environment(self.url, self.emulator.options, worker_id)}
 
-    async def finished(self, job_id: str, timeout: float = 30.0) -> Job:
+    async def finished(self, job_id: str, timeout: float = 60.0) -> Job:
         """The job, once it has ended.
 
         Raises:
@@ -80,7 +80,7 @@ class RunningEmulator:
         await self.until(lambda: job.finished, timeout, job.timeline)
         return job
 
-    async def streamed(self, job_id: str, chunks: int = 1, timeout: float = 30.0) -> Job:
+    async def streamed(self, job_id: str, chunks: int = 1, timeout: float = 60.0) -> Job:
         """The job, once it has so many chunks.
 
         Raises:
@@ -90,7 +90,7 @@ class RunningEmulator:
         await self.until(lambda: len(job.chunks) >= chunks, timeout, job.timeline)
         return job
 
-    async def polled(self, workers: int = 1, timeout: float = 30.0) -> None:
+    async def polled(self, workers: int = 1, timeout: float = 60.0) -> None:
         """Wait until so many workers have asked for a job.
 
         Raises:
@@ -100,7 +100,7 @@ class RunningEmulator:
         await self.until(lambda: sum(worker.polls > 0 for worker in fleet.values()) >= workers, timeout)
 
     async def until(
-        self, reached: Callable[[], object], timeout: float = 30.0, state: Callable[[], object] | None = None
+        self, reached: Callable[[], object], timeout: float = 60.0, state: Callable[[], object] | None = None
     ) -> None:
         """Wait for anything that can be looked at.
 
