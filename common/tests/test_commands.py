@@ -16,7 +16,7 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
 def engineroom(*arguments: str, directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [COMMAND, *arguments],
-        env={**os.environ, "ENGINE": "echo", "COLUMNS": "200", **env},
+        env={name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"ENGINE": "echo", **env},
         cwd=directory,
         capture_output=True,
         text=True,
@@ -57,6 +57,19 @@ def test_config_shows_values_and_sources(tmp_path: Path) -> None:
     assert "DRAIN_TIMEOUT" in everything.stdout
 
 
+def test_config_fits_a_terminal_and_shows_everything_as_it_is(tmp_path: Path) -> None:
+    """Names were cut off at 80 columns, and a value in brackets was taken for markup."""
+    environ = {"ENGINE": "vllm", "MODEL_NAME": "[red]/model"}
+    narrow = engineroom("config", "--all", directory=tmp_path, COLUMNS="80", **environ).stdout
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "OPENAI_SERVED_MODEL_NAME_OVERRIDE " in narrow
+    assert "[red]/model" in narrow
+    assert "…" not in narrow
+    piped = engineroom("config", "--all", directory=tmp_path, **environ).stdout.splitlines()
+    (line,) = (line for line in piped if line.split()[:1] == ["API_KEYS_FILE"])
+    assert line.endswith("`priority`."), "the whole description, on the setting's own line"
+
+
 def test_config_masks_secrets(tmp_path: Path) -> None:
     result = engineroom("config", "--all", directory=tmp_path, ENGINE="vllm", MODEL_NAME="org/m", HF_TOKEN="hf_canary")
     assert "HF_TOKEN" in result.stdout
@@ -93,7 +106,7 @@ def test_engines_lists_what_is_installed_and_what_is_missing(tmp_path: Path) -> 
 
 def test_what_an_engine_needs_is_shown_as_it_is(tmp_path: Path) -> None:
     """Words in brackets were taken for markup, so `pip install 'package[engine]'` lost its end."""
-    result = engineroom("engines", directory=tmp_path, FASTDEPLOY_PYTHON="/no/[such]/python", COLUMNS="400")
+    result = engineroom("engines", directory=tmp_path, FASTDEPLOY_PYTHON="/no/[such]/python")
     assert "/no/[such]/python" in result.stdout
 
 

@@ -3,56 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 if TYPE_CHECKING:
-    from engineroom.settings import Setting
+    from rich.console import Console
+
+_GAP = 2
+_LEAST = 8
+_WIDEST_SOURCE = 24
+_WIDEST_VALUE = 24
+"""With descriptions beside them, longer values are folded."""
+
+_NARROWEST_HELP = 36
+"""Columns below which a description would be a tower of single words."""
+
+
+class _Row(NamedTuple):
+    group: str
+    name: str
+    value: str | None
+    source: str
+    description: str
 
 
 @click.command()
-@click.option("--all", "show_all", is_flag=True, help="Also the settings that are at their default.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@click.option("--all", "show_all", is_flag=True, help="Also list the settings that are at their defaults.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def config(show_all: bool, as_json: bool) -> None:
-    """Show the settings in force and where each comes from; check them.
+    """Show the settings in force and where each comes from, and check them.
 
-    Secrets are masked. Exits with 2 where a setting is wrong, and says which.
+    Secrets are masked. The exit code is 2 if a setting is wrong; the error says which.
     """
     from engineroom import house
     from engineroom.environment import Environment
 
     env = Environment.load()
     found, seen = house.engine_class(env)
-    groups = house.groups(found, seen)
-
-    def row(setting: Setting) -> tuple[str | None, str]:
-        value, source = setting.in_force(seen)
-        return ("********" if setting.secret and value else value), source
-
-    shown = [
-        (group.title, setting, *row(setting))
-        for group in groups
-        for setting in group.describe()
-        if show_all or row(setting)[1] != "default"
-    ]
+    rows = []
+    for group in house.groups(found, seen):
+        for setting in group.describe():
+            value, source = setting.in_force(seen)
+            masked = "********" if setting.secret and value else value
+            rows.append(_Row(group.title, setting.name, masked, source, " ".join(setting.help.split())))
+    shown = [row for row in rows if show_all or row.source != "default"]
     if as_json:
         import json
 
-        rows = [{"name": s.name, "value": value, "source": source, "group": title} for title, s, value, source in shown]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([row._asdict() for row in shown], indent=2))
     else:
-        _print(found.name, shown)
+        from .screen import console
+
+        screen = console()
+        screen.print(f"engine: [bold]{found.name}[/bold]\n")
+        _print(screen, shown, descriptions=show_all)
+        if more := len(rows) - len(shown):
+            screen.print(f"[dim]{more} settings are at their defaults: `engineroom config --all` lists them.[/dim]")
     house.open_engine(env)
 
 
-def _print(engine: str, shown: Sequence[tuple[str, Setting, str | None, str]]) -> None:
-    from rich.console import Console
+def _print(screen: Console, rows: Sequence[_Row], *, descriptions: bool) -> None:
+    """A table for each group, with a column of descriptions where that fits."""
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console()
-    console.print(f"engine [bold]{engine}[/bold]")
-    table = Table("setting", "value", "from", "group", box=None, pad_edge=False)
-    for title, setting, value, source in shown:
-        table.add_row(setting.name, "[dim]-[/dim]" if value is None else value, source, f"[dim]{title}[/dim]")
-    console.print(table if shown else "Everything is at its default; `engineroom config --all` shows it.")
+    wanted = 0
+    for title, members in groupby(rows, lambda row: row.group):
+        group = list(members)
+        described = descriptions and any(row.description for row in group)
+        widths, needed = _widths(group, screen.width, described=described)
+        wanted = max(wanted, needed)
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
+        for width in widths:
+            table.add_column(width=width, overflow="fold")
+        table.add_column(overflow="fold")
+        for row in group:
+            dim = "dim" if row.source == "default" else ""
+            cells = [Text(row.name), Text(row.value or "-", dim), Text(row.source, dim)]
+            table.add_row(*cells, *([Text(row.description, "dim")] if described and needed <= screen.width else []))
+        screen.print(Text(title, "bold"))
+        for line in screen.render_lines(Padding(table, (0, 0, 0, _GAP), expand=False), pad=False):
+            text = Text.assemble(*((segment.text, segment.style or "") for segment in line))
+            text.rstrip()
+            screen.print(text)
+        screen.print()
+    if wanted > screen.width:
+        screen.print(f"[dim]From {wanted} columns on, and in a pipe, descriptions are shown, too.[/dim]")
+
+
+def _widths(group: Sequence[_Row], width: int, *, described: bool) -> tuple[list[int], int]:
+    """The widths of name, value and source, and how many columns are needed for descriptions beside them."""
+    name = max(len(row.name) for row in group)
+    source = min(max(len(row.source) for row in group), _WIDEST_SOURCE)
+    value = max(len(row.value or "-") for row in group)
+    around = name + source + 3 * _GAP
+    if described:
+        needed = around + min(value, _WIDEST_VALUE) + _GAP + _NARROWEST_HELP
+        if needed <= width:
+            value = min(value, width - around - _GAP - _NARROWEST_HELP)
+        return [name, min(value, max(width - around, _LEAST)), source], needed
+    return [name, min(value, max(width - around, _LEAST)), source], 0

@@ -8,7 +8,6 @@ import click
 @click.command()
 def engines() -> None:
     """List the engines, what each needs, and whether it is there."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -17,9 +16,14 @@ def engines() -> None:
     from engineroom.errors import PluginError
     from engineroom.settings import comma_list
 
+    from .screen import console
+
     env = Environment.load()
     only = comma_list(env.get("ENGINEROOM_ENGINES", ""))
-    table = Table("engine", "what it is", "needs", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
+    table.add_column("engine", no_wrap=True)
+    for title in ("what it is", "needs"):
+        table.add_column(title, overflow="fold", ratio=1)
     for name in registry.names(only):
         try:
             engine = registry.load(name, only)
@@ -32,5 +36,5 @@ def engines() -> None:
             else f"[red]✗[/red] {escape(f'{need.what}: {need.remedy}')}"
             for need in engine.requirements(env.with_aliases(engine.aliases).with_defaults(engine.defaults))
         ]
-        table.add_row(f"[bold]{name}[/bold]", engine.summary, "\n".join(needs) or "[green]✓[/green] nothing")
-    Console().print(table if table.row_count else "No engine is installed: `pip install engineroom-<engine>`.")
+        table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), "\n".join(needs) or "[green]✓[/green] nothing")
+    console().print(table if table.row_count else "No engine is installed: `pip install engineroom-<engine>`.")
