@@ -102,7 +102,12 @@ class _Watch:
         return message
 
     def count_tokens(self) -> None:
-        """Put the numbers of tokens into the call: as the answer tells them, else as many as it had events."""
+        """Put the numbers of tokens into the call: as the answer tells them, else as many as it had events.
+
+        Of a stream whose client did not ask for its usage `StreamUsage` has put them there already.
+        """
+        if self._call.prompt_tokens:
+            return
         usage = self._end[max(0, self._end.rfind(b'"usage":')) :]
         prompt, completion = _PROMPT.search(usage), _COMPLETION.search(usage)
         if prompt is not None:

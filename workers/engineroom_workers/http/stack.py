@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 class Stack:
     """From the socket inwards: metrics and logs, traces, browsers' headers, CORS, keys, the door's own routes; then,
-    for the engine's routes, the reading of the request, limits by the minute, the cache, turns, the breaker, the
-    engine.
+    for the engine's routes, the reading of the request, streams' usage, limits by the minute, the cache, turns, the
+    breaker, the engine.
 
     Make it before any loop runs; `close()` it.
 
@@ -67,8 +67,12 @@ class Stack:
             self.breaker = Breaker(options.watch.breaker_failures, options.watch.breaker_rest)
             inner = Tripping(inner, self.breaker)
         inner = self._limited(inner, options)
-        inner = Reader(inner, options.worker.max_body, options.http.body_timeout)
         meter = self._meter(options)
+        if meter is not None:
+            from .stream_usage import StreamUsage
+
+            inner = StreamUsage(inner)
+        inner = Reader(inner, options.worker.max_body, options.http.body_timeout)
         shown = meter if options.observe.metrics else None
         self.app: ASGIApp = build_app(self.served, inner, shown, self.state, self._page(options, env))
         self.app = self._guarded(self.app, options)

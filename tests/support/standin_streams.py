@@ -1,0 +1,80 @@
+"""A stand-in for an OpenAI-compatible server that streams, in pieces of any size, or knows no `stream_options`."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+
+
+class StandinStreams:
+    """Serves one model while the block lasts.
+
+    Args:
+        strict: refuse `stream_options` with a 422, as some servers do.
+        piece: bytes that are sent at a time; events are cut anywhere.
+
+    asked: the bodies of the requests that came.
+    """
+
+    def __init__(self, strict: bool = False, piece: int = 50) -> None:
+        asked: list[dict[str, Any]] = []
+        self.asked = asked
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._send(200, {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "x"}]})
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                asked.append(body)
+                options = body.get("stream_options")
+                if strict and options is not None:
+                    self._send(422, {"error": {"message": "Extra inputs are not permitted: stream_options"}})
+                    return
+                common = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+                told: dict[str, Any] = {"usage": None} if options else {}
+                chunks: list[dict[str, Any]] = [
+                    {**common, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": why}], **told}
+                    for text, why in (('a ,"usage":null b', None), ("ü", "stop"))
+                ]
+                if options and options.get("include_usage"):
+                    chunks.append({**common, "choices": [], "usage": USAGE})
+                lines = [json.dumps(chunk, separators=(",", ":"), ensure_ascii=False) for chunk in chunks]
+                data = "".join(f"data: {line}\r\n\r\n" for line in [*lines, "[DONE]"]).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                for start in range(0, len(data), piece):
+                    self.wfile.write(data[start : start + piece])
+                    self.wfile.flush()
+                    time.sleep(0.002)
+
+            def _send(self, status: int, body: dict[str, Any]) -> None:
+                data = json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                """Nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def __enter__(self) -> StandinStreams:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
