@@ -92,20 +92,26 @@ class Cached(Refusing):
     async def _ask(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         flight = asyncio.get_running_loop().create_future()
         self._flights.setdefault(key, flight)
-        recorder, entry = Recorder(send, self._largest), None
+
+        async def keep(body: bytes) -> None:
+            entry = Entry(time.time() + self._ttl, body)
+            await self._store.put(key, entry)
+            self._land(key, flight, entry)
+
+        recorder = Recorder(send, self._largest, keep)
         try:
             await self.app(scope, receive, recorder.send)
-            body = recorder.answer()
-            if body is not None:
-                entry = Entry(time.time() + self._ttl, body)
-                await self._store.put(key, entry)
         finally:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-            if recorder.whole:
-                flight.set_result(entry)
-            else:
+            if not recorder.whole:
                 flight.cancel()
+            self._land(key, flight, None)
+
+    def _land(self, key: bytes, flight: asyncio.Future[Entry | None], entry: Entry | None) -> None:
+        """An answer is over: kept as `entry`, or None. Only the first call for a flight counts."""
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.done():
+            flight.set_result(entry)
 
 
 async def _landed(flight: asyncio.Future[Entry | None], receive: Receive) -> bool:

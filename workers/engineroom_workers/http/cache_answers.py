@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,11 +18,16 @@ _DELTA_LATER = frozenset({"index", "message", "finish_reason"})
 class Recorder:
     """Passes an answer on and remembers it, as long as it is a good one of at most `limit` bytes.
 
+    Args:
+        keep: gets the whole answer as JSON, if there is one to keep, before the client has the last of it: whoever asks
+            the same again then finds it.
+
     whole: whether it has come to its end, good or not.
     """
 
-    def __init__(self, send: Send, limit: int) -> None:
+    def __init__(self, send: Send, limit: int, keep: Callable[[bytes], Awaitable[None]]) -> None:
         self._send = send
+        self._keep = keep
         self._room = limit
         self._parts: list[bytes] = []
         self._streamed = False
@@ -42,12 +47,11 @@ class Recorder:
                 self._parts.append(body)
                 self._room -= len(body)
                 self._good = self._room >= 0
+            if self._good and self.whole and (answer := self._answer()) is not None:
+                await self._keep(answer)
         await self._send(message)
 
-    def answer(self) -> bytes | None:
-        """The whole answer as JSON; None where there is none to keep."""
-        if not (self._good and self.whole):
-            return None
+    def _answer(self) -> bytes | None:
         body = b"".join(self._parts)
         return _joined(body) if self._streamed else body
 

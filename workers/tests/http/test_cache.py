@@ -86,13 +86,22 @@ def test_one_entry_answers_streamed_and_whole(door: Door, first_streamed: bool, 
     assert door.metric('engineroom_cache_requests_total{result="hit"}') == before + 2
 
 
-def test_a_streamed_answer_without_usage_does_not_stand_for_a_whole_one(door: Door) -> None:
-    assert status(ask(door, "no usage", stream=True)) == "fwd=miss"
-    assert status(ask(door, "no usage", stream=True)) == "hit"
-    whole = ask(door, "no usage")
-    assert status(whole) == "fwd=miss"
-    assert whole.json()["usage"]["completion_tokens"] > 0
-    assert status(ask(door, "no usage")) == "hit"
+def test_a_streamed_answer_without_usage_does_not_stand_for_a_whole_one() -> None:
+    with serving({**ON, "METRICS": "false"}) as door:
+        assert status(ask(door, "no usage", stream=True)) == "fwd=miss"
+        assert status(ask(door, "no usage", stream=True)) == "hit"
+        whole = ask(door, "no usage")
+        assert status(whole) == "fwd=miss"
+        assert whole.json()["usage"]["completion_tokens"] > 0
+        assert status(ask(door, "no usage")) == "hit"
+
+
+def test_who_has_the_last_of_an_answer_finds_it_kept(door: Door) -> None:
+    with httpx.Client() as client:
+        for number in range(200):
+            body = {"messages": [{"role": "user", "content": f"at once {number}"}], "temperature": 0}
+            for expected in ("fwd=miss", "hit"):
+                assert status(client.post(f"{door.url}/v1/chat/completions", json=body, timeout=30)) == expected
 
 
 def test_completions_and_embeddings_too(door: Door) -> None:
