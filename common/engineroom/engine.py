@@ -78,6 +78,10 @@ class Route(NamedTuple):
         return path == self.path
 
 
+MODELS = frozenset({Route("GET", "/v1/models"), Route("GET", "/v1/models/*")})
+"""What every engine serves: it has the list, and one model is found in that for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """The state of an engine at one moment.

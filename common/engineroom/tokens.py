@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .engine import Engine, Health, Route
+from .engine import MODELS, Engine, Health, Route
 from .errors import APIError
 
 if TYPE_CHECKING:
@@ -82,12 +82,7 @@ class TokenEngine(Engine):
 
     @property
     def routes(self) -> frozenset[Route]:
-        served = {
-            Route("GET", "/v1/models"),
-            Route("GET", "/v1/models/*"),
-            Route("POST", "/v1/chat/completions"),
-            Route("POST", "/v1/completions"),
-        }
+        served = {*MODELS, Route("POST", "/v1/chat/completions"), Route("POST", "/v1/completions")}
         if type(self).embed is not TokenEngine.embed:
             served.add(Route("POST", "/v1/embeddings"))
         return frozenset(served)

@@ -12,12 +12,11 @@ from ..errors import APIError
 from .answer import Answer, encode
 from .body import KEY
 from .choices import Choices, Piece
+from .one_model import LIST
 from .sse import DONE, HEADERS
 
 if TYPE_CHECKING:
     from ..tokens import TokenEngine
-
-_MODELS = "/v1/models"
 
 
 class OpenAIApp:
@@ -33,11 +32,9 @@ class OpenAIApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        if path == _MODELS:
+        if path == LIST:
             models = [self._model(name) for name in self._engine.models]
             await _send_json(send, encode({"object": "list", "data": models}))
-        elif path.startswith(_MODELS + "/"):
-            await _send_json(send, encode(self._known_model(path[len(_MODELS) + 1 :])))
         else:
             await self._post(path, scope[KEY].json, send)
 
@@ -67,11 +64,6 @@ class OpenAIApp:
             async for pieces in batches:
                 answer.add(pieces)
         await _send_json(send, answer.body(choices.tokens))
-
-    def _known_model(self, name: str) -> dict[str, Any]:
-        if not self._engine.knows_model(name):
-            raise APIError(f"The model '{name}' does not exist.", status=404, param="model", code="model_not_found")
-        return self._model(name)
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": self._engine.name}

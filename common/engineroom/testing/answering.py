@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,12 +15,25 @@ QUESTION = [{"role": "user", "content": "Count from one to twenty in words."}]
 
 
 async def models_are_listed(target: Target) -> None:
-    """GET /v1/models lists the served models, each also under its own URL or a 404."""
+    """GET /v1/models lists the served models."""
     status, body = await target.get("/v1/models")
     assert status == 200, f"/v1/models answered {status}"
     assert body["object"] == "list"
     assert await target.model() in [model["id"] for model in body["data"]]
     assert all(model["object"] == "model" for model in body["data"])
+
+
+async def a_model_is_retrieved(target: Target) -> None:
+    """GET /v1/models/{name} has the entry of the list; a name that is not served is a 404."""
+    name = await target.model()
+    status, body = await target.get(f"/v1/models/{quote(name)}")
+    if status == 404:
+        raise NotOffered("one model's own URL")
+    assert status == 200, f"answered {status}: {body}"
+    assert (body["id"], body["object"]) == (name, "model")
+    status, body = await target.get("/v1/models/no-such-model")
+    assert status == 404, f"a model that is not served answered {status}"
+    assert body["error"]["code"] == "model_not_found"
 
 
 async def chat_answers(target: Target) -> None:
@@ -197,6 +211,7 @@ async def many_streams_at_once(target: Target) -> None:
 
 CHECKS = (
     models_are_listed,
+    a_model_is_retrieved,
     chat_answers,
     chat_streams,
     completion_answers,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineroom.engine import Requirement, Route
+from engineroom.engine import MODELS, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import cache_folders, resolve
 from engineroom.server import Address, ServerEngine
@@ -131,7 +131,7 @@ class FastDeployEngine(ServerEngine):
     def routes(self) -> frozenset[Route]:
         pooling = self._flags.get("runner") == "pooling" or self._flags.get("convert", "auto") not in ("auto", "none")
         posts = ("embeddings", "reward") if pooling else ("chat/completions", "completions")
-        return frozenset({Route("GET", "/v1/models"), *(Route("POST", f"/v1/{path}") for path in posts)})
+        return MODELS | {Route("POST", f"/v1/{path}") for path in posts}
 
     @property
     def models(self) -> tuple[str, ...]:

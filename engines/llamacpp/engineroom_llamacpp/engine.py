@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engineroom.engine import Requirement, Route
+from engineroom.engine import MODELS, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.process import Process
 from engineroom.server import Address, ServerEngine
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _CHILD = Path(__file__).with_name("child.py")
 _ALWAYS = (
-    ("GET", "/v1/models"),
+    *MODELS,
     ("POST", requests.CHAT),
     ("POST", requests.COMPLETIONS),
     ("POST", requests.RESPONSES),

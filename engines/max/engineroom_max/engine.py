@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from engineroom import toolprobe
-from engineroom.engine import Requirement, Route
+from engineroom.engine import MODELS, Requirement, Route
 from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
 from engineroom.flags import FlagTable, Variables, version_beside
@@ -81,7 +81,7 @@ class MAXEngine(ServerEngine):
     @property
     def routes(self) -> frozenset[Route]:
         paths = {"text_generation": (CHAT, COMPLETIONS), "embeddings_generation": (EMBEDDINGS,)}.get(self._task, ())
-        return frozenset({Route("GET", "/v1/models"), *(Route("POST", path) for path in paths)})
+        return MODELS | {Route("POST", path) for path in paths}
 
     def command(self, address: Address) -> Sequence[str]:
         ours = ("--host=127.0.0.1", f"--port={address.port}", f"--served-model-name={self.models[0]}")

@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import pytest
 
-from engineroom.engine import Engine, Route
+from engineroom.engine import MODELS, Engine, Route
 from engineroom.errors import EngineStartError
 from engineroom.inprocess import request
 from engineroom.keeper import descendants
@@ -78,6 +78,16 @@ async def seen(engine: MAXEngine, path: str = CHAT, **body: object) -> dict[str,
     [choice] = answer["choices"]
     found: dict[str, Any] = msgspec.json.decode(choice["message"]["content"] if path == CHAT else choice["text"])
     return found
+
+
+async def test_an_alias_that_its_list_lacks_is_retrieved(engine: MAXEngine) -> None:
+    for name, status in (("a", 200), ("b", 200), ("c", 404)):
+        async with request(engine.app, "GET", f"/v1/models/{name}") as answer:
+            body = msgspec.json.decode(await answer.read())
+        assert answer.status == status
+        assert (body["id"] if status == 200 else body["error"]["code"]) == (
+            name if status == 200 else "model_not_found"
+        )
 
 
 async def test_both_names_are_the_one_that_max_knows(engine: MAXEngine) -> None:
@@ -194,7 +204,7 @@ async def test_the_task_that_max_finds_says_which_routes_there_are(
     engine = configure()
     try:
         await engine.start()
-        assert engine.routes == {Route("GET", "/v1/models"), Route("POST", "/v1/embeddings")}
+        assert engine.routes == MODELS | {Route("POST", "/v1/embeddings")}
     finally:
         await engine.stop()
 

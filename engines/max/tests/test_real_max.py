@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engineroom.engine import GenerateRequest, Route
+from engineroom.engine import MODELS, GenerateRequest, Route
 from engineroom.inprocess import request
 from engineroom.testing import CHECKS, Check, Expectations, NotOffered, Target, engine_target
 from engineroom_max.engine import MAXEngine
@@ -43,7 +43,7 @@ async def test_text_is_the_model_s(target: Target) -> None:
 
 
 async def test_it_has_the_routes_of_a_model_that_generates(real_max: MAXEngine, target: Target) -> None:
-    assert real_max.routes == {Route("GET", "/v1/models"), Route("POST", CHAT), Route("POST", COMPLETIONS)}
+    assert real_max.routes == MODELS | {Route("POST", CHAT), Route("POST", COMPLETIONS)}
     for path in ("/v1/embeddings", "/reset_prefix_cache", "/invocations"):
         status, _ = await target.post(path, {"input": "x"})
         assert status == 404, path

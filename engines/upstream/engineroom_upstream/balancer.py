@@ -11,13 +11,12 @@ import msgspec
 from engineroom.asgi import Message, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai.body import Request
+from engineroom.openai.one_model import LIST
 
 from .target import ELSEWHERE, Target
 
 if TYPE_CHECKING:
     from .engine import UpstreamEngine
-
-_MODELS = "/v1/models"
 
 
 class Balancer:
@@ -31,8 +30,8 @@ class Balancer:
         self._engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"].startswith(_MODELS):
-            await self._models(scope["path"].removeprefix(_MODELS).lstrip("/"), send)
+        if scope["path"] == LIST:
+            await self._models(send)
             return
         request: Request = scope["engineroom.request"]
         model = request.json.get("model") if request.json is not None else None
@@ -58,16 +57,12 @@ class Balancer:
             "No server behind this one can be asked now.", status=503, code="upstream_unavailable", retry_after=2
         )
 
-    async def _models(self, name: str, send: Send) -> None:
-        known = self._engine.models
-        if name and name not in known:
-            raise APIError(f"The model `{name}` does not exist.", status=404, param="model", code="model_not_found")
+    async def _models(self, send: Send) -> None:
         models = [
             {"id": model, "object": "model", "created": int(time.time()), "owned_by": self._engine.name}
-            for model in ([name] if name else known)
+            for model in self._engine.models
         ]
-        answer = models[0] if name else {"object": "list", "data": models}
-        await send_body(send, 200, msgspec.json.encode(answer), b"application/json")
+        await send_body(send, 200, msgspec.json.encode({"object": "list", "data": models}), b"application/json")
 
 
 def least_loaded(targets: Sequence[Target], model: str | None) -> Target | None:

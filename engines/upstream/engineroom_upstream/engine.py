@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engineroom.engine import Engine, Health, Route
+from engineroom.engine import MODELS, Engine, Health, Route
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.openai.front import Front
 from engineroom.settings import WorkerSettings
@@ -79,13 +79,7 @@ class UpstreamEngine(Engine):
 
     @property
     def routes(self) -> frozenset[Route]:
-        return frozenset(
-            {
-                Route("GET", "/v1/models"),
-                Route("GET", "/v1/models/*"),
-                *(Route("POST", path) for path in _STATELESS),
-            }
-        )
+        return MODELS | {Route("POST", path) for path in _STATELESS}
 
     async def start(self) -> None:
         from .target import Target

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from engineroom.engine import Route
+from engineroom.engine import MODELS, Route
 
 _PATHS = frozenset(
     {
@@ -18,9 +18,8 @@ _PATHS = frozenset(
 _PREFIXES = ("/v1/", "/v2/")
 """What clients may call. The rest of vLLM's routes steer the engine (`/sleep`, `/pause`, …) or are the door's own."""
 
-GENERATING = frozenset(
+GENERATING = MODELS | frozenset(
     {
-        Route("GET", "/v1/models"),
         Route("POST", "/detokenize"),
         Route("POST", "/tokenize"),
         Route("POST", "/v1/chat/completions"),
@@ -28,7 +27,6 @@ GENERATING = frozenset(
         Route("POST", "/v1/messages"),
         Route("POST", "/v1/messages/count_tokens"),
         Route("POST", "/v1/responses"),
-        Route("GET", "/v1/models/*"),
     }
 )
 """What is assumed before vLLM has been asked: a model that generates text."""
@@ -57,7 +55,7 @@ _GUIDED = {
 
 def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:
     """The routes of vLLM's own description of itself, which follows the tasks that the model has."""
-    found = set()
+    found = {*MODELS}
     for path, methods in openapi.get("paths", {}).items():
         if path in _PATHS or path.startswith(_PREFIXES):
             literal = path.partition("{")[0]

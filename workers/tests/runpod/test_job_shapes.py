@@ -41,6 +41,7 @@ async def test_openai_client_streams_whole_characters(client: openai.AsyncOpenAI
 
 async def test_openai_client_lists_models_and_embeds(client: openai.AsyncOpenAI) -> None:
     assert [model.id for model in (await client.models.list()).data] == ["echo"]
+    assert (await client.models.retrieve("echo")).id == "echo"
     assert len((await client.embeddings.create(model="echo", input="abc", encoding_format="float")).data) == 1
 
 
