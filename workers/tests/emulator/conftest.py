@@ -23,7 +23,7 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 @pytest.fixture
 async def platform() -> AsyncIterator[RunningEmulator]:
     """An emulator of its own for one test, without a worker."""
-    async with running_emulator(ping_interval=1) as running:
+    async with running_emulator(hold=20, ping_interval=1) as running:
         yield running
 
 
@@ -59,7 +59,7 @@ async def endpoint(shared: RunningEmulator) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def client_of(platform: RunningEmulator) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=platform.endpoint_url, timeout=30)
+    return httpx.AsyncClient(base_url=platform.endpoint_url, timeout=90)
 
 
 @contextlib.contextmanager
@@ -85,4 +85,4 @@ def workers() -> Iterator[StartWorker]:
             # The group: the SDK's ping process outlives its parent.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+            process.wait(timeout=30)

@@ -18,15 +18,16 @@ async def stream(job: dict[str, Any]) -> AsyncIterator[Any]:
     for item in told.get("progress", ()):
         runpod.serverless.progress_update(job, item)
         await asyncio.sleep(0.3)
-    for item in told.get("items", ()):
-        yield item
-    if "raise" in told:
-        raise RuntimeError(told["raise"])
-    if "hang" in told:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            # Where the test looks for proof that the SDK stopped this very job.
+    try:
+        for item in told.get("items", ()):
+            yield item
+        if "raise" in told:
+            raise RuntimeError(told["raise"])
+        if "hang" in told:
+            await asyncio.sleep(600)
+    finally:
+        # Where the test looks for proof that the SDK stopped this very job, be it still at its last item.
+        if "hang" in told:
             Path(told["hang"]).write_text("stopped")
 
 

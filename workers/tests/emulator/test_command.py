@@ -48,7 +48,7 @@ class Running:
     def end(self) -> int:
         assert self.process.stdout is not None
         self.printed += self.process.stdout.read()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def descendants(running: Running) -> list[psutil.Process]:
     return psutil.Process(running.process.pid).children(recursive=True)
 
 
-def gone(processes: list[psutil.Process], timeout: float = 20) -> bool:
+def gone(processes: list[psutil.Process], timeout: float = 60) -> bool:
     return not psutil.wait_procs(processes, timeout=timeout)[1]
 
 

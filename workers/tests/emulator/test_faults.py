@@ -69,7 +69,7 @@ async def test_a_killed_workers_job_goes_to_another(
 
 async def test_a_job_handed_out_twice_ends_once(shared: RunningEmulator, endpoint: httpx.AsyncClient) -> None:
     shared.faults.redeliver = 1
-    job = await completed(shared, endpoint, progress=["at it"], items=["a"])
+    job = await completed(shared, endpoint, progress=["at it"] * 6, items=["a"])
     assert (job.attempts, bytes(job.output)) == (2, b'["a"]')
     await shared.until(lambda: job.posts["late"])
     assert shared.emulator.counts["failed"] == 0

@@ -78,6 +78,8 @@ async def test_runsync_answers_when_its_wait_is_over(
     shared: RunningEmulator, endpoint: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     told = {"input": {"hang": str(tmp_path / "mark")}}
+    # The worker's poll: whatever else it does, the job is handed out at once.
+    await shared.until(lambda: shared.emulator.queued.waiters)
     state = (await endpoint.post("/runsync?wait=1000", json=told)).json()
     assert state["status"] == "IN_PROGRESS"
     await endpoint.post(f"/cancel/{state['id']}")
@@ -185,11 +187,11 @@ async def test_runpods_client(shared: RunningEmulator, sdk: runpod.Endpoint, tmp
         return [
             streamed,
             job.status(),
-            job.output(timeout=10),
+            job.output(timeout=60),
             sdk.run_sync({"input": {"items": [1]}}, timeout=30),
-            hanging.cancel(),
-            sdk.health()["workers"]["unhealthy"],
-            sdk.purge_queue(),
+            hanging.cancel(timeout=60),
+            sdk.health(timeout=60)["workers"]["unhealthy"],
+            sdk.purge_queue(timeout=60),
         ]
 
     *results, cancelled, unhealthy, purged = await asyncio.to_thread(use)

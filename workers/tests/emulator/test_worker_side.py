@@ -76,6 +76,7 @@ async def test_a_poll_that_was_given_up_gets_no_job(platform: RunningEmulator, c
     await platform.polled(2)
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
+    await platform.until(lambda: platform.emulator.queued.waiters == 1)
     job_id = await submit(client)
     assert (await waiting).json()["id"] == job_id
     assert platform.emulator.jobs[job_id].attempts == 1
@@ -230,11 +231,14 @@ async def test_a_job_that_nobody_takes_times_out(platform: RunningEmulator, clie
 
 
 async def test_a_worker_that_will_be_replaced_gets_no_more_jobs() -> None:
-    async with running_emulator(hold=0.5) as platform, httpx.AsyncClient(base_url=platform.endpoint_url) as client:
+    async with running_emulator(hold=1) as platform, httpx.AsyncClient(base_url=platform.endpoint_url) as client:
         polls = []
         for number in range(3):
+            if number == 2:  # Which is to wait for the job, however long that takes to come.
+                platform.emulator.options = replace(platform.emulator.options, hold=60)
             polls.append(asyncio.create_task(take(client, f"w{number}")))
             await platform.polled(number + 1)
+        platform.emulator.options = replace(platform.emulator.options, hold=1)
         platform.emulator.fleet.workers["w0"].stopping = True
         platform.emulator.fleet.workers["w1"].stopping = True
         job_id = await submit(client)
