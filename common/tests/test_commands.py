@@ -121,3 +121,13 @@ def test_check_refuses_what_it_does_not_know(tmp_path: Path, arguments: tuple[st
     result = engineroom(*arguments, directory=tmp_path)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
+
+
+def test_check_says_once_that_nobody_answers(tmp_path: Path) -> None:
+    """Every check failed by itself, eighteen times over."""
+    result = engineroom("check", "http://127.0.0.1:1", directory=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: cannot reach http://127.0.0.1:1")
+    without_scheme = engineroom("check", "localhost:8000", directory=tmp_path)
+    assert without_scheme.returncode == 2
+    assert "did you mean http://localhost:8000?" in without_scheme.stderr

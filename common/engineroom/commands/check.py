@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("what", required=False)
-@click.option("--model", help="The model to ask for; the first one listed by default.")
-@click.option("--api-key", envvar="OPENAI_API_KEY", help="Key for a server that wants one (OPENAI_API_KEY).")
-@click.option("--max-model-len", type=int, help="Tokens of context, to check that a longer prompt is refused.")
-@click.option("--running-metric", help="The gauge of running generations, to check that aborts arrive.")
-@click.option("--only", multiple=True, metavar="CHECK", help="Run only this check; may be given several times.")
+@click.option("--model", help="The model to ask for. Default: the first one that the server lists.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", help="The server's key, if it wants one (or set OPENAI_API_KEY).")
+@click.option("--max-model-len", type=int, help="The context length in tokens: checks that longer prompts are refused.")
+@click.option("--running-metric", help="The gauge of running generations in /metrics: checks that aborts free them.")
+@click.option("--only", multiple=True, metavar="CHECK", help="Run only this check. May be given several times.")
 def check(
     what: str | None,
     model: str | None,
@@ -30,21 +30,25 @@ def check(
 ) -> None:
     """Check that an engine keeps its promises.
 
-    WHAT is a server's URL (`http://127.0.0.1:8000`), or the name of an engine, which is started for it with the
-    settings in force; ENGINE's by default. Exits with 1 where a promise is broken.
+    WHAT is the URL of a running server (`http://127.0.0.1:8000`), or the name of an engine, which is then started
+    with the settings in force. Default: the engine that ENGINE names. The exit code is 1 if a promise is broken.
     """
     import asyncio
+    import re
 
     from engineroom.testing import CHECKS, Expectations, url_target
 
     unknown = set(only) - {str(check) for check in CHECKS}
     if unknown:
         raise click.UsageError(f"no such check: {', '.join(sorted(unknown))}; there are {', '.join(map(str, CHECKS))}")
+    if what and "://" not in what and re.search("[:./]", what):
+        raise click.UsageError(f"a server's URL begins with http:// or https://; did you mean http://{what}?")
     chosen = [check for check in CHECKS if not only or check.name in only]
     expectations = Expectations(model=model, max_model_len=max_model_len, running_metric=running_metric)
 
     async def against_url(url: str) -> int:
-        async with url_target(url, expectations, api_key) as target:
+        async with url_target(url.rstrip("/").removesuffix("/v1"), expectations, api_key) as target:
+            await _reachable(url, target)
             return await _run(chosen, target)
 
     async def against_engine() -> int:
@@ -68,27 +72,49 @@ def check(
     sys.exit(asyncio.run(against_url(what) if what and "://" in what else against_engine()))
 
 
+async def _reachable(url: str, target: Target) -> None:
+    """Raise EngineroomError where every check would fail for one and the same reason."""
+    import aiohttp
+
+    from engineroom.errors import EngineroomError
+
+    try:
+        status, _ = await target.get("/v1/models")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise EngineroomError(f"cannot reach {url}: {error}") from error
+    if status in (401, 403):
+        raise EngineroomError(f"{url} refuses us (HTTP {status}): give it a key that it knows with --api-key")
+    if status == 503:
+        raise EngineroomError(f"{url} is not ready (HTTP 503): try again once its model is loaded")
+
+
 async def _run(checks: Sequence[Check], target: Target) -> int:
-    """Run the checks one after the other, a line each; the exit code."""
-    from rich.console import Console
+    """Run the checks one after the other, and print each result; the exit code."""
+    from rich.table import Table
     from rich.text import Text
 
     from engineroom.testing import NotOffered
 
-    console = Console()
+    from .screen import console
+
+    screen = console()
     kept = broken = left_out = 0
     for check in checks:
         started = time.perf_counter()
-        with console.status(check.promise):
+        with screen.status(check.promise):
             try:
                 await check(target)
-                mark, said, kept = "[green]✓[/green]", "", kept + 1
-            except NotOffered as reason:
-                mark, said, left_out = "[dim]-[/dim]", f"not offered: {reason}", left_out + 1
+                mark, colour, reason, kept = "✓", "green", "", kept + 1
+            except NotOffered as error:
+                mark, colour, reason, left_out = "-", "dim", f"not checked: {error}", left_out + 1
             except Exception as error:
-                mark, said, broken = "[red]✗[/red]", f"{type(error).__name__}: {error}"[:500], broken + 1
-        console.print(f"{mark} {check.promise} [dim]{check.name}, {time.perf_counter() - started:.1f} s[/dim]")
-        if said:
-            console.print(Text(f"  {said}", style="red" if "✗" in mark else "dim"))
-    console.print(f"\n{kept} kept, {broken} broken, {left_out} not offered")
+                mark, colour, reason, broken = "✗", "red", f"{type(error).__name__}: {error}"[:500], broken + 1
+        seconds = time.perf_counter() - started
+        line = Text.assemble(check.promise, (f" {check.name}, {seconds:.1f} s", "dim"))
+        row = Table.grid(padding=(0, 1, 0, 0))
+        row.add_row(Text(mark, colour), line)
+        if reason:
+            row.add_row("", Text(reason, colour))
+        screen.print(row)
+    screen.print(f"\n{kept} kept, {broken} broken, {left_out} not checked")
     return 1 if broken else 0

@@ -36,5 +36,6 @@ def engines() -> None:
             else f"[red]✗[/red] {escape(f'{need.what}: {need.remedy}')}"
             for need in engine.requirements(env.with_aliases(engine.aliases).with_defaults(engine.defaults))
         ]
-        table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), "\n".join(needs) or "[green]✓[/green] nothing")
+        needs = needs or ["[green]✓[/green] nothing"]
+        table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), "\n".join(needs))
     console().print(table if table.row_count else "No engine is installed: `pip install engineroom-<engine>`.")

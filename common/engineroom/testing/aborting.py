@@ -49,7 +49,7 @@ async def _long_request(target: Target, *, stream: bool) -> bytes:
     if not target.expects.can_abort:
         raise NotOffered("aborting a generation")
     if target.expects.running_metric is None:
-        raise NotOffered("a metric of running generations")
+        raise NotOffered("no metric of running generations is known; --running-metric names it")
     await _until(target, 0)
     return msgspec.json.encode({"model": await target.model(), **_LONG, **target.expects.fields, "stream": stream})
 

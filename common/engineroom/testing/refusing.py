@@ -46,7 +46,7 @@ async def unknown_route_is_404(target: Target) -> None:
 async def too_long_is_400(target: Target) -> None:
     """A prompt that does not fit is a 400 with the code `context_length_exceeded`, whole and streamed."""
     if target.expects.max_model_len is None:
-        raise NotOffered("a known context length")
+        raise NotOffered("the context length is not known; --max-model-len gives it")
     text = "one two three " * target.expects.max_model_len
     for stream in (False, True):
         request = {"messages": [{"role": "user", "content": text}], "max_tokens": 4, "stream": stream}
