@@ -30,7 +30,7 @@ class Admission(Refusing):
         self._timeout = timeout
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "GET":  # Lists of models and the like cost the engine nothing.
+        if scope["method"] != "POST":  # Lists of models and the like cost the engine nothing.
             await self.app(scope, receive, send)
             return
         call = call_of(scope)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engineroom.errors import Problem, SettingsError
 
@@ -11,18 +10,55 @@ from .redis_link import RedisAway
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
+    from limits.aio.storage.base import SlidingWindowCounterSupport
     from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
     from .redis_link import RedisLink
 
 
+_MINUTE_S = 60
+
+
 class Window(NamedTuple):
-    """The state of a limit. taken: whether what was asked for was still there; reset: seconds until some is again."""
+    """The state of a limit.
+
+    taken: whether what was asked for was still there.
+    wait: seconds until it will be, if nothing else is taken; 0 where it was.
+    reset: seconds until all of the limit is there again.
+    """
 
     taken: bool
     limit: int
     remaining: int
+    wait: float
     reset: float
+
+
+class Used(NamedTuple):
+    """What `limits` counted: in the minute before this one, which counts less with each second and not at all in
+    `before_for` seconds; and in this one, which becomes the one before in `now_for`."""
+
+    before: int
+    before_for: float
+    now: int
+    now_for: float
+
+    @property
+    def all(self) -> int:
+        return int(self.before * self.before_for / _MINUTE_S) + self.now
+
+    def wait(self, room: int) -> float:
+        """Seconds until not more than `room` is used."""
+        if self.all <= room:
+            return 0
+        if self.now <= room:
+            return _fading(self.before, room - self.now) - (_MINUTE_S - self.before_for)
+        return self.now_for + _fading(self.now, room)
+
+
+def _fading(count: int, room: int) -> float:
+    """Seconds of a minute after which a count that fades away during it is, rounded down, not more than `room`."""
+    return _MINUTE_S * max(0.0, 1 - (room + 1) / count)
 
 
 class Minutes:
@@ -69,8 +105,11 @@ class Minutes:
     ) -> Window:
         item = self._item(limit)
         taken = await limiter.hit(item, what, who, cost=cost)
-        stats = await limiter.get_window_stats(item, what, who)
-        return Window(taken, limit, int(stats.remaining), max(0.0, stats.reset_time - time.time()))
+        storage = cast("SlidingWindowCounterSupport", limiter.storage)
+        before, before_for, now, now_for = await storage.get_sliding_window(item.key_for(what, who), _MINUTE_S)
+        used = Used(before, before_for, now, max(0.0, now_for - _MINUTE_S))
+        wait = 0 if taken else used.wait(limit - cost)
+        return Window(taken, limit, max(0, limit - used.all), wait, used.wait(0))
 
     def _item(self, limit: int) -> RateLimitItem:
         from limits import RateLimitItemPerMinute

@@ -33,7 +33,7 @@ class Rates(Refusing):
         self._minutes = minutes
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "GET":  # A list of models is no request to a model; health checks ask for it.
+        if scope["method"] != "POST":  # A list of models is no request to a model; health checks ask for it.
             await self.app(scope, receive, send)
             return
         call = call_of(scope)
@@ -41,11 +41,11 @@ class Rates(Refusing):
         send = with_headers(send, headers)
         requests = call.key.requests_per_minute or self._settings.requests_per_minute
         tokens = call.key.tokens_per_minute or self._settings.tokens_per_minute
-        cost = _cost(scope.get(KEY)) if tokens else 0
+        cost = _cost(scope.get(KEY))
         try:
             if requests:
                 _check("requests", 1, await self._minutes.take("requests", call.key.name, requests, 1), headers)
-            if tokens and cost:
+            if tokens:
                 _check("tokens", cost, await self._minutes.take("tokens", call.key.name, tokens, cost), headers)
         except APIError as error:
             await error_response(send, scope, error)
@@ -55,7 +55,7 @@ class Rates(Refusing):
         finally:
             call.settle()
             excess = call.prompt_tokens + call.completion_tokens - cost
-            if tokens and cost and excess > 0:
+            if tokens and excess > 0:
                 # All or nothing is what the counter can do: more than what is left takes what is left.
                 window = await self._minutes.take("tokens", call.key.name, tokens, excess)
                 if not window.taken and window.remaining:
@@ -80,7 +80,7 @@ def _check(what: str, cost: int, window: Window, headers: Headers) -> None:
             type="rate_limit_error",
             code="rate_limit_exceeded",
         )
-    wait = max(1, math.ceil(window.reset))
+    wait = int(window.wait) + 1
     raise APIError(
         f"Rate limit reached: {window.limit} {what} a minute. Please try again in {wait} s.",
         status=429,
@@ -91,14 +91,15 @@ def _check(what: str, cost: int, window: Window, headers: Headers) -> None:
 
 
 def _cost(request: Request | None) -> int:
+    """An estimate; at least 1, so that nothing that is left empty comes in where no token is left."""
     if request is None or request.json is None:
-        return 0
+        return 1
     json = request.json
-    text = sum(_length(json.get(name)) for name in ("messages", "prompt", "input", "system"))
-    asked = json.get("max_completion_tokens") or json.get("max_tokens") or 0
+    text = sum(_length(json.get(name)) for name in ("messages", "prompt", "input", "system", "instructions"))
+    asked = json.get("max_completion_tokens") or json.get("max_tokens") or json.get("max_output_tokens") or 0
     choices = json.get("n") or 1
     whole = isinstance(asked, int) and isinstance(choices, int)
-    return math.ceil(text / _BYTES_A_TOKEN) + (max(0, asked) * max(1, choices) if whole else 0)
+    return max(1, math.ceil(text / _BYTES_A_TOKEN) + (max(0, asked) * max(1, choices) if whole else 0))
 
 
 def _length(value: Any) -> int:

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _PATIENCE_S = 0.5
 """How long a request may be held up by Redis; it is there to serve requests, not they to wait for it."""
 _REST_S = 5
+_CONNECTIONS = 64
 
 
 class RedisAway(EngineroomError):
@@ -42,7 +43,7 @@ class RedisLink:
             ) from error
         try:
             self.pool = ConnectionPool.from_url(
-                url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S, max_connections=64
+                url, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S, max_connections=_CONNECTIONS
             )
         except ValueError as error:
             raise SettingsError([Problem("REDIS_URL", f"is not a Redis URL: {error}")]) from error
@@ -50,6 +51,8 @@ class RedisLink:
         self.client: Redis = Redis(connection_pool=self.pool)
         self.up = True
         self._breaker = Breaker(failures=1, rest=_REST_S)
+        # More questions than connections wait for one here: the pool would refuse them, as if Redis were away.
+        self._free = asyncio.Semaphore(_CONNECTIONS)
 
     async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """The answer of something that asks Redis.
@@ -57,6 +60,10 @@ class RedisLink:
         Raises:
             RedisAway: it does not answer, or did not a moment ago.
         """
+        async with self._free:
+            return await self._ask(question)
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         from redis.exceptions import RedisError
 
         if not self._breaker.allow():
