@@ -11,7 +11,8 @@ from engineroom.errors import APIError
 from .call import Refusing
 
 _FAILURES = frozenset({500, 502, 504})
-"""What says that the engine fails. A 503 says that it is loading, stopping or busy."""
+"""What says that the engine fails. A 503 says that it is loading, stopping or busy; what is below 400, that it works.
+All else is a client's mistake, which may have been refused without the engine, and says nothing about it."""
 
 
 class Tripping(Refusing):
@@ -22,7 +23,7 @@ class Tripping(Refusing):
         self._breaker = breaker
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] == "GET":
+        if scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
         if not self._breaker.allow():
@@ -38,7 +39,7 @@ class Tripping(Refusing):
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if status not in _FAILURES:
+                if status < 400:
                     self._breaker.succeeded()
             await send(message)
 

@@ -15,10 +15,10 @@ DIE = {"stream": True, "echo_fault": "die", "echo_fault_after": 2, "echo_tokens_
 
 
 def ask(door: Door, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=30)
+    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=60)
 
 
-def until(happens: Callable[[], bool], seconds: float = 20) -> None:
+def until(happens: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline
@@ -26,8 +26,8 @@ def until(happens: Callable[[], bool], seconds: float = 20) -> None:
 
 
 def test_an_engine_that_dies_is_started_again() -> None:
-    with serving({"ENGINE_RESTARTS": "2"}) as door, ThreadPoolExecutor(2) as pool:
-        caught = pool.submit(ask, door, echo_ttft_ms=3000)
+    with serving({"ENGINE_RESTARTS": "2", "ECHO_START_S": "2"}) as door, ThreadPoolExecutor(2) as pool:
+        caught = pool.submit(ask, door, echo_ttft_ms=4000)
         begun = pool.submit(ask, door, stream=True, max_tokens=1000, ignore_eos=True, echo_tokens_per_s=20)
         until(lambda: door.metric("engineroom_echo_running") == 2)
         died = ask(door, **DIE)
@@ -40,18 +40,18 @@ def test_an_engine_that_dies_is_started_again() -> None:
         assert "engine_dead" in begun.result().text  # What has begun cannot be asked again: its client is told.
         assert caught.result().status_code == 200
         door.until(200)
-        assert "the engine is back" in door.log
+        door.says("the engine is back")
         assert ask(door).status_code == 200
 
 
 def test_restarts_are_bounded() -> None:
     with serving({"ENGINE_RESTARTS": "1"}) as door:
         ask(door, **DIE)
-        until(lambda: "the engine is back" in door.log)
+        door.says("the engine is back")
         assert "engine_dead" in ask(door, **DIE).text
         door.until(503)
         assert httpx.get(f"{door.url}/health").json()["live"] is False
-        assert door.ended(30) == 1
+        assert door.ended() == 1
 
 
 def test_sigterm_amid_a_restart_ends_the_door() -> None:
@@ -59,11 +59,11 @@ def test_sigterm_amid_a_restart_ends_the_door() -> None:
         ask(door, **DIE)
         door.until(204)
         door.process.terminate()
-        assert door.ended(15) == 0
+        assert door.ended() == 0
 
 
 def test_a_failing_engine_is_given_a_rest() -> None:
-    with serving({"BREAKER_FAILURES": "3", "BREAKER_REST": "2"}) as door:
+    with serving({"BREAKER_FAILURES": "3", "BREAKER_REST": "4"}) as door:
         assert [ask(door, echo_fault="error").status_code for _ in range(2)] == [500, 500]
         assert ask(door).status_code == 200  # One that succeeds, and they are no longer in a row.
         assert [ask(door, echo_fault="error").status_code for _ in range(3)] == [500] * 3
@@ -79,6 +79,15 @@ def test_a_failing_engine_is_given_a_rest() -> None:
         assert httpx.get(f"{door.url}/health").json()["breaker"] == "closed"
 
 
+def test_clients_mistakes_do_not_hide_that_the_engine_fails() -> None:
+    with serving({"BREAKER_FAILURES": "3", "BREAKER_REST": "60"}) as door:
+        for _ in range(3):
+            assert ask(door, model="nope").status_code == 404
+            assert ask(door, echo_fault="error").status_code == 500
+        refused = ask(door)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_failing")
+
+
 def test_a_request_that_kills_every_engine_is_asked_twice_and_no_more() -> None:
     with serving({"ENGINE_RESTARTS": "5"}) as door:
         answer = ask(door, echo_fault="die")
@@ -89,7 +98,7 @@ def test_a_request_that_kills_every_engine_is_asked_twice_and_no_more() -> None:
 
 
 def test_while_an_engine_is_started_again_clients_are_told_when_to_come_back() -> None:
-    with serving({"ENGINE_RESTARTS": "5", "ECHO_START_S": "1"}) as door:
+    with serving({"ENGINE_RESTARTS": "5", "ECHO_START_S": "3"}) as door:
         ask(door, **DIE)
         refused = ask(door)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_loading")
