@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,11 @@ from .call import OWN, call_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+
+logger = logging.getLogger(__name__)
+
+_FLUSH_S = 2
+"""How long the door's end waits for a collector to take the last spans."""
 
 
 def provider(endpoint: str) -> TracerProvider:
@@ -35,7 +42,8 @@ def provider(endpoint: str) -> TracerProvider:
             [Problem("OTEL_EXPORTER_OTLP_ENDPOINT", "needs `pip install engineroom-workers[tracing]`")]
         ) from error
     made = TracerProvider(
-        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "engineroom"})
+        resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "engineroom"}),
+        shutdown_on_exit=False,  # Tracing closes it.
     )
     made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
     return made
@@ -95,5 +103,10 @@ class Tracing:
             span.end()
 
     async def close(self) -> None:
-        """Send what is left; not for longer than the library's own time limit."""
-        await asyncio.to_thread(self._provider.shutdown)
+        """Send what is left. The library would wait through all retries of an export, also of one under way."""
+        # Daemonic, so that the process need not wait for it either.
+        ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        ending.start()
+        await asyncio.to_thread(ending.join, _FLUSH_S)
+        if ending.is_alive():
+            logger.warning("the collector did not take the last spans within %d s; they are dropped", _FLUSH_S)
