@@ -69,6 +69,12 @@ async def test_unknown_fields_reach_the_engine(engine: StandinEngine) -> None:
     assert json.loads(body)["seen"]["min_p"] == 0.1
 
 
+async def test_a_request_without_a_model_is_for_the_one_that_there_is(engine: StandinEngine) -> None:
+    """A server may insist on a field that nobody here needs: vLLM's Anthropic messages do."""
+    _, _, body = await post(engine, words=1)
+    assert json.loads(body)["seen"]["model"] == engine.models[0]
+
+
 async def test_an_engine_error_is_openais(engine: StandinEngine) -> None:
     status, _, body = await post(engine, fault="error")
     assert status == 400

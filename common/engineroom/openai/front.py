@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ..asgi import ASGIApp, Message, Receive, Scope, Send, header
 from ..errors import APIError
 from .body import ClientDisconnected, Request, read_request
@@ -94,7 +96,10 @@ class Front:
         if request.json is None:
             return
         # OpenAI requires a model; here, where there is one, leaving it out can only mean that one.
-        model = request.json.setdefault("model", next(iter(self._engine.models), None))
+        if "model" not in request.json and self._engine.models:
+            request.json["model"] = self._engine.models[0]
+            request.body = msgspec.json.encode(request.json)
+        model = request.json.get("model")
         if model is None:
             return
         if not isinstance(model, str):

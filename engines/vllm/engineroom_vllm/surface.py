@@ -31,18 +31,6 @@ GENERATING = MODELS | frozenset(
 )
 """What is assumed before vLLM has been asked: a model that generates text."""
 
-SAMPLING_PARAMS = frozenset(
-    {
-        *("add_special_tokens", "allowed_token_ids", "bad_words", "chat_template_kwargs", "ignore_eos"),
-        *("include_stop_str_in_output", "length_penalty", "logprob_token_ids", "min_p", "min_tokens", "priority"),
-        *("prompt_logprobs", "repetition_detection", "repetition_penalty", "return_token_ids"),
-        *("skip_special_tokens", "spaces_between_special_tokens", "stop_token_ids", "stream_interval"),
-        *("structured_outputs", "thinking_token_budget", "top_k", "truncate_prompt_tokens", "use_beam_search"),
-        *("vllm_xargs",),
-    }
-)
-"""The request fields of 0.32 beyond OpenAI's that steer sampling."""
-
 _GUIDED = {
     "guided_choice": "choice",
     "guided_grammar": "grammar",
@@ -51,6 +39,19 @@ _GUIDED = {
     "guided_regex": "regex",
 }
 """vLLM's old fields -> fields of `structured_outputs`. It ignores the old ones without a word since 0.12."""
+
+SAMPLING_PARAMS = frozenset(
+    {
+        *_GUIDED,
+        *("add_special_tokens", "allowed_token_ids", "bad_words", "chat_template_kwargs", "ignore_eos"),
+        *("include_stop_str_in_output", "length_penalty", "logprob_token_ids", "min_p", "min_tokens", "priority"),
+        *("prompt_logprobs", "repetition_detection", "repetition_penalty", "return_token_ids"),
+        *("skip_special_tokens", "spaces_between_special_tokens", "stop_token_ids", "stream_interval"),
+        *("structured_outputs", "thinking_token_budget", "top_k", "truncate_prompt_tokens", "use_beam_search"),
+        *("vllm_xargs",),
+    }
+)
+"""The request fields of 0.32 beyond OpenAI's that steer sampling, and the older ones that are sent on as those."""
 
 
 def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:

@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engineroom.engine import MODELS, Engine, Route
+from engineroom.engine import MODELS, Engine, GenerateRequest, Route
 from engineroom.errors import EngineStartError
 from engineroom.inprocess import request
+from engineroom.job import JobInput
 from engineroom.keeper import descendants
 from engineroom.testing import LIFECYCLE_CHECKS, Lifecycle, NotOffered
 from engineroom_vllm.engine import VLLMEngine
@@ -78,6 +79,8 @@ async def test_worker_vllm_s_guided_fields_reach_vllm_as_it_has_them_now(engine:
     assert seen["structured_outputs"] == {"choice": ["yes", "no"]}
     assert seen["top_k"] == 3
     assert not any(name.startswith("guided_") for name in seen)
+    job = {"messages": [{"role": "user", "content": "x"}], "sampling_params": {"guided_choice": ["yes", "no"]}}
+    assert isinstance(JobInput.parse(job, engine).request, GenerateRequest), "and a native job may have them, too"
 
 
 async def test_a_validation_error_is_a_sentence(engine: VLLMEngine) -> None:
