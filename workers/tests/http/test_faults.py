@@ -38,7 +38,7 @@ async def test_a_thousand_streams_at_once(door: Door) -> None:
                 return answer.status == 200 and (await answer.read()).endswith(b"data: [DONE]\n\n")
 
         assert await asyncio.gather(*(one() for _ in range(1000))) == [True] * 1000
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (await (await session.get(f"{door.url}/metrics.json")).json())["running"]:
             assert time.monotonic() < deadline, "turns were not given back"
             await asyncio.sleep(0.1)
@@ -50,10 +50,10 @@ def test_clients_that_vanish_leave_nothing_running(door: Door) -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], **fields}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-alice\r\n"
     for _ in range(20):
-        with socket.create_connection((host, int(port)), timeout=20) as client:
+        with socket.create_connection((host, int(port)), timeout=60) as client:
             client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
             client.recv(100)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while door.metric("engineroom_echo_running"):
         assert time.monotonic() < deadline
         time.sleep(0.05)

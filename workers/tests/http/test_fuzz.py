@@ -80,7 +80,7 @@ def exchange(door: Door, sent: bytes) -> tuple[int, bytes]:
     """What is answered to some bytes, up to the connection's end."""
     host, port = door.url.removeprefix("http://").split(":")
     received = b""
-    with socket.create_connection((host, int(port)), timeout=30) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall(sent)
         try:
             while part := client.recv(65536):
@@ -171,11 +171,13 @@ def test_any_path(door: Door, method: bytes, path: str, rest: str, quoted: bool)
 def test_what_is_not_http(door: Door, sent: bytes) -> None:
     """Told so, or left without an answer where the request never became whole."""
     host, port = door.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=30) as client:
+    with socket.create_connection((host, int(port)), timeout=60) as client:
         client.sendall(sent)
         client.shutdown(socket.SHUT_WR)
+        received = b""
         try:
-            received = client.recv(65536)
+            while part := client.recv(65536):
+                received += part
         except ConnectionResetError:
             return
     if received:

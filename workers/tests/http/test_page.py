@@ -59,7 +59,7 @@ async def test_the_page_fits_a_phone(tmp_path: Path, scheme: str) -> None:
 
 
 async def test_the_page_says_what_is_wrong_and_recovers(tmp_path: Path) -> None:
-    settings = {"PAGE": "1", "ENGINE_RESTARTS": "3", "ECHO_START_S": "1"}
+    settings = {"PAGE": "1", "ENGINE_RESTARTS": "3", "ECHO_START_S": "4"}
     with serving(settings) as door:
         async with tab(f"{door.url}/", tmp_path) as page:
             await page.until('document.getElementById("state").textContent === "ready"')

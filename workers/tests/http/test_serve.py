@@ -105,7 +105,7 @@ def test_a_client_that_goes_away_frees_the_engine(door: Door, stream: bool) -> N
     else:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{door.url}/v1/chat/completions", json=body, timeout=0.5)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while door.metric("engineroom_echo_running"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -123,7 +123,7 @@ def test_sigterm_lets_running_requests_finish() -> None:
         door.signal(signal.SIGTERM)
         door.until(0)
         assert door.ended() == 0
-        reader.join(10)
+        reader.join(60)
         assert texts[-1] == "length"
 
 
@@ -199,7 +199,7 @@ def test_a_port_in_use_is_named() -> None:
 
 def test_options_win_over_the_environment() -> None:
     result = subprocess.run(
-        [COMMAND, "serve", "--engine", "echo", "--port", "99999"], capture_output=True, text=True, timeout=30
+        [COMMAND, "serve", "--engine", "echo", "--port", "99999"], capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 2
     assert "PORT (from command line)" in result.stderr
