@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send, header
+from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.body import KEY, Request
 
@@ -23,6 +23,7 @@ _GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
 _ALWAYS = frozenset({"/v1/embeddings"})
 _NOT_ALIKE = ("tools", "functions", "web_search_options", "audio")
 """Fields with which an answer depends on more than the request, or has effects."""
+_BY_CHANCE = 0xFFFFFFFF
 _MAX_AGE = re.compile(rb"max-age=(\d{1,9})(?!\d)")
 _HOW_ONLY = frozenset({"stream", "stream_options"})
 """Fields that say how an answer is sent, not what it is."""
@@ -50,9 +51,11 @@ class Cached(Refusing):
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         request: Request | None = scope.get(KEY)
         json = request.json if request is not None else None
-        control = (header(scope, b"cache-control") or b"").lower()
+        control = b",".join(value for name, value in scope["headers"] if name == b"cache-control").lower()
         if json is None or not deterministic(scope["path"], json) or b"no-store" in control:
             call_of(scope).cache = "bypass"
+            if b"only-if-cached" in control:
+                raise _not_kept()
             await self.app(scope, receive, with_headers(send, _status("fwd=bypass")))
             return
         key = _digest(scope["path"], json)
@@ -73,7 +76,7 @@ class Cached(Refusing):
         while entry is None or not suits(entry.body, json):
             if b"only-if-cached" in control:
                 call.cache = "miss"
-                raise APIError("No answer to this request is kept.", status=504, code="not_cached")
+                raise _not_kept()
             flight = self._flights.get(key)
             if flight is None or alone:
                 call.cache = "miss"
@@ -140,13 +143,22 @@ def deterministic(path: str, json: dict[str, Any]) -> bool:
         return False
     temperature = json.get("temperature")
     cold = isinstance(temperature, (int, float)) and temperature == 0
-    return cold or json.get("seed") is not None
+    return cold or _is_seed(json.get("seed"))
+
+
+def _is_seed(value: Any) -> bool:
+    """Whether each engine draws from it: -1, also as 32 bits without a sign, asks many of them for a seed by chance."""
+    return isinstance(value, int) and 0 <= value < _BY_CHANCE
 
 
 def _well_formed(json: dict[str, Any]) -> bool:
     """Whether the fields that are not part of the digest are what they should be; if not, the engine says so."""
     stream, options = json.get("stream"), json.get("stream_options")
     return stream in (None, False, True) and (options is None or (bool(stream) and isinstance(options, dict)))
+
+
+def _not_kept() -> APIError:
+    return APIError("No answer to this request is kept.", status=504, code="not_cached")
 
 
 def _digest(path: str, json: dict[str, Any]) -> bytes:

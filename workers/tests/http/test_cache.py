@@ -120,6 +120,8 @@ def test_completions_and_embeddings_too(door: Door) -> None:
         {"temperature": 0.7},
         {"temperature": None},
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"temperature": None, "seed": -1},
+        {"temperature": 1, "seed": 4294967295},
         {"temperature": 99},
         {"stream": "yes"},
         {"stream_options": {"include_usage": True}},
@@ -147,6 +149,19 @@ def test_a_request_may_want_a_younger_answer_or_none_but_a_kept_one(door: Door) 
     assert status(ask(door, "age", {"cache-control": "Only-If-Cached"})) == "hit"
     assert status(ask(door, "age", {"cache-control": "max-age=60"})) == "hit"
     until(lambda: status(ask(door, "age", {"cache-control": "max-age=1"})) == "fwd=miss")
+
+
+def test_a_request_that_is_never_kept_is_not_asked_either_where_only_a_kept_answer_is_wanted(door: Door) -> None:
+    refused = ask(door, "never kept", {"cache-control": "only-if-cached"}, temperature=0.7)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (504, "not_cached")
+
+
+def test_cache_control_may_come_in_several_lines(door: Door) -> None:
+    assert status(ask(door, "lines")) == "fwd=miss"
+    body = {"messages": [{"role": "user", "content": "lines"}], "temperature": 0}
+    lines = [("cache-control", "max-age=600"), ("cache-control", "no-store")]
+    answer = httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=lines, timeout=30)
+    assert status(answer) == "fwd=bypass"
 
 
 def test_equal_requests_under_way_are_asked_once(door: Door) -> None:
