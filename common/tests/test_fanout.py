@@ -207,7 +207,7 @@ async def test_leaving_ends_every_part(app: ASGIApp, server: StandinServer) -> N
 
 
 async def until_idle(server: StandinServer) -> None:
-    for _ in range(250):
+    for _ in range(3000):
         if not server.running:
             return
         await asyncio.sleep(0.02)

@@ -20,12 +20,12 @@ def url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def client(url: str) -> Iterator[openai.OpenAI]:
     """OpenAI's own client; it does not retry, so that each answer is seen."""
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0, timeout=30) as client:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="-", max_retries=0, timeout=60) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def http(url: str) -> Iterator[httpx.Client]:
     """A plain HTTP client, for what OpenAI's would not send and for the bytes of an answer."""
-    with httpx.Client(base_url=url, timeout=30) as client:
+    with httpx.Client(base_url=url, timeout=60) as client:
         yield client

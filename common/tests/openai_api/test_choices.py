@@ -131,4 +131,4 @@ async def test_an_engine_s_own_cancellation_is_an_error() -> None:
         raise asyncio.CancelledError
 
     with pytest.raises(APIError, match="cancelled"):
-        await asyncio.wait_for(read(choices(StandinEngine(cancelled))), 10)
+        await asyncio.wait_for(read(choices(StandinEngine(cancelled))), 60)

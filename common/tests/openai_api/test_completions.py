@@ -109,6 +109,10 @@ def test_a_stream_taken_together_is_the_answer(http: httpx.Client, fields: dict[
     [
         ({"suffix": "end"}, "suffix"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"messages": [{"role": "user", "content": "hello"}]}, "messages"),
+        ({"max_completion_tokens": 5}, "max_completion_tokens"),
+        ({"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs"),
+        ({"prompt": [-1]}, "prompt"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ({"best_of": 3}, "best_of"),
         ({"n": 2, "best_of": 1}, "best_of"),
@@ -133,7 +137,7 @@ def test_a_refusal_of_one_prompt_is_one_of_all(http: httpx.Client) -> None:
     body = {"model": "echo", "prompt": [[65], [10_000_000]], "stream": True}
     answer = http.post("/v1/completions", json=body)
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "prompt"
+    assert answer.json()["error"]["param"] == "prompt.1"
 
 
 def test_embeddings(http: httpx.Client, client: openai.OpenAI) -> None:

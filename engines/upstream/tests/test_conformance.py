@@ -88,7 +88,7 @@ async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]]) -> None:
         @asynccontextmanager
         async def outage() -> AsyncIterator[None]:
             door.process.kill()
-            await asyncio.to_thread(door.process.wait, 10)
+            await asyncio.to_thread(door.process.wait, 60)
             yield
             await asyncio.to_thread(start)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,14 @@ def unchecked(*urls: str, **settings: str) -> dict[str, str]:
 
 
 def ask(door: Door, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=30)
+    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=60)
+
+
+def until(happens: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -42,7 +49,7 @@ def emulated_runpod() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/v2/emulated/openai/v1"
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def test_a_runpod_endpoint() -> None:
@@ -99,7 +106,7 @@ def test_a_server_that_refuses_our_key_is_not_the_clients_fault() -> None:
         with serving(unchecked(server.url, UPSTREAM_API_KEY="sk-wrong")) as door:
             answer = ask(door)
             assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_refused")
-            assert "UPSTREAM_API_KEY" in door.log
+            door.says("UPSTREAM_API_KEY")
             assert "sk-wrong" not in door.log
         with serving(unchecked(server.url, other.url, UPSTREAM_API_KEY="sk-wrong")) as door:
             assert ask(door).status_code == 200
@@ -114,20 +121,20 @@ def test_a_busy_server_is_followed_by_another_and_all_busy_is_told() -> None:
         assert int(answers[-1].headers["retry-after"]) > 0
 
 
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 @contextmanager
 def early_headers() -> Iterator[str]:
     """A stand-in server that sends a stream's headers at once, as vLLM does."""
     port = free_port()
     process = subprocess.Popen([sys.executable, str(STANDIN_SERVER), "--port", str(port)])
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/health")
-                break
-            except httpx.TransportError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        until(lambda: answers(port))
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
@@ -141,7 +148,7 @@ def test_until_the_first_token_another_server_is_asked(fault: str) -> None:
         assert answer.status_code == 200
         assert answer.text.endswith("data: [DONE]\n\n")
         assert "error" not in answer.text
-        assert second.metric("engineroom_requests_total") == 1
+        until(lambda: second.metric("engineroom_requests_total") == 1)
 
 
 def test_a_server_that_fails_again_and_again_has_a_rest() -> None:
@@ -150,22 +157,21 @@ def test_a_server_that_fails_again_and_again_has_a_rest() -> None:
         usable = f'engineroom_upstream_usable{{server="127.0.0.1:{port}"}}'
         assert [ask(door).status_code for _ in range(4)] == [200] * 4
         assert f"{usable} 0" in door.metrics()
+        until(lambda: door.log.count(f"127.0.0.1:{port}:") >= 3)
         assert door.log.count(f"127.0.0.1:{port}:") == 3  # Not asked the fourth time.
         with serving({"PORT": str(port)}) as back:
-            deadline = time.monotonic() + 30
-            while f"{usable} 0" in door.metrics():
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+            until(lambda: f"{usable} 0" not in door.metrics())
             # A client's mistake shows as well that the server is there.
             assert ask(door, temperature=9).status_code == 400
             assert [ask(door).status_code for _ in range(2)] == [200] * 2
-            assert back.metric("engineroom_requests_total") == 3
+            until(lambda: back.metric("engineroom_requests_total") == 3)
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux' table of connections")
 def test_the_kernel_watches_over_a_silent_server() -> None:
     """A machine that vanishes from the network says nothing: probes find out (the table's timer 2)."""
-    with serving() as server, serving(over(server.url)) as door:
+    # Unchecked: a check that is just under way has the other timer, which waits for what was sent to be acknowledged.
+    with serving() as server, serving(unchecked(server.url)) as door:
         body: dict[str, Any] = {"messages": HELLO, "stream": True, "echo_tokens_per_s": 1}
         with httpx.stream("POST", f"{door.url}/v1/chat/completions", json=body, timeout=30) as answer:
             parts = answer.iter_bytes()

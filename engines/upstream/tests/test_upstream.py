@@ -23,10 +23,10 @@ def over(*urls: str, **settings: str) -> dict[str, str]:
 
 
 def ask(door: Door, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=30)
+    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=60)
 
 
-def until(happens: Callable[[], bool], seconds: float = 20) -> None:
+def until(happens: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline
@@ -59,7 +59,7 @@ def test_whole_and_streamed_and_models(servers: tuple[Door, Door]) -> None:
 
 def test_the_least_loaded_is_chosen(servers: tuple[Door, Door]) -> None:
     with serving(over(*(server.url for server in servers))) as door, ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(ask, door, echo_ttft_ms=3000) for _ in range(4)]
+        answers = [pool.submit(ask, door, echo_ttft_ms=6000) for _ in range(4)]
         until(lambda: [server.metric("engineroom_echo_running") for server in servers] == [2, 2])
         assert [answer.result().status_code for answer in answers] == [200] * 4
 
@@ -114,7 +114,7 @@ def test_the_servers_key_is_ours_and_the_clients_is_not_passed_on() -> None:
             answer = httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO}, headers=asked)
             assert answer.status_code == 200
             assert httpx.get(f"{door.url}/v1/models").status_code == 401
-        with serving(over(server.url, START_TIMEOUT="1"), ready=False) as door:
+        with serving(over(server.url, START_TIMEOUT="4"), ready=False) as door:
             assert door.ended() == 1
             assert "401" in door.log
 
@@ -124,7 +124,7 @@ def test_without_checks_nobody_is_asked_before_the_first_request() -> None:
         settings = over(server.url, UPSTREAM_CHECK="0", MODEL_NAME="echo")
         with serving(settings) as door:
             assert ask(door).status_code == 200
-            assert server.metric("engineroom_requests_total") == 1
+            until(lambda: server.metric("engineroom_requests_total") == 1)
 
 
 @pytest.mark.parametrize(
