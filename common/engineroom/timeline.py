@@ -1,7 +1,8 @@
 """A start-up timeline: which phase was over how long after the process began.
 
 The phases, as far as an engine and a door have them: interpreter, settings read, model resolved, engine spawned,
-engine ready, and the first job or request. Each is logged as it ends, so that a slow start is seen while it is slow.
+engine ready, and the first job or request. One log line has them all once the engine is ready; what comes later has
+a line of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self.marks: list[tuple[str, float]] = []
+        self._logged = False
 
     def mark(self, phase: str, at: float | None = None) -> None:
         """Note that `phase` is over; a phase counts once.
@@ -27,9 +29,18 @@ class Timeline:
             at: seconds since this process was started, where that was not just now.
         """
         if all(name != phase for name, _ in self.marks):
-            at = process_age() if at is None else at
-            self.marks.append((phase, at))
-            logger.info("start-up: %s after %.2f s", phase, at)
+            self.marks.append((phase, process_age() if at is None else at))
+            logger.log(logging.INFO if self._logged else logging.DEBUG, "start-up: %s %.2f s", *self.marks[-1])
+
+    def log(self) -> None:
+        """Write the phases so far to the log, in one line."""
+        logger.info("start-up: %s", str(self))
+        self._logged = True
+
+    @property
+    def last(self) -> str:
+        """The phase that ended last, empty before the first."""
+        return self.marks[-1][0] if self.marks else ""
 
     def __str__(self) -> str:
         return ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in self.marks)

@@ -48,7 +48,7 @@ async def test_the_queue_worker_answers_a_chat(container: Container, platform: R
     chat = answer["output"][0] if isinstance(answer["output"], list) else answer["output"]
     assert chat["model"] == REPOSITORY
     assert chat["choices"][0]["message"]["content"]
-    positions = [told.find(f"start-up: {phase} after") for phase in PHASES]
+    positions = [told.find(f"{phase} ", told.index("start-up: ")) for phase in PHASES]
     assert -1 not in positions, f"a phase is missing from the log:\n{told}"
     assert positions == sorted(positions)
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
+from ..loading import loading
 from ..signals import either, stop_signals
-from .banner import loading, ready
+from .banner import ready
 from .server import Server
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ async def _shut(
     server.should_exit = True
     running = len(server.server_state.tasks)
     if running and grace:
-        logger.info("draining: %d running, %g s to finish", running, grace)
+        logger.info(
+            "draining: %d running requests have %g s to finish; a second signal ends them at once", running, grace
+        )
         await either(serving, hurry, timeout=grace)
     await engine.stop()
     done, _ = await asyncio.wait({serving}, timeout=2)

@@ -43,6 +43,7 @@ def run(engine: Engine, settings: RunPodSettings) -> int:
     thread.start()
     try:
         _across(engine.start(), loop).result()
+        engine.timeline.log()
         _across(_watch(engine), loop)
         import runpod
 

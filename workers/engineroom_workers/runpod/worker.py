@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineStartError
 
+from ..loading import loading
 from ..signals import either, stop_signals
 from . import loops, sdk
 from .handler import Handler
@@ -49,12 +50,13 @@ class Worker:
         starting = asyncio.ensure_future(self._engine.start())
         # The engine's process is to be on its way before the SDK's import competes with it.
         await asyncio.sleep(0)
-        loading = asyncio.ensure_future(asyncio.to_thread(sdk.load))
+        importing = asyncio.ensure_future(asyncio.to_thread(sdk.load))
         platform: Platform | None = None
         try:
-            platform = Platform(await loading)
+            platform = Platform(await importing)
             self._engine.timeline.mark("SDK imported")
-            await either(starting, stopping)
+            async with loading(self._engine):
+                await either(starting, stopping)
             if not starting.done():
                 return 0
             try:
@@ -77,7 +79,8 @@ class Worker:
         died = asyncio.ensure_future(self._engine.died())
         taking = asyncio.ensure_future(loops.take(platform, jobs, over))
         others = [asyncio.ensure_future(loops.ping(platform)), asyncio.ensure_future(loops.hear_stops(platform, jobs))]
-        logger.info("taking jobs, %d at a time; %s", self._settings.max_concurrency, self._engine.timeline)
+        self._engine.timeline.log()
+        logger.info("ready: taking jobs, up to %d at a time", self._settings.max_concurrency)
         try:
             await either(stopping, died, taking, *others)
             for loop in (taking, *others):
@@ -100,7 +103,7 @@ class Worker:
 
     async def _drain(self, taking: asyncio.Future[None], jobs: Jobs, hurry: asyncio.Future[None]) -> None:
         """Let running jobs finish, for a while; what still runs then is told by the engine as it stops."""
-        logger.info("draining: %d jobs have %g s to finish", len(jobs), self._drain_timeout)
+        logger.info("draining: %d running jobs have %g s to finish", len(jobs), self._drain_timeout)
         drained = asyncio.ensure_future(_drained(taking, jobs))
         await either(drained, hurry, timeout=self._drain_timeout)
         drained.cancel()

@@ -3,9 +3,108 @@
 from __future__ import annotations
 
 import os
+import pty
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
-from http_door import COMMAND, serving
+import httpx
+import pytest
+from http_door import COMMAND, free_port, serving
+
+NOISY = """
+import asyncio, logging
+from engineroom_echo.engine import EchoEngine
+
+class Noisy(EchoEngine):
+    async def load(self):
+        for number in range(8):
+            await asyncio.sleep(0.2)
+            logging.getLogger("engine.noisy").warning("line %d", number)
+        await super().load()
+
+async def run(stack, sockets, options):
+    stack.served.__class__ = Noisy
+    await whole(stack, sockets, options)
+
+from engineroom_workers.http import run as door
+whole, door.run = door.run, run
+from engineroom.cli import main
+main()
+"""
+"""The door, with an engine that writes to the log while it loads."""
+
+
+class Terminal:
+    """A program on a pseudo-terminal, and what it has written there."""
+
+    def __init__(self, *command: str, **environ: str) -> None:
+        self.text = ""
+        self._master, slave = pty.openpty()
+        given = {**os.environ, "ENGINE": "echo", "TERM": "xterm", "COLUMNS": "80", **environ}
+        self.process = subprocess.Popen(command, env=given, stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+
+    def until(self, text: str) -> None:
+        """Read until it has written `text`."""
+        while text not in self.text:
+            self._read()
+
+    def ended(self) -> int:
+        """Read the rest; the exit code."""
+        try:
+            while True:
+                self._read()
+        except OSError:  # Linux: nobody has the other end any more
+            os.close(self._master)
+        return self.process.wait(10)
+
+    def _read(self) -> None:
+        self.text += os.read(self._master, 65536).decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_shows_where_the_model_is_and_a_request_to_paste() -> None:
+    terminal = Terminal(COMMAND, "serve", PORT=str(free_port()))
+    terminal.until("Ctrl-C stops it.")
+    (command,) = (part for part in terminal.text.split("\n\n") if "curl" in part)
+    pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+    assert "What is 2+2?" in pasted.stdout, "the echo engine answers what it was asked"
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.ended() == 0
+    assert "Traceback" not in terminal.text
+    assert "start-up:" not in terminal.text
+
+
+@pytest.mark.parametrize("no_colour", ["", "1"])
+def test_log_lines_do_not_run_into_the_spinner(tmp_path: Path, no_colour: str) -> None:
+    """A line was written behind the spinner, on the spinner's own line."""
+    (tmp_path / "noisy.py").write_text(NOISY)
+    terminal = Terminal(sys.executable, str(tmp_path / "noisy.py"), "serve", PORT="0", NO_COLOR=no_colour)
+    terminal.until("Ctrl-C stops it.")
+    terminal.process.send_signal(signal.SIGINT)
+    assert terminal.ended() == 0
+    lines = [line.rpartition("\x1b[2K")[2] for line in terminal.text.split("\n") if "noisy: line" in line]
+    assert len(lines) == 8
+    assert not [line for line in lines if "is loading" in line]
+    assert ("\x1b[33m" in lines[0]) == (not no_colour)
+
+
+def test_a_log_has_each_phase_of_the_start_once() -> None:
+    """Each was logged as it ended, and then all of them once more."""
+    with serving() as door:
+        httpx.post(f"{door.url}/v1/completions", json={"prompt": "Hello", "max_tokens": 2})
+        door.says("first request")
+    messages = [line.split(maxsplit=2)[2] for line in door.log.splitlines()]
+    phases, ready, first, *_ = messages
+    assert [phase.rsplit(maxsplit=2)[0] for phase in phases.removeprefix("start-up: ").split(", ")] == [
+        "interpreter",
+        "settings read",
+        "listening",
+        "engine ready",
+    ]
+    assert ready == f"ready: echo serves echo on {door.url}"
+    assert first.startswith("start-up: first request ")
 
 
 def check(*arguments: str) -> subprocess.CompletedProcess[str]:
