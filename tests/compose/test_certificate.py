@@ -23,7 +23,7 @@ def made(folder: Path) -> bytes:
 
 def names(folder: Path) -> str:
     command = ["openssl", "x509", "-in", str(folder / "certificates/fullchain.pem"), "-noout", "-ext", "subjectAltName"]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 def test_one_is_made_and_kept(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_one_for_another_name_or_near_its_end_is_made_anew(tmp_path: Path) -> No
     certificates = tmp_path / "certificates"
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 20 -batch -subj /CN=old"
     files = ["-keyout", str(certificates / "privkey.pem"), "-out", str(certificates / "fullchain.pem")]
-    subprocess.run([*command.split(), *files], check=True, capture_output=True, timeout=30)
+    subprocess.run([*command.split(), *files], check=True, capture_output=True, timeout=60)
     before = made(tmp_path)
     assert start(tmp_path, TLS_NAME="192.0.2.7").returncode == 0
     assert made(tmp_path) != before

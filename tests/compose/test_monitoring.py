@@ -40,7 +40,7 @@ def expressions() -> list[str]:
 
 def chat(door: Door, **fields: Any) -> int:
     body = {"messages": [{"role": "user", "content": "Hello there, how are you?"}], **fields}
-    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=ALICE, timeout=30).status_code
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=ALICE, timeout=60).status_code
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +78,25 @@ def test_the_worker_is_scraped_with_a_key_of_its_own(prometheus: Prometheus, doo
 def test_every_question_of_the_dashboard_has_an_answer(prometheus: Prometheus, door: Door) -> None:
     for _ in range(2):
         assert chat(door, stream=True, temperature=0) == 200
-    # A rate wants two samples.
-    prometheus.until(lambda: prometheus.query("rate(engineroom_cache_requests_total[1m])") != [])
-    now = time.time()
-    for expression in expressions():
+
+    def answer(expression: str) -> list[Any]:
+        now = time.time()
         found = prometheus.get("query_range", query=expression, start=now - 60, end=now + 1, step=1)["result"]
-        if not any(name in expression for name in ONLY_WITH_GPUS):
-            assert found, expression
+        return list(found)
+
+    for expression in expressions():
+        if any(name in expression for name in ONLY_WITH_GPUS):
+            answer(expression)
+        else:
+            # A rate wants two samples, of which a scrape amid the requests may have been the first of some series only.
+            prometheus.until(lambda expression=expression: answer(expression))
 
 
-def test_dashboard_and_alerts_name_only_what_the_door_exports(prometheus: Prometheus) -> None:
-    prometheus.until(lambda: prometheus.query("engineroom_time_to_first_token_seconds_bucket") != [])
-    known = set(prometheus.get("label/__name__/values")) | ONLY_WITH_GPUS
-    for expression in [*expressions(), *(rule["expr"] for rule in RULES)]:
-        assert set(re.findall(r"engineroom_\w+", expression)) <= known, expression
+def test_dashboard_and_alerts_name_only_what_the_door_exports(prometheus: Prometheus, door: Door) -> None:
+    assert chat(door, stream=True, temperature=0) == 200
+    asked = {*expressions(), *(rule["expr"] for rule in RULES)}
+    named = {name for expression in asked for name in re.findall(r"engineroom_\w+", expression)} - ONLY_WITH_GPUS
+    prometheus.until(lambda: named <= set(prometheus.get("label/__name__/values")))
 
 
 def test_alerts_are_loaded_and_can_be_worked_out(prometheus: Prometheus) -> None:
@@ -101,7 +106,8 @@ def test_alerts_are_loaded_and_can_be_worked_out(prometheus: Prometheus) -> None
 
     prometheus.until(lambda: all(rule["health"] == "ok" for rule in rules()))
     assert [rule["name"] for rule in rules()] == [rule["alert"] for rule in RULES]
-    assert {rule["state"] for rule in rules()} == {"inactive"}
+    # A scrape that a busy machine made too slow counts as a worker that is down, until the next one.
+    prometheus.until(lambda: {rule["state"] for rule in rules()} == {"inactive"})
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def test_other_ways_to_be_let_in(tmp_path: Path, environ: dict[str, str], health
         try:
             prometheus.until(lambda: prometheus.target()["health"] == health)
             if health == "down":
-                assert "401" in prometheus.target()["lastError"]
+                prometheus.until(lambda: "401" in prometheus.target()["lastError"])
                 prometheus.until(lambda: prometheus.query('ALERTS{alertname="EngineroomDown"}') != [])
             elif environ:
                 assert "engineroom_requests_total" in httpx.get(f"{door.url}/metrics").text

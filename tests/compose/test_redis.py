@@ -36,7 +36,7 @@ def redis(tmp_path: Path) -> Iterator[str]:
             stderr=log,
         )
     try:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()

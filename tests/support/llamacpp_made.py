@@ -12,7 +12,7 @@ from engineroom.engine import Engine
 from engineroom.environment import Environment
 from engineroom_llamacpp import LlamaCppEngine
 
-SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 60}
+SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110}
 
 
 def make(**settings: Any) -> LlamaCppEngine:

@@ -72,7 +72,7 @@ async def test_the_runpod_door_streams(environment: dict[str, str]) -> None:
         finally:
             if worker.returncode is None:
                 worker.terminate()
-            await asyncio.wait_for(worker.wait(), 30)
+            await asyncio.wait_for(worker.wait(), 60)
     assert worker.returncode == 0
 
 
@@ -89,7 +89,7 @@ async def _native_over_runpod(platform: RunningEmulator) -> None:
     import httpx
 
     native = {"messages": HELLO, "sampling_params": {"max_tokens": 2, "top_k": 3, "reasoning_max_tokens": 9}}
-    async with httpx.AsyncClient(base_url=platform.endpoint_url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=platform.endpoint_url, timeout=90) as client:
         told = (await client.post("/runsync", json={"input": native})).json()
         assert told["status"] == "COMPLETED", told
         assert told["output"][0]["choices"][0]["tokens"] == ["Hello 🦙"]

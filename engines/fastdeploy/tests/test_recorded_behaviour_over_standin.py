@@ -259,7 +259,7 @@ async def test_aborts_arrive_or_are_said_not_to(engine: FastDeployEngine) -> Non
 
 @pytest.mark.parametrize("version", ["2.4", "2.5", "2.6"])
 async def test_a_stream_that_hangs_is_given_up(configure: Configure) -> None:
-    async with running(configure(FASTDEPLOY_IDLE_TIMEOUT=0.5)) as engine:
+    async with running(configure(FASTDEPLOY_IDLE_TIMEOUT=2)) as engine:
         status, body, _ = await post(engine, chat("silent"))
         assert (status, body["error"]["code"]) == (504, "timeout")
         events, _ = await stream(engine, chat("hang"))
@@ -270,7 +270,7 @@ async def test_a_stream_that_hangs_is_given_up(configure: Configure) -> None:
 @pytest.mark.parametrize("version", ["2.6"])
 async def test_batched_replies_would_be_lost(configure: Configure) -> None:
     """What ZMQ_SEND_BATCH_DATA=0 is for: with 1, as somebody may insist, immediate errors hang for ever."""
-    async with running(configure(ZMQ_SEND_BATCH_DATA="1", FASTDEPLOY_IDLE_TIMEOUT=0.5)) as engine:
+    async with running(configure(ZMQ_SEND_BATCH_DATA="1", FASTDEPLOY_IDLE_TIMEOUT=2)) as engine:
         _, body, _ = await post(engine, chat())
         assert body["choices"][0]["message"]["content"] == SAID.removeprefix("One")
         assert (await post(engine, chat("error-first")))[0] == 504

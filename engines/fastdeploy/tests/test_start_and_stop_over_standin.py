@@ -83,7 +83,7 @@ async def test_a_missing_model(tmp_path: Path, version: str) -> None:
 async def test_a_start_that_hangs_ends_with_the_workers_log(tmp_path: Path, version: str) -> None:
     """Before 2.5 the server waits for ever for a worker that has died."""
     with standin(version, tmp_path, STANDIN_START="stuck") as make:
-        error = await start_error(make(START_TIMEOUT=3))
+        error = await start_error(make(START_TIMEOUT=8))
     assert "START_TIMEOUT" in str(error)
     assert "workerlog.0: Loading Weights:  12%" in error.log
 
@@ -109,11 +109,11 @@ async def test_stop_leaves_nothing(configure: Configure, version: str, tmp_path:
 def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, version: str) -> None:
     before = traces(tmp_path)
     with standin(version, tmp_path), serving({**KNOWN, "MODEL_NAME": str(tmp_path / "tiny-model")}) as door:
-        assert traces(tmp_path) > before
+        assert traces(tmp_path) - before
         door.signal(signal.SIGKILL)
         door.ended()
-        deadline = time.monotonic() + 20
-        while traces(tmp_path) != before:
+        deadline = time.monotonic() + 60
+        while traces(tmp_path) - before:
             assert time.monotonic() < deadline, f"left behind: {traces(tmp_path) - before}"
             time.sleep(0.05)
 

@@ -114,7 +114,7 @@ async def test_metrics_of_max_are_joined_to_the_door_s(http_url: str) -> None:
 
 async def until_running(engine: MAXEngine, number: int) -> None:
     """Wait for MAX's own gauge, which it sets a moment after each of its steps."""
-    for _ in range(200):
+    for _ in range(1200):
         lines = (await engine.metrics()).splitlines()
         if (
             sum(float(line.split()[-1]) for line in lines if line.startswith("maxserve_num_requests_running "))

@@ -69,7 +69,7 @@ async def test_a_stream_that_a_client_leaves_stops_costing(http_url: str) -> Non
         await stream.__anext__()
         assert await running(http_url) == 1
         await stream.close()
-    for _ in range(100):
+    for _ in range(1200):
         if not await running(http_url):
             return
         await asyncio.sleep(0.05)
@@ -102,9 +102,9 @@ async def test_a_cancelled_job_leaves_room_for_the_next(runpod: RunningEmulator)
 
 def test_a_door_that_is_stopped_while_it_loads_ends_at_once(real: dict[str, str]) -> None:
     with serving(real, ready=False) as door:
-        door.until(204, seconds=60)
+        door.until(204, seconds=90)
         door.signal(signal.SIGTERM)
-        assert door.ended(30) == 0
+        assert door.ended() == 0
     assert "Traceback" not in door.log
 
 

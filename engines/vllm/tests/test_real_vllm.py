@@ -195,7 +195,7 @@ async def test_many_streams_at_once_and_leaving_half_of_them(vllm: VLLMEngine, t
 
 
 async def _until_idle(running: Callable[[], Awaitable[float]]) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         if not await running():
             return
         await asyncio.sleep(0.05)
