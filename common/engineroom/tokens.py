@@ -46,6 +46,7 @@ class TokenRequest:
         request demands is such a schema, too.
     tools: as in OpenAI's request, validated; empty where none may be called. The chat template has shown them to the
         model; the core reads the calls out of its text.
+    parallel_tool_calls: whether it may call more than one; the core ends the answer behind the first otherwise.
     params: every other field that may change the answer, among them the engine's own sampling parameters.
     stop strings are the core's business: it cuts the text and closes the iterator.
     """
@@ -59,6 +60,7 @@ class TokenRequest:
     logprobs: int | None = None
     schema: Mapping[str, Any] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
+    parallel_tool_calls: bool = True
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -71,6 +73,9 @@ class TokenEngine(Engine):
 
     max_model_len: int
     """Prompt and completion tokens together, at most; read after `start`."""
+
+    vocabulary_size: int = 2**31
+    """Token ids are below it; read after `start`."""
 
     def __init__(self, worker: WorkerSettings) -> None:
         from .openai.app import OpenAIApp
@@ -103,7 +108,7 @@ class TokenEngine(Engine):
     def chat_prompt(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
         """The token ids of chat messages, the model's chat template applied.
 
-        `params` are the whole request, for `tools`, `chat_template_kwargs` and the like.
+        `params` are the whole request; `openai.templates` makes of both what a Jinja template is given.
 
         Raises:
             APIError: where the messages cannot be put into the template.

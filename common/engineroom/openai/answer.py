@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import APIError
+from . import templates
+from .schemas import ChatRequest, CompletionRequest
 from .validation import invalid
 
 if TYPE_CHECKING:
@@ -26,10 +28,11 @@ _NO_EFFECT = frozenset(
 )
 """Fields that leave the answer as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
 
-_CORE_FIELDS = _NO_EFFECT | frozenset(
-    "model messages prompt stream stream_options n best_of max_tokens max_completion_tokens temperature top_p "  # noqa: SIM905
-    "seed logprobs top_logprobs response_format tools tool_choice functions function_call stop echo suffix".split()
-)
+_ENGINE_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "verbosity"})
+"""OpenAI's fields that an engine deals with; all others are the core's."""
+
+_CHAT = frozenset({*ChatRequest.__struct_fields__, *templates.FIELDS}) - _ENGINE_FIELDS
+_COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - _ENGINE_FIELDS
 
 
 class Answer(ABC):
@@ -70,9 +73,19 @@ def stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
     return tuple(text for text in ([stop] if isinstance(stop, str) else stop or ()) if text)
 
 
-def engine_params(json: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that may change the answer and that the core does not deal with itself."""
-    return {name: value for name, value in json.items() if name not in _CORE_FIELDS and value is not None}
+def engine_params(json: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
+    """The fields of a chat or of a completion that may change the answer and are not the core's business.
+
+    Raises:
+        APIError: for a field that only the other of the two has, unless it asks for nothing (`false`, `[]`).
+    """
+    own, other = (_CHAT, _COMPLETIONS) if chat else (_COMPLETIONS, _CHAT)
+    params = {name: value for name, value in json.items() if name not in own | _NO_EFFECT and value is not None}
+    for name in sorted(params.keys() & other):
+        if params.pop(name):
+            where = "completions have" if chat else "chat completions have"
+            raise invalid(f"'{name}' is not supported here; {where} it.", name, "unsupported_parameter")
+    return params
 
 
 def sampling(request: Generation) -> dict[str, Any]:

@@ -70,7 +70,8 @@ class ChatAnswer(Answer):
             "logprobs": (request.top_logprobs or 0) if request.logprobs else None,
             "schema": _schema(request, tools),
             "tools": tools.tools,
-            "params": {**engine_params(json), **({"parallel_tool_calls": False} if tools.legacy else {})},
+            "parallel_tool_calls": request.parallel_tool_calls is not False and not tools.legacy,
+            "params": engine_params(json, chat=True),
             **sampling(request),
         }
         self.requests = [TokenRequest(choice=choice, **common) for choice in range(request.n or 1)]

@@ -201,5 +201,4 @@ def _reader(index: int, stops: Sequence[str], request: TokenRequest) -> Reader:
     calls = None
     if request.tools:
         calls = CallReader({tool["function"]["name"] for tool in request.tools})
-    parallel = request.params.get("parallel_tool_calls") is not False
-    return Reader(index, stops, request.logprobs is not None, calls, parallel)
+    return Reader(index, stops, request.logprobs is not None, calls, request.parallel_tool_calls)

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _DEFAULT_MAX_TOKENS = 16
 """OpenAI's own default for completions."""
-_CHAT_ONLY = ("response_format", "tools", "functions")
 
 
 class CompletionAnswer(Answer):
@@ -42,7 +41,7 @@ class CompletionAnswer(Answer):
     def __init__(self, engine: TokenEngine, json: Mapping[str, Any]) -> None:
         request = check(json, CompletionRequest)
         check_streaming(request)
-        _check_supported(request, json)
+        _check_supported(request)
         self.stream = bool(request.stream)
         self.stops = stop_strings(request.stop)
         prompts = as_tokens(engine, "prompt", request.prompt if request.prompt is not None else "")
@@ -52,7 +51,7 @@ class CompletionAnswer(Answer):
         asked = _DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
         common: dict[str, Any] = {
             "logprobs": request.logprobs,
-            "params": engine_params(json),
+            "params": engine_params(json, chat=False),
             **sampling(request),
         }
         self.requests = [
@@ -134,10 +133,7 @@ class CompletionAnswer(Answer):
         return len(self._echoed[index]) if self._echoed else 0
 
 
-def _check_supported(request: CompletionRequest, json: Mapping[str, Any]) -> None:
-    for field in _CHAT_ONLY:
-        if json.get(field):
-            raise invalid(f"'{field}' is not supported here; chat completions have it.", field, "unsupported_parameter")
+def _check_supported(request: CompletionRequest) -> None:
     if request.suffix:
         raise invalid("'suffix' is not supported by this model.", "suffix", "unsupported_parameter")
     n = request.n or 1

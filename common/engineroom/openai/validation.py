@@ -15,6 +15,7 @@ T = TypeVar("T")
 _FOUND_AT = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<expected>[^`]*)`, got `[^`]*`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$")
 _NO_MATCH = re.compile(r"^Expected `str` matching regex (?P<pattern>'.*')$")
 _OUT_OF_RANGE = re.compile(r"^Expected `(?P<kind>[^`]*)` (?P<length>of length )?(?P<bound>[<>]=?) (?P<limit>[-\d.]+)$")
 _KINDS = {
@@ -29,17 +30,17 @@ _KINDS = {
 
 
 def check(json: Mapping[str, Any], schema: type[T]) -> T:
-    """`json` as a `schema`; fields that the schema does not know are left alone.
+    """`json` as a `schema`; fields that it does not know are left alone, unless it forbids them.
 
     Raises:
         APIError: 400, `param` the dotted path of the first field that is wrong.
     """
     try:
-        return msgspec.convert(json, schema)
+        return msgspec.convert(json, schema, str_keys=True)
     except msgspec.ValidationError:
         pass
     try:
-        return msgspec.convert(_whole_numbers(json), schema)
+        return msgspec.convert(_whole_numbers(json), schema, str_keys=True)
     except msgspec.ValidationError as error:
         raise explain(str(error), json) from error
 
@@ -62,6 +63,9 @@ def explain(message: str, json: Any) -> APIError:
     if missing := _MISSING.match(message):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return invalid(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
+    if unknown := _UNKNOWN.match(message):
+        path = f"{path}.{unknown['field']}" if path else unknown["field"]
+        return invalid(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
     found = _find(json, path)
     if wrong := _WRONG_TYPE.match(message):
         expected = [_KINDS.get(kind, kind) for kind in wrong["expected"].split(" | ") if kind != "null"]

@@ -38,6 +38,7 @@ class EchoEngine(TokenEngine):
     summary = "Echoes what it is told; there is no model in it. For tests, and as a template."
     defaults = {"MODEL_NAME": "echo"}
     sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *Options.model_fields})
+    vocabulary_size = vocabulary.SIZE
 
     def __init__(self, worker: WorkerSettings, settings: EchoSettings) -> None:
         super().__init__(worker)
@@ -74,8 +75,6 @@ class EchoEngine(TokenEngine):
         return vocabulary.chat_template(messages)
 
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
-        if not all(0 <= token < vocabulary.SIZE for token in request.prompt):
-            raise APIError(f"Token ids go from 0 to {vocabulary.SIZE - 1}.", param="prompt", code="invalid_value")
         options = Options.of(self._settings, request.params)
         says = answer(request, options)
         self._running += 1

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engineroom import inprocess
 from engineroom.environment import Environment
-from engineroom.errors import APIError, EngineStartError, SettingsError
+from engineroom.errors import EngineStartError, SettingsError
 from engineroom.tokens import TokenRequest
 from engineroom_echo import EchoEngine, vocabulary
 
@@ -149,11 +149,6 @@ async def test_closing_the_tokens_frees_the_generation(engine: EchoEngine) -> No
     await tokens.aclose()
     assert "engineroom_echo_running 0" in await engine.metrics()
     assert "engineroom_echo_tokens_total 1" in await engine.metrics()
-
-
-async def test_tokens_that_the_vocabulary_does_not_have(engine: EchoEngine) -> None:
-    with pytest.raises(APIError, match="Token ids"):
-        await engine.generate_tokens(TokenRequest(prompt=[vocabulary.SIZE], max_tokens=1)).__anext__()
 
 
 def test_the_settings_are_documented() -> None:
