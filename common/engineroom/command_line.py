@@ -32,8 +32,11 @@ class Commands(click.Group):
 def cli() -> None:
     """One LLM inference worker for any engine.
 
-    Settings are environment variables (or `.env`, or a file named by ENGINEROOM_CONFIG); `engineroom config`
-    shows them all with what is in force. The ones that matter first: ENGINE and MODEL_NAME.
+    Settings are environment variables, lines of `.env`, or entries of the file that ENGINEROOM_CONFIG names. Begin
+    with ENGINE and MODEL_NAME; `engineroom config --all` lists all settings and their values.
+
+    Exit codes: 0 for success, also after SIGTERM or Ctrl-C; 1 if the engine failed; 2 if a setting or the command
+    line is wrong; 130 for Ctrl-C before anything was served.
     """
 
 

@@ -15,7 +15,7 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({}, "RUNPOD_WEBHOOK_GET_JOB: is not set, so this is no worker of a RunPod queue"),
+        ({}, "RUNPOD_WEBHOOK_GET_JOB: is not set, so this is not running as a RunPod worker"),
         ({"WORKER": "runpod"}, "RUNPOD_WEBHOOK_GET_JOB: is not set"),
         ({"WORKER": "http", "PORT": "99999"}, "PORT (from environment): input should be less than or equal to 65535"),
         ({"WORKER": "ray"}, "WORKER (from environment): input should be 'runpod' or 'http'"),

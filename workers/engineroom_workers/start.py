@@ -28,9 +28,9 @@ class StartSettings(Settings):
 @click.command()
 @click.pass_context
 def start(context: click.Context) -> None:
-    """Run the worker as an image does: check GPU and driver, then open the door that WORKER names.
+    """Start the worker as the images do.
 
-    WORKER=runpod, the default, is `engineroom runpod`; WORKER=http is `engineroom serve`.
+    Checks that GPU and driver suit the image, then runs `engineroom runpod`, or `engineroom serve` if WORKER=http.
     """
     from engineroom import gpu
     from engineroom.environment import Environment

@@ -19,14 +19,14 @@ SECRET = Path("/run/secrets/HF_TOKEN")
 
 
 @click.command()
-@click.option("--secret", type=click.Path(path_type=Path), default=SECRET, help="A file with the hub's token.")
+@click.option("--secret", type=click.Path(path_type=Path), default=SECRET, help="The file that has the hub's token.")
 @click.option("--arguments", type=click.Path(path_type=Path), default=BAKED_ARGS, help="The file to write.")
 def bake(secret: Path, arguments: Path) -> None:
-    """Download a model and note it as the one that this image serves.
+    """Download a model into the image being built.
 
-    Reads MODEL_NAME, MODEL_REVISION, TOKENIZER_NAME, QUANTIZATION and BASE_PATH. The files go into
-    BASE_PATH/huggingface-cache/hub, the arguments into /local_model_args.json, where they win over the environment.
-    The token comes from a secret file, never from an argument.
+    Reads MODEL_NAME, MODEL_REVISION, TOKENIZER_NAME, QUANTIZATION and BASE_PATH from the environment. The files are
+    stored in BASE_PATH/huggingface-cache/hub; /local_model_args.json names them and takes precedence over the
+    environment. The hub's token is read from a secret file, never from an argument.
     """
     token = secret.read_text().strip() if secret.is_file() else None
     baked = collect(os.environ, token or None)

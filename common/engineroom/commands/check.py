@@ -28,7 +28,7 @@ def check(
     running_metric: str | None,
     only: Sequence[str],
 ) -> None:
-    """Check that an engine keeps its promises.
+    """Test a server or an engine for OpenAI compatibility.
 
     WHAT is the URL of a running server (`http://127.0.0.1:8000`), or the name of an engine, which is then started
     with the settings in force. Default: the engine that ENGINE names. The exit code is 1 if a promise is broken.
@@ -56,18 +56,14 @@ def check(
 
         from engineroom import house
         from engineroom.environment import Environment, Layer
-        from engineroom.testing import engine_target
+        from engineroom.testing import engine_target, running
 
         env = Environment.load()
         if what:
             env = Environment([Layer("command line", {"ENGINE": what}, owned=True), *env.layers])
-        engine = house.open_engine(env)
-        try:
-            await engine.start()
+        async with running(house.open_engine(env)) as engine:
             asked = replace(expectations, model=model or engine.models[0], can_abort=engine.can_abort)
             return await _run(chosen, engine_target(engine, asked))
-        finally:
-            await engine.stop()
 
     sys.exit(asyncio.run(against_url(what) if what and "://" in what else against_engine()))
 

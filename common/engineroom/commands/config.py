@@ -33,9 +33,9 @@ class _Row(NamedTuple):
 @click.option("--all", "show_all", is_flag=True, help="Also list the settings that are at their defaults.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def config(show_all: bool, as_json: bool) -> None:
-    """Show the settings in force and where each comes from, and check them.
+    """Show the settings in force and where each comes from.
 
-    Secrets are masked. The exit code is 2 if a setting is wrong; the error says which.
+    Checks them, too: the exit code is 2 if one is wrong, and the error says which. Secrets are masked.
     """
     from engineroom import house
     from engineroom.environment import Environment

@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def engines() -> None:
-    """List the engines, what each needs, and whether it is there."""
+    """List the engines, what each needs, and whether that is installed."""
     from rich.markup import escape
     from rich.table import Table
 

@@ -22,7 +22,7 @@ RATE = click.FloatRange(0, 1)
 
 def rate(name: str, what: str) -> Callable[[F], F]:
     """An option for one of the faults."""
-    return click.option(name, default=0.0, type=RATE, metavar="RATE", help=f"Part of the {what}.")
+    return click.option(name, default=0.0, type=RATE, metavar="RATE", help=f"Share of the {what}.")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110})
@@ -30,21 +30,21 @@ def rate(name: str, what: str) -> Callable[[F], F]:
 @click.option("--port", default=8088, type=click.IntRange(0, 65535), help="Port to listen on; 0 takes a free one.")
 @click.option("--endpoint-id", default="emulated", help="The endpoint's id, as in /v2/ID/run.")
 @click.option("--api-key", help="Refuse clients that do not send this key as `Authorization: Bearer KEY`.")
-@click.option("--workers", default=1, type=click.IntRange(1), help="How many times to start COMMAND.")
+@click.option("--workers", default=1, type=click.IntRange(1), help="How many workers to start with COMMAND.")
 @click.option(
-    "--grace", default=30.0, type=ANY, metavar="SECONDS", help="What a worker has between SIGTERM and SIGKILL."
+    "--grace", default=30.0, type=ANY, metavar="SECONDS", help="Time a worker has between SIGTERM and SIGKILL."
 )
-@click.option("--quiet", is_flag=True, help="No line for each finished job.")
+@click.option("--quiet", is_flag=True, help="Do not print a line for each finished job.")
 @click.option(
     "--hold", default=HOLD_S, type=POLL, metavar="SECONDS", help="How long job-take and job-stop keep a poll open."
 )
-@click.option("--execution-timeout", default=600.0, type=TIME, metavar="SECONDS", help="What a worker has for one job.")
+@click.option("--execution-timeout", default=600.0, type=TIME, metavar="SECONDS", help="Time a worker has for one job.")
 @click.option(
     "--ping-interval",
     default=10.0,
     type=PING,
     metavar="SECONDS",
-    help="Between a worker's pings; it is gone if it misses 3.",
+    help="Time between a worker's pings; a worker that misses three counts as gone.",
 )
 @click.option("--limits", is_flag=True, help="Enforce the platform's rate limits on clients.")
 @click.option(
@@ -53,7 +53,7 @@ def rate(name: str, what: str) -> Callable[[F], F]:
     default=0.0,
     type=RTT,
     metavar="MS",
-    help="Milliseconds that each POST of a worker takes to arrive.",
+    help="Milliseconds by which each POST of a worker is delayed.",
 )
 @rate("--fail-stream", "job-stream POSTs that fail with a 500")
 @rate("--fail-done", "job-done POSTs that fail with a 500")
@@ -77,29 +77,30 @@ def emulate(
     command: tuple[str, ...],
     **faults: Any,
 ) -> None:
-    """RunPod's serverless platform on this machine, to try an endpoint before paying for one.
+    """Emulate RunPod's serverless platform on this machine.
 
-    Clients find a queue endpoint: /v2/ID/run, runsync, status, stream, cancel, health, ... and /v2/ID/openai/v1
-    for any OpenAI client. Workers find the other side, the one that RunPod's SDK speaks to.
+    Try an endpoint before paying for one. Clients get a queue endpoint: /v2/ID/run, runsync, status, stream, cancel,
+    health, ... and /v2/ID/openai/v1 for any OpenAI client. Workers get the other side, which RunPod's SDK talks to.
 
-    What follows `--` is started as the worker, in the environment that the platform would give it, and ended with
-    the emulator. If the worker ends by itself, the emulator ends with its exit code:
+    The command after `--` is started as the worker, with the environment variables that the platform would set, and
+    is stopped together with the emulator. If the worker exits on its own, the emulator exits with the same code.
 
     \b
         engineroom emulate -- engineroom runpod
         engineroom emulate --workers 2 -- python handler.py
         engineroom emulate --rtt 50 --fail-stream 0.1 -- engineroom runpod
 
-    Without a COMMAND it prints the variables to set where you start a worker yourself.
+    Without a COMMAND it prints the variables to set for a worker that you start yourself.
 
-    RATEs are between 0 and 1 and exact: at 0.25 every fourth request is struck. All of them, and --rtt, can be
-    changed while it runs: POST them to /emulator/faults. docs/emulator.md says what is modelled on RunPod's
-    documentation and SDK, and what is a guess.
+    A RATE is a number between 0 and 1, applied exactly: at 0.25 every fourth request fails. Rates and --rtt can be
+    changed at any time by a POST to /emulator/faults. docs/emulator.md says which behaviour is modelled on RunPod's
+    documentation and SDK, and which is a guess.
     """
-    try:
-        from .main import Plan, run
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error.name} is missing: pip install 'engineroom-workers[emulator]'") from error
+    from ..extras import need
+
+    need("emulator", "uvicorn", "starlette", "httptools", "uvloop")
+    from .main import Plan, run
+
     options = Options(
         endpoint_id=endpoint_id,
         api_key=api_key,

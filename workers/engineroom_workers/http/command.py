@@ -6,25 +6,27 @@ import click
 
 
 @click.command()
-@click.option("--engine", help="Which engine to run (ENGINE).")
-@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (MODEL_NAME).")
-@click.option("--host", help="The address to listen on (HOST; 127.0.0.1).")
-@click.option("--port", type=int, help="The port to listen on (PORT; 8000).")
+@click.option("--engine", help="The engine to run (or set ENGINE).")
+@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (or set MODEL_NAME).")
+@click.option("--host", help="The address to listen on (or set HOST).  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="The port to listen on (or set PORT).  [default: 8000]")
 def serve(**given: str | int | None) -> None:
     """Serve a model over HTTP, for any OpenAI client.
 
-    The socket opens at once: /ping answers 204 while the model loads, 200 when it is ready, 503 when it is dead;
-    /health says why. SIGTERM drains: running requests have DRAIN_TIMEOUT seconds to finish.
+    The port is open at once: /ping answers 204 while the model loads, 200 when it is ready, and 503 if the engine
+    has died; /health gives the reason. On SIGTERM or Ctrl-C running requests have DRAIN_TIMEOUT seconds to finish.
 
-    Every other setting is an environment variable: `engineroom config --all` lists them.
+    All other settings are environment variables; `engineroom config --all` lists them.
     """
     from engineroom import house, logs
     from engineroom.environment import Environment, Layer
     from engineroom.timeline import process_age
 
+    from ..extras import need
     from .options import Options
 
     began = process_age()
+    need("http", "uvicorn", "starlette", "httptools", "uvloop")
     env = Environment.load()
     named = {name.upper(): str(value) for name, value in given.items() if value is not None}
     env = Environment([Layer("command line", named, owned=True), *env.layers])

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--engine", help="Which engine to run (ENGINE).")
-@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (MODEL_NAME).")
+@click.option("--engine", help="The engine to run (or set ENGINE).")
+@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (or set MODEL_NAME).")
 def runpod(**options: str | None) -> None:
-    """Work on the jobs of a RunPod serverless queue.
+    """Process the jobs of a RunPod serverless queue.
 
-    It runs in a worker that RunPod has started; `engineroom emulate -- engineroom runpod` tries it here. SIGTERM
-    drains: running jobs have DRAIN_TIMEOUT seconds to finish, and none is lost. It ends with 1 when the engine dies,
-    so that the platform replaces the worker.
+    This is the command of a RunPod worker; to try it on this machine: `engineroom emulate -- engineroom runpod`. On
+    SIGTERM running jobs have DRAIN_TIMEOUT seconds to finish, and no job is lost. If the engine dies, the exit code
+    is 1, so that the platform replaces the worker.
 
-    Every other setting is an environment variable: `engineroom config --all` lists them.
+    All other settings are environment variables; `engineroom config --all` lists them.
     """
     from engineroom.environment import Environment, Layer
 
@@ -40,6 +40,7 @@ def work(env: Environment) -> int:
     from engineroom.settings import WorkerSettings
     from engineroom.timeline import process_age
 
+    from ..extras import need
     from ..settings import DoorSettings
     from . import sdk
     from .settings import RunPodSettings
@@ -50,6 +51,7 @@ def work(env: Environment) -> int:
     worker, settings = WorkerSettings.load(env), RunPodSettings.load(env)
     logs.configure(worker)
     _check_on_runpod(env)
+    need("runpod", "runpod", "uvloop")
     sdk.prepare_environment(worker.log_level)
     engine.timeline.mark("interpreter", began)
     engine.timeline.mark("settings read")
@@ -78,8 +80,8 @@ def _check_on_runpod(env: Environment) -> None:
             [
                 Problem(
                     "RUNPOD_WEBHOOK_GET_JOB",
-                    "is not set, so this is no worker of a RunPod queue; "
-                    "`engineroom emulate -- engineroom runpod` makes a local one",
+                    "is not set, so this is not running as a RunPod worker; "
+                    "`engineroom emulate -- engineroom runpod` runs one on this machine",
                 )
             ]
         )
