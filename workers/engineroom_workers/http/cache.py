@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
 import time
 from typing import Any
 
 import msgspec
 
-from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.body import KEY, Request
 
@@ -23,6 +24,8 @@ _GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
 _ALWAYS = frozenset({"/v1/embeddings"})
 _NOT_ALIKE = ("tools", "functions", "web_search_options", "audio")
 """Fields with which an answer depends on more than the request, or has effects."""
+_HELD_S = 2
+"""A client that takes nothing of its answer for so long holds nobody up who waits for an equal one."""
 _BY_CHANCE = 0xFFFFFFFF
 _MAX_AGE = re.compile(rb"max-age=(\d{1,9})(?!\d)")
 _HOW_ONLY = frozenset({"stream", "stream_options"})
@@ -46,9 +49,12 @@ class Cached(Refusing):
         self._store = store
         self._ttl = ttl
         self._largest = largest
-        self._flights: dict[bytes, asyncio.Future[Entry | None]] = {}
+        self._flights: dict[bytes, _Flight] = {}
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
         request: Request | None = scope.get(KEY)
         json = request.json if request is not None else None
         control = b",".join(value for name, value in scope["headers"] if name == b"cache-control").lower()
@@ -82,18 +88,21 @@ class Cached(Refusing):
                 call.cache = "miss"
                 await self._ask(key, scope, receive, with_headers(send, _status("fwd=miss")))
                 return
-            if not await _landed(flight, receive):
+            if not await flight.over(receive):
                 return
-            # Where the other's client left, one of those who waited asks in its place. Where it failed, or lacks what
-            # is asked for here, each asks for itself: to wait for each other's failures would take long.
-            if not flight.cancelled():
-                entry, said, alone = flight.result(), "collapsed", True
+            # Where the other's client left, or takes nothing, one of those who waited asks in its place. Where it
+            # failed, or lacks what is asked for here, each asks for itself: to wait for each other's failures would
+            # take long.
+            if not flight.landed.done():
+                self._flights.pop(key, None)
+            elif not flight.landed.cancelled():
+                entry, said, alone = flight.landed.result(), "collapsed", True
         call.cache = said
         how = f"hit; ttl={entry.ttl}" if said == "hit" else "fwd=miss; collapsed"
         await send_answer(send, entry.body, json, _status(how))
 
     async def _ask(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        flight = asyncio.get_running_loop().create_future()
+        flight = _Flight(send)
         self._flights.setdefault(key, flight)
 
         async def keep(body: bytes) -> None:
@@ -101,32 +110,54 @@ class Cached(Refusing):
             await self._store.put(key, entry)
             self._land(key, flight, entry)
 
-        recorder = Recorder(send, self._largest, keep)
+        recorder = Recorder(flight.send, self._largest, keep)
         try:
             await self.app(scope, receive, recorder.send)
         finally:
             if not recorder.whole:
-                flight.cancel()
+                flight.landed.cancel()
             self._land(key, flight, None)
 
-    def _land(self, key: bytes, flight: asyncio.Future[Entry | None], entry: Entry | None) -> None:
+    def _land(self, key: bytes, flight: _Flight, entry: Entry | None) -> None:
         """An answer is over: kept as `entry`, or None. Only the first call for a flight counts."""
         if self._flights.get(key) is flight:
             del self._flights[key]
-        if not flight.done():
-            flight.set_result(entry)
+        if not flight.landed.done():
+            flight.landed.set_result(entry)
 
 
-async def _landed(flight: asyncio.Future[Entry | None], receive: Receive) -> bool:
-    """Whether another's answer is over; False where the client of this one left before."""
-    gone = asyncio.ensure_future(disconnected(receive))
-    try:
-        waited_for: set[asyncio.Future[Any]] = {flight, gone}
-        await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
-        return flight.done()
-    finally:
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
+class _Flight:
+    """An answer under way to the client that asked first.
+
+    landed: done when it is over, with what was kept of it; cancelled where that client left.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.landed: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        self._send = send
+        self._held_since = math.inf
+
+    async def send(self, message: Message) -> None:
+        self._held_since = time.monotonic()
+        await self._send(message)
+        self._held_since = math.inf
+
+    @property
+    def _held(self) -> bool:
+        """Whether its client takes nothing."""
+        return time.monotonic() - self._held_since > _HELD_S
+
+    async def over(self, receive: Receive) -> bool:
+        """Wait until it is over, or held up by its client; False where the client that waits left before."""
+        gone = asyncio.ensure_future(disconnected(receive))
+        try:
+            waited_for: set[asyncio.Future[Any]] = {self.landed, gone}
+            while not (self._held or self.landed.done() or gone.done()):
+                await asyncio.wait(waited_for, timeout=_HELD_S, return_when=asyncio.FIRST_COMPLETED)
+            return self._held or self.landed.done()
+        finally:
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
 
 
 def _too_old(age: float, control: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +189,21 @@ def test_one_whose_leader_leaves_asks_itself(door: Door) -> None:
         assert answer.status_code == 200
         assert status(answer) == "fwd=miss"
         assert isinstance(leader.exception(), httpx.ReadTimeout)
+
+
+def test_one_who_takes_nothing_holds_nobody_up(door: Door) -> None:
+    fields = {"stream": True, "max_tokens": 50_000, "ignore_eos": True}
+    body = json.dumps({"messages": [{"role": "user", "content": "slow"}], "temperature": 0, **fields}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    host, port = door.url.removeprefix("http://").split(":")
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect((host, int(port)))
+        slow.sendall(head + body)
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+        answer = ask(door, "slow", **fields)
+        assert status(answer) == "fwd=miss"
+        assert answer.text.endswith("data: [DONE]\n\n")
 
 
 def test_those_who_waited_for_one_that_fails_ask_at_once(door: Door) -> None:
