@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,12 +94,18 @@ class KeyRing:
         if changed:
             logger.info("%d keys read again from %s", len(self._known), file)
 
-    def _parse(self, variable: str, entries: dict[str, Any]) -> dict[bytes, Key]:
+    def _parse(self, variable: str, entries: Sequence[tuple[str, Any]]) -> dict[bytes, Key]:
         known: dict[bytes, Key] = {}
-        for name, value in entries.items():
+        names: set[str] = set()
+        for name, value in entries:
+            if name in names:
+                raise SettingsError([Problem(variable, f"{name} is there twice")])
+            names.add(name)
             fields = dict(value) if isinstance(value, dict) else {"key": value}
             secret = fields.pop("key", None)
-            if not isinstance(secret, str) or not secret:
+            # No client can send the white space around it: the header would not have it.
+            secret = secret.strip() if isinstance(secret, str) else None
+            if not secret:
                 raise SettingsError([Problem(variable, f"{name} has no key; write `{name}: <key>`, a string")])
             try:
                 key = Key(name=name, **fields)
@@ -111,22 +118,24 @@ class KeyRing:
         return known
 
 
-def _listed(text: str) -> dict[str, Any]:
-    entries: dict[str, Any] = {}
+def _listed(text: str) -> list[tuple[str, Any]]:
+    entries = []
     for number, part in enumerate(filter(None, map(str.strip, text.split(","))), 1):
         name, colon, secret = part.partition(":")
-        entries[name if colon else f"key-{number}"] = secret if colon else part
+        entries.append((name.strip(), secret) if colon else (f"key-{number}", part))
     return entries
 
 
-def _mapping(text: str, file: Path) -> dict[str, Any]:
+def _mapping(text: str, file: Path) -> list[tuple[str, Any]]:
     import yaml
 
     try:
-        entries = yaml.safe_load(text)
-    except yaml.YAMLError:
+        # Node by node: a mapping would keep the last of two entries of a name, and lock the other's owner out.
+        root, loader = yaml.compose(text, yaml.SafeLoader), yaml.SafeLoader("")
+        mapping = isinstance(root, yaml.MappingNode)
+        if not mapping or not all(isinstance(name, yaml.ScalarNode) for name, _ in root.value):
+            raise SettingsError([Problem("API_KEYS_FILE", f"{file} must hold a mapping of names to keys")])
+        return [(name.value, loader.construct_document(value)) for name, value in root.value]
+    except (yaml.YAMLError, ValueError, RecursionError):
         # The parser's own message may quote a line, and lines here are secrets.
         raise SettingsError([Problem("API_KEYS_FILE", f"{file} is not valid YAML or JSON")]) from None
-    if not isinstance(entries, dict):
-        raise SettingsError([Problem("API_KEYS_FILE", f"{file} must hold a mapping of names to keys")])
-    return {str(name): value for name, value in entries.items()}

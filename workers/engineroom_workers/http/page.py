@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ _POLICY = (
     "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
+_USER = re.compile(r"(\w://)[^/@\s]+@")
+"""Who a URL is asked as, often with a password."""
 
 
 def page_routes(env: Environment) -> list[Route]:
@@ -48,5 +51,6 @@ def in_force(env: Environment) -> list[dict[str, str]]:
         for setting in group.describe():
             value, source = setting.in_force(env)
             if value and source != "default":
-                told.append({"name": setting.name, "value": "•••" if setting.secret else value, "source": source})
+                shown = "•••" if setting.secret else _USER.sub(r"\1•••@", value)
+                told.append({"name": setting.name, "value": shown, "source": source})
     return told

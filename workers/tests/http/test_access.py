@@ -69,6 +69,29 @@ def test_the_keys_file_is_read_again(tmp_path: Path) -> None:
         assert "sk-bob" not in door.log
 
 
+def test_white_space_around_a_key_is_none_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text("alice: |\n  sk-alice\n")
+    with serving({"API_KEYS_FILE": str(file), "API_KEYS": "bob: sk-bob"}) as door:
+        for key in ("sk-alice", "sk-bob"):
+            assert chat(door.url, authorization=f"Bearer {key}").status_code == 200
+
+
+def test_whatever_becomes_of_the_keys_file_clients_are_served(tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    file.write_text("alice: sk-alice\n")
+    with serving({"API_KEYS_FILE": str(file)}) as door:
+        for complaint, text in enumerate(("alice: 2026-13-45", "a: " + "[" * 5000, "\0", "a: &x [*x]"), 1):
+            file.write_text(text)
+
+            def complained(times: int = complaint) -> bool:
+                assert chat(door.url, authorization="Bearer sk-alice").status_code == 200
+                return door.log.count("the keys stay as they were") == times
+
+            _until(complained)
+        assert "Traceback" not in door.log
+
+
 def _until(happens: object, seconds: float = 60) -> None:
     assert callable(happens)
     deadline = time.monotonic() + seconds
@@ -84,6 +107,9 @@ def _until(happens: object, seconds: float = 60) -> None:
         ("alice: {concurrency: 3}", "alice has no key"),
         ("[sk-a]", "must hold a mapping"),
         ("{a: sk-same, b: sk-same}", "same key"),
+        ("alice: sk-a\nalice: sk-b", "alice is there twice"),
+        ("alice: 2026-13-45", "not valid YAML"),
+        ("? [alice]\n: sk-a", "must hold a mapping"),
         ("", "must hold a mapping"),
         ("{}", "there is no key in it"),
     ],

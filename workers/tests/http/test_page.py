@@ -91,6 +91,15 @@ def test_the_settings_are_behind_the_keys() -> None:
         assert "sk-alice" not in told.text
 
 
+def test_nobodys_password_is_shown_not_even_in_an_url() -> None:
+    settings = {"PAGE": "1", "CACHE_TTL": "9", "REDIS_URL": "redis://:open-sesame@127.0.0.1:1/0"}
+    settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://me:open-sesame@127.0.0.1:1"
+    with serving(settings) as door:
+        told = {one["name"]: one["value"] for one in httpx.get(f"{door.url}/settings.json").json()}
+        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://•••@127.0.0.1:1"
+        assert "open-sesame" not in str(told)
+
+
 def test_there_is_no_page_unless_asked_for() -> None:
     with serving() as door:
         assert httpx.get(f"{door.url}/").status_code == 404
