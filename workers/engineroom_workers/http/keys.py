@@ -132,8 +132,9 @@ def _mapping(text: str, file: Path) -> list[tuple[str, Any]]:
     try:
         # Node by node: a mapping would keep the last of two entries of a name, and lock the other's owner out.
         root, loader = yaml.compose(text, yaml.SafeLoader), yaml.SafeLoader("")
-        mapping = isinstance(root, yaml.MappingNode)
-        if not mapping or not all(isinstance(name, yaml.ScalarNode) for name, _ in root.value):
+        if not isinstance(root, yaml.MappingNode) or not all(
+            isinstance(name, yaml.ScalarNode) for name, _ in root.value
+        ):
             raise SettingsError([Problem("API_KEYS_FILE", f"{file} must hold a mapping of names to keys")])
         return [(name.value, loader.construct_document(value)) for name, value in root.value]
     except (yaml.YAMLError, ValueError, RecursionError):
