@@ -1,22 +1,13 @@
 """The conformance kit: what an engine package runs against itself, and `engineroom check` against a server.
 
-In an engine's tests::
-
-    @pytest.mark.parametrize("check", CHECKS, ids=str)
-    async def test_conformance(check, target):
-        await run_check(check, target)
-
-where `target` is a fixture that yields `engine_target(engine, Expectations(...))` around a started engine, and
-
-    @pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=str)
-    async def test_lifecycle(check):
-        await check(lifecycle)
-
-with a `Lifecycle` that makes engines. A check raises AssertionError with what the engine owes, or NotOffered.
+`engineroom.testing.suite` has it as tests: an engine gives a fixture `target`, which is `engine_target(engine,
+Expectations(...))` around a running engine, and one `lifecycle`, a `Lifecycle` that makes engines. A check raises
+AssertionError with what the engine owes, or NotOffered.
 """
 
 from .check import CHECKS, Check, NotOffered
 from .lifecycle import LIFECYCLE_CHECKS, Lifecycle
+from .running import running
 from .target import Expectations, Target, engine_target, url_target
 
 __all__ = [
@@ -28,5 +19,6 @@ __all__ = [
     "NotOffered",
     "Target",
     "engine_target",
+    "running",
     "url_target",
 ]

@@ -7,12 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from engineroom.environment import Environment
+from engineroom.testing import running
 from engineroom_echo import EchoEngine
 
 
 @pytest.fixture
 async def engine() -> AsyncIterator[EchoEngine]:
-    engine = EchoEngine.configure(Environment.of({"ECHO_MAX_MODEL_LEN": 2048}))
-    await engine.start()
-    yield engine
-    await engine.stop()
+    async with running(EchoEngine.configure(Environment.of({"ECHO_MAX_MODEL_LEN": 2048}))) as engine:
+        yield engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from engineroom import house
 from engineroom.environment import Environment, Layer
+from engineroom.testing import Expectations, Target, engine_target, running
 from engineroom_fastdeploy import FastDeployEngine
 
 VERSIONS = ("2.3", "2.4", "2.5", "2.6")
@@ -86,11 +87,14 @@ async def engine(serving_version: str, tmp_path_factory: pytest.TempPathFactory)
             yield made
 
 
-@asynccontextmanager
-async def running(engine: FastDeployEngine) -> AsyncIterator[FastDeployEngine]:
-    """Start an engine, and stop it whatever happens."""
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        await engine.stop()
+def target_of(engine: FastDeployEngine) -> Target:
+    """What the conformance kit talks to."""
+    return engine_target(
+        engine,
+        Expectations(
+            model=engine.models[0],
+            max_model_len=2048,
+            running_metric="fastdeploy:num_requests_running",
+            can_abort=engine.can_abort,
+        ),
+    )

@@ -2,61 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engineroom.engine import Engine
-from engineroom.testing import (
-    CHECKS,
-    LIFECYCLE_CHECKS,
-    Check,
-    Expectations,
-    Lifecycle,
-    NotOffered,
-    Target,
-    engine_target,
-)
+from engineroom.testing import Lifecycle, Target
+from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_fastdeploy import FastDeployEngine
 
-from .conftest import standin
+from .conftest import standin, target_of
+
+__all__ = ["test_conformance", "test_lifecycle"]
 
 
 @pytest.fixture
 def target(engine: FastDeployEngine) -> Target:
-    return engine_target(
-        engine,
-        Expectations(
-            model=engine.models[0],
-            max_model_len=2048,
-            running_metric="fastdeploy:num_requests_running",
-            can_abort=engine.can_abort,
-        ),
-    )
+    return target_of(engine)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-async def test_conformance(check: Check, target: Target) -> None:
-    try:
-        await check(target)
-    except NotOffered as reason:
-        pytest.skip(f"not offered: {reason}")
+@pytest.fixture(params=["2.3", "2.6"])
+def lifecycle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lifecycle]:
+    with standin(request.param, tmp_path) as make:
+
+        def make_broken() -> Engine:
+            return make(FASTDEPLOY_PYTHON="/nonexistent/python", FASTDEPLOY_VERSION=request.param)
+
+        yield Lifecycle(make, make_broken, kill)
 
 
-@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=str)
-@pytest.mark.parametrize("version", ["2.3", "2.6"])
-async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]], version: str, tmp_path: Path) -> None:
-    def make_broken() -> Engine:
-        return make(FASTDEPLOY_PYTHON="/nonexistent/python", FASTDEPLOY_VERSION=version)
-
-    async def kill(engine: Engine) -> None:
-        assert isinstance(engine, FastDeployEngine)
-        async with engine.upstream.session.post(engine.upstream.url + "/standin/die") as response:
-            assert response.status == 200
-
-    with standin(version, tmp_path) as make:
-        try:
-            await check(Lifecycle(make, make_broken, kill))
-        except NotOffered as reason:
-            pytest.skip(f"not offered: {reason}")
+async def kill(engine: Engine) -> None:
+    assert isinstance(engine, FastDeployEngine)
+    async with engine.upstream.session.post(engine.upstream.url + "/standin/die") as response:
+        assert response.status == 200

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from engineroom.errors import EngineStartError
+from engineroom.testing import running
 
-from .conftest import Configure, install, running, standin
+from .conftest import Configure, install, standin
 
 
 @pytest.fixture

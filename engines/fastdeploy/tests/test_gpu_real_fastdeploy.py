@@ -13,11 +13,14 @@ import pytest
 
 from engineroom import house
 from engineroom.environment import Environment
-from engineroom.testing import CHECKS, Check, Expectations, NotOffered, Target, engine_target
+from engineroom.testing import Target, running
+from engineroom.testing.suite import test_conformance
 from engineroom_fastdeploy import FastDeployEngine
 from engineroom_fastdeploy.installed import find
 
-from .conftest import running
+from .conftest import target_of
+
+__all__ = ["test_conformance"]
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,20 +38,4 @@ async def target() -> AsyncIterator[Target]:
     engine = house.open_engine(Environment.of({"MAX_MODEL_LEN": 2048, **settings}))
     assert isinstance(engine, FastDeployEngine)
     async with running(engine):
-        yield engine_target(
-            engine,
-            Expectations(
-                model=engine.models[0],
-                max_model_len=2048,
-                running_metric="fastdeploy:num_requests_running",
-                can_abort=engine.can_abort,
-            ),
-        )
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-async def test_conformance(check: Check, target: Target) -> None:
-    try:
-        await check(target)
-    except NotOffered as reason:
-        pytest.skip(f"not offered: {reason}")
+        yield target_of(engine)

@@ -23,9 +23,8 @@ from engineroom import house
 from engineroom.environment import Environment
 from engineroom.inprocess import request
 from engineroom.openai.sse import EventParser
+from engineroom.testing import running
 from engineroom_fastdeploy import FastDeployEngine
-
-from .conftest import running
 
 SOURCE, MODEL = os.environ.get("SOURCE"), os.environ.get("MODEL")
 pytestmark = [

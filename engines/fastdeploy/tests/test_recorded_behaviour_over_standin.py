@@ -11,10 +11,10 @@ from engineroom.engine import GenerateRequest
 from engineroom.errors import APIError
 from engineroom.inprocess import request
 from engineroom.openai.sse import EventParser
-from engineroom.testing import NotOffered, engine_target
+from engineroom.testing import NotOffered, engine_target, running
 from engineroom_fastdeploy import FastDeployEngine
 
-from .conftest import Configure, running
+from .conftest import Configure
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 SAID = "One two three 🦙 four."

@@ -6,6 +6,7 @@ import re
 import signal
 import stat
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,29 @@ import yaml
 from http_door import serving
 
 from engineroom.errors import EngineStartError
+from engineroom.testing import running
 from engineroom_fastdeploy import FastDeployEngine
 
-from .conftest import KNOWN, VERSIONS, Configure, running, standin
+from .conftest import KNOWN, VERSIONS, Configure, standin
 
 SHM = Path("/dev/shm")
 
 
-def traces(folder: Path) -> set[Path]:
-    """Every file of FastDeploy's in shared memory, and of ours where temporary files go."""
-    shared = (path for path in SHM.iterdir() if re.search(r"\.(socket|ipc|pull|sock|\d+)$", path.name))
-    places = (shared, Path("/tmp").glob("prom_main_*"), Path("/tmp").glob("fd_weight_*.lock"), folder.glob("tmp/*"))
-    return {path for found in places for path in found}
+def ports(folder: Path) -> set[str]:
+    """All that the engine whose temporary files are in `folder` has chosen. Call it while that runs."""
+    (config,) = folder.glob("tmp/engineroom-*/fastdeploy.yaml")
+    values = [value for name, value in yaml.safe_load(config.read_text()).items() if name.endswith("port")]
+    return {port for value in values for port in str(value).split(",")}
+
+
+def traces(folder: Path, ports: Iterable[object]) -> set[Path]:
+    """Files in shared memory and locks of the FastDeploy on these ports, and ours where temporary files go.
+
+    Whoever else runs one here, a test beside this one too, has other ports.
+    """
+    own = re.compile(rf"(?<!\d)({'|'.join(map(str, ports))})(?!\d)")
+    named = (path for found in (SHM.iterdir(), Path("/tmp").glob("fd_*")) for path in found if own.search(path.name))
+    return {*named, *folder.glob("tmp/*")}
 
 
 def alive(pid: int) -> bool:
@@ -61,14 +73,14 @@ async def test_ready_is_health_200_and_nothing_else(tmp_path: Path, version: str
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_exit_code_0_before_ready_is_a_failure_with_the_workers_reason(tmp_path: Path, version: str) -> None:
-    before = traces(tmp_path)
     with standin(version, tmp_path, STANDIN_START="fail") as make:
-        error = await start_error(make())
+        engine = make()
+        error = await start_error(engine)
     assert "exited with code 0" in str(error)
     assert "workerlog.0: MemoryError: Out of memory error on GPU 0." in str(error)
     assert any("Failed to launch worker processes" in line for line in error.log), "what the server itself said"
     assert "workerlog.0: Loading Weights:  12%" in error.log
-    assert not traces(tmp_path) - before
+    assert not traces(tmp_path, engine._ports)
 
 
 @pytest.mark.parametrize("version", ["2.5"])
@@ -91,15 +103,16 @@ async def test_a_start_that_hangs_ends_with_the_workers_log(tmp_path: Path, vers
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_stop_leaves_nothing(configure: Configure, version: str, tmp_path: Path) -> None:
     """Its worker is in a session of its own, and it forgets sockets, locks and shared memory."""
-    before = traces(tmp_path)
     logs = tmp_path / "logs"
     async with running(configure(FD_LOG_DIR=str(logs))) as engine:
         worker = int((logs / "worker.pid").read_text())
         directory = engine.directory
         assert alive(worker)
-        assert len(traces(tmp_path) - before) >= 3, "the stand-in leaves files in shared memory"
+        chosen = ports(tmp_path)
+        left = {path for path in traces(tmp_path, chosen) if path.parent == SHM}
+        assert len(left) >= 3, "the stand-in leaves files in shared memory"
     assert not alive(worker)
-    assert not traces(tmp_path) - before
+    assert not traces(tmp_path, chosen)
     assert directory is not None
     assert not directory.exists()
     assert logs.exists(), "logs that the user asked for stay"
@@ -107,14 +120,14 @@ async def test_stop_leaves_nothing(configure: Configure, version: str, tmp_path:
 
 @pytest.mark.parametrize("version", ["2.6"])
 def test_nothing_is_left_when_the_worker_is_killed(tmp_path: Path, version: str) -> None:
-    before = traces(tmp_path)
     with standin(version, tmp_path), serving({**KNOWN, "MODEL_NAME": str(tmp_path / "tiny-model")}) as door:
-        assert traces(tmp_path) - before
+        chosen = ports(tmp_path)
+        assert traces(tmp_path, chosen)
         door.signal(signal.SIGKILL)
         door.ended()
         deadline = time.monotonic() + 60
-        while traces(tmp_path) - before:
-            assert time.monotonic() < deadline, f"left behind: {traces(tmp_path) - before}"
+        while left := traces(tmp_path, chosen):
+            assert time.monotonic() < deadline, f"left behind: {left}"
             time.sleep(0.05)
 
 
@@ -125,6 +138,7 @@ async def test_its_environment_and_its_options(configure: Configure, version: st
         environ, options = found["environ"], found["options"]
         assert environ["DO_NOT_TRACK"] == "1"
         assert environ["FD_LOG_DIR"] == f"{engine.directory}/log"
+        assert environ["PROMETHEUS_MULTIPROC_DIR"] == f"{engine.directory}/prometheus", "by default it is in /tmp"
         assert environ.get("ZMQ_SEND_BATCH_DATA") == ("0" if version == "2.6" else None)
         asked = environ.get("FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE")
         assert asked == ("1" if version in ("2.5", "2.6") else None)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from llamacpp_made import make
 
-from engineroom.testing import Expectations, Target, engine_target
+from engineroom.testing import Expectations, Target, engine_target, running
 from engineroom_llamacpp import LlamaCppEngine
 
 MODEL = "SmolLM2-135M-Instruct"
@@ -15,15 +15,18 @@ MODEL = "SmolLM2-135M-Instruct"
 
 @pytest.fixture(scope="session")
 async def engine() -> AsyncIterator[LlamaCppEngine]:
-    engine = make()
-    await engine.start()
-    yield engine
-    await engine.stop()
+    async with running(make()) as engine:
+        yield engine
 
 
-@pytest.fixture(scope="session")
-def target(engine: LlamaCppEngine) -> Target:
+def target_of(engine: LlamaCppEngine) -> Target:
+    """What a test talks to: greedy answers, unless it asks otherwise."""
     expectations = Expectations(
         model=MODEL, max_model_len=2048, running_metric="llamacpp:requests_processing", fields={"temperature": 0}
     )
     return engine_target(engine, expectations)
+
+
+@pytest.fixture(scope="session")
+def target(engine: LlamaCppEngine) -> Target:
+    return target_of(engine)

@@ -13,6 +13,7 @@ import uvicorn
 from llamacpp_made import make
 from openai.types.chat import ChatCompletion
 
+from engineroom.testing import running
 from engineroom_llamacpp import LlamaCppEngine
 
 MODEL = "SmolLM2-135M-Instruct"
@@ -145,26 +146,20 @@ async def test_embeddings_are_not_served_unless_asked_for(client: openai.AsyncOp
 
 
 async def test_chat_and_embeddings_in_one_server() -> None:
-    engine = make(EMBEDDINGS=True, POOLING="mean", PARALLEL=2)
-    try:
-        await engine.start()
+    async with running(make(EMBEDDINGS=True, POOLING="mean", PARALLEL=2)) as engine:
         async for url in listening(engine):
             async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
                 vectors = await client.embeddings.create(model=MODEL, input=["a cat", "a dog"])
                 assert [len(item.embedding) for item in vectors.data] == [576, 576]
                 answer = await client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=2)
                 assert answer.choices[0].message.content
-    finally:
-        await engine.stop()
 
 
 async def test_a_template_with_tools_gets_demanded_calls() -> None:
     from pathlib import Path
 
     template = Path(__file__).with_name("data") / "chatml_with_tools.jinja"
-    engine = make(CHAT_TEMPLATE_FILE=template.as_posix(), PARALLEL=2)
-    try:
-        await engine.start()
+    async with running(make(CHAT_TEMPLATE_FILE=template.as_posix(), PARALLEL=2)) as engine:
         async for url in listening(engine):
             async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client:
                 request = {
@@ -184,5 +179,3 @@ async def test_a_template_with_tools_gets_demanded_calls() -> None:
                 pieces = [c.choices[0].delta.tool_calls async for c in stream if c.choices]
                 arguments = "".join(p[0].function.arguments or "" for p in pieces if p and p[0].function)
                 assert set(json.loads(arguments)) == {"city"}
-    finally:
-        await engine.stop()

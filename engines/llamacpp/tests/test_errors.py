@@ -10,7 +10,7 @@ import pytest
 from llamacpp_made import kill, make
 
 from engineroom.inprocess import request
-from engineroom.testing import Target
+from engineroom.testing import Target, running
 from engineroom_llamacpp import LlamaCppEngine, errors
 
 QUESTION = [{"role": "user", "content": "What is 2+2?"}]
@@ -50,9 +50,9 @@ async def test_anthropics_routes_have_anthropics_errors(target: Target, path: st
 
 
 async def test_what_max_model_len_says_is_what_one_request_gets() -> None:
-    engine = make(CTX_SIZE="", MAX_MODEL_LEN=256, PARALLEL=2, EMBEDDINGS=True, POOLING="mean", UBATCH_SIZE=128)
-    try:
-        await engine.start()
+    async with running(
+        make(CTX_SIZE="", MAX_MODEL_LEN=256, PARALLEL=2, EMBEDDINGS=True, POOLING="mean", UBATCH_SIZE=128)
+    ) as engine:
         for words, expected in ((180, 200), (300, 400)):
             status, answer = await _post(engine, "/v1/chat/completions", _long(words))
             assert status == expected, answer
@@ -60,8 +60,6 @@ async def test_what_max_model_len_says_is_what_one_request_gets() -> None:
         status, answer = await _post(engine, "/v1/embeddings", {"input": "one " * 200})
         assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
         assert "UBATCH_SIZE" in answer["error"]["message"]
-    finally:
-        await engine.stop()
 
 
 def _long(words: int) -> dict[str, Any]:
@@ -74,15 +72,11 @@ async def _post(engine: LlamaCppEngine, path: str, body: dict[str, Any]) -> tupl
 
 
 async def test_who_is_killed_is_not_said_to_have_died_of_the_last_request_that_was_refused() -> None:
-    engine = make(CTX_SIZE=256, PARALLEL=1)
-    try:
-        await engine.start()
+    async with running(make(CTX_SIZE=256, PARALLEL=1)) as engine:
         status, _ = await _post(engine, "/v1/chat/completions", _long(300))
         assert status == 400
         await kill(engine)
         reason = await asyncio.wait_for(engine.died(), 10)
-    finally:
-        await engine.stop()
     assert reason == "llamacpp was killed by signal 9: the machine may have run out of memory"
 
 

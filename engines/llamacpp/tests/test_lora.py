@@ -10,6 +10,7 @@ from gguf_lora import write
 from llamacpp_made import make
 
 from engineroom.inprocess import request
+from engineroom.testing import running
 from engineroom_llamacpp import LlamaCppEngine
 
 ASKED = {
@@ -22,13 +23,9 @@ ASKED = {
 
 async def test_an_adapter_is_applied_and_can_be_turned_off(engine: LlamaCppEngine, tmp_path: Path) -> None:
     plain = await _answer(engine, ASKED)
-    adapted = make(LORA=str(write(tmp_path / "lora.gguf")), PARALLEL=2)
-    try:
-        await adapted.start()
+    async with running(make(LORA=str(write(tmp_path / "lora.gguf")), PARALLEL=2)) as adapted:
         assert await _answer(adapted, ASKED) != plain
         assert await _answer(adapted, {**ASKED, "lora": [{"id": 0, "scale": 0.0}]}) == plain
-    finally:
-        await adapted.stop()
 
 
 async def _answer(engine: LlamaCppEngine, body: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from engineroom.environment import Environment
 from engineroom.house import open_engine
+from engineroom.testing import running
 from engineroom_max.engine import MAXEngine
 
 STANDIN = Path(__file__).with_name("standin_max.py")
@@ -85,11 +86,8 @@ async def real_max(anyio_backend: str) -> AsyncIterator[MAXEngine]:
     """Real MAX, started once for the whole session; it compiles first, minutes where nothing is cached."""
     engine = open_engine(real_settings())
     assert isinstance(engine, MAXEngine)
-    try:
-        await engine.start()
+    async with running(engine):
         yield engine
-    finally:
-        await engine.stop()
 
 
 @pytest.fixture(scope="session")

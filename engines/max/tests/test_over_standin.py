@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,11 @@ from engineroom.errors import EngineStartError
 from engineroom.inprocess import request
 from engineroom.keeper import descendants
 from engineroom.openai.sse import payloads
-from engineroom.testing import LIFECYCLE_CHECKS, Lifecycle, NotOffered
+from engineroom.testing import Lifecycle, running
+from engineroom.testing.suite import test_lifecycle
 from engineroom_max.engine import MAXEngine
+
+__all__ = ["test_lifecycle"]
 
 Configure = Callable[..., MAXEngine]
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
@@ -47,23 +50,15 @@ async def kill(engine: Engine) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
-async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]], configure: Configure) -> None:
-    kinds = Lifecycle(make=configure, make_broken=lambda: configure(MAX_COMMAND="/no/such/max"), kill=kill)
-    try:
-        await check(kinds)
-    except NotOffered as reason:
-        pytest.skip(str(reason))
+@pytest.fixture
+def lifecycle(configure: Configure) -> Lifecycle:
+    return Lifecycle(make=configure, make_broken=lambda: configure(MAX_COMMAND="/no/such/max"), kill=kill)
 
 
 @pytest.fixture
 async def engine(configure: Configure) -> AsyncIterator[MAXEngine]:
-    engine = configure(OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b", DEVICES="cpu")
-    try:
-        await engine.start()
+    async with running(configure(OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b", DEVICES="cpu")) as engine:
         yield engine
-    finally:
-        await engine.stop()
 
 
 async def ask(engine: MAXEngine, path: str = CHAT, **body: object) -> tuple[int, Any]:
@@ -145,13 +140,9 @@ async def test_what_max_would_ignore_or_fail_at_is_a_400(
 
 
 async def test_a_flag_makes_its_fields_pass(configure: Configure) -> None:
-    engine = configure(ENABLE_STRUCTURED_OUTPUT="true", ENABLE_PENALTIES="false")
-    try:
-        await engine.start()
+    async with running(configure(ENABLE_STRUCTURED_OUTPUT="true", ENABLE_PENALTIES="false")) as engine:
         assert (await ask(engine, model="org/model", response_format={"type": "json_object"}))[0] == 200
         status, answer = await ask(engine, model="org/model", frequency_penalty=1)
-    finally:
-        await engine.stop()
     assert (status, answer["error"]["param"]) == (400, "frequency_penalty")
     assert "ENABLE_PENALTIES=true" in answer["error"]["message"]
 
@@ -169,12 +160,8 @@ async def test_tools_pass_where_the_model_sees_them(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, tools: str, choice: str, status: int
 ) -> None:
     monkeypatch.setenv("STANDIN_TOOLS", tools)
-    engine = configure()
-    try:
-        await engine.start()
+    async with running(configure()) as engine:
         assert (await ask(engine, model="org/model", tools=TOOLS, tool_choice=choice))[0] == status
-    finally:
-        await engine.stop()
 
 
 async def test_its_metrics_are_those_of_its_second_port(engine: MAXEngine) -> None:

@@ -11,8 +11,11 @@ import pytest
 
 from engineroom.engine import MODELS, GenerateRequest, Route
 from engineroom.inprocess import request
-from engineroom.testing import CHECKS, Check, Expectations, NotOffered, Target, engine_target
+from engineroom.testing import Expectations, Target, engine_target
+from engineroom.testing.suite import test_conformance
 from engineroom_max.engine import MAXEngine
+
+__all__ = ["test_conformance"]
 
 pytestmark = [pytest.mark.real_max, pytest.mark.timeout(1200)]
 
@@ -27,14 +30,6 @@ def target(real_max: MAXEngine) -> Target:
     running = "maxserve_num_requests_running"
     expects = Expectations("smol", max_model_len=2048, running_metric=running, json_schema=False, fields={"top_k": 1})
     return engine_target(real_max, expects)
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-async def test_conformance(check: Check, target: Target) -> None:
-    try:
-        await check(target)
-    except NotOffered as reason:
-        pytest.skip(str(reason))
 
 
 async def test_text_is_the_model_s(target: Target) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
 import pytest
@@ -12,17 +12,11 @@ from llamacpp_made import SMALL
 
 from engineroom.engine import Engine
 from engineroom.environment import Environment
-from engineroom.testing import (
-    CHECKS,
-    LIFECYCLE_CHECKS,
-    Check,
-    Expectations,
-    Lifecycle,
-    NotOffered,
-    Target,
-    engine_target,
-)
+from engineroom.testing import Expectations, Lifecycle, Target, engine_target, running
+from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_upstream import UpstreamEngine
+
+__all__ = ["test_conformance", "test_lifecycle"]
 
 SERVERS = {
     "echo": (
@@ -55,28 +49,17 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[Door, Expectations]
 @pytest.fixture
 async def target(server: tuple[Door, Expectations]) -> AsyncIterator[Target]:
     door, expectations = server
-    engine = make(f"{door.url}/v1")
-    await engine.start()
-    through = engine_target(engine, expectations)
 
     async def metrics() -> str:
         """The server's own: what it does is what must end when a client of ours leaves."""
         return await asyncio.to_thread(door.metrics)
 
-    yield Target(through.call, metrics, expectations)
-    await engine.stop()
+    async with running(make(f"{door.url}/v1")) as engine:
+        yield Target(engine_target(engine, expectations).call, metrics, expectations)
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-async def test_conformance(check: Check, target: Target) -> None:
-    try:
-        await check(target)
-    except NotOffered as reason:
-        pytest.skip(f"not offered: {reason}")
-
-
-@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
-async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]]) -> None:
+@pytest.fixture
+def lifecycle() -> Iterator[Lifecycle]:
     port = free_port()
     with ExitStack() as stack:
 
@@ -98,7 +81,4 @@ async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]]) -> None:
         def broken() -> Engine:
             return make(f"http://127.0.0.1:{free_port()}/v1", START_TIMEOUT=0.3)
 
-        try:
-            await check(Lifecycle(ours, broken, outage=outage))
-        except NotOffered as reason:
-            pytest.skip(f"not offered: {reason}")
+        yield Lifecycle(ours, broken, outage=outage)

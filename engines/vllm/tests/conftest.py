@@ -10,6 +10,7 @@ import pytest
 
 from engineroom.environment import Environment
 from engineroom.house import open_engine
+from engineroom.testing import running
 from engineroom_vllm.engine import VLLMEngine
 
 STANDIN = Path(__file__).with_name("standin_vllm.py")
@@ -89,11 +90,8 @@ async def vllm(anyio_backend: str) -> AsyncIterator[VLLMEngine]:
     """Real vLLM, started once for the whole session."""
     engine = open_engine(real_settings())
     assert isinstance(engine, VLLMEngine)
-    try:
-        await engine.start()
+    async with running(engine):
         yield engine
-    finally:
-        await engine.stop()
 
 
 @pytest.fixture(scope="session")

@@ -13,10 +13,13 @@ import pytest
 
 from engineroom.engine import GenerateRequest
 from engineroom.inprocess import request
-from engineroom.testing import CHECKS, Check, Expectations, NotOffered, Target, engine_target
+from engineroom.testing import Expectations, Target, engine_target
+from engineroom.testing.suite import test_conformance
 from engineroom_vllm.engine import VLLMEngine
 
 from .conftest import MODEL, PYTHON
+
+__all__ = ["test_conformance"]
 
 pytestmark = [pytest.mark.real_vllm, pytest.mark.timeout(600)]
 
@@ -28,14 +31,6 @@ ANSWER = "The capital of France is Paris."
 @pytest.fixture
 def target(vllm: VLLMEngine) -> Target:
     return engine_target(vllm, Expectations("smol", max_model_len=2048, running_metric="vllm:num_requests_running"))
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-async def test_conformance(check: Check, target: Target) -> None:
-    try:
-        await check(target)
-    except NotOffered as reason:
-        pytest.skip(str(reason))
 
 
 async def test_text_is_the_model_s(target: Target) -> None:

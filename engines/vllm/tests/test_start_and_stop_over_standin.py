@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,11 @@ from engineroom.errors import EngineStartError
 from engineroom.inprocess import request
 from engineroom.job import JobInput
 from engineroom.keeper import descendants
-from engineroom.testing import LIFECYCLE_CHECKS, Lifecycle, NotOffered
+from engineroom.testing import Lifecycle, running
+from engineroom.testing.suite import test_lifecycle
 from engineroom_vllm.engine import VLLMEngine
+
+__all__ = ["test_lifecycle"]
 
 Configure = Callable[..., VLLMEngine]
 CHAT = "/v1/chat/completions"
@@ -33,23 +36,15 @@ async def kill(engine: Engine) -> None:
                 os.kill(process, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
-async def test_lifecycle(check: Callable[[Lifecycle], Awaitable[None]], configure: Configure) -> None:
-    kinds = Lifecycle(make=configure, make_broken=lambda: configure(""), kill=kill)
-    try:
-        await check(kinds)
-    except NotOffered as reason:
-        pytest.skip(str(reason))
+@pytest.fixture
+def lifecycle(configure: Configure) -> Lifecycle:
+    return Lifecycle(make=configure, make_broken=lambda: configure(""), kill=kill)
 
 
 @pytest.fixture
 async def engine(configure: Configure) -> AsyncIterator[VLLMEngine]:
-    engine = configure(MODEL_NAME="org/model", OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b")
-    try:
-        await engine.start()
+    async with running(configure(MODEL_NAME="org/model", OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b")) as engine:
         yield engine
-    finally:
-        await engine.stop()
 
 
 async def ask(engine: VLLMEngine, **body: object) -> tuple[int, dict[str, object]]:
@@ -65,13 +60,11 @@ async def test_routes_are_what_the_server_says_and_clients_may_call(engine: VLLM
 async def test_a_list_of_models_names_no_path(configure: Configure, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("cache") / "models--org--name" / "snapshots" / "abc"
     folder.mkdir(parents=True)
-    engine = configure(MODEL_NAME=str(folder))
-    try:
-        await engine.start()
-        async with request(engine.app, "GET", "/v1/models") as answer:
-            listed = msgspec.json.decode(await answer.read())
-    finally:
-        await engine.stop()
+    async with (
+        running(configure(MODEL_NAME=str(folder))) as engine,
+        request(engine.app, "GET", "/v1/models") as answer,
+    ):
+        listed = msgspec.json.decode(await answer.read())
     assert [(model["id"], model["root"]) for model in listed["data"]] == [("org/name", "org/name")]
 
 
