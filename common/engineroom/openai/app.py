@@ -12,7 +12,7 @@ from ..errors import APIError
 from .answer import Answer, encode
 from .body import KEY
 from .choices import Choices, Piece
-from .one_model import LIST
+from .model_list import LIST
 from .sse import DONE, HEADERS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ..asgi import ASGIApp, Message, Receive, Scope, Send, header
 from ..errors import APIError
 from .body import ClientDisconnected, Request, read_request
 from .errors import error_event, error_response
-from .one_model import OneModel
+from .model_list import ModelList
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -25,7 +25,7 @@ class Front:
 
     It answers for the engine: 404 and 405 for routes that it does not serve, 503 while it loads and when it is
     dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown model, 504
-    when a request outlasts its time. One model's URL is answered out of the list of models. All else goes to
+    when a request outlasts its time. The list of models is completed, and has a URL for each. All else goes to
     `inner`, which is cancelled when the client disconnects.
 
     Args:
@@ -37,7 +37,7 @@ class Front:
 
     def __init__(self, engine: Engine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600) -> None:
         self._engine = engine
-        self._inner = OneModel(inner, engine)
+        self._inner = ModelList(inner, engine)
         self._max_body = max_body
         self._timeout = timeout
         self._closed: asyncio.Event | None = None

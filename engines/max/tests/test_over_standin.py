@@ -75,14 +75,16 @@ async def seen(engine: MAXEngine, path: str = CHAT, **body: object) -> dict[str,
     return found
 
 
-async def test_an_alias_that_its_list_lacks_is_retrieved(engine: MAXEngine) -> None:
-    for name, status in (("a", 200), ("b", 200), ("c", 404)):
-        async with request(engine.app, "GET", f"/v1/models/{name}") as answer:
-            body = msgspec.json.decode(await answer.read())
-        assert answer.status == status
-        assert (body["id"] if status == 200 else body["error"]["code"]) == (
-            name if status == 200 else "model_not_found"
-        )
+async def test_an_alias_that_its_list_lacks_is_listed_and_retrieved(engine: MAXEngine) -> None:
+    async def get(path: str) -> tuple[int, Any]:
+        async with request(engine.app, "GET", path) as answer:
+            return answer.status, msgspec.json.decode(await answer.read())
+
+    assert [model["id"] for model in (await get("/v1/models"))[1]["data"]] == ["a", "b"]
+    for name in ("a", "b"):
+        assert (await get(f"/v1/models/{name}"))[1]["id"] == name
+    status, told = await get("/v1/models/c")
+    assert (status, told["error"]["code"]) == (404, "model_not_found")
 
 
 async def test_both_names_are_the_one_that_max_knows(engine: MAXEngine) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from engineroom.asgi import Message, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai.body import Request
-from engineroom.openai.one_model import LIST
+from engineroom.openai.model_list import LIST
 
 from .target import ELSEWHERE, Target
 

@@ -1,0 +1,56 @@
+"""`GET /v1/models` with every served name, and `GET /v1/models/{name}`, which few servers have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..asgi import ASGIApp, Message, Receive, Scope, Send, send_body
+from ..errors import APIError
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+LIST = "/v1/models"
+
+
+class ModelList:
+    """An engine's app, its list of models completed, and each model's own URL found in that.
+
+    Args:
+        app: answers for the list, and for all else.
+        engine: its names are listed also where its app does not: some servers take only one.
+    """
+
+    def __init__(self, app: ASGIApp, engine: Engine) -> None:
+        self._app = app
+        self._engine = engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path != LIST and not path.startswith(LIST + "/"):
+            await self._app(scope, receive, send)
+            return
+        answer = await self._listed({**scope, "path": LIST, "query_string": b""}, receive)
+        if path != LIST:
+            name = path.removeprefix(LIST + "/")
+            answer = next((model for model in answer["data"] if model["id"] == name), {})
+            if not answer:
+                message = f"The model `{name}` does not exist."
+                raise APIError(message, status=404, param="model", code="model_not_found")
+        await send_body(send, 200, msgspec.json.encode(answer), b"application/json")
+
+    async def _listed(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        parts: list[bytes] = []
+
+        async def collect(message: Message) -> None:
+            parts.append(message.get("body", b""))
+
+        await self._app(scope, receive, collect)
+        answer: dict[str, Any] = msgspec.json.decode(b"".join(parts))
+        models = answer["data"]
+        like = models[0] if models else {"object": "model", "created": 0, "owned_by": self._engine.name}
+        missing = set(self._engine.models) - {model["id"] for model in models}
+        answer["data"] = [*models, *({**like, "id": name} for name in self._engine.models if name in missing)]
+        return answer
