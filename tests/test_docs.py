@@ -1,0 +1,90 @@
+"""README.md and docs/ can be followed: links lead somewhere, settings are known, commands print what they show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from http_door import Door, serving
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engines/*/README.md")])
+BIN = Path(sys.executable).parent
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("block", blocks(ROOT / "docs/migrating.md", "dotenv"), ids=lambda block: block.split()[0])
+def test_the_settings_of_other_workers_are_known(block: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(block)
+    inherited = {name: value for name, value in os.environ.items() if name not in ("ENGINE", "MODEL_NAME")}
+    given = {**inherited, "FASTDEPLOY_VERSION": "2.5.0", "FASTDEPLOY_CHECKS": "false"}
+    if "ENGINE=llamacpp" in block:  # It looks at the file; a model's own package brings one.
+        given["MODEL_NAME"] = "SmolLM2-135M-Instruct"
+        block = re.sub(r"MODEL_NAME=.*\n", "", block)
+    done = subprocess.run(
+        [str(BIN / "engineroom"), "config"], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    values = [line.partition("=")[2] for line in block.splitlines()]
+    assert len(re.findall(r" \.env\b", done.stdout)) == len(values), told
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with serving({"ENGINE": "llamacpp"}) as door:
+        yield door
+
+
+@pytest.mark.parametrize("block", blocks(ROOT / "README.md", "console"), ids=lambda block: block.split()[1])
+def test_what_the_readme_shows_is_what_is_printed(block: str, door: Door, tmp_path: Path) -> None:
+    command, output = [], []
+    for line in block.splitlines():
+        (command if line.startswith("$ ") or (command and command[-1].endswith("\\")) else output).append(line)
+    script = "\n".join(command).removeprefix("$ ").replace("http://127.0.0.1:8000", door.url)
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines() == output
+
+
+def test_the_readmes_python_prints_what_its_last_line_says(door: Door) -> None:
+    (code,) = blocks(ROOT / "README.md", "python")
+    code = code.replace("http://127.0.0.1:8000", door.url)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr
