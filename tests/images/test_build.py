@@ -9,12 +9,13 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+from http_door import free_port
 
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 from .buildah import Container
 from .conftest import CANARY, Built
-from .running import free_port, started, until
+from .running import started, until
 from .standin_hub import COMMIT, REPOSITORY
 
 CHAT = {"model": REPOSITORY, "messages": [{"role": "user", "content": "Hello"}]}

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from http_door import free_port
 
 from .conftest import DEBIAN, Workshop
-from .running import free_port, started, until
+from .running import started, until
 
 pytestmark = pytest.mark.timeout(900)
 

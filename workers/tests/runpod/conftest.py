@@ -76,13 +76,16 @@ def workers(directory: Path) -> Iterator[StartWorker]:
         for process in started:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+            process.wait(timeout=30)
 
 
 @pytest.fixture
 async def platform() -> AsyncIterator[RunningEmulator]:
-    """A platform of its own for one test, without a worker. It holds polls longer than any test may take."""
-    async with running_emulator(hold=60, ping_interval=1) as running:
+    """A platform of its own for one test, without a worker. It holds polls longer than any test may take.
+
+    Nor does it miss a worker that a busy machine keeps from pinging for some seconds.
+    """
+    async with running_emulator(hold=110) as running:
         yield running
 
 
@@ -95,7 +98,7 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
 @pytest.fixture(scope="module")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningEmulator]:
     """A platform with one worker on the echo engine, for all tests of a module."""
-    async with running_emulator(hold=60) as running:
+    async with running_emulator(hold=110) as running:
         with workers(tmp_path_factory.mktemp("shared")) as start:
             start(running)
             await running.polled()
@@ -110,7 +113,7 @@ async def client(shared: RunningEmulator) -> AsyncIterator[openai.AsyncOpenAI]:
 
 
 def openai_client(platform: RunningEmulator, **options: Any) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=platform.openai_url, api_key="any", timeout=30, max_retries=0, **options)
+    return openai.AsyncOpenAI(base_url=platform.openai_url, api_key="any", timeout=90, max_retries=0, **options)
 
 
 def submit(platform: RunningEmulator, value: Any) -> Job:
@@ -120,7 +123,7 @@ def submit(platform: RunningEmulator, value: Any) -> Job:
 
 async def run(platform: RunningEmulator, value: Any) -> Any:
     """The output of a job as `/runsync` gives it."""
-    async with httpx.AsyncClient(base_url=platform.endpoint_url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=platform.endpoint_url, timeout=90) as client:
         answer = (await client.post("/runsync", json={"input": value})).json()
     assert answer["status"] == "COMPLETED", answer
     return answer["output"]

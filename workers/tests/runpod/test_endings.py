@@ -21,7 +21,7 @@ from .conftest import StartWorker, WorkerProcess, chat, endless, openai_client, 
 TEXT = "the quick brown fox jumps over the lazy dog"
 
 
-async def exit_code(worker: WorkerProcess, timeout: float = 30) -> int:
+async def exit_code(worker: WorkerProcess, timeout: float = 60) -> int:
     return await asyncio.to_thread(worker.process.wait, timeout)
 
 
@@ -51,7 +51,7 @@ async def test_cancelling_a_job_stops_its_generation_alone(
 
 
 async def test_a_job_out_of_time_stops_in_the_engine(start_worker: StartWorker) -> None:
-    async with running_emulator(hold=60, execution_timeout=1) as platform:
+    async with running_emulator(hold=110, execution_timeout=4) as platform:
         worker = start_worker(platform)
         await platform.polled()
         job = submit(platform, endless())
@@ -79,18 +79,18 @@ async def test_a_client_that_goes_stops_in_the_engine(platform: RunningEmulator,
 
 
 async def test_sigterm_when_idle_ends_at_once(platform: RunningEmulator, start_worker: StartWorker) -> None:
-    """The platform holds its polls for a minute; nothing waits for that."""
+    """The platform holds its polls for two minutes; nothing waits for that."""
     worker = start_worker(platform)
     await platform.polled()
     worker.process.terminate()
-    assert await exit_code(worker, 15) == 0
+    assert await exit_code(worker) == 0
 
 
 async def test_sigterm_while_the_engine_starts(platform: RunningEmulator, start_worker: StartWorker) -> None:
     worker = start_worker(platform, ECHO_START_S=100)
     await platform.until(worker.metrics_file.exists)
     worker.process.terminate()
-    assert await exit_code(worker, 15) == 0
+    assert await exit_code(worker) == 0
     assert not platform.emulator.fleet.workers
 
 
@@ -151,8 +151,11 @@ async def test_what_was_sent_before_we_hung_up_is_read() -> None:
     """The server answers at the moment at which it sees our half of the connection close."""
     answered = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 
+    asked = asyncio.Event()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
+        asked.set()
         assert await reader.read() == b""
         writer.write(answered)
         await writer.drain()
@@ -165,10 +168,10 @@ async def test_what_was_sent_before_we_hung_up_is_read() -> None:
     line = HangUp()
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=line)) as session:
         poll = asyncio.ensure_future(session.get(f"http://127.0.0.1:{port}/"))
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(asked.wait(), 60)
         assert not poll.done()
         line.hang_up()
-        async with await asyncio.wait_for(poll, 5) as response:
+        async with await asyncio.wait_for(poll, 60) as response:
             assert await response.read() == b"[]"
         with pytest.raises(OSError, match="hung up"):
             line((socket.AF_INET, socket.SOCK_STREAM, 0))

@@ -14,7 +14,7 @@ from engineroom.asgi import ASGIApp, Receive, Scope, Send, send_body
 from engineroom_workers.emulator.emulator import Emulator
 from engineroom_workers.emulator.options import Options
 from engineroom_workers.emulator.server import listen
-from engineroom_workers.emulator.testing import RunningEmulator
+from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 from engineroom_workers.runpod import delivery
 from engineroom_workers.runpod.handler import Answer
 from engineroom_workers.runpod.items import LARGEST_ITEM
@@ -29,11 +29,13 @@ async def test_stream_posts_that_fail_are_sent_again(platform: RunningEmulator, 
     start_worker(platform)
     await platform.polled()
     platform.faults.fail_stream = platform.faults.fail_done = 0.34
-    jobs = [submit(platform, chat(TEXT, stream=True, echo_tokens_per_s=100)) for _ in range(3)]
+    # So many items at least, however many tokens come while one is on its way.
+    told = {**chat(TEXT, stream=True), "max_batch_size": 2, "batch_size_growth_factor": 1}
+    jobs = [submit(platform, told) for _ in range(3)]
     for job in jobs:
         await platform.finished(job.id)
         assert (job.status, text_of(job.chunks)) == ("COMPLETED", TEXT)
-        assert job.posts["refused"] > 0
+    assert sum(job.posts["refused"] for job in jobs) >= 10
 
 
 async def test_a_stream_that_cannot_be_delivered_fails(platform: RunningEmulator, start_worker: StartWorker) -> None:
@@ -50,7 +52,7 @@ async def test_a_stream_that_cannot_be_delivered_fails(platform: RunningEmulator
 async def test_a_job_that_is_handed_out_twice_runs_once(platform: RunningEmulator, start_worker: StartWorker) -> None:
     worker = start_worker(platform)
     await platform.polled()
-    job = submit(platform, chat(TEXT, stream=True, echo_tokens_per_s=20))
+    job = submit(platform, chat(TEXT, stream=True, echo_tokens_per_s=5))
     await platform.streamed(job.id)
     platform.emulator.redeliver(job, "test")
     await platform.until(lambda: "handed out once more" in worker.log)
@@ -88,7 +90,7 @@ async def test_three_hundred_streams_at_once(platform: RunningEmulator, start_wo
     platform.faults.rtt_ms = 20
     jobs = [submit(platform, chat(f"{TEXT} {number}", stream=True, echo_tokens_per_s=20)) for number in range(300)]
     for job in jobs:
-        await platform.finished(job.id, 90)
+        await platform.finished(job.id, 100)
     assert [text_of(job.chunks) for job in jobs] == [f"{TEXT} {number}" for number in range(300)]
 
 
@@ -101,20 +103,21 @@ async def test_large_answers_are_split_and_arrive_whole(platform: RunningEmulato
         chat(text, stream=True, max_tokens=400_000),
     ):
         job = submit(platform, value)
-        await platform.finished(job.id, 90)
+        await platform.finished(job.id, 100)
         assert max(len(bytes(chunk)) for chunk in job.chunks) <= LARGEST_ITEM
         assert text_of(job.chunks) == text
 
 
-async def test_pings_name_the_jobs(platform: RunningEmulator, start_worker: StartWorker) -> None:
-    start_worker(platform)
-    await platform.polled()
-    job = submit(platform, endless())
-    (worker,) = platform.emulator.fleet.workers.values()
-    await platform.until(lambda: worker.ping_jobs == [job.id])
-    assert worker.sdk_version == "1.12.0"
-    platform.emulator.cancel(job)
-    await platform.until(lambda: worker.ping_jobs == [])
+async def test_pings_name_the_jobs(start_worker: StartWorker) -> None:
+    async with running_emulator(hold=110, ping_interval=1) as platform:
+        start_worker(platform)
+        await platform.polled()
+        job = submit(platform, endless())
+        (worker,) = platform.emulator.fleet.workers.values()
+        await platform.until(lambda: worker.ping_jobs == [job.id])
+        assert worker.sdk_version == "1.12.0"
+        platform.emulator.cancel(job)
+        await platform.until(lambda: worker.ping_jobs == [])
 
 
 async def test_an_answer_from_something_else_than_the_platform(start_worker: StartWorker) -> None:
@@ -181,4 +184,4 @@ async def served(app: ASGIApp) -> AsyncIterator[RunningEmulator]:
         yield RunningEmulator(Emulator(Options()), f"http://127.0.0.1:{listener.getsockname()[1]}")
     finally:
         server.should_exit = server.force_exit = True
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)

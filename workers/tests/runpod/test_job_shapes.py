@@ -87,7 +87,7 @@ async def test_native_prompt(shared: RunningEmulator) -> None:
 
 
 async def test_native_stream_has_pieces_and_cumulative_usage(shared: RunningEmulator) -> None:
-    job = submit(shared, {"prompt": TEXT, "stream": True, "sampling_params": {"echo_tokens_per_s": 100}})
+    job = submit(shared, {"prompt": TEXT, "stream": True, "sampling_params": {"echo_tokens_per_s": 30}})
     await shared.finished(job.id)
     items = [decoded(chunk) for chunk in job.chunks]
     assert len(items) > 5
@@ -205,7 +205,7 @@ async def test_error_amid_a_stream_comes_after_what_was_good(client: openai.Asyn
 async def test_runpods_own_client(shared: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runpod, "endpoint_url_base", shared.base_url)
     endpoint = runpod.Endpoint(shared.endpoint_id, api_key="any")
-    output = await asyncio.to_thread(endpoint.run_sync, {"prompt": "hello"}, 30)
+    output = await asyncio.to_thread(endpoint.run_sync, {"prompt": "hello"}, 90)
     assert output[0]["choices"] == [{"tokens": ["hello"]}]
     job = await asyncio.to_thread(endpoint.run, {"input": {"prompt": TEXT, "stream": True}})
     items = await asyncio.to_thread(lambda: list(job.stream()))
