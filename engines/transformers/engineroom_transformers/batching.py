@@ -13,9 +13,8 @@ from engineroom.errors import APIError
 from .sampling import Sampler, Sampling
 
 if TYPE_CHECKING:
-    from llguidance import LLTokenizer
-
     from .settings import TransformersSettings
+    from .vocabulary import Vocabulary
 
 _PAGE = 32
 _CPU_CACHE_TOKENS = 16_384
@@ -29,7 +28,7 @@ class Batching:
         Exception: whatever transformers and torch raise where the model cannot be batched or the cache has no room.
     """
 
-    def __init__(self, model: Any, tokenizer: LLTokenizer, settings: TransformersSettings) -> None:
+    def __init__(self, model: Any, vocabulary: Vocabulary, settings: TransformersSettings) -> None:
         from transformers import ContinuousBatchingConfig, GenerationConfig
 
         tokens = settings.kv_cache_tokens or (_CPU_CACHE_TOKENS if model.device.type == "cpu" else None)
@@ -45,7 +44,8 @@ class Batching:
         )
         greedy = GenerationConfig(do_sample=False, eos_token_id=-1)
         self._manager = manager = model.init_continuous_batching(greedy, config)
-        manager.logit_processor = Sampler(tokenizer)
+        manager.logit_processor = Sampler(vocabulary)
+        manager.output_router.output_queue = _Unclaimed(manager)
         manager.warmup()
         self.capacity: int = manager.batch_processor.cache.num_blocks * _PAGE
         """Tokens that the cache holds."""
@@ -108,3 +108,16 @@ class Batching:
     def stop(self) -> None:
         """End what runs, then the thread. Blocks, for at most half a minute."""
         self._manager.stop(hard_stop=True, timeout=_STOP_SECONDS)
+
+
+class _Unclaimed:
+    """What the manager takes for its queue of outputs without a handler: those of requests that were left.
+
+    The queue would keep them for ever. One that still gets tokens was cancelled before the manager knew of it.
+    """
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    def put(self, output: Any) -> None:
+        self._manager.cancel_request(output.request_id)

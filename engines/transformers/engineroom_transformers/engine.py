@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import Requirement, Route
-from engineroom.errors import EngineStartError, Problem, SettingsError
+from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import resolve
+from engineroom.openai import templates
 from engineroom.settings import WorkerSettings
 from engineroom.tokens import Token, TokenEngine, TokenRequest
 
@@ -40,7 +41,7 @@ class TransformersEngine(TokenEngine):
 
     name = "transformers"
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
-    sampling_params = frozenset(Params.model_fields)
+    sampling_params = templates.FIELDS | {*Params.__struct_fields__}
 
     def __init__(self, worker: WorkerSettings, settings: TransformersSettings, model: str) -> None:
         super().__init__(worker)
@@ -104,10 +105,11 @@ class TransformersEngine(TokenEngine):
         loaded = loading.load(self._model, self._settings)
         self.timeline.mark("model loaded")
         self._vocabulary = Vocabulary(loaded)
+        self.vocabulary_size = self._vocabulary.size
         config = loaded.model.config.get_text_config()
         limits = [self._settings.max_model_len, getattr(config, "max_position_embeddings", None)]
         if loaded.pooling is None and not self._abandoned:
-            self._batching = Batching(loaded.model, self._vocabulary.grammars, self._settings)
+            self._batching = Batching(loaded.model, self._vocabulary, self._settings)
             limits.append(self._batching.capacity)
             if self._abandoned:
                 self._batching.stop()
@@ -129,10 +131,16 @@ class TransformersEngine(TokenEngine):
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         vocabulary, batching = self._vocabulary, self._batching
         assert batching is not None
-        sampling = Sampling.of(request, vocabulary)
+        if request.schema is None:
+            sampling = Sampling.of(request, vocabulary)
+        else:
+            sampling = await asyncio.to_thread(Sampling.of, request, vocabulary)
         async with aclosing(batching.generate(request.prompt, request.max_tokens, sampling)) as tokens:
             async for number, token in tokens:
                 self._generated += 1
+                if sampling.failed:
+                    why = f"This JSON schema cannot be followed any further: {sampling.failed}"
+                    raise APIError(why, code="unsupported_schema")
                 if token in sampling.eos:
                     yield Token(id=token, finish_reason="stop")
                     return
@@ -142,8 +150,6 @@ class TransformersEngine(TokenEngine):
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         assert self._loaded is not None
-        for prompt in prompts:
-            self._vocabulary.check(*prompt, param="input")
         async with self._embedding:
             return await asyncio.to_thread(embedding.embed, self._loaded, prompts)
 

@@ -33,9 +33,10 @@ def load(name: str, settings: TransformersSettings) -> Loaded:
     import torch
     import transformers
     from transformers.distributed import DistributedConfig
-    from transformers.utils.logging import set_verbosity_error
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     set_verbosity_error()
+    disable_progress_bar()
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.WARNING)
     where = locate(name, settings, os.environ)
     own: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}

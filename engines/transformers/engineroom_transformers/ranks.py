@@ -52,4 +52,4 @@ def _follow(rank: int, size: int, port: int, name: str, settings: TransformersSe
 
     _join_group(rank, size, port)
     loaded = load(name, settings)
-    Batching(loaded.model, Vocabulary(loaded).grammars, settings).thread.join()
+    Batching(loaded.model, Vocabulary(loaded), settings).thread.join()

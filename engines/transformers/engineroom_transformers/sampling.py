@@ -13,15 +13,16 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from engineroom.errors import APIError
+from engineroom.openai.prompts import check_ids
+from engineroom.openai.validation import check
 
 from .settings import Params
+from .vocabulary import problem
 
 if TYPE_CHECKING:
     import torch
-    from llguidance import LLMatcher, LLTokenizer
+    from llguidance import LLMatcher
 
     from engineroom.tokens import TokenRequest
 
@@ -37,19 +38,20 @@ _CANDIDATES = (256, 4096)
 class Sampling:
     """One request's parameters, and its state while it runs. Every rank of a tensor-parallel group has its own copy.
 
-    eos: the token ids that end it. grammar: llguidance's, None for free text.
+    eos: the token ids that end it. grammar: llguidance's, None for free text; `failed` says why it could not go on.
     logprobs: as `TokenRequest.logprobs`; `told` has each token's own and its alternatives', in order.
     """
 
     params: Params
     temperature: float
     top_p: float
-    seed: int
+    seed: int | str
     prompt: Sequence[int]
     eos: Sequence[int]
     grammar: str | None = None
     logprobs: int | None = None
     told: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
+    failed: str = ""
     _matcher: LLMatcher | None = None
     _accepted: int = 0
 
@@ -59,23 +61,18 @@ class Sampling:
     @classmethod
     def of(cls, request: TokenRequest, vocabulary: Vocabulary) -> Sampling:
         """Raises APIError for a parameter that is unknown, or wrong."""
-        try:
-            params = Params.model_validate({name: value for name, value in request.params.items() if value is not None})
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            param = ".".join(map(str, first["loc"]))
-            why = "transformers has no such parameter" if first["type"] == "extra_forbidden" else first["msg"]
-            raise APIError(f"Invalid '{param}': {why}.", param=param, code="invalid_value") from error
-        vocabulary.check(*request.prompt)
-        vocabulary.check(*params.logit_bias, param="logit_bias")
-        vocabulary.check(*params.stop_token_ids, param="stop_token_ids")
+        if not request.prompt:  # It would take the whole batch with it.
+            raise APIError("The prompt is empty.", param="prompt", code="invalid_value")
+        params = check(request.params, Params)
+        check_ids(params.logit_bias, vocabulary.size, "logit_bias")
+        check_ids(params.stop_token_ids, vocabulary.size, "stop_token_ids")
         endless = params.ignore_eos and request.schema is None
         seed = secrets.randbits(62) if request.seed is None else request.seed
         return cls(
             params,
             request.temperature if request.temperature >= _GREEDY else 0.0,
             request.top_p,
-            hash((seed, request.choice)),
+            f"{seed}/{request.choice}",
             request.prompt,
             (*(() if endless else vocabulary.eos), *params.stop_token_ids),
             None if request.schema is None else vocabulary.grammar(request.schema),
@@ -86,43 +83,38 @@ class Sampling:
         """The manager copies a request that it has to prefill anew; it is still the same one."""
         return self
 
-    def shape(self, scores: torch.Tensor, generated: Sequence[int], tokenizer: LLTokenizer) -> None:
+    def shape(self, scores: torch.Tensor, generated: Sequence[int], vocabulary: Vocabulary) -> None:
         """Put penalties, biases and the grammar into one row of scores, in place."""
         import torch
+        from transformers import RepetitionPenaltyLogitsProcessor
 
         params = self.params
         if params.repetition_penalty != 1:
-            seen = torch.tensor(sorted({*self.prompt, *generated}), device=scores.device)
-            values = scores[seen]
-            scores[seen] = torch.where(
-                values > 0, values / params.repetition_penalty, values * params.repetition_penalty
-            )
+            seen = torch.tensor([[*self.prompt, *generated]], device=scores.device)
+            scores.copy_(RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(seen, scores[None])[0])
         if (params.presence_penalty or params.frequency_penalty) and generated:
             ids, counts = torch.tensor(generated, device=scores.device).unique(return_counts=True)
             scores[ids] -= params.presence_penalty + params.frequency_penalty * counts
-        for token, bias in params.logit_bias.items():
-            scores[token] += bias
+        if params.logit_bias:
+            scores[list(params.logit_bias)] += torch.tensor([*params.logit_bias.values()], device=scores.device)
         if len(generated) < params.min_tokens and self.grammar is None:
             scores[list(self.eos)] = -math.inf
         if self.grammar is not None:
-            self._constrain(scores, generated, tokenizer)
+            self._constrain(scores, generated, vocabulary)
 
-    def _constrain(self, scores: torch.Tensor, generated: Sequence[int], tokenizer: LLTokenizer) -> None:
+    def _constrain(self, scores: torch.Tensor, generated: Sequence[int], vocabulary: Vocabulary) -> None:
+        """Leave what the grammar allows; where it is complete, or cannot go on, that is the end."""
         import torch
-        from llguidance import LLMatcher
 
         if self._matcher is None:
-            self._matcher = LLMatcher(tokenizer, self.grammar, log_level=0)
+            self._matcher = vocabulary.matcher(self.grammar or "")
         self._matcher.consume_tokens(list(generated[self._accepted :]))
         self._accepted = len(generated)
-        allowed = torch.zeros_like(scores, dtype=torch.bool)
-        if self._matcher.is_stopped() or self._matcher.is_error():
-            allowed[list(self.eos)] = True
-        else:
-            packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8)
-            bits = (packed[:, None] >> torch.arange(8) & 1).bool().flatten()[: len(scores)]
-            allowed[: len(bits)] = bits.to(scores.device)
-        scores.masked_fill_(~allowed, -math.inf)
+        packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8).to(scores.device)
+        allowed = (packed[:, None] >> torch.arange(8, device=scores.device) & 1).bool().flatten()[: len(scores)]
+        scores[: len(allowed)].masked_fill_(~allowed, -math.inf)
+        scores[len(allowed) :] = -math.inf
+        self.failed = problem(self._matcher)
 
 
 def draw(scores: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
@@ -137,7 +129,9 @@ def draw(scores: torch.Tensor, rows: Sequence[Sampling]) -> torch.Tensor:
 
     size = scores.shape[-1]
     probabilities = (scores / column([row.temperature for row in rows])).softmax(-1)
-    limits = [(row.top_p, row.params.min_p, row.params.top_k if row.params.top_k > 0 else size) for row in rows]
+    limits = [
+        (row.top_p, row.params.min_p, min(row.params.top_k, size) if row.params.top_k > 0 else size) for row in rows
+    ]
     if any(limit != (1, 0, size) for limit in limits):
         top_p, min_p, top_k = (column(values) for values in zip(*limits, strict=True))
         for candidates in sorted({min(number, size) for number in (*_CANDIDATES, size)}):
@@ -166,8 +160,8 @@ class Sampler:
     tensors_required = 0
     do_processing = True
 
-    def __init__(self, tokenizer: LLTokenizer) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
         self._batch: list[Any] = []
 
     def check_kwargs(self, kwargs: Any) -> None:
@@ -189,7 +183,7 @@ class Sampler:
         wanted = [number for number, row in enumerate(rows) if row.logprobs is not None]
         known = dict(zip(wanted, scores[wanted].log_softmax(-1), strict=True)) if wanted else {}
         for row, state, values in zip(rows, self._batch, scores, strict=False):
-            row.shape(values, _generated(state), self._tokenizer)
+            row.shape(values, _generated(state), self._vocabulary)
         chosen = scores.argmax(-1)
         if drawn := [number for number, row in enumerate(rows) if row.temperature > 0]:
             chosen[drawn] = draw(scores[drawn], [rows[number] for number in drawn])

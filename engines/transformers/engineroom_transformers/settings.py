@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+import msgspec
+from pydantic import AliasChoices, Field
 
 from engineroom.settings import HubSettings
+
+_TokenId: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TransformersSettings(HubSettings):
@@ -37,23 +40,15 @@ class TransformersSettings(HubSettings):
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1, description="Share of free GPU memory for the cache.")
 
 
-class Params(BaseModel):
+class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields of one request. A field that would be ignored is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    top_k: int = Field(0, ge=-1)
-    min_p: float = Field(0.0, ge=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0)
+    top_k: Annotated[int, msgspec.Meta(ge=-1)] = 0
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    logit_bias: dict[Annotated[int, Field(ge=0)], float] = {}
-    min_tokens: int = Field(0, ge=0)
+    logit_bias: dict[_TokenId, float] = {}
+    min_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
     ignore_eos: bool = False
-    stop_token_ids: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    # The chat template's, and the core's.
-    chat_template_kwargs: dict[str, Any] = {}
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
-    reasoning_effort: Any = None
-    parallel_tool_calls: Any = None
+    stop_token_ids: tuple[_TokenId, ...] = ()

@@ -8,17 +8,19 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError
+from engineroom.openai import templates
 from engineroom.openai.calls import MARKERS
 
 if TYPE_CHECKING:
-    from llguidance import LLTokenizer
+    from llguidance import LLMatcher, LLTokenizer
 
     from .loading import Loaded
 
 _SPACES = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """As Python writes JSON. Were any white space allowed, a hot or small model would write nothing else."""
 
-_TEMPLATE_OPTIONS = ("add_generation_prompt", "continue_final_message", "reasoning_effort")
+_GRAMMARS = 64
+"""How many are kept compiled; a large one takes half a second."""
 
 
 class Vocabulary:
@@ -30,12 +32,12 @@ class Vocabulary:
         eos = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
         eos = tokenizer.eos_token_id if eos is None else eos
         self.eos: tuple[int, ...] = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
-        special = zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True)
-        self._silent = frozenset(token for text, token in special if text not in MARKERS)
+        added = tokenizer.added_tokens_decoder.items()
+        self._silent = frozenset(id for id, token in added if token.special and token.content not in MARKERS)
+        self._compiled = functools.lru_cache(_GRAMMARS)(self._compile)
 
     @functools.cached_property
-    def grammars(self) -> LLTokenizer:
-        """llguidance's view of it."""
+    def _bytes(self) -> LLTokenizer:
         from llguidance.hf import from_tokenizer
 
         return from_tokenizer(self._tokenizer, eos_token=list(self.eos) or None)
@@ -49,61 +51,41 @@ class Vocabulary:
         return b"" if token in self._silent else self.shown(token)
 
     def shown(self, token: int) -> bytes:
-        return bytes(self.grammars.decode_bytes([token]))
-
-    def check(self, *tokens: int, param: str = "prompt") -> None:
-        """Raise APIError for what is no token, or for a prompt without any: it would take the whole batch with it."""
-        if not tokens and param in ("prompt", "input"):
-            raise APIError("The prompt is empty.", param=param, code="invalid_value")
-        if any(not 0 <= token < self.size for token in tokens):
-            raise APIError(f"Token ids go from 0 to {self.size - 1}.", param=param, code="invalid_value")
+        return bytes(self._bytes.decode_bytes([token]))
 
     def grammar(self, schema: Mapping[str, Any]) -> str:
         """A JSON schema as a grammar. Raises APIError where it cannot be enforced."""
         from llguidance import LLMatcher
 
-        try:
-            grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema or {"type": "object"}), _SPACES)
-            problem = LLMatcher.validate_grammar(grammar, self.grammars)
-        except ValueError as error:
-            problem = str(error)
-        if problem:
-            raise APIError(f"This JSON schema cannot be enforced: {problem}", code="unsupported_schema")
+        grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema or {"type": "object"}), _SPACES)
+        if why := problem(self.matcher(grammar)):
+            raise APIError(f"This JSON schema cannot be enforced: {why}", code="unsupported_schema")
         return grammar
+
+    def matcher(self, grammar: str) -> LLMatcher:
+        """One answer's way through a grammar, from its beginning."""
+        return self._compiled(grammar).deep_copy()
+
+    def _compile(self, grammar: str) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        matcher = LLMatcher(self._bytes, grammar, log_level=0)
+        matcher.compute_bitmask()  # Some problems are found only now.
+        return matcher
 
     def chat(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
         """The prompt of a chat. Raises APIError where the model's template does not take it."""
-        from jinja2 import TemplateError
-
-        template = str(self._tokenizer.chat_template or "")
         tools = params.get("tools") or None
-        if not template:
-            raise APIError("This model has no chat template; CHAT_TEMPLATE can give it one.", param="messages")
-        if tools and "tools" not in template:
-            raise APIError(
-                "This model's chat template has no place for tools, so the model would never see them. "
-                "CHAT_TEMPLATE can give it another template.",
-                param="tools",
-                code="unsupported_parameter",
-            )
-        options = {name: params[name] for name in _TEMPLATE_OPTIONS if params.get(name) is not None}
-        options = {"add_generation_prompt": not options.get("continue_final_message"), **options}
-        options |= params.get("chat_template_kwargs") or {}
+        said = templates.fitted(messages, str(self._tokenizer.chat_template or ""), tools)
+        options = templates.variables(params)
         try:
-            said = [_for_template(message, template) for message in messages]
             text = self._tokenizer.apply_chat_template(said, tools=tools, tokenize=False, **options)
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
+        except Exception as error:  # Whatever the template, or Jinja for it, raises.
             raise APIError(f"The chat template refuses these messages: {error}", param="messages") from error
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
 
-def _for_template(message: Mapping[str, Any], template: str) -> dict[str, Any]:
-    """A message as templates expect it: tool calls' arguments as objects, `developer` as `system` where unknown."""
-    said = dict(message)
-    if said["role"] == "developer" and "developer" not in template:
-        said["role"] = "system"
-    if calls := [call["function"] for call in said.get("tool_calls") or ()]:
-        parsed = [{**call, "arguments": json.loads(call["arguments"] or "{}")} for call in calls]
-        said["tool_calls"] = [{"type": "function", "function": call} for call in parsed]
-    return said
+def problem(matcher: LLMatcher) -> str:
+    """Why a grammar cannot be followed, or no further; empty where it can."""
+    return str(matcher.get_error()).partition("\n<state>")[0]

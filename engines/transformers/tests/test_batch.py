@@ -13,6 +13,8 @@ import pytest
 
 from engineroom.testing import Target
 from engineroom_transformers import TransformersEngine
+from engineroom_transformers.sampling import Sampling
+from engineroom_transformers.settings import Params
 
 from .conftest import target_of
 
@@ -100,6 +102,20 @@ async def test_a_request_that_is_left_while_it_waits_is_forgotten(target: Target
     await until(lambda: engine._batching and engine._batching.load == (0, 0))
     await until(lambda: free_blocks(engine) == before)
     assert not engine._batching._manager.output_router.result_handlers
+
+
+async def test_a_cancellation_that_comes_before_its_request_is_not_lost(engine: TransformersEngine) -> None:
+    """The manager empties its two queues one after the other, so both may come between. Here it is as if they had."""
+    assert engine._batching is not None
+    manager = engine._batching._manager
+    before = free_blocks(engine)
+    left = {"eos_token_id": -1, "sampling": Sampling(Params(), 0.0, 1.0, 0, engine.tokenize("hello"), ())}
+    manager.cancel_request("left")
+    await asyncio.sleep(0.5)
+    manager.add_request(engine.tokenize("hello"), "left", 1500, streaming=True, **left)
+    await until(lambda: engine._batching and engine._batching.load == (1, 0))
+    await until(lambda: engine._batching and engine._batching.load == (0, 0))
+    assert free_blocks(engine) == before
 
 
 @pytest.fixture(scope="module")

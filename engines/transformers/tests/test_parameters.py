@@ -58,6 +58,18 @@ async def test_a_seed_repeats_a_text_and_another_gives_another(target: Target) -
     assert len({await said(target, **hot) for _ in range(3)}) == 3, "without a seed each text is another"
 
 
+async def test_seeds_that_are_neighbours_give_texts_of_their_own(target: Target) -> None:
+    texts = [await said(target, seed=seed, temperature=1.5) for seed in (-2, -1, 0, 1)]
+    assert len(set(texts)) == 4
+
+
+@pytest.mark.parametrize("number", [10**9, 2**63 - 1, 2**64, 10**30], ids=str)
+async def test_a_top_k_beyond_all_measure_limits_nothing(target: Target, number: int) -> None:
+    """It ended the batch's thread, and with it the engine."""
+    hot = {"temperature": 1.5, "seed": 3}
+    assert await said(target, top_k=number, **hot) == await said(target, **hot)
+
+
 async def test_a_seed_repeats_its_text_in_a_full_batch(target: Target) -> None:
     alone = await said(target, seed=7, temperature=0.8)
     others = (said(target, seed=100 + number, temperature=0.8) for number in range(7))
@@ -121,6 +133,14 @@ async def test_a_bias_forces_a_token_or_forbids_it(target: Target, engine: Trans
         target, "The capital of France is", max_tokens=1, logit_bias={str(token(engine, first)): -100}
     )
     assert without["choices"][0]["text"] != first
+
+
+async def test_control_tokens_are_not_shown(target: Target, engine: TransformersEngine) -> None:
+    """Those that only the tokenizer's file calls special, too."""
+    for text in ("<|im_start|>", "<file_sep>"):
+        answer = await completed(target, max_tokens=3, logit_bias={str(token(engine, text)): 100})
+        assert answer["choices"][0]["text"] == ""
+        assert answer["usage"]["completion_tokens"] == 3
 
 
 async def test_an_answer_is_as_long_as_it_is_asked_to_be(target: Target) -> None:
@@ -207,6 +227,19 @@ async def test_what_makes_longer_does_not_lead_out_of_a_schema(target: Target, m
     assert body["usage"]["completion_tokens"] < 10
 
 
+async def test_a_schema_that_is_too_much_on_the_way_is_an_error_and_no_answer(target: Target) -> None:
+    """It was cut off with `stop`, which passes for an answer. What was said already stays said in a stream."""
+    many = [
+        {"type": "object", "properties": {"a": {"type": "integer"}, f"b{n}": {"type": "integer"}}, "required": ["a"]}
+        for n in range(3000)
+    ]
+    schema = {"type": "object", "properties": {"x": {"enum": [1]}, "y": {"anyOf": many}}, "required": ["x", "y"]}
+    wanted = {"response_format": {"type": "json_schema", "json_schema": {"name": "many", "schema": schema}}}
+    status, body = await target.post(CHAT, {"messages": STORY, "max_tokens": 30, **wanted})
+    assert (status, body["error"]["code"]) == (400, "unsupported_schema")
+    assert await said(target, SUM)
+
+
 async def test_a_json_object_is_one(target: Target) -> None:
     asked = [{"role": "user", "content": 'Answer as JSON like {"answer": 4}: what is 2+2?'}]
     found = (await choices(target, asked, max_tokens=120, response_format={"type": "json_object"}))[0]
@@ -290,13 +323,24 @@ async def test_the_template_is_given_what_it_is_asked_to(target: Target) -> None
         ({"top_k": "many"}, "top_k"),
         ({"min_p": 1.5}, "min_p"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
-        ({"logit_bias": {"999999": 1}}, "Token ids go from 0 to 49151"),
+        ({"logit_bias": {"999999": 1}}, "token ids go from 0 to 49151"),
         ({"stop_token_ids": [-1]}, "stop_token_ids"),
-        ({"stop_token_ids": [49152]}, "Token ids go from 0 to 49151"),
+        ({"stop_token_ids": [49152]}, "token ids go from 0 to 49151"),
+        ({"logit_bias": {"cat": 1}}, "logit_bias"),
+        ({"ignore_eos": "maybe"}, "ignore_eos"),
+        ({"best_of": 2}, "best_of"),
+        ({"echo": True}, "echo"),
+        ({"chat_template_kwargs": "thinking"}, "chat_template_kwargs"),
+        ({"chat_template_kwargs": {"chat_template": "{% for i in range(99999) %}{% endfor %}"}}, "chat_template"),
+        ({"chat_template_kwargs": {"tokenize": True}}, "tokenize"),
         ({"tools": TOOLS}, "chat template has no place for tools"),
         ({"tools": TOOLS, "tool_choice": "required"}, "chat template has no place for tools"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "strin"}}}},
+            "schema",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"$ref": "#"}}}},
             "schema",
         ),
         (
