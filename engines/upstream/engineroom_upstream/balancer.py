@@ -23,7 +23,10 @@ class Balancer:
     """The inner app of the engine, behind Front, which cancels it when the client disconnects.
 
     A request goes to the server that has its model and the fewest of our requests. As long as its client has got
-    nothing, a server that fails or is busy is followed by the next; each is asked once.
+    nothing, a server that fails, is busy or has not what is asked for is followed by the next; each is asked once.
+
+    A 500 may be the request's fault. Where another server then answers it was the server's, which its breaker is told:
+    one that fails at once would be the least loaded always.
     """
 
     def __init__(self, engine: UpstreamEngine) -> None:
@@ -44,15 +47,24 @@ class Balancer:
             await send(message)
 
         failure: APIError | None = None
+        doubtful: list[Target] = []
         while (target := least_loaded(left, model)) is not None:
             left.remove(target)
             try:
                 await target.serve(scope, sending)
-                return
             except APIError as error:
                 if sent or error.status not in ELSEWHERE:
                     raise
-                failure = error
+                if error.status == 500:
+                    doubtful.append(target)
+                # That one server has not what is asked for matters only where no other has it either.
+                failure = failure if failure is not None and error.status == 404 else error
+            else:
+                for other in doubtful:
+                    other.breaker.failed()
+                return
+        for target in doubtful:
+            target.breaker.succeeded()
         raise failure or APIError(
             "No server behind this one can be asked now.", status=503, code="upstream_unavailable", retry_after=2
         )

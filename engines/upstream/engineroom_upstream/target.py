@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import socket
 from collections.abc import Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +26,7 @@ from .told import told_in_stream, told_status
 
 if TYPE_CHECKING:
     from engineroom.asgi import Scope, Send
+    from engineroom.openai.body import Request
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +39,9 @@ _SILENT_S = 30
 busy may be silent for as long as REQUEST_TIMEOUT."""
 _BROKEN = frozenset({502, 504})
 _REFUSED = frozenset({401, 403})
-ELSEWHERE = frozenset({429, 502, 503, 504})
-"""Statuses with which another server may do better: one is busy, broken, cannot be reached, or refuses our key."""
+ELSEWHERE = frozenset({404, 429, 500, 502, 503, 504})
+"""Statuses with which another server may do better: one has not what is asked for, is busy, broken, cannot be reached,
+or refuses our key."""
 
 
 class Remote(Upstream):
@@ -46,12 +51,13 @@ class Remote(Upstream):
         self.url = url
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_watched_socket),
-            headers=headers,
+            # What is compressed could not be looked at, nor passed on to a client that did not ask for it.
+            headers={**headers, "Accept-Encoding": "identity"},
             # The whole request is timed by Front; a long prefill sends nothing for minutes.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            skip_auto_headers=("User-Agent",),
         )
 
 
@@ -70,7 +76,8 @@ def _watched_socket(found: aiohttp.AddrInfoType) -> socket.socket:
 class Below(Proxy):
     """A URL is an OpenAI client's `base_url`: routes are below it, without their `/v1`.
 
-    An error that comes with a 200 gets its status back, as long as nothing was sent.
+    An error that comes with a 200 gets its status back, as long as nothing was sent. What is no answer of such an API,
+    as a login page is not, is told as a server that is broken.
     """
 
     def __init__(self, target: Target) -> None:
@@ -80,7 +87,21 @@ class Below(Proxy):
     def path(self, scope: Scope) -> str:
         return str(scope["path"]).removeprefix("/v1")
 
+    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+        if 300 <= response.status < 400 and response.status != 304:
+            raise self._target.mistaken(f"a redirect ({response.status} to {response.headers.get('Location', '')})")
+        if response.status < 300 and response.content_type == "text/html":
+            raise self._target.mistaken("a page")
+        try:
+            await super().answer(scope, request, response, send)
+        except APIError as error:
+            if error.status in (429, 503):
+                error.retry_after = _seconds(response.headers.get("Retry-After", "")) or error.retry_after
+            raise
+
     async def rewrite(self, path: str, body: bytes) -> bytes:
+        if body and body.lstrip()[:1] not in (b"{", b"["):
+            raise self._target.mistaken("something that it called JSON")
         if (status := told_status(body)) is not None:
             raise self._target.normalise_error(status, body)
         return body
@@ -115,6 +136,7 @@ class Target:
         self.models: tuple[str, ...] = ()
         self.reason = "not checked yet" if checked else ""
         self._renamed = renamed or {}
+        self._key = headers.get("Authorization", "").removeprefix("Bearer ").encode()
         self._proxy = Below(self)
 
     @property
@@ -141,13 +163,15 @@ class Target:
     async def check(self) -> None:
         """Ask for its models, and note whether it can be used."""
         try:
-            async with self.upstream.session.get(self.upstream.url + "/models", timeout=_CHECK) as response:
+            url = self.upstream.url + "/models"
+            async with self.upstream.session.get(url, timeout=_CHECK, allow_redirects=False) as response:
                 body = await response.read()
             if response.status == 200:
                 self.models = _names(body)
                 reason = ""
             else:
-                reason = f"GET /models was answered with {response.status}"
+                where = response.headers.get("Location")
+                reason = f"GET /models was answered with {response.status}" + (f" to {where}" if where else "")
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -171,10 +195,11 @@ class Target:
         return Health(live=True, ready=True, reason="ready")
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
-        error = from_upstream(status, body)
+        # A server that tells what it was sent would tell our key.
+        error = from_upstream(status, body.replace(self._key, "•••".encode()) if self._key else body)
         if status in _BROKEN | _REFUSED:
             self.breaker.failed()
-        elif status not in ELSEWHERE:
+        elif status not in ELSEWHERE or status == 404:
             self.breaker.succeeded()
         if status in _REFUSED:
             # The client's own key was good, or it would not be here.
@@ -182,10 +207,27 @@ class Target:
             return APIError("The server behind this one refuses its key.", status=502, code="upstream_refused")
         return error
 
+    def mistaken(self, what: str) -> APIError:
+        """What a client is told where this server answers with something else than an answer."""
+        self.breaker.failed()
+        logger.warning("%s answered with %s", self.name, what)
+        return APIError("The server behind this one gave no valid answer.", status=502, code="upstream_invalid")
+
     async def lost(self, error: Exception) -> APIError:
         self.breaker.failed()
         logger.warning("%s: %s", self.name, error or type(error).__name__)
         return APIError("The server behind this one cannot be reached.", status=502, code="upstream_unreachable")
+
+
+def _seconds(retry_after: str) -> int | None:
+    """Of a `Retry-After`: seconds or a date (RFC 9110); None where it is neither, or is over."""
+    if retry_after.isdigit():
+        return int(retry_after) or None
+    try:
+        left = parsedate_to_datetime(retry_after) - datetime.now(timezone.utc)
+    except (ValueError, TypeError):
+        return None
+    return max(0, math.ceil(left.total_seconds())) or None
 
 
 async def _nothing() -> dict[str, Any]:
