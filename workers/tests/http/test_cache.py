@@ -22,7 +22,7 @@ ON = {"CACHE_TTL": "60"}
 
 def ask(door: Door, text: str, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
     body = {"messages": [{"role": "user", "content": text}], "temperature": 0, **fields}
-    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=90)
 
 
 def status(answer: httpx.Response) -> str:

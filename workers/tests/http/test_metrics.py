@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
 
 def ask(door: Door, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
     body = {"messages": HELLO, **fields}
-    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers, timeout=60)
 
 
 def samples(door: Door) -> dict[str, float]:
@@ -48,9 +50,11 @@ def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
         assert ["hit" in status for status in cached] == [False, True]
         ask(door)
         httpx.post(f"{door.url}/made/up/7", json={}, headers=alice)
-        found = samples(door)
         route = "route=/v1/chat/completions"
-        assert found[f"engineroom_requests_total{{key=alice,model=echo,{route},status=200}}"] == 4
+        whole_ones = f"engineroom_requests_total{{key=alice,model=echo,{route},status=200}}"
+        until(lambda: samples(door).get(whole_ones) == 4 and door.metric("engineroom_requests_running") == 0)
+        found = samples(door)
+        assert found[whole_ones] == 4
         assert found[f"engineroom_requests_total{{key=alice,model=,{route},status=404}}"] == 1
         assert found[f"engineroom_requests_total{{key=anonymous,model=,{route},status=401}}"] == 1
         assert found["engineroom_requests_total{key=alice,model=,route=other,status=404}"] == 1
@@ -71,6 +75,14 @@ def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
         assert 0 < summary["seconds"]["request"]["p50"] <= summary["seconds"]["request"]["p99"]
         assert summary["models"] == ["echo"]
         assert "sk-alice" not in json.dumps(summary)
+
+
+def until(happens: Callable[[], bool]) -> None:
+    """Wait for what follows the end of an answer."""
+    deadline = time.monotonic() + 30
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_metrics_can_be_switched_off() -> None:
@@ -163,6 +175,7 @@ def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:
     try:
         with serving({**settings, "REDIS_URL": server.url}) as door:
             ask(door, stream=True, temperature=0)
+            until(lambda: "engineroom_requests_total" in {key.partition("{")[0] for key in samples(door)})
             told = {key.partition("{")[0] for key in samples(door)}
     finally:
         server.stop()

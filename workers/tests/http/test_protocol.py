@@ -15,14 +15,14 @@ CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
-    with serving({"API_KEYS": "sk-a", "METRICS_OPEN": "1", "BODY_TIMEOUT": "1"}) as door:
+    with serving({"API_KEYS": "sk-a", "METRICS_OPEN": "1", "BODY_TIMEOUT": "3"}) as door:
         yield door
         assert "Traceback" not in door.log
 
 
 def connect(door: Door) -> socket.socket:
     host, port = door.url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=20)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def post(head: str = "", version: str = "1.1", key: str = "sk-a", **fields: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pty
 import signal
@@ -41,6 +42,7 @@ class Terminal:
 
     def __init__(self, *command: str, **environ: str) -> None:
         self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._master, slave = pty.openpty()
         given = {**os.environ, "ENGINE": "echo", "TERM": "xterm", "COLUMNS": "80", **environ}
         self.process = subprocess.Popen(command, env=given, stdin=slave, stdout=slave, stderr=slave)
@@ -58,17 +60,18 @@ class Terminal:
                 self._read()
         except OSError:  # Linux: nobody has the other end any more
             os.close(self._master)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def _read(self) -> None:
-        self.text += os.read(self._master, 65536).decode().replace("\r\n", "\n")
+        self.text += self._decoder.decode(os.read(self._master, 65536))
+        self.text = self.text.replace("\r\n", "\n")
 
 
 def test_a_terminal_shows_where_the_model_is_and_a_request_to_paste() -> None:
     terminal = Terminal(COMMAND, "serve", PORT=str(free_port()))
     terminal.until("Ctrl-C stops it.")
     (command,) = (part for part in terminal.text.split("\n\n") if "curl" in part)
-    pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+    pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert "What is 2+2?" in pasted.stdout, "the echo engine answers what it was asked"
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.ended() == 0
