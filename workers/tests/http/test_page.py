@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from browser import tab
@@ -34,8 +35,27 @@ async def test_the_page_shows_the_engine_and_chats(tmp_path: Path) -> None:
                 for number in range(10):
                     await page.run(SAY.format(f'"Number {number}: the sea is calm, the lamp is lit"'))
                     await page.until(f'document.querySelectorAll("#log .it").length === {number + 2}')
-                    await page.until('!document.getElementById("send").disabled')
+                    await page.until('document.getElementById("stop").hidden')
                 Path(wanted).write_bytes(await page.screenshot())
+
+
+async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
+    """A model that rambles on had to be waited for: nothing on the page ended it."""
+    with serving({"PAGE": "1", "ECHO_TOKENS_PER_S": "20"}) as door:
+        async with tab(f"{door.url}/", tmp_path) as page:
+            await page.until('document.getElementById("state").textContent === "ready"')
+            await page.run(SAY.format('"word " + "and word ".repeat(400)'))
+            await page.until('document.querySelector("#log .it").textContent.includes("and word")')
+            await page.run('document.getElementById("stop").click()')
+            await page.until('!document.getElementById("send").hidden')
+            assert await page.run('document.getElementById("stop").hidden')
+            await page.run(SAY.format('"and then?"'))
+            await page.until('document.querySelectorAll("#log .it")[1].textContent.endsWith("then?")')
+            assert await page.run('document.querySelectorAll("#log .error").length') == 0
+            assert page.errors == []
+            with anyio.fail_after(15):  # forty seconds were left of the answer
+                while door.metric("engineroom_requests_running"):
+                    await asyncio.sleep(0.05)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
