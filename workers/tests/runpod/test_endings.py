@@ -13,6 +13,7 @@ import httpx
 import msgspec
 import pytest
 
+from engineroom.keeper import descendants
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 from engineroom_workers.runpod.hangup import HangUp
 
@@ -253,14 +254,6 @@ async def test_sigkill_leaves_no_process(platform: RunningEmulator, start_worker
 
 def endless_params() -> dict[str, object]:
     return {"ignore_eos": True, "max_tokens": 100_000, "echo_tokens_per_s": 50}
-
-
-def descendants(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found += [int(child), *descendants(int(child))]
-    return found
 
 
 def alive(pid: int) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from engineroom.environment import Environment
+from engineroom.keeper import descendants
 from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod import fallback, sdk
@@ -121,7 +122,7 @@ async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
 async def test_a_killed_worker_of_the_sdks_loop_stops_pinging(
     platform: RunningEmulator, start_worker: StartWorker
 ) -> None:
-    from .test_endings import alive, descendants
+    from .test_endings import alive
 
     worker = start_worker(platform, JOB_LOOP="sdk", RUNPOD_LOG_LEVEL="ERROR")
     await platform.polled(timeout=60)
