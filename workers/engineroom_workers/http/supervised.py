@@ -12,6 +12,7 @@ from engineroom.engine import Health
 from engineroom.errors import APIError, EngineroomError
 from engineroom.openai.errors import error_response
 
+from .call import call_of
 from .gone import disconnected
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Supervised:
         self._stopped = False
         self._why = ""
         self._up = False
+        self._died_at = 0.0
         self._successor: asyncio.Future[bool] | None = None
         self._watching: asyncio.Task[str] | None = None
         self.name = first.name
@@ -104,6 +106,7 @@ class Supervised:
         while True:
             since = time.monotonic()
             self._why = await self._engine.died()
+            self._died_at = time.perf_counter()
             self._up = False
             if time.monotonic() - since >= _GOOD_S:
                 self._left = self._allowed
@@ -139,6 +142,8 @@ class Supervised:
             before.set_result(True)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._restarting and self._successor is not None and self._came_before(scope):
+            await self._came(self._successor, receive)
         engine, successor = self._engine, self._successor
         if self._restarting:
             error = APIError(
@@ -162,6 +167,10 @@ class Supervised:
             return
         for message in held.messages:
             await send(message)
+
+    def _came_before(self, scope: Scope) -> bool:
+        """Whether a request was here when the engine died: its turn came since, and it waits as those that had it."""
+        return self._up or call_of(scope).started < self._died_at
 
     async def _came(self, successor: asyncio.Future[bool], receive: Receive) -> bool:
         """Whether the next engine came in time, and the client has stayed."""

@@ -44,6 +44,17 @@ def test_an_engine_that_dies_is_started_again() -> None:
         assert ask(door).status_code == 200
 
 
+def test_those_who_wait_for_their_turn_when_it_dies_get_it_from_the_next() -> None:
+    settings = {"ENGINE_RESTARTS": "2", "MAX_CONCURRENT_REQUESTS": "1", "MAX_QUEUED_REQUESTS": "4"}
+    with serving(settings) as door, ThreadPoolExecutor(4) as pool:
+        dies = pool.submit(ask, door, **{**DIE, "echo_tokens_per_s": 0.5})
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+        waiting = [pool.submit(ask, door) for _ in range(3)]
+        until(lambda: door.metric("engineroom_requests_waiting") == 3)
+        assert "engine_dead" in dies.result().text
+        assert [answer.result().status_code for answer in waiting] == [200] * 3
+
+
 def test_restarts_are_bounded() -> None:
     with serving({"ENGINE_RESTARTS": "1"}) as door:
         ask(door, **DIE)
