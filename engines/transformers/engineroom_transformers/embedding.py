@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .loading import Loaded
 
 _TOKENS_AT_A_TIME = 8192
+_GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_KNOWN = {"mean", "cls", "lasttoken", "Transformer", "Pooling", "Normalize"}
+"""Ways of pooling, and modules of sentence-transformers, that are here."""
+
+
+def pooling(folder: Path, config: Any) -> str | None:
+    """`mean`, `cls` or `lasttoken` for a model whose states are embeddings, as sentence-transformers' files say.
+
+    Raises:
+        NotImplementedError: it makes its vectors in another way.
+    """
+    file = folder / "1_Pooling" / "config.json"
+    if not file.is_file():
+        names = config.architectures or []
+        return None if not names or any(name.endswith(_GENERATES) for name in names) else "mean"
+    told = json.loads(file.read_bytes()).items()
+    modes = [str(value if isinstance(value, str) else key) for key, value in told if "pooling_mode" in key and value]
+    modes = [re.sub(r"^pooling_mode_|_tokens?$", "", mode) for mode in modes] or ["mean"]
+    listed = folder / "modules.json"
+    modules = json.loads(listed.read_bytes()) if listed.is_file() else []
+    if other := {*modes, *(module["type"].rpartition(".")[2] for module in modules)} - _KNOWN:
+        raise NotImplementedError(f"its vectors need {' and '.join(sorted(other))}, which this engine does not have")
+    if len(modes) > 1:
+        raise NotImplementedError(f"its vectors are {' and '.join(modes)} pooling side by side; this engine has one")
+    return modes[0]
 
 
 def embed(loaded: Loaded, prompts: Sequence[Sequence[int]]) -> list[list[float]]:

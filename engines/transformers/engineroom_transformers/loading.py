@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from engineroom import hub
 from engineroom.models import cache_folders, hub_environ, is_whole, weights
 
+from . import embedding
+
 if TYPE_CHECKING:
     from .settings import TransformersSettings
 
@@ -47,7 +49,7 @@ def load(name: str, settings: TransformersSettings) -> Loaded:
     if settings.chat_template:
         tokenizer.chat_template = Path(settings.chat_template).read_text()
     config = transformers.AutoConfig.from_pretrained(where, **own)
-    mode = pooling(where, config)
+    mode = embedding.pooling(where, config)
     kind = transformers.AutoModelForCausalLM if mode is None else transformers.AutoModel
     if settings.tensor_parallel_size > 1:
         own["distributed_config"] = DistributedConfig(tp_size=settings.tensor_parallel_size)
@@ -78,23 +80,6 @@ def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]
         found = [file for file in sorted(folder.rglob("*.gguf")) if wanted.lower() in file.name.lower()]
         folder = found[0] if found else folder
     return folder
-
-
-def pooling(folder: Path, config: Any) -> str | None:
-    """`mean`, `cls` or `lasttoken` for a model whose states are embeddings, as sentence-transformers' file says."""
-    import json
-
-    told = folder / "1_Pooling" / "config.json"
-    if told.is_file():
-        modes = [
-            key for key, value in json.loads(told.read_bytes()).items() if key.startswith("pooling_mode") and value
-        ]
-        return next((mode for mode in ("cls", "lasttoken") if any(mode in key for key in modes)), "mean")
-    names = config.architectures or []
-    generates = not names or any(
-        name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names
-    )
-    return None if generates else "mean"
 
 
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:

@@ -112,8 +112,9 @@ def by_transformers(folder: Path, text: str, mode: str) -> list[float]:
         ("mean", {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}),
         ("cls", {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}),
         ("lasttoken", {"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}),
+        ("cls", {"pooling_mode": "cls"}),
     ],
-    ids=["bare", "mean", "cls", "lasttoken"],
+    ids=["bare", "mean", "cls", "lasttoken", "named"],
 )
 async def test_an_encoder_gives_the_vectors_that_transformers_gives(
     configure: Configure, tmp_path: Path, mode: str, pooling: dict[str, Any] | None
@@ -125,6 +126,29 @@ async def test_an_encoder_gives_the_vectors_that_transformers_gives(
         assert status == 200, body
         for entry, text in zip(body["data"], TEXTS, strict=True):
             assert entry["embedding"] == pytest.approx(by_transformers(folder, text, mode), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "modules", "told"),
+    [
+        ({"pooling_mode_weightedmean_tokens": True}, [], "weightedmean"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, [], "mean_sqrt_len"),
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, [], "cls and mean"),
+        ({"pooling_mode": "max"}, [], "max"),
+        ({"pooling_mode_mean_tokens": True}, ["Transformer", "Pooling", "Dense", "Normalize"], "Dense"),
+    ],
+    ids=str,
+)
+async def test_vectors_that_would_be_others_than_the_model_s_are_refused(
+    configure: Configure, tmp_path: Path, pooling: dict[str, Any], modules: list[str], told: str
+) -> None:
+    folder = small_encoder(tmp_path, pooling)
+    types = [{"type": f"sentence_transformers.models.{name}"} for name in modules]
+    (folder / "modules.json").write_text(json.dumps(types))
+    engine = configure(MODEL_NAME=str(folder), MAX_MODEL_LEN="")
+    with pytest.raises(EngineStartError, match=told):
+        await engine.start()
+    await engine.stop()
 
 
 async def test_an_encoder_refuses_what_it_cannot_do(configure: Configure, tmp_path: Path) -> None:
