@@ -176,7 +176,7 @@ class WorkerSettings(Settings):
 
     engine: str | None = Field(
         None,
-        description="Which engine to run; `engineroom engines` lists them. Needed where several are installed.",
+        description="The engine to run; `engineroom engines` lists them. Required if several are installed.",
     )
     model_name: str | None = Field(
         None,
@@ -185,27 +185,31 @@ class WorkerSettings(Settings):
     served_model_name: CommaList = Field(
         (),
         validation_alias=AliasChoices("OPENAI_SERVED_MODEL_NAME_OVERRIDE", "SERVED_MODEL_NAME"),
-        description="The names under which clients address the model, separated by commas; MODEL_NAME by default.",
+        description="The names by which clients ask for the model, separated by commas. Default: MODEL_NAME.",
     )
     engineroom_engines: CommaList = Field(
         (),
-        description="Only these engine plugins may load, separated by commas; all that are installed by default.",
+        description="The engine plugins that may be loaded, separated by commas. Default: all that are installed.",
     )
     start_timeout: float = Field(
         1200,
         gt=0,
-        description="Seconds the engine may take to become ready before the start counts as failed.",
+        description="Seconds that the engine may take to become ready. After that the start has failed.",
     )
     request_timeout: float = Field(
-        3600, gt=0, description="Seconds one request may take in all before it is aborted with a 504."
+        3600, gt=0, description="Seconds that one request may take in all. After that it is aborted with a 504."
     )
     max_request_mb: float = Field(
-        32, gt=0, description="Largest request body in MB; a larger one is refused with a 413."
+        32, gt=0, description="The largest request body in MB; a larger one is refused with a 413."
     )
-    stop_timeout: float = Field(10, ge=0, description="Seconds the engine process has between SIGTERM and SIGKILL.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="The least that is logged.")
+    stop_timeout: float = Field(
+        10, ge=0, description="Seconds that the engine's process has between SIGTERM and SIGKILL."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="The lowest level that is logged."
+    )
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
-    engine_logs: bool = Field(True, description="Whether the engine process's own output is passed on to the log.")
+    engine_logs: bool = Field(True, description="Whether the output of the engine's process is copied to the log.")
 
     @property
     def max_body(self) -> int:
@@ -218,7 +222,7 @@ class HubSettings(Settings):
 
     base_path: str = Field(
         "/runpod-volume",
-        description="A volume that outlives a worker; models, and what the engine compiles, are kept there.",
+        description="A volume that outlives the worker. Models are kept there, and what the engine compiles.",
     )
     hf_token: SecretStr | None = Field(
         None,

@@ -17,5 +17,5 @@ class DoorSettings(Settings):
     drain_timeout: float = Field(
         30,
         ge=0,
-        description="Seconds that running requests have to finish after SIGTERM; then their clients are told.",
+        description="Seconds that running requests have to finish after SIGTERM. After that they end with an error.",
     )

@@ -18,23 +18,23 @@ class HTTPSettings(Settings):
     host: str = Field("127.0.0.1", description="The address to listen on; `0.0.0.0` for all, as in a container.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     port_health: int | None = Field(
-        None, ge=0, le=65535, description="A second port that answers the same, for load balancers that want one."
+        None, ge=0, le=65535, description="A second port that serves the same, for load balancers that need one."
     )
     uvicorn_ssl_certfile: Path | None = Field(
-        None, description="A certificate chain (PEM); with it the door speaks TLS, on all its ports."
+        None, description="A certificate chain (PEM). With it the door uses TLS on all its ports."
     )
-    uvicorn_ssl_keyfile: Path | None = Field(None, description="The certificate's key, where it is in another file.")
+    uvicorn_ssl_keyfile: Path | None = Field(None, description="The certificate's key, if it is in another file.")
     body_timeout: float = Field(
         60,
         gt=0,
-        description="Seconds in which a request's headers, and then its body, must have arrived; "
-        "else it is refused with a 408.",
+        description="Seconds within which a request's headers, and then its body, must arrive; otherwise it is refused "
+        "with a 408.",
     )
     client_timeout: float = Field(
         120,
         ge=0,
-        description="Seconds after which a client that takes nothing, or has vanished from the network, is cut off, "
-        "which frees its generation; 0 waits for ever.",
+        description="Seconds after which a client that reads nothing, or has vanished from the network, is "
+        "disconnected, which ends its generation. 0 waits for ever.",
     )
 
 
@@ -45,19 +45,19 @@ class AccessSettings(Settings):
 
     api_keys: SecretStr | None = Field(
         None,
-        description="Keys that clients must present, separated by commas, each as `name:key` or just `key`. Unset, and "
-        "without API_KEYS_FILE, everybody may come.",
+        description="Keys that clients must present, separated by commas, each as `name:key` or just `key`. Without "
+        "this and API_KEYS_FILE anyone may use the API.",
     )
     api_keys_file: Path | None = Field(
         None,
         description="A YAML or JSON file of keys by name, read again when it changes. A value is the key, or a mapping "
         "with `key` and limits of its own: `concurrency`, `requests_per_minute`, `tokens_per_minute`, `priority`.",
     )
-    metrics_open: bool = Field(False, description="Whether metrics can be read without a key, where keys are in use.")
+    metrics_open: bool = Field(False, description="Whether metrics can be read without a key although keys are in use.")
     cors_origins: CommaList = Field(
-        (), description="Origins whose pages may call the API from a browser, separated by commas; `*` for all."
+        (), description="Origins whose pages may call the API from a browser (CORS), separated by commas; `*` for all."
     )
-    security_headers: bool = Field(False, description="Whether answers carry headers that make browsers careful.")
+    security_headers: bool = Field(False, description="Whether responses carry security headers for browsers.")
 
 
 class LimitSettings(Settings):
@@ -66,26 +66,28 @@ class LimitSettings(Settings):
     title: ClassVar[str] = "HTTP door: limits"
 
     max_concurrent_requests: int | None = Field(
-        None, ge=1, description="Requests that are with the engine at a time; no limit unless set."
+        None, ge=1, description="Requests that the engine works on at the same time. Default: no limit."
     )
     max_concurrent_requests_per_key: int | None = Field(None, ge=1, description="The same for each key.")
     max_queued_requests: int | None = Field(
         None,
         ge=0,
-        description="Requests that may wait for their turn, where MAX_CONCURRENT_REQUESTS is set; one more is refused "
-        "with a 503. By default an eighth of that, so that waiting adds little to an answer's time.",
+        description="Requests that may wait for their turn if MAX_CONCURRENT_REQUESTS is set; one more is refused with "
+        "a 503. Default: an eighth of that number, so that waiting adds little to the time of an answer.",
     )
-    queue_timeout: float = Field(30, gt=0, description="Seconds a request may wait for its turn before a 503.")
+    queue_timeout: float = Field(
+        30, gt=0, description="Seconds that a request may wait for its turn. After that it is refused with a 503."
+    )
     requests_per_minute: int | None = Field(
-        None, ge=1, description="Requests a minute for each key; no limit unless set."
+        None, ge=1, description="Requests per minute for each key. Default: no limit."
     )
     tokens_per_minute: int | None = Field(
-        None, ge=1, description="Tokens a minute for each key, prompt and answer together; no limit unless set."
+        None, ge=1, description="Tokens per minute for each key, prompts and answers together. Default: no limit."
     )
     redis_url: SecretStr | None = Field(
         None,
-        description="A Redis (`redis://host:6379/0`) in which several workers share their limits by the minute, and "
-        "their cache where one is in use.",
+        description="A Redis server (`redis://host:6379/0`) in which several workers share their limits per minute, "
+        "and their cache if it is on.",
     )
 
     @property
@@ -104,16 +106,18 @@ class WatchSettings(Settings):
     engine_restarts: int = Field(
         0,
         ge=0,
-        description="How often an engine that has died is started again, with a growing pause, before the door ends; "
-        "an engine that then served for ten minutes has all of them again. 0 leaves it to whoever runs the door.",
+        description="How many times an engine that has died is started again, after growing pauses, before the door "
+        "exits. After ten good minutes the count begins anew. 0 leaves restarts to whatever runs the door.",
     )
     breaker_failures: int = Field(
         0,
         ge=0,
-        description="After so many failures of the engine in a row (5xx) requests are refused at once for "
-        "BREAKER_REST seconds, then one is let through as a trial; 0 never.",
+        description="After this many failures of the engine in a row (5xx) requests are refused at once for "
+        "BREAKER_REST seconds; then one is let through as a trial. 0 switches this off.",
     )
-    breaker_rest: float = Field(10, gt=0, description="Seconds for which requests are refused at once.")
+    breaker_rest: float = Field(
+        10, gt=0, description="Seconds for which requests are refused at once, see BREAKER_FAILURES."
+    )
 
 
 class CacheSettings(Settings):
@@ -125,9 +129,12 @@ class CacheSettings(Settings):
         0,
         ge=0,
         description="Seconds for which the answer to a deterministic request (temperature 0 or a seed, no tools) is "
-        "kept for equal ones, whoever asks; 0 keeps none. In memory, or in REDIS_URL where that is set.",
+        "kept for equal requests, whoever sends them; 0 keeps none. Kept in memory, or in REDIS_URL if that is "
+        "set.",
     )
-    cache_max_mb: float = Field(64, gt=0, description="Memory for kept answers in MB; the least recently used go.")
+    cache_max_mb: float = Field(
+        64, gt=0, description="Memory for cached answers in MB; those least recently used are dropped."
+    )
 
 
 class ObserveSettings(Settings):
@@ -135,15 +142,19 @@ class ObserveSettings(Settings):
 
     title: ClassVar[str] = "HTTP door: metrics and logs"
 
-    metrics: bool = Field(True, description="Whether the door measures: /metrics (Prometheus) and /metrics.json.")
+    metrics: bool = Field(
+        True, description="Whether metrics are collected and served: /metrics (Prometheus) and /metrics.json."
+    )
     access_log: bool = Field(
         False,
-        description="Whether each request is logged: id, route, status, key's name, times, tokens.",
+        description="Whether each request is logged: its id, route, status, key's name, times and tokens.",
     )
     log_content: bool = Field(
-        False, description="Whether ACCESS_LOG also writes what was asked. Prompts are personal data: for debugging."
+        False,
+        description="Whether ACCESS_LOG also logs the request's content. For debugging only: prompts are "
+        "personal data.",
     )
-    page: bool = Field(False, description="Whether `/` shows a page: status, latencies, and a small chat.")
+    page: bool = Field(False, description="Whether `/` shows a page with status, latencies and a small chat.")
     otel_exporter_otlp_endpoint: str | None = Field(
-        None, description="An OpenTelemetry collector (`http://host:4318`) that gets a span for each request."
+        None, description="An OpenTelemetry collector (`http://host:4318`), which is sent a span for each request."
     )

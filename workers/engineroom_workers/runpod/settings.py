@@ -16,45 +16,46 @@ class RunPodSettings(Settings):
 
     title: ClassVar[str] = "RunPod queue door"
 
-    max_concurrency: int = Field(30, ge=1, description="Jobs that are worked on at a time.")
+    max_concurrency: int = Field(30, ge=1, description="Jobs that are worked on at the same time.")
     default_batch_size: int | None = Field(
         None,
         ge=1,
-        description="Tokens in an item of a stream once it is under way. Unset, an item holds whatever has come since "
-        "the last one was sent, which suits every network and load.",
+        description="Tokens in each item of a stream once it is under way. Default: whatever has been generated since "
+        "the last item was sent, which suits every network and load.",
     )
     min_batch_size: int | None = Field(
         None,
         ge=1,
         validation_alias=AliasChoices("DEFAULT_MIN_BATCH_SIZE", "MIN_BATCH_SIZE"),
-        description="Tokens in a stream's first item, where batch sizes are in use; 1 by default.",
+        description="Tokens in the first item of a stream, if batch sizes are in use. Default: 1.",
     )
     batch_size_growth_factor: float | None = Field(
         None,
         ge=1,
         validation_alias=AliasChoices("DEFAULT_BATCH_SIZE_GROWTH_FACTOR", "BATCH_SIZE_GROWTH_FACTOR"),
-        description="How many times larger each item is than the one before, where batch sizes are in use; "
-        "3 by default.",
+        description="How many times larger each item is than the one before, if batch sizes are in use. Default: 3.",
     )
     raw_openai_output: bool = Field(
         True,
-        description="Whether an OpenAI stream's items are server-sent events as text, as RunPod's OpenAI route needs "
-        "them; otherwise each is a list of the events' objects.",
+        description="Whether the items of an OpenAI stream are server-sent events as text, which RunPod's OpenAI route "
+        "needs; otherwise each item is a list of the events' objects.",
     )
     native_output_format: OutputFormat = Field(
         "choices",
-        description="The shape of a native job's output: `choices` as RunPod's own LLM worker had it up to 2.23, "
-        "`output` for objects with `text`, `finish_reason` and `tokens`. A job's `output_format` comes before it.",
+        description="The format of a native job's output: `choices`, as in RunPod's own LLM worker up to 2.23, or "
+        "`output` for objects with `text`, `finish_reason` and `tokens`. A job's own `output_format` takes "
+        "precedence.",
     )
     job_errors: Literal["completed", "failed"] = Field(
         "completed",
-        description="What becomes of a job that ends in an error: `completed` with OpenAI's error object as its "
-        "output, which reaches OpenAI clients whole; or `failed`, which RunPod's OpenAI route turns into a bare 500.",
+        description="The state of a job that ends in an error: `completed`, with OpenAI's error object as its output, "
+        "which reaches OpenAI clients in full; or `failed`, which RunPod's OpenAI route turns into a bare "
+        "500.",
     )
     job_loop: Literal["engineroom", "sdk"] = Field(
         "engineroom",
-        description="Who takes the jobs: `engineroom`, or `sdk` for the loop inside RunPod's SDK, which is slower "
-        "and may lose jobs on SIGTERM.",
+        description="What takes the jobs: `engineroom`, or `sdk` for the loop in RunPod's SDK, which is slower and may "
+        "lose jobs on SIGTERM.",
     )
 
     def batch_size(self, asked: Batching) -> BatchSize | None:
