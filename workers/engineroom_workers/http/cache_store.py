@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import OrderedDict
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .redis_link import RedisAway, RedisLink
+
+if TYPE_CHECKING:
+    from engineroom.environment import Environment
+    from engineroom.settings import SettingsGroup
 
 
 class Entry(NamedTuple):
@@ -60,11 +65,26 @@ class MemoryStore:
             self._size -= len(entry.body)
 
 
+def setup(env: Environment) -> str:
+    """A name for what answers: the same for workers whose engines are set up alike, whatever their models are called.
+
+    Two that serve different models, or one with other options, under one name must not answer for each other.
+    """
+    from engineroom import house
+    from engineroom.settings import WorkerSettings
+
+    found, env = house.engine_class(env)
+    groups: list[SettingsGroup] = [WorkerSettings, *found.settings(env)]
+    settings = (setting for group in groups for setting in group.describe() if not setting.secret)
+    told = "\n".join(f"{setting.name}={setting.in_force(env)[0]}" for setting in settings)
+    return f"{found.name}:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
+
+
 class RedisStore:
     """Entries in Redis, which forgets them itself; while it is away nothing is found.
 
     Args:
-        namespace: keeps those of different engines and models apart.
+        namespace: keeps those of different engines and models apart; `setup` gives one.
     """
 
     def __init__(self, link: RedisLink, namespace: str) -> None:

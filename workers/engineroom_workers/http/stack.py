@@ -36,7 +36,7 @@ class Stack:
     Args:
         engine: the one to begin with.
         make: gives another in its place, where restarts are allowed.
-        env: what the page shows of the settings.
+        env: what the page shows of the settings, and what tells workers apart that share a Redis.
 
     served: what answers: the engine, or one engine after another.
     app: what the server calls.
@@ -66,7 +66,7 @@ class Stack:
 
             self.breaker = Breaker(options.watch.breaker_failures, options.watch.breaker_rest)
             inner = Tripping(inner, self.breaker)
-        inner = self._limited(inner, options)
+        inner = self._limited(inner, options, env)
         meter = self._meter(options)
         if meter is not None:
             from .stream_usage import StreamUsage
@@ -139,7 +139,7 @@ class Stack:
             log = AccessLog(options.observe.log_content)
         return Observed(app, self.served, meter, log)
 
-    def _limited(self, app: ASGIApp, options: Options) -> ASGIApp:
+    def _limited(self, app: ASGIApp, options: Options, env: Environment) -> ASGIApp:
         limits, keys = options.limits, options.access
         own = keys.api_keys_file is not None  # The file may give any key limits of its own, at any time.
         if limits.max_concurrent_requests or limits.max_concurrent_requests_per_key or own:
@@ -149,21 +149,21 @@ class Stack:
             self.turns = Turns(limits.max_concurrent_requests, limits.queue_length)
             app = Admission(app, self.turns, limits.max_concurrent_requests_per_key, limits.queue_timeout)
         if options.cache.cache_ttl:
-            app = self._cached(app, options)
+            app = self._cached(app, options, env)
         if limits.requests_per_minute or limits.tokens_per_minute or own:
             from .rates import Rates
 
             app = Rates(app, limits, self._minutes(options))
         return app
 
-    def _cached(self, app: ASGIApp, options: Options) -> ASGIApp:
+    def _cached(self, app: ASGIApp, options: Options, env: Environment) -> ASGIApp:
         from .cache import Cached
-        from .cache_store import MemoryStore, RedisStore, Store
+        from .cache_store import MemoryStore, RedisStore, Store, setup
 
         limit, link = int(options.cache.cache_max_mb * 1_000_000), self._redis(options)
         store: Store = MemoryStore(limit)
         if link is not None:
-            store = RedisStore(link, f"{self.served.name}:{','.join(self.served.models)}")
+            store = RedisStore(link, setup(env))
         return Cached(app, store, options.cache.cache_ttl, limit // 8)
 
     def _minutes(self, options: Options) -> Minutes:

@@ -247,6 +247,16 @@ def test_workers_share_it_in_redis_and_serve_on_without_it(redis: RedisServer) -
         assert two.metric("engineroom_redis_up") == 0
 
 
+def test_those_who_serve_something_else_by_the_same_name_do_not_share_it(redis: RedisServer) -> None:
+    settings = {**ON, "REDIS_URL": redis.url, "SERVED_MODEL_NAME": "chat"}
+    others = {"MODEL_NAME": "one"}, {"MODEL_NAME": "another"}, {"MODEL_NAME": "one", "ECHO_TTFT_MS": "1"}
+    for other in others:
+        with serving({**settings, **other}) as door:
+            assert status(ask(door, "by name", model="chat")) == "fwd=miss"
+    with serving({**settings, **others[0]}) as door:
+        assert status(ask(door, "by name", model="chat")) == "hit"
+
+
 def test_what_others_wrote_into_redis_is_no_answer(redis: RedisServer) -> None:
     with serving({**ON, "REDIS_URL": redis.url}) as door, Redis.from_url(redis.url) as client:
         assert status(ask(door, "foreign")) == "fwd=miss"
