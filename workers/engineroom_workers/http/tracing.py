@@ -87,6 +87,8 @@ class Tracing:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 span.set_attribute("http.response.status_code", status)
+                if status == 404:  # What clients invent makes no new names.
+                    span.update_name(scope["method"])
                 span.add_event("response started", {"seconds": time.perf_counter() - call.started})
             await send(message)
 

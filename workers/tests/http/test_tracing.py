@@ -38,6 +38,7 @@ def test_each_request_is_a_span_of_its_clients_trace() -> None:
             body = {"messages": [{"role": "user", "content": "Hello"}]}
             headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
             assert httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=headers).status_code == 200
+            assert httpx.post(f"{door.url}/made/up/7", json=body).status_code == 404
             door.process.terminate()
             assert door.ended() == 0
     finally:
@@ -47,7 +48,7 @@ def test_each_request_is_a_span_of_its_clients_trace() -> None:
     resource = {a.key: a.value.string_value for a in sent[0].resource_spans[0].resource.attributes}
     assert resource["service.name"] == "lighthouse"
     spans = [s for request in sent for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
-    assert [span.name for span in spans] == ["POST /v1/chat/completions"]
+    assert [span.name for span in spans] == ["POST /v1/chat/completions", "POST"]
     assert spans[0].trace_id.hex() == TRACE
     assert spans[0].parent_span_id.hex() == "b7ad6b7169203331"
     attributes = {attribute.key: attribute.value for attribute in spans[0].attributes}
