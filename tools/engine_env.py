@@ -42,16 +42,26 @@ def make(
     if stamp.is_file() and stamp.read_text() == wanted and (folder / "bin" / "python").exists():
         print(f"{folder}: up to date")
         return 0
-    subprocess.run([uv(), "venv", "--clear", "--python", python, folder], check=True)
+    create(folder, python)
     install(folder, "-r", requirements, *more)
     then(folder)
     stamp.write_text(wanted)
     return 0
 
 
+def create(folder: Path, python: str) -> None:
+    """Make an environment without anything in it."""
+    subprocess.run([uv(), "venv", "--clear", "--python", python, folder], check=True)
+
+
 def install(folder: Path, *arguments: str | Path) -> None:
     """Install into the environment `folder`; the arguments are those of `uv pip install`."""
-    subprocess.run([uv(), "pip", "install", "--python", folder / "bin" / "python", *arguments], check=True)
+    pip_install(folder / "bin" / "python", *arguments)
+
+
+def pip_install(python: Path, *arguments: str | Path) -> None:
+    """Install for a Python; the arguments are those of `uv pip install`."""
+    subprocess.run([uv(), "pip", "install", "--python", python, *arguments], check=True)
 
 
 def cpu_torch(requirements: Path) -> tuple[str, list[str]]:

@@ -27,7 +27,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def drift(checkout: Path, snapshots: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(DRIFT), "--python", sys.executable, "--source", str(checkout)]
+    command = [sys.executable, str(DRIFT), "--python", sys.executable, str(checkout)]
     environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
         [*command, "--snapshots", str(snapshots), *arguments], capture_output=True, text=True, env=environ, timeout=60
@@ -73,4 +73,4 @@ def test_drift_names_what_changed(checkout: Path, tmp_path: Path) -> None:
 def test_a_python_without_fastdeploy_is_said(tmp_path: Path) -> None:
     told = drift(tmp_path, tmp_path)
     assert told.returncode == 1
-    assert "FASTDEPLOY_PYTHON" in told.stdout
+    assert "FASTDEPLOY_PYTHON" in told.stderr

@@ -1,4 +1,4 @@
-"""Compare a committed flag snapshot with FastDeploy's real parser: `drift.py [--write] [--python P] [--source DIR]`.
+"""Compare a committed flag snapshot with FastDeploy's real parser: `drift.py [--write] [--python P] [CHECKOUT …]`.
 
 FastDeploy is asked in its own Python (FASTDEPLOY_PYTHON), or a source checkout (SOURCE) in a Python that has what
 FastDeploy imports. Exits with 1 where the snapshot is missing or has drifted; `--write` refreshes it instead.
@@ -6,9 +6,8 @@ FastDeploy imports. Exits with 1 where the snapshot is missing or has drifted; `
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,25 +15,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tools"))
 
 import flag_drift
 
-SNAPSHOTS = Path(__file__).resolve().parents[1] / "engineroom_fastdeploy" / "flags"
-DUMP = Path(__file__).with_name("dump_flags.py")
 
-
-def main() -> int:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    arguments.add_argument("--python", default=os.environ.get("FASTDEPLOY_PYTHON", "python3"))
-    arguments.add_argument("--source", default=os.environ.get("SOURCE"), help="an upstream checkout to ask instead")
-    arguments.add_argument("--snapshots", type=Path, default=SNAPSHOTS)
-    arguments.add_argument("--write", action="store_true", help="write the snapshot instead of comparing it")
-    chosen = arguments.parse_args()
-    asked = subprocess.run(
-        [chosen.python, str(DUMP), *([chosen.source] if chosen.source else [])], stdout=subprocess.PIPE, text=True
-    )
-    if asked.returncode:
-        print(f"FastDeploy's parser cannot be asked in {chosen.python}; FASTDEPLOY_PYTHON and SOURCE name others")
-        return 1
-    return 1 if flag_drift.check("FastDeploy", chosen.snapshots, asked.stdout, write=chosen.write) else 0
+def checkout(python: Path, source: str) -> flag_drift.Asked:
+    return flag_drift.Asked(python, [source])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    own = os.environ.get("FASTDEPLOY_PYTHON", "python3")
+    given = list(filter(None, [os.environ.get("SOURCE")]))
+    remedy = "FASTDEPLOY_PYTHON and SOURCE name others"
+    sys.exit(flag_drift.main(__file__, "FastDeploy", shutil.which(own) or own, remedy, checkout, given))

@@ -1,7 +1,7 @@
 """Print every flag of `vllm serve` as JSON, asked of the installed vLLM's own parser, and its environment variables.
 
 The output is what `engineroom.flags.FlagTable` reads: a row for each destination, one a line, so that two versions
-can be compared with `diff`. Without a device vLLM may refuse to build its parser; VLLM_TARGET_DEVICE=cpu helps.
+can be compared with `diff`. Without a device vLLM may refuse to build its parser, unless that is said to be a CPU.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def main() -> int:
     out, sys.stdout = sys.stdout, sys.stderr
     sys.argv = ["vllm", "--help"]
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_TARGET_DEVICE", "cpu")
     import vllm
     import vllm.envs
 
