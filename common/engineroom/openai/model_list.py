@@ -20,7 +20,7 @@ class ModelList:
 
     Args:
         app: answers for the list, and for all else.
-        engine: its names are listed also where its app does not: some servers take only one.
+        engine: its names are listed first, and also where its app does not: some servers take only one.
     """
 
     def __init__(self, app: ASGIApp, engine: Engine) -> None:
@@ -49,8 +49,8 @@ class ModelList:
 
         await self._app(scope, receive, collect)
         answer: dict[str, Any] = msgspec.json.decode(b"".join(parts))
-        models = answer["data"]
-        like = models[0] if models else {"object": "model", "created": 0, "owned_by": self._engine.name}
-        missing = set(self._engine.models) - {model["id"] for model in models}
-        answer["data"] = [*models, *({**like, "id": name} for name in self._engine.models if name in missing)]
+        listed = {model["id"]: model for model in answer["data"]}
+        like = next(iter(listed.values()), {"object": "model", "created": 0, "owned_by": self._engine.name})
+        served = [listed.pop(name, {**like, "id": name}) for name in self._engine.models]
+        answer["data"] = [*served, *listed.values()]
         return answer

@@ -45,13 +45,33 @@ async def leaving_a_whole_answer_frees_the_engine(target: Target) -> None:
     await _until(target, 0)
 
 
+async def half_of_many_may_leave(target: Target) -> None:
+    """Of many clients that stream at once half leave: the others get all of theirs, and nothing runs on."""
+    await _idle(target)
+    asked = {"model": await target.model(), "messages": QUESTION, "max_tokens": 20, **target.expects.fields}
+    body = msgspec.json.encode({**asked, "stream": True})
+
+    async def stream(leaves: bool) -> bytes:
+        async with target.call("POST", CHAT, body) as answer:
+            return await (answer.__aiter__().__anext__() if leaves else answer.read())
+
+    answers = await asyncio.gather(*(stream(leaves=bool(number % 2)) for number in range(12)))
+    assert all(answer.endswith(b"data: [DONE]\n\n") for answer in answers[::2]), "a stream of those that stay is cut"
+    await _until(target, 0)
+
+
 async def _long_request(target: Target, *, stream: bool) -> bytes:
+    await _idle(target)
+    return msgspec.json.encode({"model": await target.model(), **_LONG, **target.expects.fields, "stream": stream})
+
+
+async def _idle(target: Target) -> None:
+    """Raises NotOffered where it cannot be seen that a generation ends."""
     if not target.expects.can_abort:
         raise NotOffered("aborting a generation")
     if target.expects.running_metric is None:
         raise NotOffered("no metric of running generations is known; --running-metric names it")
     await _until(target, 0)
-    return msgspec.json.encode({"model": await target.model(), **_LONG, **target.expects.fields, "stream": stream})
 
 
 async def _until(target: Target, running: int) -> None:
@@ -61,4 +81,4 @@ async def _until(target: Target, running: int) -> None:
         await asyncio.sleep(0.05)
 
 
-CHECKS = (leaving_a_stream_frees_the_engine, leaving_a_whole_answer_frees_the_engine)
+CHECKS = (leaving_a_stream_frees_the_engine, leaving_a_whole_answer_frees_the_engine, half_of_many_may_leave)

@@ -283,7 +283,7 @@ async def test_its_process_is_told_to_keep_quiet(configure: Configure, caplog: p
         ),
         (
             "FileNotFoundError: HF cache for 'org/none' (revision: main) not found while HF_HUB_OFFLINE is enabled.",
-            "org/model is in no local cache, and the hub cannot be reached (",
+            "org/model is not in a local cache, and the hub cannot be reached (",
         ),
         ("ValueError: GPU id 0 requested but no GPUs are available.", "set DEVICES=cpu"),
         ("huggingface_hub.errors.GatedRepoError: 403 Client Error", "ask for access on its page"),

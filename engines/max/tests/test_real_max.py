@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
 
 from engineroom.engine import MODELS, GenerateRequest, Route
-from engineroom.inprocess import request
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom.testing.suite import test_conformance
 from engineroom_max.engine import MAXEngine
@@ -118,25 +114,3 @@ async def test_native_generation(real_max: MAXEngine) -> None:
 
 async def test_metrics_are_max_s(real_max: MAXEngine) -> None:
     assert "maxserve_num_output_tokens_total" in await real_max.metrics()
-
-
-async def test_many_streams_at_once_and_leaving_half_of_them(real_max: MAXEngine, target: Target) -> None:
-    async def stream(number: int) -> str:
-        body = {"model": "smol", "messages": QUESTION, "stream": True, "max_tokens": 20, "n": 1 + number % 3}
-        async with request(real_max.app, "POST", CHAT, body=msgspec.json.encode(body)) as answer:
-            if number % 2:
-                await answer.__aiter__().__anext__()
-                return ""
-            return (await answer.read()).decode()
-
-    answers = await asyncio.gather(*map(stream, range(12)))
-    assert all(answer.endswith("data: [DONE]\n\n") for answer in answers[::2])
-    await _until_idle(target.running)
-
-
-async def _until_idle(running: Callable[[], Awaitable[float]]) -> None:
-    for _ in range(1200):
-        if not await running():
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("generations are left running")

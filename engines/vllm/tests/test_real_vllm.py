@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import msgspec
 import pytest
 
 from engineroom.engine import GenerateRequest
-from engineroom.inprocess import request
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom.testing.suite import test_conformance
 from engineroom_vllm.engine import VLLMEngine
@@ -173,25 +171,3 @@ async def test_native_generation(vllm: VLLMEngine) -> None:
 async def test_metrics_are_vllm_s(vllm: VLLMEngine) -> None:
     text = await vllm.metrics()
     assert "vllm:generation_tokens_total" in text
-
-
-async def test_many_streams_at_once_and_leaving_half_of_them(vllm: VLLMEngine, target: Target) -> None:
-    async def stream(number: int) -> str:
-        body = {"model": "smol", "messages": QUESTION, "stream": True, "temperature": 0, "max_tokens": 20}
-        async with request(vllm.app, "POST", "/v1/chat/completions", body=msgspec.json.encode(body)) as answer:
-            if number % 2:
-                await answer.__aiter__().__anext__()
-                return ""
-            return (await answer.read()).decode()
-
-    answers = await asyncio.gather(*map(stream, range(12)))
-    assert all(answer.endswith("data: [DONE]\n\n") for answer in answers[::2])
-    await _until_idle(target.running)
-
-
-async def _until_idle(running: Callable[[], Awaitable[float]]) -> None:
-    for _ in range(1200):
-        if not await running():
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("generations are left running")
