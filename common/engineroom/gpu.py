@@ -86,12 +86,12 @@ def check(carried: Image, found: Sequence[Device], matrix: Matrix) -> None:
     for device in found:
         if device.sm not in carried.sm:
             raise EngineStartError(
-                f"{device.name} has compute capability {device.sm}, and the image {carried.name} carries "
+                f"{device.name} has compute capability {device.sm}, but the image {carried.name} is for "
                 f"{', '.join(carried.sm)}: {_instead(device, carried, matrix)}"
             )
         if carried.driver is not None and device.driver < carried.driver:
             raise EngineStartError(
-                f"the NVIDIA driver is {device.driver}, and the image {carried.name} (CUDA {carried.cuda}) needs "
+                f"the NVIDIA driver is {device.driver}, but the image {carried.name} (CUDA {carried.cuda}) needs "
                 f"{carried.driver} or newer: {_instead(device, carried, matrix)}"
             )
 
@@ -101,5 +101,5 @@ def _instead(device: Device, carried: Image, matrix: Matrix) -> str:
     fit = [row for row in matrix.rows if device.sm in row.sm and device.driver >= (row.driver or 0)]
     same = [row for row in fit if row.engine == carried.engine]
     names = " or ".join(row.name for row in same or fit)
-    use = f"use the image {names}" if names else "no image of ours runs on this machine; choose another GPU or driver"
-    return f"{use} (an empty {VARIABLE} starts it all the same)"
+    use = f"use the image {names}" if names else "none of the images runs on this machine; choose another GPU or driver"
+    return f"{use} (to start it anyway, set {VARIABLE} to nothing)"

@@ -30,7 +30,7 @@ def explain(model: str, told: str, token: str | None) -> str | None:
     """
     if re.search(r"GatedRepoError|Cannot access gated repo|Access to model .* is restricted", told):
         who = "the account of HF_TOKEN" if token else "your account"
-        then = "" if token else ", and set HF_TOKEN: there is no token now"
+        then = "" if token else ", and set HF_TOKEN, which is not set now"
         return f"{model} is gated: ask for access on its page with {who}{then}"
     if re.search(r"RevisionNotFoundError|not a valid git identifier", told):
         return f"{model} has no such branch, tag or commit: check MODEL_REVISION"
@@ -40,7 +40,7 @@ def explain(model: str, told: str, token: str | None) -> str | None:
     if re.search(r"No space left on device", told):
         return f"the disk is too small for {model}"
     if re.search(_CONNECTION, told):
-        return f"{model} is in no local cache, and the hub cannot be reached"
+        return f"{model} is not in a local cache, and the hub cannot be reached"
     return None
 
 

@@ -93,12 +93,12 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _impossible(self, cuda: str) -> list[str]:
         if not re.fullmatch(r"\d+\.\d", cuda):
-            return [f"cuda {cuda!r} is no version such as 12.9"]
+            return [f"cuda {cuda!r} is not a version such as 12.9"]
         major, minor = map(int, cuda.split("."))
         found = []
         for sm in self.sm:
             if not re.fullmatch(r"\d{2,3}", sm):
-                found.append(f"sm {sm!r} is no compute capability such as 89")
+                found.append(f"sm {sm!r} is not a compute capability such as 89")
             elif (oldest := OLDEST_CUDA.get(sm, (0, 0))) > (major, minor):
                 found.append(f"CUDA {cuda} does not know sm {sm}; {oldest[0]}.{oldest[1]} is the first that does")
             elif DROPPED.get(sm, 99) <= major:
@@ -125,7 +125,7 @@ class Matrix:
         try:
             raw: list[Any] = msgspec.json.decode(path.read_bytes())["variable"]["IMAGES"]["default"]
         except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
-            raise MatrixError(f"{path} is no image matrix: {error!r}") from error
+            raise MatrixError(f"{path} is not an image matrix: {error!r}") from error
         rows: list[Image] = []
         problems: list[str] = []
         for position, row in enumerate(raw, start=1):
@@ -139,7 +139,7 @@ class Matrix:
                 if other.name == image.name:
                     problems.append(f"row {position} ({image.name}): there is another row of this name")
                 elif _identity(other) == _identity(image):
-                    problems.append(f"row {position} ({image.name}): {other.name} carries the very same")
+                    problems.append(f"row {position} ({image.name}): {other.name} is the same")
             rows.append(image)
         if problems:
             raise MatrixError(f"{path.name} is wrong:" + "".join(f"\n  {problem}" for problem in problems))

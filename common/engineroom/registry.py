@@ -79,10 +79,10 @@ def _not_installed(name: str, installed: Sequence[str], only: Sequence[str]) -> 
     from .spelling import suggest
 
     if only and name not in only:
-        return f"ENGINE={name} may not load: ENGINEROOM_ENGINES allows only {', '.join(only)}"
+        return f"ENGINE={name} may not be loaded: ENGINEROOM_ENGINES allows only {', '.join(only)}"
     meant = suggest(name, installed)
     hint = f"did you mean {meant}?" if meant else f"`pip install engineroom-{name}` may install it"
-    return f"no engine called {name!r} is installed ({', '.join(installed) or 'none is'}); {hint}"
+    return f"no engine called {name!r} is installed (installed: {', '.join(installed) or 'none'}); {hint}"
 
 
 def _broken(manager: object, point: EntryPoint, error: BaseException) -> None:

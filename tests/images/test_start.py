@@ -19,7 +19,7 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
         ({"WORKER": "runpod"}, "RUNPOD_WEBHOOK_GET_JOB: is not set"),
         ({"WORKER": "http", "PORT": "99999"}, "PORT (from environment): input should be less than or equal to 65535"),
         ({"WORKER": "ray"}, "WORKER (from environment): input should be 'runpod' or 'http'"),
-        ({"ENGINEROOM_IMAGE": "vllm-0.1-cu999"}, "matrix.json is no image matrix"),
+        ({"ENGINEROOM_IMAGE": "vllm-0.1-cu999"}, "matrix.json is not an image matrix"),
     ],
 )
 def test_the_door_that_worker_names_is_opened(tmp_path: Path, environ: dict[str, str], told: str) -> None:

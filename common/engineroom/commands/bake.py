@@ -48,7 +48,7 @@ def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
 
     model = environ.get("MODEL_NAME")
     if not model:
-        raise SettingsError([Problem("MODEL_NAME", "the model to bake is missing: a repository of the hub")])
+        raise SettingsError([Problem("MODEL_NAME", "is not set; name the model to download, a repository of the hub")])
     cache = Path(environ.get("BASE_PATH") or "/models") / "huggingface-cache" / "hub"
     folder = download(model, environ.get("MODEL_REVISION") or None, cache, token)
     named = ":" in model

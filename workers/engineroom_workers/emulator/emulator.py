@@ -44,7 +44,7 @@ class Emulator:
         self.on_finished: list[Callable[[Job], None]] = []
         self.on_ready: list[Callable[[Worker], None]] = []
         self.on_stop_pod: Callable[[str], None] = lambda worker_id: logger.warning(
-            "worker %s asked to be replaced (stopPod); nobody here does", worker_id
+            "worker %s asked to be replaced (stopPod), but it was not started here", worker_id
         )
         self.queue: dict[str, Job] = {}
         self.queued = Bell()

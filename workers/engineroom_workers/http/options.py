@@ -55,9 +55,9 @@ class Options(NamedTuple):
             read(ObserveSettings),
         )
         if options.observe.log_content and not options.observe.access_log:
-            problems.append(Problem("LOG_CONTENT", "needs ACCESS_LOG, in whose lines the content would stand"))
+            problems.append(Problem("LOG_CONTENT", "needs ACCESS_LOG=true: the content is part of those lines"))
         if options.observe.page and not options.observe.metrics:
-            problems.append(Problem("PAGE", "needs METRICS, which it shows"))
+            problems.append(Problem("PAGE", "needs METRICS=true: the page shows them"))
         if problems:
             raise SettingsError(problems)
         return options

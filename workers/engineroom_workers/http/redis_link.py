@@ -74,7 +74,7 @@ class RedisLink:
             self._breaker.failed()
             if self.up:
                 self.up = False
-                logger.warning("Redis is away (%s); going on without it", error or type(error).__name__)
+                logger.warning("Redis is away (%s); continuing without it", error or type(error).__name__)
             raise RedisAway(str(error)) from error
         self._breaker.succeeded()
         if not self.up:

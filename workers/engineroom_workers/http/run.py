@@ -69,7 +69,7 @@ async def _until_over(engine: Served, stopping: tuple[asyncio.Future[None], asyn
         await either(died, stopping[0])
         if died.done() and not stopping[0].done():
             reason = died.result()
-            logger.error("the engine is gone: %s; closing in %d s", reason, _DEAD_S)
+            logger.error("the engine is gone: %s; exiting in %d s", reason, _DEAD_S)
             await asyncio.wait({stopping[0]}, timeout=_DEAD_S)
             raise EngineDied(f"the engine is gone: {reason}")
     finally:

@@ -119,7 +119,7 @@ class Supervised:
         while self._left:
             pause = min(2.0 ** (self._allowed - self._left), _LONGEST_PAUSE_S)
             self._left -= 1
-            logger.error("the engine is gone: %s; another in %g s, %d left", self._why, pause, self._left)
+            logger.error("the engine is gone: %s; starting another in %g s (%d left)", self._why, pause, self._left)
             await asyncio.sleep(pause)
             try:
                 self._engine = self._make()
@@ -162,7 +162,9 @@ class Supervised:
         if not held.messages:
             return
         if await self._came(successor, receive):
-            logger.info("%s %s is asked again: a death of the engine had caught it", scope["method"], scope["path"])
+            logger.info(
+                "%s %s goes to the new engine: the old one died before it answered", scope["method"], scope["path"]
+            )
             await self._engine.app(scope, receive, send)
             return
         for message in held.messages:

@@ -28,7 +28,7 @@ class Tripping(Refusing):
             return
         if not self._breaker.allow():
             raise APIError(
-                "The engine failed several times in a row and is given a rest. Please try again later.",
+                "The engine failed several times in a row; requests are refused for a while. Please try again later.",
                 status=503,
                 code="engine_failing",
                 retry_after=max(1, math.ceil(self._breaker.wait)),

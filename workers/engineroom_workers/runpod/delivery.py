@@ -54,7 +54,7 @@ async def _tell(job_id: str, failure: dict[str, str], platform: Platform) -> Non
     try:
         await platform.done(job_id, msgspec.json.encode(failure))
     except DeliveryError as error:
-        logger.error("job %s: nor could that be told: the platform %s", job_id, error)
+        logger.error("job %s: the failure could not be reported either: the platform %s", job_id, error)
 
 
 def _failure(message: str, status: int) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Jobs:
             logger.error("the platform handed out something that is not a job: %.200r", job)
             return False
         if job_id in self._running:
-            logger.warning("job %s was handed out once more while it runs; it goes on", job_id)
+            logger.warning("job %s was handed out again while it is running; it continues", job_id)
         else:
             self._platform.job_begins(job_id)
             self._running[job_id] = asyncio.ensure_future(self._run(job_id, job))

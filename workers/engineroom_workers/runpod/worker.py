@@ -122,4 +122,4 @@ async def _report_unwell(platform: Platform, reason: str) -> None:
     try:
         await asyncio.wait_for(platform.ping(status="unhealthy", check="engine", reason=reason[:256]), 2)
     except (DeliveryError, asyncio.TimeoutError) as error:
-        logger.warning("the platform could not be told: %r", error)
+        logger.warning("could not report the failed start to the platform: %r", error)

@@ -55,7 +55,7 @@ async def test_a_job_that_is_handed_out_twice_runs_once(platform: RunningEmulato
     job = submit(platform, chat(TEXT, stream=True, echo_tokens_per_s=5))
     await platform.streamed(job.id)
     platform.emulator.redeliver(job, "test")
-    await platform.until(lambda: "handed out once more" in worker.log)
+    await platform.until(lambda: "handed out again" in worker.log)
     await platform.finished(job.id)
     assert job.status == "COMPLETED"
     output = "".join(msgspec.json.decode(job.output))
