@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +15,7 @@ from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import resolve
 from engineroom.openai import templates
 from engineroom.settings import WorkerSettings
+from engineroom.threads import in_daemon_thread
 from engineroom.tokens import Token, TokenEngine, TokenRequest
 
 from . import embedding, loading
@@ -90,7 +89,7 @@ class TransformersEngine(TokenEngine):
 
     async def load(self) -> None:
         try:
-            await _in_thread(self._load)
+            await in_daemon_thread(self._load)
         except asyncio.CancelledError:
             self._abandoned = True
             raise
@@ -108,7 +107,9 @@ class TransformersEngine(TokenEngine):
         self.vocabulary_size = self._vocabulary.size
         config = loaded.model.config.get_text_config()
         limits = [self._settings.max_model_len, getattr(config, "max_position_embeddings", None)]
-        if loaded.pooling is None and not self._abandoned:
+        if loaded.pooling is not None:
+            limits.append(loaded.tokenizer.model_max_length)  # Some keep places of the table to themselves.
+        elif not self._abandoned:
             self._batching = Batching(loaded.model, self._vocabulary, self._settings)
             limits.append(self._batching.capacity)
             if self._abandoned:
@@ -158,19 +159,3 @@ class TransformersEngine(TokenEngine):
         rows = ("running gauge", running), ("waiting gauge", waiting), ("tokens_total counter", self._generated)
         prefix = "engineroom_transformers_"
         return "".join(f"# TYPE {prefix}{row}\n{prefix}{row.split()[0]} {value}\n" for row, value in rows)
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    """Like `asyncio.to_thread`, but a start that is cancelled does not keep the process from ending."""
-    future: Future[None] = Future()
-    future.set_running_or_notify_cancel()
-
-    def run() -> None:
-        try:
-            work()
-            future.set_result(None)
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="transformers-load", daemon=True).start()
-    await asyncio.wrap_future(future)

@@ -83,7 +83,7 @@ class Sampling:
         """The manager copies a request that it has to prefill anew; it is still the same one."""
         return self
 
-    def shape(self, scores: torch.Tensor, generated: Sequence[int], vocabulary: Vocabulary) -> None:
+    def shape(self, scores: torch.Tensor, generated: list[int], vocabulary: Vocabulary) -> None:
         """Put penalties, biases and the grammar into one row of scores, in place."""
         import torch
         from transformers import RepetitionPenaltyLogitsProcessor
@@ -102,13 +102,13 @@ class Sampling:
         if self.grammar is not None:
             self._constrain(scores, generated, vocabulary)
 
-    def _constrain(self, scores: torch.Tensor, generated: Sequence[int], vocabulary: Vocabulary) -> None:
+    def _constrain(self, scores: torch.Tensor, generated: list[int], vocabulary: Vocabulary) -> None:
         """Leave what the grammar allows; where it is complete, or cannot go on, that is the end."""
         import torch
 
         if self._matcher is None:
             self._matcher = vocabulary.matcher(self.grammar or "")
-        self._matcher.consume_tokens(list(generated[self._accepted :]))
+        self._matcher.consume_tokens(generated[self._accepted :])
         self._accepted = len(generated)
         packed = torch.frombuffer(bytearray(self._matcher.compute_bitmask()), dtype=torch.uint8).to(scores.device)
         allowed = (packed[:, None] >> torch.arange(8, device=scores.device) & 1).bool().flatten()[: len(scores)]
@@ -183,7 +183,7 @@ class Sampler:
         wanted = [number for number, row in enumerate(rows) if row.logprobs is not None]
         known = dict(zip(wanted, scores[wanted].log_softmax(-1), strict=True)) if wanted else {}
         for row, state, values in zip(rows, self._batch, scores, strict=False):
-            row.shape(values, _generated(state), self._vocabulary)
+            row.shape(values, state.to_generation_output().generated_tokens, self._vocabulary)
         chosen = scores.argmax(-1)
         if drawn := [number for number, row in enumerate(rows) if row.temperature > 0]:
             chosen[drawn] = draw(scores[drawn], [rows[number] for number in drawn])
@@ -192,9 +192,3 @@ class Sampler:
             pairs = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
             rows[number].told.append((float(values[chosen[number]]), pairs))
         return scores.fill_(-math.inf).scatter_(1, chosen[:, None], 0.0)
-
-
-def _generated(state: Any) -> list[int]:
-    """A request's tokens so far; those from before it was prefilled anew stand among its prompt."""
-    before = state.initial_tokens[state._true_initial_tokens :] if state._true_initial_tokens else []
-    return [*before, *state.generated_tokens]

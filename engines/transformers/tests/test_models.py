@@ -164,6 +164,18 @@ async def test_an_encoder_refuses_what_it_cannot_do(configure: Configure, tmp_pa
         assert status == 200, body
 
 
+async def test_an_encoder_s_tokenizer_bounds_its_texts(configure: Configure, tmp_path: Path) -> None:
+    """RoBERTa has two places more in its table than it can use; the next token was a 500."""
+    folder = small_encoder(tmp_path)
+    told = json.loads((folder / "tokenizer_config.json").read_bytes())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**told, "model_max_length": 8}))
+    async with started(configure(MODEL_NAME=str(folder), MAX_MODEL_LEN="")) as engine:
+        target = target_of(engine, fields={})
+        assert (await target.post(EMBEDDINGS, {"input": "cat " * 6}))[0] == 200
+        status, body = await target.post(EMBEDDINGS, {"input": "cat " * 7})
+        assert (status, body["error"]["code"]) == (400, "context_length_exceeded")
+
+
 async def test_a_text_model_has_no_embeddings(engine: TransformersEngine) -> None:
     assert "/v1/embeddings" not in {route.path for route in engine.routes}
     status, _ = await target_of(engine).post(EMBEDDINGS, {"input": "cat"})
