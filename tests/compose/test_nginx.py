@@ -13,9 +13,10 @@ import httpx
 import openai
 import psutil
 import pytest
-import uvicorn
 from http_door import Door, serving
 from nginx_server import FILES, Nginx, prepare, settings
+
+from engineroom_workers.http.settings import HTTPSettings
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello there, how are you today?"}]
 CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
@@ -196,7 +197,7 @@ def test_nginx_gives_up_idle_connections_before_the_worker_does() -> None:
     upstream = template.partition("upstream worker {")[2].partition("\n}")[0]
     found = re.search(r"keepalive_timeout (\d+)s;", upstream)
     assert found
-    assert int(found[1]) < uvicorn.Config("app").timeout_keep_alive
+    assert int(found[1]) < HTTPSettings().uvicorn_timeout_keep_alive
 
 
 def test_every_variable_of_the_template_is_put_in() -> None:

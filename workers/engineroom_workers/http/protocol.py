@@ -23,7 +23,7 @@ _LARGEST_HEAD = 256 * 1024
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, on which a client that sends no whole request head in time, or one without end, is refused.
 
-    A connection between two requests is uvicorn's business: it closes one that is idle for five seconds. One that was
+    A connection between two requests is uvicorn's business: it closes one that is idle for too long. One that was
     answered before its body was there, as by a 401, has `patience` for the rest of it.
 
     An offer of another protocol (`Upgrade: h2c`, which Java's client makes with every first request) is left aside,
@@ -65,6 +65,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         self._came()
         self._expect()
 

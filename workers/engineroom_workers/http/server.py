@@ -35,6 +35,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 backlog=_BACKLOG,
+                timeout_keep_alive=settings.uvicorn_timeout_keep_alive,
                 log_level="warning",
                 ssl_certfile=settings.uvicorn_ssl_certfile,
                 ssl_keyfile=settings.uvicorn_ssl_keyfile,

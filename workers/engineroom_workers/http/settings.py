@@ -30,6 +30,12 @@ class HTTPSettings(Settings):
         description="Seconds within which a request's headers, and then its body, must arrive; otherwise it is refused "
         "with a 408.",
     )
+    uvicorn_timeout_keep_alive: int = Field(
+        75,
+        ge=1,
+        description="Seconds for which an idle connection is kept for its client's next request. Less than a load "
+        "balancer in front keeps one for (60 at most of them) gives its clients a 502 now and then.",
+    )
     client_timeout: float = Field(
         120,
         ge=0,

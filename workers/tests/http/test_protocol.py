@@ -15,7 +15,9 @@ CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
-    with serving({"API_KEYS": "sk-a", "METRICS_OPEN": "1", "BODY_TIMEOUT": "3"}) as door:
+    with serving(
+        {"API_KEYS": "sk-a", "METRICS_OPEN": "1", "BODY_TIMEOUT": "3", "UVICORN_TIMEOUT_KEEP_ALIVE": "7"}
+    ) as door:
         yield door
         assert "Traceback" not in door.log
 
@@ -92,6 +94,16 @@ def test_one_that_was_refused_does_not_keep_its_connection(door: Door, rest: byt
         assert head.startswith(b"HTTP/1.1 401")
         client.sendall(rest)
         assert client.recv(1) == b""
+
+
+def test_an_idle_connection_is_kept_for_the_next_request(door: Door) -> None:
+    """Longer than load balancers keep theirs, or a request of theirs meets one that is just being closed."""
+    with connect(door) as client:
+        client.sendall(post())
+        assert one_answer(client)[0].startswith(b"HTTP/1.1 200")
+        time.sleep(6)
+        client.sendall(post())
+        assert one_answer(client)[0].startswith(b"HTTP/1.1 200")
 
 
 def test_one_that_was_refused_may_ask_again_after_its_body(door: Door) -> None:
