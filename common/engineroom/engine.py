@@ -1,7 +1,7 @@
 """The contract: what an engine and its caller owe each other.
 
-An engine is one model in one room: an ASGI app that speaks OpenAI's HTTP API, and a lifecycle. Callers (the
-doors) know nothing of an engine but this page; an engine knows nothing of its callers.
+An engine serves one model: it is an ASGI app that speaks OpenAI's HTTP API, and a lifecycle. Callers (the doors)
+know only what this module says about an engine; an engine knows nothing about its callers.
 
 Lifecycle, each arrow taken at most once::
 
@@ -11,23 +11,23 @@ Lifecycle, each arrow taken at most once::
 
 What the caller promises
     * `configure` is called before any event loop runs; `start`, `stop`, `died` and `app` in one and the same loop.
-    * `start` is awaited once. `stop` is always awaited after it, also when it failed or was cancelled.
-    * The app is called at any time after `configure`; the caller relays `http.disconnect` as soon as it knows.
-    * A client that reads slowly makes `send` slow; nothing between client and engine buffers without bound.
+    * `start` is awaited once. `stop` is always awaited after it, even if it failed or was cancelled.
+    * The app may be called at any time after `configure`. The caller relays `http.disconnect` as soon as it knows.
+    * A client that reads slowly makes `send` slow: nothing between client and engine buffers without bound.
 
 What the engine promises
-    * `configure` reads every setting and raises `SettingsError` with all that is wrong, within a second, without
-      importing the engine's library.
-    * `start` returns when the next request will be served, or raises `EngineStartError` with a reason on which a
-      person can act. Cancelling it is allowed at any point.
-    * `stop` is idempotent and safe after a failed, cancelled or missing `start`; afterwards no process, socket,
+    * `configure` reads every setting and raises `SettingsError` that names everything wrong, within a second and
+      without importing the engine's library.
+    * `start` returns once requests are served, or raises `EngineStartError` with a reason that a person can act on.
+      It may be cancelled at any point.
+    * `stop` is idempotent and safe after a failed, cancelled or missing `start`. Afterwards no process, socket,
       file or shared memory of the engine is left.
-    * The app answers at any time: 503 with `Retry-After` while loading, 503 when dead, OpenAI's 404 for a route
-      it does not serve. It never raises for what a client sent.
-    * `http.disconnect` aborts the generation, so that it stops costing anything; so does cancelling the call.
-    * `health` never blocks. `live` is true until the engine is dead for good, then false for good. `ready` goes
-      false -> true -> false; only where the engine's server is elsewhere, and its outage may end, it goes on to
-      true again, and `live` stays true meanwhile.
+    * The app answers at any time: with a 503 and `Retry-After` while loading, a 503 when dead, and OpenAI's 404 for
+      a route that it does not serve. It never raises because of what a client sent.
+    * `http.disconnect` aborts the generation, so that it costs nothing more; so does cancelling the call.
+    * `health` never blocks. `live` is true until the engine is dead for good, and false from then on. `ready` goes
+      false -> true -> false. Only an engine whose server runs elsewhere may become ready again after an outage;
+      `live` stays true meanwhile.
 
 How a generation ends, and who sees what:
 
@@ -86,8 +86,8 @@ MODELS = frozenset({Route("GET", "/v1/models"), Route("GET", "/v1/models/*")})
 class Health:
     """The state of an engine at one moment.
 
-    live: it may still become or stay ready; false once it is dead for good.
-    ready: the next request will be served.
+    live: false once it is dead for good; until then it is, or may become, ready.
+    ready: requests are served.
     reason: a short phrase for people: "loading", "ready", "stopping", or why it is not live.
     """
 
@@ -124,7 +124,7 @@ class Delta:
     text: whole Unicode characters, possibly none.
     tokens: how many tokens this step stands for.
     finish_reason: OpenAI's (`stop`, `length`, `tool_calls`, `content_filter`) on a choice's last delta, else None.
-    usage: cumulative counts where the engine has told them; the last delta always carries them.
+    usage: cumulative counts, if the engine has reported them; the last delta always has them.
     raw: the engine's own choice object, for what has no field here (logprobs, tool calls, reasoning).
     """
 
@@ -138,10 +138,10 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """A native request: a prompt or chat messages, and sampling parameters by the engine's own names.
+    """A native request: a prompt or chat messages, and sampling parameters under the engine's own names.
 
-    Exactly one of `prompt` and `messages` is given. `sampling_params` are sent as fields of the OpenAI request
-    body beside them, so the engine's extensions (`top_k`, `min_p`, …) go through as they are.
+    Exactly one of `prompt` and `messages` is given. `sampling_params` become fields of the OpenAI request body, so
+    the engine's extensions (`top_k`, `min_p`, …) are passed on as they are.
     """
 
     prompt: str | None = None
@@ -151,7 +151,7 @@ class GenerateRequest:
 
 
 class Engine(ABC):
-    """One engine; see the module's docstring for what both sides promise."""
+    """One engine. The module's docstring says what both sides promise."""
 
     name: ClassVar[str]
     """The name under which the entry point registers it, and which `ENGINE` takes."""
@@ -160,16 +160,16 @@ class Engine(ABC):
     """One line on what it is, for `engineroom engines`."""
 
     can_abort: bool = True
-    """Whether a disconnect really stops the generation; an engine (or a version of it) that cannot says so here."""
+    """Whether a disconnect really stops the generation. False for an engine, or a version of it, that cannot."""
 
     sampling_params: ClassVar[frozenset[str]] = frozenset()
     """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""
 
     aliases: ClassVar[Mapping[str, str]] = {}
-    """Names that its users know from elsewhere -> the worker's or the engine's own, e.g. `MODEL` -> `MODEL_NAME`."""
+    """Names of settings that users know from elsewhere -> the names used here, e.g. `MODEL` -> `MODEL_NAME`."""
 
     defaults: ClassVar[Mapping[str, str]] = {}
-    """Worker settings whose default is another with this engine, e.g. `MODEL_NAME`."""
+    """Worker settings that have a different default with this engine, e.g. `MODEL_NAME`."""
 
     app: ASGIApp
     """The engine's HTTP API; set once the engine is configured."""
@@ -182,10 +182,10 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
-        """Every setting it understands, so that a mistyped name is noticed and documentation can be generated.
+        """Every setting of its own, so that mistyped names are noticed and documentation can be generated.
 
-        Only what is the engine's own: `WorkerSettings` and the door's are added by the core. `env` is there
-        because the set may depend on the engine's version; nothing else is to be read from it.
+        The core adds `WorkerSettings` and those of the doors. `env` is given because the settings may depend on
+        the engine's version; nothing else may be read from it.
         """
 
     @classmethod
@@ -201,26 +201,26 @@ class Engine(ABC):
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
-        """What it needs on this machine and whether it is there; quick, and imports nothing heavy."""
+        """What it needs on this machine, and whether that is there. Must be quick and import nothing heavy."""
         return ()
 
     @property
     @abstractmethod
     def models(self) -> tuple[str, ...]:
-        """The served model names, the primary one first; also before `start`."""
+        """The served model names, the primary one first. Known before `start`."""
 
     @property
     @abstractmethod
     def routes(self) -> frozenset[Route]:
-        """The routes it really serves; more may be known after `start`."""
+        """The routes that it really serves. There may be more after `start`."""
 
     def knows_model(self, name: str) -> bool:
-        """Whether a request for model `name` is to be passed on. Override where names come and go (LoRA)."""
+        """Whether a request for model `name` is passed on. Override it if names come and go (LoRA)."""
         return name in self.models
 
     @abstractmethod
     async def start(self) -> None:
-        """Return when the next request will be served.
+        """Start the engine; returns once requests are served.
 
         Raises:
             EngineStartError: with a reason that a person can act on.
@@ -236,19 +236,19 @@ class Engine(ABC):
 
     @abstractmethod
     async def died(self) -> str:
-        """Wait until the engine is gone although nobody stopped it, and return why. Cancel it freely."""
+        """Wait until the engine ends without having been stopped; the reason. May be cancelled at any time."""
 
     async def metrics(self) -> str:
-        """The engine's own metrics in Prometheus' text format; empty where it has none."""
+        """The engine's own metrics in Prometheus' text format; empty if it has none."""
         return ""
 
     def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
-        """Generate natively, streaming. Default: a streamed request through `app`.
+        """Stream a native generation. By default this is a streamed request to `app`.
 
         Closing the iterator aborts the generation.
 
         Raises:
-            APIError: from the first step where the request is refused, later where the engine fails.
+            APIError: from the first step if the request is refused, later if the engine fails.
         """
         from .openai.native import generate_through_app
 

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 class Token:
     """One generated token.
 
-    data: its bytes in UTF-8; a character may be split over several tokens, the core puts it together again.
+    data: its bytes in UTF-8. A character may be split over several tokens; the core puts it together again.
     id: its number in the vocabulary.
-    logprob: natural logarithm of its probability, where the request asked for it.
-    top: the most likely alternatives as (bytes, logprob), likeliest first, where asked for.
+    logprob: natural logarithm of its probability, if the request asked for it.
+    top: the most likely alternatives as (bytes, logprob), likeliest first, if the request asked for them.
     finish_reason: on the last token of a generation `stop` (the model ended) or `length` (a limit was reached). A last
-        token without data says only that, and is not counted.
+        token without data carries only this, and is not counted.
     """
 
     data: bytes = b""
@@ -38,17 +38,18 @@ class Token:
 class TokenRequest:
     """One choice to generate; the core asks `n` times for `n` choices.
 
-    prompt: token ids from `TokenEngine.tokenize`, the chat template applied.
+    prompt: token ids from `TokenEngine.tokenize`, with the chat template applied.
     max_tokens: the most tokens to generate; the core has already lowered it to what fits into the context.
     choice: which of the `n` choices this is, from 0; mix it into the seed.
-    logprobs: how many alternatives a token is to carry; 0 only its own, None no logprobs at all.
+    logprobs: how many alternatives each token has to carry; 0 for its own logprob only, None for no logprobs.
     schema: JSON schema that the text must satisfy, `{}` for any JSON object, None for free text. A tool call that the
-        request demands is such a schema, too.
-    tools: as in OpenAI's request, validated; empty where none may be called. The chat template has shown them to the
-        model; the core reads the calls out of its text.
-    parallel_tool_calls: whether it may call more than one; the core ends the answer behind the first otherwise.
-    params: every other field that may change the answer, among them the engine's own sampling parameters.
-    stop strings are the core's business: it cuts the text and closes the iterator.
+        request demands comes as a schema, too.
+    tools: as in OpenAI's request, validated; empty if none may be called. The chat template has already shown them to
+        the model, and the core finds the calls in its text.
+    parallel_tool_calls: whether it may make more than one call; if not, the core ends the answer after the first.
+    params: every other field that may change the answer, including the engine's own sampling parameters.
+
+    Stop strings are not among them: the core cuts the text and closes the iterator.
     """
 
     prompt: Sequence[int]
@@ -67,8 +68,8 @@ class TokenRequest:
 class TokenEngine(Engine):
     """Base of engines that run in this process.
 
-    A subclass gives `load`, `unload`, `tokenize`, `chat_prompt` and `generate_tokens`, and `embed` where it can;
-    it calls `super().__init__(worker)` and may call `self.die(reason)` when it can serve no more.
+    A subclass implements `load`, `unload`, `tokenize`, `chat_prompt` and `generate_tokens`, and `embed` if it has
+    embeddings. It calls `super().__init__(worker)`, and `self.die(reason)` if it can no longer serve.
     """
 
     max_model_len: int
@@ -116,14 +117,14 @@ class TokenEngine(Engine):
 
     @abstractmethod
     def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
-        """Generate one choice. Closing the iterator aborts and frees it at once.
+        """Generate one choice. Closing the iterator aborts the generation and frees it at once.
 
         Raises:
-            APIError: for a parameter that it cannot honour, before the first token.
+            APIError: before the first token, for a parameter that the engine cannot honour.
         """
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
-        """One vector for each prompt. Override where the engine has embeddings; the route is served then."""
+        """One vector for each prompt. Override it if the engine has embeddings; that adds the route."""
         raise NotImplementedError
 
     async def start(self) -> None:
@@ -143,7 +144,7 @@ class TokenEngine(Engine):
         await self.unload()
 
     def die(self, reason: str) -> None:
-        """Say that the engine can serve no more: what runs is ended, `died()` returns `reason`."""
+        """Declare the engine dead: running requests end with an error, and `died()` returns `reason`."""
         self._health = Health(live=False, ready=False, reason=reason)
         self._front.close(APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead"))
         if self._dead is not None:
