@@ -33,7 +33,7 @@ _ERROR = re.compile(r"(?:[\w.]+\.)?(?:\w+(?:Error|Exception)|[Ee]rror): ")
 
 
 class Address(NamedTuple):
-    """Where the engine's server is to listen: a Unix socket's path, or a port on 127.0.0.1."""
+    """Where the engine's server listens: the path of a Unix socket, or a port on 127.0.0.1."""
 
     unix: str | None
     port: int | None
@@ -42,33 +42,33 @@ class Address(NamedTuple):
 class ServerEngine(Engine):
     """Base of engines that are server processes.
 
-    A subclass gives `settings`, `configure`, `routes` and `command`, and overrides what differs: `environ`,
-    `prepare`, `normalise_error`, `explain_exit`, `before_start`, `on_ready`.
+    A subclass implements `settings`, `configure`, `routes` and `command`, and overrides what is different about its
+    server: `environ`, `prepare`, `normalise_error`, `explain_exit`, `before_start`, `on_ready`.
 
     The process runs under a keeper (`engineroom.keeper`) in a session of its own. Its output is logged as
-    `engine.<name>`. Requests go to it over kept-alive connections and are streamed back as they come.
+    `engine.<name>`. Requests are sent over kept-alive connections, and answers are streamed back as they come.
     """
 
     transport: ClassVar[Literal["unix", "tcp"]] = "tcp"
     """How its server listens."""
 
     ready_path: ClassVar[str] = "/health"
-    """Answers 200 once the next request will be served."""
+    """The path that answers 200 once requests are served."""
 
     metrics_path: str | None = "/metrics"
-    """Where it has metrics in Prometheus' text format: a path, or a URL where another port has them; None for none."""
+    """Where its metrics are, in Prometheus' text format: a path, or a URL for another port; None if it has none."""
 
     remedy: ClassVar[str] = ""
-    """What to do where its command is not there."""
+    """What to do if its command is not found."""
 
     advice: ClassVar[Mapping[str, str]] = {}
-    """Patterns of the errors in its log -> what to do about them; what the hub says is known already."""
+    """Patterns of errors in its log -> what to do about them. Errors of the hub are known already."""
 
     keep_alive: ClassVar[float] = 4
-    """Seconds an idle connection is kept, less than its server keeps one; 0 for a new one for every request."""
+    """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
 
     idle_timeout: float | None = None
-    """Seconds its server may be silent amid a request before that is given up with a 504; None for no limit."""
+    """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
 
     def __init__(self, worker: WorkerSettings) -> None:
         from .openai.front import Front
@@ -87,7 +87,7 @@ class ServerEngine(Engine):
 
     @abstractmethod
     def command(self, address: Address) -> Sequence[str]:
-        """The command that starts the server on `address`; secrets belong into `environ`, not here."""
+        """The command that starts the server on `address`. Secrets belong in `environ`, not here."""
 
     def environ(self) -> Mapping[str, str]:
         """The server's whole environment; this process's own by default."""
@@ -108,10 +108,10 @@ class ServerEngine(Engine):
         return Proxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
-        """The request to send instead of `json`, or None to send it as it came.
+        """The request to send instead of `json`, or None to send it unchanged.
 
         Raises:
-            APIError: where the engine would silently ignore or mishandle the request.
+            APIError: if the engine would silently ignore a part of the request, or mishandle it.
         """
         return None
 
