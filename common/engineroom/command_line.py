@@ -50,9 +50,22 @@ def run() -> int:
         error.show()
         return error.exit_code
     except EngineroomError as error:
-        click.echo(describe(error), err=True)
+        if not _logged(error):
+            click.echo(describe(error), err=True)
         return 2 if isinstance(error, (SettingsError, PluginError)) else 1
     return 0
+
+
+def _logged(error: EngineroomError) -> bool:
+    """Log an error where the log is JSON: who reads it looks there for why the process ended, and not for text."""
+    import logging
+
+    from .logs import JSONFormatter
+
+    if not any(isinstance(handler.formatter, JSONFormatter) for handler in logging.getLogger().handlers):
+        return False
+    logging.getLogger("engineroom").critical("%s", error)
+    return True
 
 
 def describe(error: EngineroomError) -> str:
