@@ -10,7 +10,7 @@ import msgspec
 from .answering import CHAT, QUESTION
 from .target import NotOffered, Target
 
-_FREED_S = 5
+_FREED_S = 10
 _LONG = {"messages": QUESTION, "max_tokens": 2000, "ignore_eos": True}
 
 
