@@ -12,6 +12,7 @@ import socket
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -121,6 +122,10 @@ class ServerEngine(Engine):
 
         return from_upstream(status, body)
 
+    def log(self) -> list[str]:
+        """The last lines that its server wrote; override where it also writes them to files."""
+        return list(self._process.tail) if self._process else []
+
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         """Why the process ended, where its exit code or log tell; None where they do not.
 
@@ -196,7 +201,7 @@ class ServerEngine(Engine):
             while not await upstream.answers(self.ready_path):
                 await asyncio.wait({ended}, timeout=_POLL_S)
                 if ended.done():
-                    raise EngineStartError(self._why(process), list(process.tail))
+                    raise EngineStartError(self._why(process), self.log())
         finally:
             ended.cancel()
 
@@ -206,7 +211,7 @@ class ServerEngine(Engine):
         if process.not_found:
             what = process.tail[-1] if process.tail else "command not found"
             return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
-        told = self.explain_exit(code, list(process.tail))
+        told = self.explain_exit(code, self.log())
         if told is None and code == -signal.SIGKILL:
             told = "the machine may have run out of memory"
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
@@ -214,7 +219,7 @@ class ServerEngine(Engine):
 
     def _failed(self, reason: str) -> EngineStartError:
         self._health = Health(live=False, ready=False, reason=f"failed to start: {reason}")
-        return EngineStartError(reason, list(self._process.tail) if self._process else ())
+        return EngineStartError(reason, self.log())
 
     async def _notice_death(self, process: Process) -> None:
         await process.wait()
@@ -280,10 +285,16 @@ class ServerEngine(Engine):
 
 def free_port() -> int:
     """A port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports on 127.0.0.1 that nobody listens on now, no two of them the same."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def _upstream_class() -> type[Upstream]:

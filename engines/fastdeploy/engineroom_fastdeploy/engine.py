@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import shutil
-import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import MODELS, Requirement, Route
-from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.errors import APIError, Problem, SettingsError
 from engineroom.models import cache_folders, resolve
-from engineroom.server import Address, ServerEngine
+from engineroom.server import Address, ServerEngine, free_ports
 from engineroom.settings import WorkerSettings
 
-from . import gpu
+from . import gpu, logs
 from .errors import normalise
 from .installed import Installation, find, snapshots
 from .model import download
@@ -39,11 +37,6 @@ if TYPE_CHECKING:
     from engineroom.environment import Environment
     from engineroom.proxy import Proxy
     from engineroom.settings import SettingsGroup
-
-_LOGS = ("workerlog.*", "launch_worker.log", "fastdeploy.log")
-_TELLING = re.compile(
-    r"\w*(Error|Exception)\b.*|.*(out of memory|is not exist|unrecognized arguments).*", re.IGNORECASE
-)
 
 
 class FastDeployEngine(ServerEngine):
@@ -154,7 +147,7 @@ class FastDeployEngine(ServerEngine):
 
         assert self.directory is not None
         ranks = int(self._flags.get("data_parallel_size", 1))
-        self._ports = [address.port or 0, *_free_ports(2 * ranks + 1)]
+        self._ports = [address.port or 0, *free_ports(2 * ranks + 1)]
         queues, caches = self._ports[1 : ranks + 1], self._ports[ranks + 1 : -1]
         config = {
             "workers": 1,
@@ -200,25 +193,11 @@ class FastDeployEngine(ServerEngine):
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return normalise(status, body)
 
-    async def start(self) -> None:
-        try:
-            await super().start()
-        except EngineStartError as error:
-            raise EngineStartError(str(error), [*error.log, *self._worker_log()]) from error
+    def log(self) -> list[str]:
+        return [*super().log(), *logs.of_workers(Path(self.environ()["FD_LOG_DIR"]))]
 
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        """The worker's log tells, the server's own output seldom does; FastDeploy exits with 0 whatever happened."""
-        lines = [*log, *self._worker_log()]
-        return next((line for line in reversed(lines) if _TELLING.search(line)), lines[-1] if lines else None)
-
-    def _worker_log(self, lines: int = 20) -> list[str]:
-        """The last lines of each of FastDeploy's log files that say why a start failed, the most telling last."""
-        folder = Path(self.environ()["FD_LOG_DIR"])
-        found = []
-        for path in (path for pattern in reversed(_LOGS) for path in sorted(folder.glob(pattern))):
-            text = path.read_bytes()[-16384:].decode("utf-8", "replace")
-            found += [f"{path.name}: {line}" for line in text.splitlines()[-lines:] if line.strip()]
-        return found
+        return logs.explain(log)
 
 
 def _defaults(version: tuple[int, int]) -> dict[str, str]:
@@ -230,14 +209,3 @@ def _defaults(version: tuple[int, int]) -> dict[str, str]:
         # Batched replies get lost when they come before anybody listens; and prompts are nobody's business.
         found |= {"ZMQ_SEND_BATCH_DATA": "0", "FD_LOG_REQUESTS": "0"}
     return found
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return [found.getsockname()[1] for found in sockets]
-    finally:
-        for found in sockets:
-            found.close()

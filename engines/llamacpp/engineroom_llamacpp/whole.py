@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from engineroom.errors import APIError
+from engineroom.openai.aggregate import Aggregator
 from engineroom.openai.usage import Usage
 
 from . import forced
 from .answers import alternatives, logprobs
 from .errors import normalise
-from .requests import CHAT, MESSAGES, RESPONSES
+from .requests import MESSAGES, RESPONSES
 
 
 class Whole:
@@ -28,8 +29,7 @@ class Whole:
         self._usage = Usage(json.get("n") or 1)
         self._alternatives = alternatives(path, json)
         self._demanded = demanded
-        self._head: dict[str, Any] = {}
-        self._choices: dict[int, dict[str, Any]] = {}
+        self._answer = Aggregator()
         self._complete = False
 
     def add(self, data: bytes) -> None:
@@ -42,40 +42,22 @@ class Whole:
             return
         if "error" in event:
             raise_error(event["error"])
-        choices, usage = event.pop("choices"), event.pop("usage", None)
-        self._head.update(event)
-        for choice in choices:
-            self._add_choice(choice)
+        usage = event.pop("usage", None)
         if usage is not None:
-            self._usage.add(usage, choices[0]["index"] if choices else None)
-
-    def _add_choice(self, piece: dict[str, Any]) -> None:
-        chat = self._path == CHAT
-        empty: dict[str, Any] = {"index": piece["index"], "logprobs": None, "finish_reason": None}
-        content = {"message": {"role": "assistant", "content": "", "refusal": None}} if chat else {"text": ""}
-        choice = self._choices.setdefault(piece["index"], {**empty, **content})
-        choice["finish_reason"] = piece.get("finish_reason") or choice["finish_reason"]
-        if chat:
-            _add_delta(choice["message"], piece["delta"])
-        else:
-            choice["text"] += piece["text"]
-        if piece.get("logprobs"):
-            found: dict[str, Any]
-            found = choice["logprobs"] = choice["logprobs"] or {"content": []} | ({"refusal": None} if chat else {})
-            found["content"] += piece["logprobs"]["content"]
+            self._usage.add(usage, event["choices"][0]["index"] if event["choices"] else None)
+        self._answer.add(event)
 
     def body(self) -> dict[str, Any]:
         """The answer. Raises APIError where the stream was cut off."""
-        if not self._complete or not self._choices:
+        answer = self._answer.answer()
+        if not self._complete or not answer["choices"]:
             raise cut_off()
-        kind = "chat.completion" if self._path == CHAT else "text_completion"
-        choices = [choice for _, choice in sorted(self._choices.items())]
-        for choice in choices:
+        for choice in answer["choices"]:
             if choice["logprobs"]:
                 choice["logprobs"] = logprobs(self._path, choice, self._alternatives or 0, {})
             if self._demanded:
                 forced.finish(choice)
-        return {**self._head, "object": kind, "choices": choices, "usage": self._usage.total}
+        return {**answer, "usage": self._usage.total}
 
     def events(self, include_usage: bool) -> list[bytes]:
         """The answer as a stream of one event for each choice."""
@@ -168,26 +150,6 @@ def _input(text: str) -> Any:
         return msgspec.json.decode(text or "{}")
     except msgspec.DecodeError:
         return {}
-
-
-def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    for name, value in delta.items():
-        if name == "tool_calls":
-            for piece in value:
-                _add_call(message.setdefault("tool_calls", []), piece)
-        elif isinstance(value, str) and name != "role":
-            message[name] = (message.get(name) or "") + value
-    if message.get("tool_calls"):
-        message["content"] = message["content"] or None
-
-
-def _add_call(calls: list[dict[str, Any]], piece: Mapping[str, Any]) -> None:
-    while len(calls) <= piece["index"]:
-        calls.append({"id": "", "type": "function", "function": {"name": "", "arguments": ""}})
-    call = calls[piece["index"]]
-    call["id"] = piece.get("id") or call["id"]
-    for name, text in (piece.get("function") or {}).items():
-        call["function"][name] += text
 
 
 def raise_error(error: Mapping[str, Any]) -> None:
