@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, header
+from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
@@ -50,13 +50,17 @@ def call_of(scope: Scope) -> Call:
     """The scope's call; made now where there is none. Its id goes with the request to the engine."""
     call: Call | None = scope.get("engineroom.call")
     if call is None:
-        given = header(scope, b"x-request-id") or b""
-        usable = 0 < len(given) <= _LONGEST_ID and given.isascii() and given.decode("ascii").isprintable()
-        call = scope["engineroom.call"] = Call(given.decode() if usable else f"req_{secrets.token_hex(16)}")
-        if not usable:
+        given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+        usable = bool(given) and _is_id(given[0])
+        call = scope["engineroom.call"] = Call(given[0].decode() if usable else f"req_{secrets.token_hex(16)}")
+        if not usable or len(given) > 1:
             others = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
             scope["headers"] = [*others, (b"x-request-id", call.id.encode())]
     return call
+
+
+def _is_id(given: bytes) -> bool:
+    return 0 < len(given) <= _LONGEST_ID and given.isascii() and given.decode("ascii").isprintable()
 
 
 class Refusing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _LARGEST_HEAD = 256 * 1024
 """Bytes of a request's line and headers; several times what browsers and proxies send at most."""
+
+_MOST_AT_ONCE = 8
+"""Requests that a client may send before it has an answer, before no more is read from it."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -36,6 +40,7 @@ class Protocol(HttpToolsProtocol):
     _late: asyncio.TimerHandle | None = None
     _leaving: asyncio.TimerHandle | None = None
     _head = 0
+    _cycles: Sequence[RequestResponseCycle] = ()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,6 +48,11 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._came()
+        # uvicorn tells the last request only, which is not the one that runs where a client sent several at once.
+        for cycle in self._cycles:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -74,6 +84,9 @@ class Protocol(HttpToolsProtocol):
         if self._offered:
             return
         super().on_headers_complete()
+        self._cycles = [*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle]
+        if 0 < len(self.pipeline) < _MOST_AT_ONCE:
+            self.flow.resume_reading()  # Else nobody would notice that the client has left.
         if self.scope.get("http_version") == "1.0":
             self.cycle.__class__ = _WithoutChunks
 

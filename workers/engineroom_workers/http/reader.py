@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from engineroom.asgi import ASGIApp, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
 from engineroom.openai.body import ClientDisconnected, read_request
 
@@ -12,7 +12,8 @@ from .call import Refusing
 
 
 class Reader(Refusing):
-    """Refuses with a 408 what does not arrive in time, so that a client that stalls holds nothing for long.
+    """Refuses with a 408 what does not arrive in time, so that a client that stalls holds nothing for long, and with
+    a 415 what is compressed.
 
     Args:
         max_body: largest body in bytes.
@@ -25,6 +26,13 @@ class Reader(Refusing):
         self._timeout = timeout
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (encoding := header(scope, b"content-encoding") or b"identity").lower() != b"identity":
+            said = encoding.decode("latin-1")
+            raise APIError(
+                f"Bodies are taken as they are, without content-encoding ({said!r}).",
+                status=415,
+                code="unsupported_content_encoding",
+            )
         try:
             await asyncio.wait_for(read_request(scope, receive, self._max_body), self._timeout)
         except ClientDisconnected:

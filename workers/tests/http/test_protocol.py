@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 from http_door import Door, serving
 
@@ -114,3 +117,35 @@ def test_one_that_was_refused_may_ask_again_after_its_body(door: Door) -> None:
         client.sendall(asked[200:] + post())
         assert one_answer(client)[0].startswith(b"HTTP/1.1 200")
         assert client.recv(1) == b""  # Idle then, and closed as any other.
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_sent_several_requests_and_leaves_frees_the_one_that_runs(door: Door, stream: bool) -> None:
+    asked = post(stream=stream, ignore_eos=True, max_tokens=100_000, echo_tokens_per_s=5)
+    with connect(door) as client:
+        client.sendall(asked * 3)
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+    until(lambda: door.metric("engineroom_echo_running") == 0)
+
+
+def test_several_requests_at_once_are_answered_in_their_order(door: Door) -> None:
+    with connect(door) as client:
+        for number in range(20):
+            client.sendall(post(f"x-request-id: {number}\r\n", echo_ttft_ms=20))
+        client.sendall(post("connection: close\r\n"))
+        ids = re.findall(rb"x-request-id: (\d+)\r", to_the_end(client))
+    assert ids == [str(number).encode() for number in range(20)]
+
+
+def test_a_compressed_body_is_said_to_be_the_mistake(door: Door) -> None:
+    headers = {"authorization": "Bearer sk-a", "content-encoding": "gzip"}
+    body = gzip.compress(json.dumps(CHAT).encode())
+    refused = httpx.post(f"{door.url}/v1/chat/completions", content=body, headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (415, "unsupported_content_encoding")
+
+
+def until(happens: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
