@@ -208,11 +208,12 @@ def _path(route: str, param: str) -> str:
 
 
 def _method(path: str, json: dict[str, Any] | None, engine: Engine) -> str:
-    """POST with a body; without one GET, where the route has it."""
+    """POST with a body; without one GET, unless the route has only others."""
     if json is not None:
         return "POST"
     plain = path.partition("?")[0]
-    return "GET" if any(route.method == "GET" and route.matches(plain) for route in engine.routes) else "POST"
+    methods = {route.method for route in engine.routes if route.matches(plain)}
+    return "POST" if methods and "GET" not in methods else "GET"
 
 
 def _streams(json: dict[str, Any] | None) -> bool:

@@ -38,6 +38,8 @@ def test_openai_without_a_body(engine: EchoEngine, absent: dict[str, Any]) -> No
     assert JobInput.parse({"openai_route": "/v1/models", **absent}, engine).request == Call("GET", "/v1/models", None)
     no_get = JobInput.parse({"openai_route": "/v1/completions", **absent}, engine).request
     assert no_get == Call("POST", "/v1/completions", None)
+    nobody_s = JobInput.parse({"openai_route": "/v1/nothing", **absent}, engine).request
+    assert nobody_s == Call("GET", "/v1/nothing", None), "its 404 says what a client did that opened a URL"
 
 
 def test_what_runpod_adds_one_day_is_no_mistake_of_the_user(engine: EchoEngine) -> None:
