@@ -72,7 +72,8 @@ def describe(error: EngineroomError) -> str:
     """An error as a person reads it on a terminal."""
     if isinstance(error, EngineStartError):
         tail = "".join(f"  | {line}\n" for line in error.log[-20:])
-        return (f"{click.style('its last lines:', dim=True)}\n{tail}" if tail else "") + _error(str(error))
+        before = f"{click.style('the last lines of its output:', dim=True)}\n{tail}" if tail else ""
+        return before + _error(str(error))
     if isinstance(error, SettingsError) and len(error.problems) > 1:
         lines = "".join(f"\n  {problem}" for problem in error.problems)
         return _error(f"{len(error.problems)} settings are wrong:{lines}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -64,8 +65,10 @@ def listen(settings: HTTPSettings) -> list[socket.socket]:
         except OSError as error:
             for other in sockets:
                 other.close()
-            where = f"{settings.host}:{port}"
-            raise SettingsError([Problem(variable, f"cannot listen on {where}: {error.strerror or error}")]) from error
+            # Python adds the address to the system's words, which it has already.
+            why = (error.strerror or str(error)).partition(" (while attempting")[0]
+            hint = "; choose another, or 0 for any that is free" if error.errno == errno.EADDRINUSE else ""
+            raise SettingsError([Problem(variable, f"cannot listen on {settings.host}:{port}: {why}{hint}")]) from error
         opened.setblocking(False)
         _cut_off(opened, settings.client_timeout)
         sockets.append(opened)

@@ -103,7 +103,10 @@ class Worker:
 
     async def _drain(self, taking: asyncio.Future[None], jobs: Jobs, hurry: asyncio.Future[None]) -> None:
         """Let running jobs finish, for a while; what still runs then is told by the engine as it stops."""
-        logger.info("draining: %d running jobs have %g s to finish", len(jobs), self._drain_timeout)
+        if len(jobs):
+            logger.info("draining: %d running jobs have %g s to finish", len(jobs), self._drain_timeout)
+        else:
+            logger.info("draining: no job is running")
         drained = asyncio.ensure_future(_drained(taking, jobs))
         await either(drained, hurry, timeout=self._drain_timeout)
         drained.cancel()

@@ -122,3 +122,15 @@ def test_check_takes_a_base_url_and_a_key() -> None:
         kept = check(f"{door.url}/v1", "--api-key", "sk-alice", "--only", "chat_answers")
         assert kept.returncode == 0, kept.stderr
         assert "1 kept, 0 broken" in kept.stdout
+
+
+def test_a_port_that_is_taken_is_one_line_with_what_to_do() -> None:
+    with serving() as door:
+        port = door.url.rpartition(":")[2]
+        environ = {**os.environ, "ENGINE": "echo", "PORT": port}
+        done = subprocess.run([COMMAND, "serve"], env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"error: PORT: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "choose another, or 0 for any that is free\n"
+    )
