@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _PAGE = 32
 _CPU_CACHE_TOKENS = 16_384
+_CPU_STEP, _GPU_STEP = 512, 2048
+"""Tokens of a step; others wait for it, and so does whoever leaves. 2048 take a CPU ten seconds and more."""
 _STOP_SECONDS = 30
 
 
@@ -31,13 +33,14 @@ class Batching:
     def __init__(self, model: Any, vocabulary: Vocabulary, settings: TransformersSettings) -> None:
         from transformers import ContinuousBatchingConfig, GenerationConfig
 
-        tokens = settings.kv_cache_tokens or (_CPU_CACHE_TOKENS if model.device.type == "cpu" else None)
+        on_cpu = model.device.type == "cpu"
+        tokens = settings.kv_cache_tokens or (_CPU_CACHE_TOKENS if on_cpu else None)
         config = ContinuousBatchingConfig(
             page_size=_PAGE,
             num_blocks=tokens and -(-tokens // _PAGE),
-            max_batch_tokens=settings.max_num_batched_tokens,
+            max_batch_tokens=settings.max_num_batched_tokens or (_CPU_STEP if on_cpu else _GPU_STEP),
             max_requests_per_batch=settings.max_num_seqs,
-            max_memory_percent=None if model.device.type == "cpu" else settings.gpu_memory_utilization,
+            max_memory_percent=None if on_cpu else settings.gpu_memory_utilization,
             auto_switch_to_flash=settings.attn_implementation is None,
             use_cuda_graph=False,
             use_async_batching=False,

@@ -33,7 +33,9 @@ class TransformersSettings(HubSettings):
     chat_template: str | None = Field(None, description="A file to use in place of the model's own chat template.")
     max_model_len: int | None = Field(None, ge=2, description="Prompt and completion; what model and cache hold.")
     max_num_seqs: int = Field(64, ge=1, description="The most requests in one batch.")
-    max_num_batched_tokens: int = Field(2048, ge=16, description="The most tokens of one step, prompts included.")
+    max_num_batched_tokens: int | None = Field(
+        None, ge=16, description="The most tokens of one step, prompts included; on a CPU 512, on a GPU 2048."
+    )
     kv_cache_tokens: int | None = Field(
         None, ge=32, description="Tokens in the cache over all requests; on a CPU 16384, on a GPU what memory allows."
     )
