@@ -195,9 +195,8 @@ def _path(route: str, param: str) -> str:
         or ".." in plain.split("/")
         or "\\" in plain
         or "#" in path
-        or not path.isascii()
+        or not plain.isprintable()
         or not path.isprintable()
-        or " " in path
     ):
         raise APIError(
             f"'{route[:200]}' is not a route of this worker; give a path such as /v1/chat/completions.",

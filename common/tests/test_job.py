@@ -53,6 +53,7 @@ def test_route(engine: EchoEngine) -> None:
     assert JobInput.parse({"route": "/v1/models/a?b=c", "method": "GET"}, engine).request == Call(
         "GET", "/v1/models/a?b=c", None
     )
+    assert JobInput.parse({"route": "/v1/models/Größe 7"}, engine), "a model's name may have more than ASCII"
 
 
 @pytest.mark.parametrize(
@@ -64,9 +65,8 @@ def test_route(engine: EchoEngine) -> None:
         "/a/%2e%2e/b",
         "/a/..",
         "/a\\b",
-        "/a b",
+        "/a%0d%0ab",
         "/a#b",
-        "/é",
         "/a\nb",
         "ftp://a",
         "/%2f%2fa/http://b",

@@ -79,6 +79,16 @@ async def test_no_other_route(shared: RunningEmulator, route: str) -> None:
     assert output["error"]["type"] == "invalid_request_error"
 
 
+async def test_a_model_of_any_name_is_retrieved(platform: RunningEmulator, start_worker: StartWorker) -> None:
+    """Whether the route comes as it stood in the URL, or with its escapes resolved."""
+    start_worker(platform, OPENAI_SERVED_MODEL_NAME_OVERRIDE="org/Größe 7")
+    await platform.polled()
+    async with openai_client(platform) as client:
+        assert (await client.models.retrieve("org/Größe 7")).id == "org/Größe 7"
+    (told,) = await run(platform, {"route": "/v1/models/org%2FGr%C3%B6%C3%9Fe%207"})
+    assert told["id"] == "org/Größe 7"
+
+
 async def test_native_prompt(shared: RunningEmulator) -> None:
     (output,) = await run(shared, {"prompt": "hello world"})
     assert output["choices"] == [{"tokens": ["hello world"]}]
