@@ -106,7 +106,7 @@ async def test_a_native_job_takes_the_engine_s_sampling_parameters(runpod: Runni
 
 
 async def test_the_engine_s_metrics_are_joined_to_the_door_s(http_url: str, behind: Behind) -> None:
-    async with httpx.AsyncClient(base_url=http_url) as client:
+    async with httpx.AsyncClient(base_url=http_url, timeout=60) as client:
         text = (await client.get("/metrics")).text
     assert behind.running_metric in text
     assert "engineroom" in text
@@ -114,7 +114,7 @@ async def test_the_engine_s_metrics_are_joined_to_the_door_s(http_url: str, behi
 
 async def _until_running(http_url: str, behind: Behind, number: int) -> None:
     """Wait for the engine's own gauge, which some set a moment after a step."""
-    async with httpx.AsyncClient(base_url=http_url) as client:
+    async with httpx.AsyncClient(base_url=http_url, timeout=60) as client:
         for _ in range(600):
             lines = (await client.get("/metrics")).text.splitlines()
             found = (
