@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import EntryPoint, entry_points
 
 import click
@@ -42,8 +43,10 @@ def cli() -> None:
 
 def run() -> int:
     """Run the command that the process was given; its exit code, see `cli.main`."""
+    # click looks at the terminal only; see https://no-color.org.
+    colour = False if os.environ.get("NO_COLOR") else None
     try:
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, color=colour)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:
@@ -51,7 +54,7 @@ def run() -> int:
         return error.exit_code
     except EngineroomError as error:
         if not _logged(error):
-            click.echo(describe(error), err=True)
+            click.echo(describe(error), err=True, color=colour)
         return 2 if isinstance(error, (SettingsError, PluginError)) else 1
     return 0
 

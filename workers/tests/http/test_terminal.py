@@ -124,6 +124,13 @@ def test_check_takes_a_base_url_and_a_key() -> None:
         assert "1 kept, 0 broken" in kept.stdout
 
 
+@pytest.mark.parametrize("no_colour", ["", "1"])
+def test_an_error_has_a_colour_unless_it_is_unwanted(no_colour: str) -> None:
+    terminal = Terminal(COMMAND, "serve", PORT="no", NO_COLOR=no_colour)
+    assert terminal.ended() == 2
+    assert ("\x1b[31m" in terminal.text) == (not no_colour)
+
+
 def test_a_port_that_is_taken_is_one_line_with_what_to_do() -> None:
     with serving() as door:
         port = door.url.rpartition(":")[2]
