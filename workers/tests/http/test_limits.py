@@ -18,6 +18,7 @@ import httpx
 import openai
 import pytest
 from http_door import Door, serving
+from redis import Redis
 from redis_server import RedisServer
 
 from engineroom_workers.http.minutes import Minutes
@@ -230,6 +231,19 @@ def test_workers_share_limits_in_redis_and_serve_on_without_it(redis: RedisServe
         one.says("Redis is away")
         redis.start()
         until(lambda: ask(one).status_code < 500 and "Redis is back" in one.log)
+
+
+def test_in_redis_too_a_client_that_waits_as_long_as_it_is_told_is_served(redis: RedisServer) -> None:
+    with serving({"TOKENS_PER_MINUTE": "1000", "REDIS_URL": redis.url}) as door, Redis.from_url(redis.url) as client:
+        assert ask(door, max_tokens=990).status_code == 200
+        (counter,) = client.keys("*tokens*")
+        client.pexpire(counter, 63_000)  # As if 57 seconds had passed: keys live for two minutes.
+        refused = ask(door, max_tokens=28)
+        assert refused.status_code == 429
+        told = int(refused.headers["retry-after"])
+        assert 3 <= told <= 6
+        time.sleep(told)
+        assert ask(door, max_tokens=28).status_code == 200
 
 
 def test_a_redis_that_is_not_there_yet_or_does_not_answer_holds_nobody_up(redis: RedisServer) -> None:
