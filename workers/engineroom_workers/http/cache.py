@@ -84,7 +84,8 @@ class Cached(Refusing):
                 call.cache = "miss"
                 raise _not_kept()
             flight = self._flights.get(key)
-            if flight is None or alone:
+            # Who is more important does not wait behind another's place in the queue.
+            if flight is None or alone or flight.priority < call.key.priority:
                 call.cache = "miss"
                 await self._ask(key, scope, receive, with_headers(send, _status("fwd=miss")))
                 return
@@ -102,8 +103,10 @@ class Cached(Refusing):
         await send_answer(send, entry.body, json, _status(how))
 
     async def _ask(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        flight = _Flight(send)
-        self._flights.setdefault(key, flight)
+        flight = _Flight(send, call_of(scope).key.priority)
+        known = self._flights.get(key)
+        if known is None or known.priority < flight.priority:
+            self._flights[key] = flight
 
         async def keep(body: bytes) -> None:
             entry = Entry(time.time() + self._ttl, body)
@@ -132,7 +135,8 @@ class _Flight:
     landed: done when it is over, with what was kept of it; cancelled where that client left.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, priority: int) -> None:
+        self.priority = priority
         self.landed: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._send = send
         self._held_since = math.inf

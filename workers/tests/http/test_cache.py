@@ -206,6 +206,25 @@ def test_one_who_takes_nothing_holds_nobody_up(door: Door) -> None:
         assert answer.text.endswith("data: [DONE]\n\n")
 
 
+def test_who_is_important_does_not_wait_for_an_equal_request_that_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"low": "low", "high": {"key": "high", "priority": 5}}))
+    low, high = ({"authorization": f"Bearer {key}"} for key in ("low", "high"))
+    settings = {**ON, "API_KEYS_FILE": str(file), "METRICS_OPEN": "1"}
+    settings |= {"MAX_CONCURRENT_REQUESTS": "1", "MAX_QUEUED_REQUESTS": "8"}
+    with serving(settings) as door, ThreadPoolExecutor(3) as pool:
+        running = pool.submit(ask, door, "running", low, echo_ttft_ms=5000)
+        until(lambda: door.metric("engineroom_echo_running") == 1)
+        before = pool.submit(ask, door, "before", low, echo_ttft_ms=5000)
+        until(lambda: door.metric("engineroom_requests_waiting") == 1)
+        equal = pool.submit(ask, door, "equal", low)
+        until(lambda: door.metric("engineroom_requests_waiting") == 2)
+        assert status(ask(door, "equal", high)) == "fwd=miss"
+        assert running.done()
+        assert not before.done()
+        assert [answer.result().status_code for answer in (before, equal)] == [200, 200]
+
+
 def test_those_who_waited_for_one_that_fails_ask_at_once(door: Door) -> None:
     with ThreadPoolExecutor(5) as pool:
         fields = {"echo_ttft_ms": 4000, "echo_fault": "error"}
