@@ -48,6 +48,13 @@ class Terminal:
         self.process = subprocess.Popen(command, env=given, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
 
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
     def until(self, text: str) -> None:
         """Read until it has written `text`."""
         while text not in self.text:
@@ -68,13 +75,13 @@ class Terminal:
 
 
 def test_a_terminal_shows_where_the_model_is_and_a_request_to_paste() -> None:
-    terminal = Terminal(COMMAND, "serve", PORT=str(free_port()))
-    terminal.until("Ctrl-C stops it.")
-    (command,) = (part for part in terminal.text.split("\n\n") if "curl" in part)
-    pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
-    assert "What is 2+2?" in pasted.stdout, "the echo engine answers what it was asked"
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.ended() == 0
+    with Terminal(COMMAND, "serve", PORT=str(free_port())) as terminal:
+        terminal.until("Ctrl-C stops it.")
+        (command,) = (part for part in terminal.text.split("\n\n") if "curl" in part)
+        pasted = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+        assert "What is 2+2?" in pasted.stdout, "the echo engine answers what it was asked"
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 0
     assert "Traceback" not in terminal.text
     assert "start-up:" not in terminal.text
 
@@ -83,10 +90,10 @@ def test_a_terminal_shows_where_the_model_is_and_a_request_to_paste() -> None:
 def test_log_lines_do_not_run_into_the_spinner(tmp_path: Path, no_colour: str) -> None:
     """A line was written behind the spinner, on the spinner's own line."""
     (tmp_path / "noisy.py").write_text(NOISY)
-    terminal = Terminal(sys.executable, str(tmp_path / "noisy.py"), "serve", PORT="0", NO_COLOR=no_colour)
-    terminal.until("Ctrl-C stops it.")
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.ended() == 0
+    with Terminal(sys.executable, str(tmp_path / "noisy.py"), "serve", PORT="0", NO_COLOR=no_colour) as terminal:
+        terminal.until("Ctrl-C stops it.")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 0
     lines = [line.rpartition("\x1b[2K")[2] for line in terminal.text.split("\n") if "noisy: line" in line]
     assert len(lines) == 8
     assert not [line for line in lines if "is loading" in line]
@@ -126,8 +133,8 @@ def test_check_takes_a_base_url_and_a_key() -> None:
 
 @pytest.mark.parametrize("no_colour", ["", "1"])
 def test_an_error_has_a_colour_unless_it_is_unwanted(no_colour: str) -> None:
-    terminal = Terminal(COMMAND, "serve", PORT="no", NO_COLOR=no_colour)
-    assert terminal.ended() == 2
+    with Terminal(COMMAND, "serve", PORT="no", NO_COLOR=no_colour) as terminal:
+        assert terminal.ended() == 2
     assert ("\x1b[31m" in terminal.text) == (not no_colour)
 
 
