@@ -32,7 +32,7 @@ def rate(name: str, what: str) -> Callable[[F], F]:
 @click.option("--api-key", help="Refuse clients that do not send this key as `Authorization: Bearer KEY`.")
 @click.option("--workers", default=1, type=click.IntRange(1), help="How many workers to start with COMMAND.")
 @click.option(
-    "--grace", default=30.0, type=ANY, metavar="SECONDS", help="Time a worker has between SIGTERM and SIGKILL."
+    "--grace", default=45.0, type=ANY, metavar="SECONDS", help="Time a worker has between SIGTERM and SIGKILL."
 )
 @click.option("--quiet", is_flag=True, help="Do not print a line for each finished job.")
 @click.option(

@@ -15,6 +15,10 @@ import httpx
 import psutil
 import pytest
 
+from engineroom.environment import Environment
+from engineroom_workers.emulator.command import emulate
+from engineroom_workers.settings import DoorSettings
+
 HANDLER = Path(__file__).with_name("sdk_handler.py")
 ENGINEROOM = Path(sys.executable).with_name("engineroom")
 
@@ -163,3 +167,10 @@ def test_a_port_that_is_taken(emulate: Callable[..., Running]) -> None:
 def test_help() -> None:
     text = subprocess.run([ENGINEROOM, "emulate", "--help"], capture_output=True, text=True, check=True).stdout
     assert "engineroom emulate -- engineroom runpod" in text
+
+
+def test_a_worker_has_time_to_drain_and_then_to_tell_the_rest() -> None:
+    """With equal times the worker was killed at the moment when it began to tell them."""
+    [grace] = [option.default for option in emulate.params if option.name == "grace"]
+    assert isinstance(grace, float)
+    assert grace >= DoorSettings.load(Environment.of({})).drain_timeout + 15
