@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from engineroom.environment import Environment
-from engineroom_workers.emulator.command import emulate
+from engineroom_workers.emulator import command
 from engineroom_workers.settings import DoorSettings
 
 HANDLER = Path(__file__).with_name("sdk_handler.py")
@@ -171,6 +171,6 @@ def test_help() -> None:
 
 def test_a_worker_has_time_to_drain_and_then_to_tell_the_rest() -> None:
     """With equal times the worker was killed at the moment when it began to tell them."""
-    [grace] = [option.default for option in emulate.params if option.name == "grace"]
+    [grace] = [option.default for option in command.emulate.params if option.name == "grace"]
     assert isinstance(grace, float)
     assert grace >= DoorSettings.load(Environment.of({})).drain_timeout + 15
