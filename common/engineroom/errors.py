@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -56,6 +56,7 @@ class APIError(EngineroomError):
         param: the request field at fault, dotted (`messages.0.role`), or None.
         code: a short machine-readable code, or None.
         retry_after: seconds after which a retry makes sense, sent as `Retry-After`; None sends none.
+        allow: the methods that a route has, sent as `Allow` with a 405.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class APIError(EngineroomError):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        allow: Iterable[str] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -75,3 +77,9 @@ class APIError(EngineroomError):
         self.param = param
         self.code = code
         self.retry_after = retry_after
+        self.allow = tuple(sorted(allow))
+
+
+def engine_dead(reason: str) -> APIError:
+    """What clients of a dead engine are told. Whoever started the worker is about to replace it."""
+    return APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead", retry_after=10)

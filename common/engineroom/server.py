@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from .engine import Engine, Health
-from .errors import APIError, EngineStartError
+from .errors import APIError, EngineStartError, engine_dead
 from .hub import explain
 from .process import Process
 
@@ -228,7 +228,7 @@ class ServerEngine(Engine):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(reason)
         # Those whose connection has not broken yet are told the same.
-        self._front.close(APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead"))
+        self._front.close(engine_dead(reason))
 
     async def stop(self) -> None:
         if self._health.live:
@@ -280,7 +280,7 @@ class ServerEngine(Engine):
         if self._health.live:
             logger.warning("%s broke a connection: %r", self.name, error)
             return APIError("The engine broke off its answer.", status=502, code="engine_error")
-        return APIError(f"The engine is gone: {self._health.reason}.", status=503, code="engine_dead")
+        return engine_dead(self._health.reason)
 
 
 def free_port() -> int:

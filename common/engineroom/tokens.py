@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .engine import MODELS, Engine, Health, Route
-from .errors import APIError
+from .errors import engine_dead
 
 if TYPE_CHECKING:
     from .settings import WorkerSettings
@@ -146,7 +146,7 @@ class TokenEngine(Engine):
     def die(self, reason: str) -> None:
         """Declare the engine dead: running requests end with an error, and `died()` returns `reason`."""
         self._health = Health(live=False, ready=False, reason=reason)
-        self._front.close(APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead"))
+        self._front.close(engine_dead(reason))
         if self._dead is not None:
             self._dead.set()
 

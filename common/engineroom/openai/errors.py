@@ -47,6 +47,8 @@ async def error_response(send: Send, scope: Scope, error: APIError) -> None:
     headers: Headers = []
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
+    if error.allow:
+        headers.append((b"allow", ", ".join(error.allow).encode()))
     if error.status == 413:
         headers.append((b"connection", b"close"))
     body = msgspec.json.encode(error_body(error, scope["path"]))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..asgi import ASGIApp, Message, Receive, Scope, Send, header
-from ..errors import APIError
+from ..errors import APIError, engine_dead
 from .body import ClientDisconnected, Request, read_request
 from .errors import error_event, error_response
 from .model_list import ModelList
@@ -80,6 +80,7 @@ class Front:
                 f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
                 status=405,
                 code="method_not_supported",
+                allow=allowed,
             )
 
     def _check_health(self) -> None:
@@ -90,7 +91,7 @@ class Front:
             raise APIError(
                 f"The model is not ready yet: {health.reason}.", status=503, code="engine_loading", retry_after=2
             )
-        raise APIError(f"The engine is gone: {health.reason}.", status=503, code="engine_dead")
+        raise engine_dead(health.reason)
 
     def _check_model(self, request: Request) -> None:
         if request.json is None:

@@ -116,7 +116,7 @@ async def nothing_is_left_behind(kinds: Lifecycle) -> None:
 
 
 async def death_is_noticed(kinds: Lifecycle) -> None:
-    """`died` returns with a reason, health says so, and requests are answered with 503."""
+    """`died` returns with a reason, health says so, and requests are answered with 503 and Retry-After."""
     if kinds.kill is None:
         raise NotOffered("dying on request")
     engine = kinds.make()
@@ -129,6 +129,7 @@ async def death_is_noticed(kinds: Lifecycle) -> None:
         assert not engine.health().live
         async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
             assert answer.status == 503
+            assert "retry-after" in answer.headers
             assert msgspec.json.decode(await answer.read())["error"]["code"] == "engine_dead"
     finally:
         await engine.stop()
