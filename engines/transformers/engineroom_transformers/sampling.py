@@ -86,12 +86,11 @@ class Sampling:
     def shape(self, scores: torch.Tensor, generated: list[int], vocabulary: Vocabulary) -> None:
         """Put penalties, biases and the grammar into one row of scores, in place."""
         import torch
-        from transformers import RepetitionPenaltyLogitsProcessor
 
-        params = self.params
-        if params.repetition_penalty != 1:
-            seen = torch.tensor([[*self.prompt, *generated]], device=scores.device)
-            scores.copy_(RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(seen, scores[None])[0])
+        params, penalty = self.params, self.params.repetition_penalty
+        if penalty != 1:
+            seen = torch.tensor([*self.prompt, *generated], device=scores.device)
+            scores[seen] = torch.where(scores[seen] > 0, scores[seen] / penalty, scores[seen] * penalty)
         if (params.presence_penalty or params.frequency_penalty) and generated:
             ids, counts = torch.tensor(generated, device=scores.device).unique(return_counts=True)
             scores[ids] -= params.presence_penalty + params.frequency_penalty * counts
