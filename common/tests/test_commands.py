@@ -38,7 +38,9 @@ def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_python_still_imports_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    # Python's own handler, as in a terminal: tests that a script starts in the background inherit none.
+    handler = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    (tmp_path / "click.py").write_text(f"import os, signal\n{handler}\nos.kill(os.getpid(), signal.SIGINT)\n")
     result = engineroom("engines", directory=tmp_path, PYTHONPATH=str(tmp_path))
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
