@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from standin_server import Handler, StandinServer
 
 USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
 
 
-class StandinStreams:
+class StandinStreams(StandinServer):
     """Serves one model while the block lasts.
 
     Args:
@@ -25,18 +25,16 @@ class StandinStreams:
         asked: list[dict[str, Any]] = []
         self.asked = asked
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Streams(Handler):
             def do_GET(self) -> None:
-                self._send(200, {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "x"}]})
+                self.answer(200, {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "x"}]})
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                body = self.asked()
                 asked.append(body)
                 options = body.get("stream_options")
                 if strict and options is not None:
-                    self._send(422, {"error": {"message": "Extra inputs are not permitted: stream_options"}})
+                    self.answer(422, {"error": {"message": "Extra inputs are not permitted: stream_options"}})
                     return
                 common = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
                 told: dict[str, Any] = {"usage": None} if options else {}
@@ -57,24 +55,5 @@ class StandinStreams:
                     self.wfile.flush()
                     time.sleep(0.002)
 
-            def _send(self, status: int, body: dict[str, Any]) -> None:
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> StandinStreams:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Streams)
+        self.url += "/v1"
