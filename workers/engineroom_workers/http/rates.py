@@ -41,7 +41,7 @@ class Rates(Refusing):
         send = with_headers(send, headers)
         requests = call.key.requests_per_minute or self._settings.requests_per_minute
         tokens = call.key.tokens_per_minute or self._settings.tokens_per_minute
-        cost = _cost(scope.get(KEY))
+        cost = _cost(scope.get(KEY)) if tokens else 0
         try:
             if requests:
                 _check("requests", 1, await self._minutes.take("requests", call.key.name, requests, 1), headers)
