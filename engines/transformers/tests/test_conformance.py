@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engineroom.engine import Engine
-from engineroom.testing import CHECKS, LIFECYCLE_CHECKS, Check, Lifecycle, NotOffered, Target
+from engineroom.testing import CHECKS, Check, Lifecycle, NotOffered, Target
+from engineroom.testing.suite import test_lifecycle
 from engineroom_transformers import TransformersEngine
+
+__all__ = ["test_lifecycle"]
 
 pytestmark = [pytest.mark.real_transformers, pytest.mark.timeout(300)]
 
@@ -33,18 +36,9 @@ async def kill(engine: Engine) -> None:
     engine._batching._manager.batch_processor.prepare_next_batch = broken
 
 
-@pytest.mark.parametrize("check", LIFECYCLE_CHECKS, ids=lambda check: check.__name__)
-async def test_lifecycle(
-    check: Callable[[Lifecycle], Awaitable[None]],
-    configure: Callable[..., TransformersEngine],
-    tiny: Path,
-    tmp_path: Path,
-) -> None:
+@pytest.fixture
+def lifecycle(configure: Callable[..., TransformersEngine], tiny: Path, tmp_path: Path) -> Lifecycle:
     (tmp_path / "config.json").write_text('{"model_type": "no-such-architecture"}')
-    lifecycle = Lifecycle(
+    return Lifecycle(
         lambda: configure(MODEL_NAME=str(tiny)), make_broken=lambda: configure(MODEL_NAME=str(tmp_path)), kill=kill
     )
-    try:
-        await check(lifecycle)
-    except NotOffered as reason:
-        pytest.skip(f"not offered: {reason}")
