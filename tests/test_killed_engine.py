@@ -33,7 +33,7 @@ def until(happens: Callable[[], Any], seconds: float = 60) -> None:
 
 
 def family(door: Door) -> list[psutil.Process]:
-    """The keeper, the server, and what it may have started, the youngest last."""
+    """The reaper, the server, and what it may have started, the youngest last."""
     try:
         found = psutil.Process(door.process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -69,15 +69,15 @@ class Stream:
 
 @contextmanager
 def killed(door: Door, who: str) -> Iterator[None]:
-    """Kill the server, or the keeper above it; at the end nothing of either is left."""
+    """Kill the server, or the reaper above it; at the end nothing of either is left."""
     before = family(door)
-    victim = before[0] if who == "keeper" else before[-1]
+    victim = before[0] if who == "reaper" else before[-1]
     victim.kill()
     yield
     until(lambda: gone(before))
 
 
-@pytest.mark.parametrize("who", ["server", "keeper"])
+@pytest.mark.parametrize("who", ["server", "reaper"])
 def test_a_killed_server_is_replaced(who: str) -> None:
     with serving({**ENGINE, "ENGINE_RESTARTS": "3"}) as door, ThreadPoolExecutor(1) as pool:
         stream = Stream(door)

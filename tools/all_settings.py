@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from engineroom import house
-from engineroom.environment import Environment
-from engineroom.flags import FlagTable
-from engineroom.images import Image
-from engineroom.settings import Setting
+from engineroom import plugins
+from engineroom.hardware import Image
+from engineroom.settings import Environment, FlagTable, Setting
 
 SET_BY_THE_IMAGE = {"ENGINE", "ENGINEROOM_IMAGE", "HOST"}
 
@@ -27,9 +25,9 @@ def of_image(image: Image) -> Iterator[Listed]:
     engine reads but nobody documents."""
     # An engine's flags depend on its version; the image says which, not whatever is installed here.
     version = {f"{image.engine.upper()}_VERSION": image.version, f"{image.engine.upper()}_PYTHON": "/nonexistent"}
-    found, env = house.engine_class(Environment.of({"ENGINE": image.engine, **version}))
+    found, env = plugins.engine_class(Environment.of({"ENGINE": image.engine, **version}))
     seen: set[str] = set()
-    for group in house.groups(found, env):
+    for group in plugins.settings_groups(found, env):
         own = isinstance(group, FlagTable)
         if not own and not isinstance(group, type):
             continue

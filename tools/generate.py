@@ -18,7 +18,7 @@ import image_table
 import images
 
 from engineroom.errors import EngineroomError
-from engineroom.images import Image, Matrix
+from engineroom.hardware import Image, Matrix
 
 ROOT = images.ROOT
 REPOSITORY = "engineroom"

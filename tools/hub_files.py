@@ -7,7 +7,7 @@ from typing import Any
 import all_settings
 from all_settings import Listed
 
-from engineroom.images import Image, Matrix
+from engineroom.hardware import Image, Matrix
 
 POOLS = {
     "ADA_24": "89",

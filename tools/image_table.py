@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engineroom.images import Matrix
+from engineroom.hardware import Matrix
 
 BEGIN, END = "<!-- images:begin -->", "<!-- images:end -->"
 

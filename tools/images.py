@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from engineroom.errors import EngineroomError
-from engineroom.images import Image, Matrix
+from engineroom.hardware import Image, Matrix
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "docker" / "matrix.json"

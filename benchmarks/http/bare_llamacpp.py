@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import engineroom_llamacpp
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom_llamacpp import LlamaCppEngine
 from engineroom_llamacpp.models import packaged
 

@@ -12,7 +12,7 @@ def main() -> None:
     settings or the command are wrong; 130 Ctrl-C before that.
     """
     try:
-        from .command_line import run
+        from .commands.command_line import run
 
         code = run()
     except KeyboardInterrupt:

@@ -50,18 +50,18 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from .asgi import ASGIApp
+from .asgi.types import ASGIApp
 from .timeline import Timeline
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .environment import Environment
-    from .settings import SettingsGroup
+    from .settings.base import SettingsGroup
+    from .settings.environment import Environment
 
 
 class Route(NamedTuple):
@@ -108,101 +108,24 @@ class Requirement:
     remedy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts of one request so far: the prompt's, and all generated ones over all choices."""
+class RunningEngine(ABC):
+    """What whoever runs an engine needs of it. The module's docstring says what both sides promise.
 
-    prompt: int = 0
-    completion: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """One step of a generation, as `Engine.generate` yields it.
-
-    index: which of the request's `n` choices.
-    text: whole Unicode characters, possibly none.
-    tokens: how many tokens this step stands for.
-    finish_reason: OpenAI's (`stop`, `length`, `tool_calls`, `content_filter`) on a choice's last delta, else None.
-    usage: cumulative counts, if the engine has reported them; the last delta always has them.
-    raw: the engine's own choice object, for what has no field here (logprobs, tool calls, reasoning).
+    An `Engine` is one, and so is what starts one engine after another in place of those that die.
     """
-
-    index: int = 0
-    text: str = ""
-    tokens: int = 1
-    finish_reason: str | None = None
-    usage: Usage | None = None
-    raw: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateRequest:
-    """A native request: a prompt or chat messages, and sampling parameters under the engine's own names.
-
-    Exactly one of `prompt` and `messages` is given. `sampling_params` become fields of the OpenAI request body, so
-    the engine's extensions (`top_k`, `min_p`, …) are passed on as they are.
-    """
-
-    prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
-    sampling_params: Mapping[str, Any] = field(default_factory=dict)
-    model: str | None = None
-
-
-class Engine(ABC):
-    """One engine. The module's docstring says what both sides promise."""
-
-    name: ClassVar[str]
-    """The name under which the entry point registers it, and which `ENGINE` takes."""
-
-    summary: ClassVar[str] = ""
-    """One line on what it is, for `engineroom engines`."""
-
-    can_abort: bool = True
-    """Whether a disconnect really stops the generation. False for an engine, or a version of it, that cannot."""
-
-    sampling_params: ClassVar[frozenset[str]] = frozenset()
-    """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""
-
-    aliases: ClassVar[Mapping[str, str]] = {}
-    """Names of settings that users know from elsewhere -> the names used here, e.g. `MODEL` -> `MODEL_NAME`."""
-
-    defaults: ClassVar[Mapping[str, str]] = {}
-    """Worker settings that have a different default with this engine, e.g. `MODEL_NAME`."""
 
     app: ASGIApp
     """The engine's HTTP API; set once the engine is configured."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The engine's name, which `ENGINE` takes."""
 
     @functools.cached_property
     def timeline(self) -> Timeline:
         """The phases of its start; the door that runs it adds its own."""
         return Timeline()
-
-    @classmethod
-    @abstractmethod
-    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
-        """Every setting of its own, so that mistyped names are noticed and documentation can be generated.
-
-        The core adds `WorkerSettings` and those of the doors. `env` is given because the settings may depend on
-        the engine's version; nothing else may be read from it.
-        """
-
-    @classmethod
-    @abstractmethod
-    def configure(cls, env: Environment) -> Self:
-        """Read the settings and return the engine, not yet started.
-
-        `env` already has `aliases` and `defaults` applied.
-
-        Raises:
-            SettingsError: with every problem found.
-        """
-
-    @classmethod
-    def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
-        """What it needs on this machine, and whether that is there. Must be quick and import nothing heavy."""
-        return ()
 
     @property
     @abstractmethod
@@ -242,14 +165,49 @@ class Engine(ABC):
         """The engine's own metrics in Prometheus' text format; empty if it has none."""
         return ""
 
-    def generate(self, request: GenerateRequest) -> AsyncIterator[Delta]:
-        """Stream a native generation. By default this is a streamed request to `app`.
 
-        Closing the iterator aborts the generation.
+class Engine(RunningEngine):
+    """One engine: a plugin that is configured from settings, and then runs."""
+
+    name: ClassVar[str]
+    """The name under which the entry point registers it, and which `ENGINE` takes."""
+
+    summary: ClassVar[str] = ""
+    """One line on what it is, for `engineroom engines`."""
+
+    can_abort: bool = True
+    """Whether a disconnect really stops the generation. False for an engine, or a version of it, that cannot."""
+
+    sampling_params: ClassVar[frozenset[str]] = frozenset()
+    """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""
+
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Names of settings that users know from elsewhere -> the names used here, e.g. `MODEL` -> `MODEL_NAME`."""
+
+    defaults: ClassVar[Mapping[str, str]] = {}
+    """Worker settings that have a different default with this engine, e.g. `MODEL_NAME`."""
+
+    @classmethod
+    @abstractmethod
+    def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
+        """Every setting of its own, so that mistyped names are noticed and documentation can be generated.
+
+        The core adds `WorkerSettings` and those of the doors. `env` is given because the settings may depend on
+        the engine's version; nothing else may be read from it.
+        """
+
+    @classmethod
+    @abstractmethod
+    def configure(cls, env: Environment) -> Self:
+        """Read the settings and return the engine, not yet started.
+
+        `env` already has `aliases` and `defaults` applied.
 
         Raises:
-            APIError: from the first step if the request is refused, later if the engine fails.
+            SettingsError: with every problem found.
         """
-        from .openai.native import generate_through_app
 
-        return generate_through_app(self, request)
+    @classmethod
+    def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
+        """What it needs on this machine, and whether that is there. Must be quick and import nothing heavy."""
+        return ()

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
-    from .settings import WorkerSettings
+    from .settings.worker import WorkerSettings
 
 
 class Event:

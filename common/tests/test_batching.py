@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engineroom.batching import BatchSize, Pump, batched, drained
-from engineroom.pace import Pace, fitted
+from engineroom.jobs import BatchSize, Pace, Pump, batched, drained
+from engineroom.jobs.pacing import fitted
 
 
 @pytest.mark.parametrize(

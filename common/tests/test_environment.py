@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engineroom.environment import Environment
 from engineroom.errors import SettingsError
+from engineroom.settings import Environment
 
 
 def test_baked_arguments_win_over_environment_over_dotenv_over_file(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_an_empty_value_counts_as_not_set(tmp_path: Path) -> None:
 
 
 def test_an_alias_does_not_outrank_a_higher_layer() -> None:
-    from engineroom.environment import Layer
+    from engineroom.settings import Layer
 
     env = Environment([Layer("environment", {"MODEL_NAME": "new"}, False), Layer(".env", {"MODEL": "old"}, True)])
     assert env.with_aliases({"MODEL": "MODEL_NAME"})["MODEL_NAME"] == "new"

@@ -11,16 +11,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from engineroom.asgi import ASGIApp, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Receive, Scope, Send, request
 from engineroom.engine import Health
 from engineroom.errors import APIError
-from engineroom.fanout import FanOutProxy, split
-from engineroom.inprocess import request
 from engineroom.openai.body import read_request
 from engineroom.openai.sse import payloads
 from engineroom.openai.upstream_errors import from_upstream
-from engineroom.server import Address
-from engineroom.upstream import Upstream
+from engineroom.server import Address, FanOutProxy, Upstream
+from engineroom.server.fan_out import split
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engineroom.engine import GenerateRequest
-from engineroom.environment import Environment
 from engineroom.errors import APIError
-from engineroom.job import Call, JobInput, wants_stream
+from engineroom.jobs import Call, GenerateRequest, JobInput, wants_stream
+from engineroom.settings import Environment
 from engineroom_echo import EchoEngine
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engineroom.models import ModelFiles, cache_folders, is_whole, resolve, weights
-from engineroom.readahead import ReadAhead
+from engineroom.server import ReadAhead
 
 
 def cached(cache: Path, folder: str, commit: str = "abc", ref: str | None = "main") -> Path:

@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 from standin.engine import StandinEngine
 
-from engineroom import toolprobe
-from engineroom.environment import Environment
 from engineroom.errors import APIError
-from engineroom.flags import FlagTable, version_beside
-from engineroom.openai.passing import CHAT, checked, refuse
+from engineroom.models import HubSettings
+from engineroom.openai.strict import CHAT, checked, refuse
 from engineroom.openai.upstream_errors import from_upstream
-from engineroom.server import ServerEngine
-from engineroom.settings import HubSettings
+from engineroom.server import ServerEngine, tool_probe
+from engineroom.settings import Environment, FlagTable, version_beside
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
@@ -49,13 +47,13 @@ def test_a_field_that_would_be_ignored_is_refused_by_name() -> None:
         ("forced", "required", None),
     ],
 )
-def test_tools_that_would_be_ignored_are_refused(tools: toolprobe.Tools, choice: object, param: str | None) -> None:
+def test_tools_that_would_be_ignored_are_refused(tools: tool_probe.Tools, choice: object, param: str | None) -> None:
     request = {**ASKED, "tools": TOOLS, "tool_choice": choice}
     if param is None:
-        toolprobe.check(request, tools)
+        tool_probe.check(request, tools)
         return
     with pytest.raises(APIError) as refused:
-        toolprobe.check(request, tools)
+        tool_probe.check(request, tools)
     assert refused.value.param == param
 
 
@@ -78,7 +76,7 @@ class StandinUpstream:
 )
 async def test_what_becomes_of_tools_is_found_out(shows: bool, forces: bool, expected: str) -> None:
     upstream: Any = StandinUpstream(shows=shows, forces=forces)
-    assert await toolprobe.find_out(upstream, "m") == expected
+    assert await tool_probe.find_out(upstream, "m") == expected
 
 
 def test_pydantic_s_errors_are_read() -> None:

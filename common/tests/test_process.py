@@ -1,4 +1,4 @@
-"""Children under the keeper."""
+"""Children under the reaper."""
 
 from __future__ import annotations
 

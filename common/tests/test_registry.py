@@ -24,9 +24,9 @@ def install(folder: Path, package: str, engine: str, source: str) -> None:
 
 def load(folder: Path, name: str | None, only: str = "") -> subprocess.CompletedProcess[str]:
     code = (
-        "import sys\nfrom engineroom import registry\nfrom engineroom.errors import PluginError\n"
+        "import sys\nfrom engineroom import plugins\nfrom engineroom.errors import PluginError\n"
         f"only = tuple({only!r}.split(',')) if {only!r} else ()\n"
-        f"try:\n    print(registry.load({name!r}, only).__name__)\n"
+        f"try:\n    print(plugins.load_engine({name!r}, only).__name__)\n"
         "except PluginError as error:\n    sys.exit(str(error))\n"
     )
     env = {**os.environ, "PYTHONPATH": str(folder)}

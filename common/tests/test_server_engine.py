@@ -19,8 +19,8 @@ import psutil
 import pytest
 from standin.engine import StandinEngine
 
+from engineroom.asgi import request
 from engineroom.errors import EngineStartError
-from engineroom.inprocess import request
 
 CHAT = "/v1/chat/completions"
 SUPPORT = Path(__file__).parents[2] / "tests" / "support"

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engineroom.environment import Environment, Layer
 from engineroom.errors import SettingsError
-from engineroom.flags import FlagTable
-from engineroom.settings import WorkerSettings, check_unknown
+from engineroom.settings import Environment, FlagTable, Layer, WorkerSettings, check_unknown
 
 SNAPSHOT = """{"engine": "some", "version": "1.0", "flags": [
 {"name": "max_model_len", "flags": ["--max-model-len", "-l"], "kind": "suffixed_int"},

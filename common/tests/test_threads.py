@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from engineroom.threads import in_daemon_thread
+from engineroom.in_process import in_daemon_thread
 
 
 async def test_its_result_and_its_error_are_handed_on() -> None:
@@ -30,7 +30,7 @@ async def test_the_loop_runs_on_meanwhile() -> None:
 def test_a_process_does_not_wait_for_work_that_was_cancelled() -> None:
     code = """
 import asyncio, time
-from engineroom.threads import in_daemon_thread
+from engineroom.in_process.threads import in_daemon_thread
 
 async def main():
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from compose_file import FILE, NEEDED, ROOT, compose, config
 
-from engineroom.images import Matrix
+from engineroom.hardware import Matrix
 from engineroom.settings import WorkerSettings
 
 ALL = ("redis", "monitoring", "tls")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from engineroom.images import Matrix
+from engineroom.hardware import Matrix
 
 from .buildah import Buildah, why_not
 from .standin_hub import REPOSITORY, StandinHub, standin_hub

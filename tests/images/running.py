@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from engineroom import keeper
+from engineroom.process import reaper
 
 from .buildah import ENVIRON, Container
 
@@ -25,7 +25,7 @@ def started(container: Container, log: Path, **environ: str) -> Iterator[subproc
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-I", keeper.__file__, str(theirs), "20", "--", *command],
+                [sys.executable, "-I", reaper.__file__, str(theirs), "20", "--", *command],
                 env=ENVIRON,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

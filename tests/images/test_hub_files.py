@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from engineroom import house
-from engineroom.environment import Environment
-from engineroom.images import Matrix
+from engineroom import plugins
+from engineroom.hardware import Matrix
+from engineroom.settings import Environment
 
 from .conftest import ROOT
 
@@ -71,18 +71,18 @@ def test_every_default_is_one_that_the_engine_accepts(row: Any, source: str) -> 
         defaults = {name: value for name in names if (value := config["schema"][name]["value"]) != ""}
     assert defaults
     here = {"FASTDEPLOY_VERSION": row.version} if row.engine == "fastdeploy" else {}
-    house.open_engine(Environment.of({"MODEL_NAME": "org/model", **defaults, "ENGINE": row.engine, **here}))
+    plugins.open_engine(Environment.of({"MODEL_NAME": "org/model", **defaults, "ENGINE": row.engine, **here}))
 
 
 @pytest.mark.parametrize("preset", read("hub.json")["config"]["presets"], ids=lambda preset: preset["name"])
 def test_every_preset_is_one_that_the_engine_accepts(preset: dict[str, Any]) -> None:
-    house.open_engine(Environment.of({**preset["defaults"], "ENGINE": ROWS[0].engine}))
+    plugins.open_engine(Environment.of({**preset["defaults"], "ENGINE": ROWS[0].engine}))
 
 
 def test_the_hub_s_tests_are_jobs() -> None:
-    from engineroom.job import JobInput
+    from engineroom.jobs import JobInput
 
-    engine = house.open_engine(Environment.of({"ENGINE": "echo"}))
+    engine = plugins.open_engine(Environment.of({"ENGINE": "echo"}))
     tests = read(".runpod/tests.json")
     assert all(variable.keys() == {"key", "value"} for variable in tests["config"]["env"])
     for test in tests["tests"]:

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from engineroom import gpu
 from engineroom.errors import EngineStartError
-from engineroom.images import Matrix, MatrixError
+from engineroom.hardware import Matrix, MatrixError, gpus
 
 from .conftest import ROOT
 
@@ -117,17 +116,17 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
 @pytest.mark.parametrize(
     ("device", "told"),
     [
-        (gpu.Device("L4", "89", 550), "L4 has compute capability 89, .*: use the image wheel-1.0-cu129-sm89 "),
-        (gpu.Device("A100", "80", 470), "the NVIDIA driver is 470, .* needs 535 or newer: none of the images runs"),
-        (gpu.Device("A100", "80", 535), None),
+        (gpus.Device("L4", "89", 550), "L4 has compute capability 89, .*: use the image wheel-1.0-cu129-sm89 "),
+        (gpus.Device("A100", "80", 470), "the NVIDIA driver is 470, .* needs 535 or newer: none of the images runs"),
+        (gpus.Device("A100", "80", 535), None),
     ],
 )
 def test_a_machine_that_the_image_does_not_fit_is_told_which_does(
-    tmp_path: Path, device: gpu.Device, told: str | None
+    tmp_path: Path, device: gpus.Device, told: str | None
 ) -> None:
     rows = matrix(tmp_path, GOOD, OTHER, CPU)
     if told is None:
-        gpu.check(rows.rows[0], [device], rows)
+        gpus.check(rows.rows[0], [device], rows)
         return
     with pytest.raises(EngineStartError, match=told):
-        gpu.check(rows.rows[0], [device], rows)
+        gpus.check(rows.rows[0], [device], rows)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engineroom.images import Matrix
+from engineroom.hardware import Matrix
 
 from .conftest import ROOT
 

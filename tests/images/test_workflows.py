@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from engineroom.images import Matrix
+from engineroom.hardware import Matrix
 
 from .conftest import ROOT
 
@@ -46,12 +46,14 @@ def test_images_are_scanned_and_described_before_they_are_pushed() -> None:
 
 
 def test_compose_names_settings_that_there_are() -> None:
-    from engineroom import house
-    from engineroom.environment import Environment
+    from engineroom import plugins
+    from engineroom.settings import Environment
 
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
-    found, env = house.engine_class(Environment.of({"ENGINE": "echo"}))
-    known = {name for group in house.groups(found, env) for setting in group.describe() for name in setting.names}
+    found, env = plugins.engine_class(Environment.of({"ENGINE": "echo"}))
+    known = {
+        name for group in plugins.settings_groups(found, env) for setting in group.describe() for name in setting.names
+    }
     assert set(service["environment"]) - known == {
         *("HF_TOKEN", "HF_HOME", "MODELSCOPE_CACHE"),
         "FORWARDED_ALLOW_IPS",  # uvicorn's

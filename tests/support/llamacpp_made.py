@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from engineroom.engine import Engine
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom_llamacpp import LlamaCppEngine
 
 SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110}
@@ -24,5 +24,5 @@ def make(**settings: Any) -> LlamaCppEngine:
 async def kill(engine: Engine) -> None:
     """The server process of the engine that was started last, as the kernel would when memory is short."""
     family = psutil.Process().children(recursive=True)
-    servers = [p for p in family if "child.py" in " ".join(p.cmdline()) and "keeper" not in p.cmdline()[2]]
+    servers = [p for p in family if "child.py" in " ".join(p.cmdline()) and "reaper" not in p.cmdline()[2]]
     os.kill(max(servers, key=lambda process: float(process.create_time())).pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 
 from .http.settings import HTTPSettings
 from .start import StartSettings

@@ -32,12 +32,12 @@ def start(context: click.Context) -> None:
 
     Checks that GPU and driver suit the image, then runs `engineroom runpod`, or `engineroom serve` if WORKER=http.
     """
-    from engineroom import gpu
-    from engineroom.environment import Environment
+    from engineroom.hardware import gpus
+    from engineroom.settings import Environment
 
     env = Environment.load()
     settings = StartSettings.load(env)
-    gpu.check_machine(env)
+    gpus.check_machine(env)
     if settings.worker == "http":
         from .http.command import serve
 

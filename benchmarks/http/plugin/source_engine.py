@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engineroom.engine import Route
-from engineroom.environment import Environment
 from engineroom.server import Address, ServerEngine
-from engineroom.settings import SettingsGroup, WorkerSettings
+from engineroom.settings import Environment, SettingsGroup, WorkerSettings
 
 
 class SourceEngine(ServerEngine):

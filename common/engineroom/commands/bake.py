@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engineroom.environment import BAKED_ARGS
+from engineroom.settings.environment import BAKED_ARGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,8 @@ def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
         HubError: it cannot be had.
     """
     from engineroom.errors import Problem, SettingsError
-    from engineroom.hub import download
-    from engineroom.models import weights
+    from engineroom.models.files import weights
+    from engineroom.models.hub import download
 
     model = environ.get("MODEL_NAME")
     if not model:
@@ -64,16 +64,16 @@ def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
 
 def check(arguments: Mapping[str, str]) -> None:
     """Refuse an argument that the engine would refuse when the image starts. Raises SettingsError."""
-    from engineroom import house
-    from engineroom.environment import Environment, Layer
+    from engineroom import plugins
     from engineroom.errors import SettingsError
-    from engineroom.settings import check_unknown
+    from engineroom.settings.base import check_unknown
+    from engineroom.settings.environment import Environment, Layer
 
     layers = [Layer("baked arguments", arguments, owned=True), *Environment.load().layers]
-    found, env = house.engine_class(Environment(layers))
+    found, env = plugins.engine_class(Environment(layers))
     problems = [
         problem
-        for problem in check_unknown(env, house.groups(found, env), found.aliases)
+        for problem in check_unknown(env, plugins.settings_groups(found, env), found.aliases)
         if problem.variable in arguments
     ]
     if problems:

@@ -54,14 +54,14 @@ def check(
     async def against_engine() -> int:
         from dataclasses import replace
 
-        from engineroom import house
-        from engineroom.environment import Environment, Layer
+        from engineroom import plugins
+        from engineroom.settings.environment import Environment, Layer
         from engineroom.testing import engine_target, running
 
         env = Environment.load()
         if what:
             env = Environment([Layer("command line", {"ENGINE": what}, owned=True), *env.layers])
-        async with running(house.open_engine(env)) as engine:
+        async with running(plugins.open_engine(env)) as engine:
             asked = replace(expectations, model=model or engine.models[0], can_abort=engine.can_abort)
             return await _run(chosen, engine_target(engine, asked))
 

@@ -37,13 +37,13 @@ def config(show_all: bool, as_json: bool) -> None:
 
     Checks them, too: the exit code is 2 if one is wrong, and the error says which. Secrets are masked.
     """
-    from engineroom import house
-    from engineroom.environment import Environment
+    from engineroom import plugins
+    from engineroom.settings.environment import Environment
 
     env = Environment.load()
-    found, seen = house.engine_class(env)
+    found, seen = plugins.engine_class(env)
     rows = []
-    for group in house.groups(found, seen):
+    for group in plugins.settings_groups(found, seen):
         for setting in group.describe():
             value, source = setting.in_force(seen)
             masked = "********" if setting.secret and value else value
@@ -61,7 +61,7 @@ def config(show_all: bool, as_json: bool) -> None:
         _print(screen, shown, descriptions=show_all)
         if more := len(rows) - len(shown):
             screen.print(f"[dim]{more} settings are at their defaults: `engineroom config --all` lists them.[/dim]")
-    house.open_engine(env)
+    plugins.open_engine(env)
 
 
 def _print(screen: Console, rows: Sequence[_Row], *, descriptions: bool) -> None:

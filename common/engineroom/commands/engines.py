@@ -11,10 +11,10 @@ def engines() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from engineroom import registry
-    from engineroom.environment import Environment
+    from engineroom import plugins
     from engineroom.errors import PluginError
-    from engineroom.settings import comma_list
+    from engineroom.settings.base import comma_list
+    from engineroom.settings.environment import Environment
 
     from .screen import console
 
@@ -24,9 +24,9 @@ def engines() -> None:
     table.add_column("engine", no_wrap=True)
     for title in ("what it is", "needs"):
         table.add_column(title, overflow="fold", ratio=1)
-    for name in registry.names(only):
+    for name in plugins.engine_names(only):
         try:
-            engine = registry.load(name, only)
+            engine = plugins.load_engine(name, only)
         except PluginError as error:
             table.add_row(name, "", f"[red]broken[/red]: {escape(str(error))}")
             continue

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from ..asgi import Receive, Scope, header
+from ..asgi.disconnect import ClientDisconnected
+from ..asgi.types import Receive, Scope, header
 from ..errors import APIError
 
 KEY = "engineroom.request"
@@ -30,10 +31,6 @@ _DEEPEST = 100
 """Levels of nesting that are taken; what looks into a request may recurse."""
 
 
-class ClientDisconnected(Exception):
-    """The client went away before its request was whole."""
-
-
 async def read_request(scope: Scope, receive: Receive, max_body: int) -> Request:
     """The request of `scope`; read now, unless that has been done already.
 
@@ -49,6 +46,11 @@ async def read_request(scope: Scope, receive: Receive, max_body: int) -> Request
         body = await _read(scope, receive, max_body)
         scope[KEY] = known = Request(body, _decode(body) if _is_json(scope) else None)
     return known
+
+
+def get_request(scope: Scope) -> Request | None:
+    """The request of `scope` if it has been read, else None."""
+    return scope.get(KEY)
 
 
 async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:

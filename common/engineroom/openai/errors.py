@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from ..asgi import Headers, Scope, Send, send_body
+from ..asgi.types import Headers, Scope, Send, send_body
 from ..errors import APIError
 
 _ANTHROPIC_TYPES = {

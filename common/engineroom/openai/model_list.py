@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..asgi import ASGIApp, Message, Receive, Scope, Send, send_body
+from ..asgi.types import ASGIApp, Message, Receive, Scope, Send, send_body
 from ..errors import APIError
 
 if TYPE_CHECKING:

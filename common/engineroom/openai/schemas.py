@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from .messages import AnyMessage, TextPart
-from .tools import AllowedTools, CustomTool, Function, FunctionTool, NamedCustomTool, NamedFunction, NamedFunctionTool
 
 MAX_CHOICES = 2048
 """The most choices of one request, all its prompts together; each is a task."""
 
+_Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 _Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
 _Temperature: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=2)]
 _Probability: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -48,6 +48,42 @@ class JSONSchema(msgspec.Struct):
 
 class JSONSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
     json_schema: JSONSchema
+
+
+class Function(msgspec.Struct):
+    name: _Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    function: Function
+
+
+class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+    custom: dict[str, Any]
+
+
+class NamedFunction(msgspec.Struct):
+    name: str
+
+
+class NamedFunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+    function: NamedFunction
+
+
+class NamedCustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+    custom: NamedFunction
+
+
+class Allowed(msgspec.Struct):
+    mode: Literal["auto", "required"]
+    tools: list[dict[str, Any]]
+
+
+class AllowedTools(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+    allowed_tools: Allowed
 
 
 class Prediction(msgspec.Struct, tag_field="type", tag="content"):

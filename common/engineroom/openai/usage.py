@@ -1,12 +1,40 @@
-"""The usage of several choices that were generated and counted each on its own, as one."""
+"""The tokens of a request: counted while it runs, and summed up over choices that were generated each on its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from ..asgi.types import Scope
 
-class Usage:
+_KEY = "engineroom.usage"
+
+
+@dataclass(slots=True)
+class TokenUsage:
+    """The tokens of one request so far. They grow while its response streams.
+
+    completion_tokens: generated, over all its choices.
+    cached_tokens: those of the prompt that were not computed anew, where the engine says so.
+    reasoning_tokens: those of the completion that were thinking, where the engine says so.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+def get_usage(scope: Scope) -> TokenUsage:
+    """The usage of a scope's request, made now where there is none: whoever looks first and whoever counts share it."""
+    usage: TokenUsage | None = scope.get(_KEY)
+    if usage is None:
+        usage = scope[_KEY] = TokenUsage()
+    return usage
+
+
+class ChoicesUsage:
     """The usage of all choices together.
 
     Args:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ..asgi.client import request
 from ..engine import Engine
 from ..errors import EngineStartError
-from ..inprocess import request
-from ..keeper import descendants
+from ..process.reaper import descendants
 from .answering import CHAT, QUESTION
 from .target import NotOffered
 

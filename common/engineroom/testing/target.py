@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from ..asgi.client import request
 from ..engine import Engine
-from ..inprocess import request
 
 
 class NotOffered(Exception):

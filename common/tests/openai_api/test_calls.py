@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engineroom.openai.calls import CallReader, ToolCallPiece, schema
+from engineroom.openai.serving.tool_calls import CallReader, ToolCallPiece, schema
 
 NAMES = {"weather", "clock"}
 CALL = '{"name": "weather", "arguments": {"city": "Par\\"}{is", "days": [{"n": 1}, {}]}}'

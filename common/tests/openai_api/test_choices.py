@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engineroom.errors import APIError
-from engineroom.openai.choices import Choices, Piece
-from engineroom.tokens import Token, TokenRequest
+from engineroom.in_process import Token, TokenRequest
+from engineroom.openai.serving.generation import Choices, Piece
 
 Script = Callable[[TokenRequest], AsyncGenerator[Token, None]]
 

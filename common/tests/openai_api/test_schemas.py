@@ -10,8 +10,9 @@ from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
 from engineroom.errors import APIError
-from engineroom.openai import messages, tools
+from engineroom.openai import messages
 from engineroom.openai.schemas import ChatRequest, CompletionRequest, EmbeddingRequest
+from engineroom.openai.serving import tool_choice
 from engineroom.openai.validation import check
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -183,5 +184,5 @@ def test_a_missing_field(missing: str) -> None:
 def test_a_choice_that_the_tools_do_not_offer(fields: dict[str, Any], param: str) -> None:
     body = {"model": "m", "messages": HELLO, **fields}
     with pytest.raises(APIError) as caught:
-        tools.choose(check(body, ChatRequest), body)
+        tool_choice.choose(check(body, ChatRequest), body)
     assert caught.value.param == param

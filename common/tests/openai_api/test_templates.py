@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engineroom.errors import APIError
-from engineroom.openai import templates
+from engineroom.openai.serving import chat_template
 
 USER = {"role": "user", "content": "hello"}
 TEMPLATE = "{% for message in messages %}{{ message.content }}{% endfor %}{{ tools }}"
@@ -20,7 +20,7 @@ def call(arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize("arguments", ['{"a": 1}', ""])
 def test_a_call_s_arguments_are_an_object(arguments: str) -> None:
     said = {"role": "assistant", "content": None, "tool_calls": [call(arguments)]}
-    _, fitted = templates.fitted([USER, said], TEMPLATE, None)
+    _, fitted = chat_template.fitted([USER, said], TEMPLATE, None)
     assert fitted["tool_calls"][0]["function"] == {"name": "f", "arguments": {"a": 1} if arguments else {}}
     assert fitted["tool_calls"][0]["id"] == "c1"
     assert said["tool_calls"] == [call(arguments)], "what was sent is left alone"
@@ -28,7 +28,7 @@ def test_a_call_s_arguments_are_an_object(arguments: str) -> None:
 
 def test_functions_are_shown_as_tools() -> None:
     said = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
-    asked, answered = templates.fitted([said, {"role": "function", "name": "f", "content": "1"}], TEMPLATE, None)
+    asked, answered = chat_template.fitted([said, {"role": "function", "name": "f", "content": "1"}], TEMPLATE, None)
     assert asked["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": {}}}]
     assert "function_call" not in asked
     assert answered["role"] == "tool"
@@ -36,7 +36,7 @@ def test_functions_are_shown_as_tools() -> None:
 
 @pytest.mark.parametrize(("template", "role"), [(TEMPLATE, "system"), ("{# developer #}" + TEMPLATE, "developer")])
 def test_a_developer_is_the_system_where_the_template_knows_none(template: str, role: str) -> None:
-    (fitted,) = templates.fitted([{"role": "developer", "content": "x"}], template, None)
+    (fitted,) = chat_template.fitted([{"role": "developer", "content": "x"}], template, None)
     assert fitted["role"] == role
 
 
@@ -61,7 +61,7 @@ def test_a_developer_is_the_system_where_the_template_knows_none(template: str, 
 )
 def test_what_does_not_fit_is_named(messages: Any, template: str, tools: Any, param: str) -> None:
     with pytest.raises(APIError) as caught:
-        templates.fitted(messages, template, tools)
+        chat_template.fitted(messages, template, tools)
     assert (caught.value.status, caught.value.param) == (400, param)
 
 
@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_named(messages: Any, template: str, tools: Any, pa
     ids=str,
 )
 def test_a_request_s_variables(request_: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert templates.variables(request_) == expected
+    assert chat_template.variables(request_) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,5 +99,5 @@ def test_a_request_s_variables(request_: dict[str, Any], expected: dict[str, Any
 )
 def test_what_a_client_may_not_set_is_named(request_: dict[str, Any], param: str) -> None:
     with pytest.raises(APIError) as caught:
-        templates.variables(request_)
+        chat_template.variables(request_)
     assert (caught.value.status, caught.value.param) == (400, param)

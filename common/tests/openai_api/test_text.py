@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engineroom.text import TextCutter
+from engineroom.openai.stop_strings import TextCutter
 
 few_letters = st.text("ab\n日😀", max_size=30)
 stop_strings = st.lists(st.text("ab\n日😀", min_size=1, max_size=5), max_size=4)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from engineroom.tokens import Token, TokenRequest
+from engineroom.in_process import Token, TokenRequest
 
 from . import vocabulary
 from .instance import minimal_instance

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError, EngineStartError
+from engineroom.in_process import Token, TokenEngine, TokenRequest
 from engineroom.settings import WorkerSettings
-from engineroom.tokens import Token, TokenEngine, TokenRequest
 
 from . import vocabulary
 from .answer import answer
@@ -20,8 +20,7 @@ from .settings import EchoSettings, Options
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from engineroom.environment import Environment
-    from engineroom.settings import SettingsGroup
+    from engineroom.settings import Environment, SettingsGroup
 
 _EMBEDDING_SIZE = 64
 

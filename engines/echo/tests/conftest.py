@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom.testing import running
 from engineroom_echo import EchoEngine
 

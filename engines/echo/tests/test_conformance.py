@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engineroom.engine import Engine
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom.testing import Expectations, Lifecycle, Target, engine_target
 from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_echo import EchoEngine

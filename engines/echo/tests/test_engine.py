@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engineroom import inprocess
-from engineroom.environment import Environment
+from engineroom.asgi import client
 from engineroom.errors import EngineStartError, SettingsError
-from engineroom.tokens import TokenRequest
+from engineroom.in_process import TokenRequest
+from engineroom.settings import Environment
 from engineroom_echo import EchoEngine, vocabulary
 
 CHAT = "/v1/chat/completions"
@@ -32,7 +32,7 @@ async def ask(engine: EchoEngine, *contents: str, **fields: Any) -> dict[str, An
 
 
 async def post(engine: EchoEngine, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-    async with inprocess.request(engine.app, "POST", path, body=msgspec.json.encode(body)) as answer:
+    async with client.request(engine.app, "POST", path, body=msgspec.json.encode(body)) as answer:
         return answer.status, msgspec.json.decode(await answer.read())
 
 

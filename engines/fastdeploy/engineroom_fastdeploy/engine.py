@@ -34,9 +34,8 @@ from .settings import (
 )
 
 if TYPE_CHECKING:
-    from engineroom.environment import Environment
-    from engineroom.proxy import Proxy
-    from engineroom.settings import SettingsGroup
+    from engineroom.server import Proxy
+    from engineroom.settings import Environment, SettingsGroup
 
 
 class FastDeployEngine(ServerEngine):

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from engineroom import gpu
 from engineroom.errors import EngineStartError
-from engineroom.gpu import Device
+from engineroom.hardware import Device, gpus
 
 OLDEST_DRIVER = 535
 PADDLE = {(2, 3): (3, 2), (2, 4): (3, 3), (2, 5): (3, 3), (2, 6): (3, 3)}
@@ -24,7 +23,7 @@ def built_for(version: tuple[int, int]) -> tuple[str, ...]:
 def devices(environ: Mapping[str, str]) -> list[Device]:
     """The GPUs that FastDeploy will see. Raises EngineStartError where there is none."""
     try:
-        return gpu.devices(environ)
+        return gpus.devices(environ)
     except EngineStartError as error:
         raise EngineStartError(
             f"{error}. FastDeploy runs no model without one; FASTDEPLOY_CHECKS=false is for other hardware"
@@ -33,7 +32,7 @@ def devices(environ: Mapping[str, str]) -> list[Device]:
 
 def carried(version: tuple[int, int], environ: Mapping[str, str]) -> tuple[str, ...]:
     """The compute capabilities of the build: those that the image we run in names, else the official image's."""
-    image = gpu.image(environ)
+    image = gpus.image(environ)
     return image.sm if image is not None else built_for(version)
 
 

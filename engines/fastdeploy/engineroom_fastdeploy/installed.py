@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from engineroom.flags import FlagTable
+from engineroom.settings import FlagTable
 
 FASTDEPLOY = ("fastdeploy-gpu", "fastdeploy-xpu", "fastdeploy")
 PADDLE = ("paddlepaddle-gpu", "paddlepaddle-xpu", "paddlepaddle")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from engineroom.errors import EngineStartError
-from engineroom.hub import explain
+from engineroom.models import explain
 from engineroom.process import Process
 
 _DOWNLOAD = (

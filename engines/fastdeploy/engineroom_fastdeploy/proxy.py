@@ -12,7 +12,8 @@ from engineroom.errors import APIError
 from engineroom.openai import sse
 from engineroom.openai.aggregate import Aggregator
 from engineroom.openai.body import Request
-from engineroom.proxy import Proxy, decode_object
+from engineroom.server import Proxy
+from engineroom.server.proxy import decode_object
 
 from .errors import normalise
 

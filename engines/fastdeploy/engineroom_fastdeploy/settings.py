@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 import msgspec
 from pydantic import Field
 
-from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
-from engineroom.flags import Flag, FlagTable
-from engineroom.settings import CommaList, HubSettings, Setting
+from engineroom.models import HubSettings
+from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting
 
 from .installed import SNAPSHOTS, Installation, find, minor, snapshots
 

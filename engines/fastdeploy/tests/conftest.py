@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from engineroom import house
-from engineroom.environment import Environment, Layer
+from engineroom import plugins
+from engineroom.settings import Environment, Layer
 from engineroom.testing import Expectations, Target, engine_target, running
 from engineroom_fastdeploy import FastDeployEngine
 
@@ -53,7 +53,7 @@ def standin(version: str, folder: Path, **environ: str) -> Iterator[Configure]:
 
     def make(environment: Mapping[str, str] | None = None, **values: Any) -> FastDeployEngine:
         layers = Environment.of({**known, **values}).layers
-        engine = house.open_engine(Environment([*layers, Layer("environment", environment or {}, owned=False)]))
+        engine = plugins.open_engine(Environment([*layers, Layer("environment", environment or {}, owned=False)]))
         assert isinstance(engine, FastDeployEngine)
         return engine
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engineroom.flags import FlagTable
+from engineroom.settings import FlagTable
 
 from .conftest import STANDIN
 

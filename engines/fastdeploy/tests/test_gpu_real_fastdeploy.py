@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engineroom import house
-from engineroom.environment import Environment
+from engineroom import plugins
+from engineroom.settings import Environment
 from engineroom.testing import Target, running
 from engineroom.testing.suite import test_conformance
 from engineroom_fastdeploy import FastDeployEngine
@@ -35,7 +35,7 @@ async def target() -> AsyncIterator[Target]:
     settings = {"ENGINE": "fastdeploy", "ENABLE_LOGPROB": "true", "GUIDED_DECODING_BACKEND": "xgrammar"}
     names = ("FASTDEPLOY_PYTHON", "MODEL_NAME", "FASTDEPLOY_SM")
     settings |= {name: os.environ[name] for name in names if name in os.environ}
-    engine = house.open_engine(Environment.of({"MAX_MODEL_LEN": 2048, **settings}))
+    engine = plugins.open_engine(Environment.of({"MAX_MODEL_LEN": 2048, **settings}))
     assert isinstance(engine, FastDeployEngine)
     async with running(engine):
         yield target_of(engine)

@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from engineroom import house
-from engineroom.environment import Environment
-from engineroom.inprocess import request
+from engineroom import plugins
+from engineroom.asgi import request
 from engineroom.openai.sse import EventParser
+from engineroom.settings import Environment
 from engineroom.testing import running
 from engineroom_fastdeploy import FastDeployEngine
 
@@ -54,7 +54,7 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fast
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", f"{Path(__file__).with_name('scripted_engine')}:{SOURCE}")
         patch.setenv("SCRIPTED_ENGINE_LOG", str(log))
-        made = house.open_engine(Environment.of(known))
+        made = plugins.open_engine(Environment.of(known))
         assert isinstance(made, FastDeployEngine)
         async with running(made):
             yield made

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from engineroom.engine import GenerateRequest
+from engineroom.asgi import request
 from engineroom.errors import APIError
-from engineroom.inprocess import request
+from engineroom.jobs import GenerateRequest, generate
 from engineroom.openai.sse import EventParser
 from engineroom.testing import NotOffered, engine_target, running
 from engineroom_fastdeploy import FastDeployEngine
@@ -225,7 +225,7 @@ async def test_the_model_is_called_default_too(engine: FastDeployEngine) -> None
 
 async def test_native_requests(engine: FastDeployEngine) -> None:
     wanted = GenerateRequest(prompt=SAID, sampling_params={"top_k": 5, "repetition_penalty": 1.1, "max_tokens": 3})
-    deltas = [delta async for delta in engine.generate(wanted)]
+    deltas = [delta async for delta in generate(engine, wanted)]
     assert "".join(delta.text for delta in deltas) == "One two three"
     assert deltas[-1].finish_reason == "length"
     assert deltas[-1].usage is not None
@@ -234,7 +234,7 @@ async def test_native_requests(engine: FastDeployEngine) -> None:
     assert (body["top_k"], body["repetition_penalty"]) == (5, 1.1)
     assert {"top_k", "repetition_penalty", "guided_decoding", "reasoning_max_tokens"} <= engine.sampling_params
     with pytest.raises(APIError) as failed:
-        async for _ in engine.generate(GenerateRequest(prompt=SAID, sampling_params={"user": "standin:invalid"})):
+        async for _ in generate(engine, GenerateRequest(prompt=SAID, sampling_params={"user": "standin:invalid"})):
             pass
     assert failed.value.status == 400
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from engineroom.environment import Environment
 from engineroom.errors import SettingsError
-from engineroom.flags import Flag
 from engineroom.server import Address
+from engineroom.settings import Environment, Flag
 from engineroom_fastdeploy.installed import snapshots
 from engineroom_fastdeploy.settings import NOT_FLAGS, table_of
 

@@ -5,7 +5,7 @@
 With a source checkout its parser is asked instead of the installed one's. The server's own module is of no use: it
 parses the command line, and downloads a model, when it is imported; `make_arg_parser` is the parser alone.
 
-The output is what `engineroom.flags.FlagTable` reads: a row for each destination, one a line, so that two versions
+The output is what `engineroom.settings.FlagTable` reads: a row for each destination, one a line, so that versions
 can be compared with `diff`. Help texts are left out: they are upstream's sentences.
 """
 

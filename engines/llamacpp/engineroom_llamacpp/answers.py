@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from engineroom.openai.usage import Usage
+from engineroom.openai.usage import ChoicesUsage
 
 from .requests import CHAT, COMPLETIONS
 
@@ -27,7 +27,7 @@ class Events:
     def __init__(self, path: str, json: Mapping[str, Any]) -> None:
         self._path = path
         self._wants_usage = bool((json.get("stream_options") or {}).get("include_usage"))
-        self._usage = Usage(json.get("n") or 1)
+        self._usage = ChoicesUsage(json.get("n") or 1)
         self._alternatives = alternatives(path, json)
         self._offsets: dict[int, int] = {}
 

@@ -24,10 +24,8 @@ from .models import DEFAULT, Model, ModelError, find
 from .settings import LlamaCppSettings
 
 if TYPE_CHECKING:
-    from engineroom.environment import Environment
-    from engineroom.proxy import Proxy
-    from engineroom.settings import SettingsGroup
-    from engineroom.upstream import Upstream
+    from engineroom.server import Proxy, Upstream
+    from engineroom.settings import Environment, SettingsGroup
 
 logger = logging.getLogger(__name__)
 

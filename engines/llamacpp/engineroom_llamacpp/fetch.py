@@ -9,7 +9,7 @@ import os
 import re
 import sys
 
-from engineroom.hub import explain
+from engineroom.models import explain
 
 from .models import ModelError, pick_name
 

@@ -7,9 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
-from engineroom.flags import FlagTable
+from engineroom.settings import Environment, FlagTable
 
 from .child import SUPPORTED
 

@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from engineroom.errors import APIError
-from engineroom.openai.calls import schema
+from engineroom.openai.serving.tool_calls import schema
 
 _NAME = "engineroom_tool_call"
 _CALL = re.compile(

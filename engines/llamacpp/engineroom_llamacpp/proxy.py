@@ -8,7 +8,7 @@ import msgspec
 
 from engineroom.asgi import Scope, Send, send_body
 from engineroom.openai import sse
-from engineroom.proxy import Proxy
+from engineroom.server import Proxy
 
 from . import answers, forced, whole
 from .requests import CHAT, COMPLETIONS, EMBEDDINGS, GENERATING

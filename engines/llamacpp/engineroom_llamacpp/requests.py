@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from engineroom.errors import APIError
-from engineroom.openai.passing import checked, refuse
+from engineroom.openai.strict import checked, refuse
 
 from . import forced
 

@@ -9,7 +9,7 @@ import msgspec
 
 from engineroom.errors import APIError
 from engineroom.openai.aggregate import Aggregator
-from engineroom.openai.usage import Usage
+from engineroom.openai.usage import ChoicesUsage
 
 from . import forced
 from .answers import alternatives, logprobs
@@ -26,7 +26,7 @@ class Whole:
 
     def __init__(self, path: str, json: Mapping[str, Any], *, demanded: bool) -> None:
         self._path = path
-        self._usage = Usage(json.get("n") or 1)
+        self._usage = ChoicesUsage(json.get("n") or 1)
         self._alternatives = alternatives(path, json)
         self._demanded = demanded
         self._answer = Aggregator()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from llamacpp_made import kill, make
 
-from engineroom.inprocess import request
+from engineroom.asgi import request
 from engineroom.testing import Target, running
 from engineroom_llamacpp import LlamaCppEngine, errors
 

@@ -9,7 +9,7 @@ import msgspec
 from gguf_lora import write
 from llamacpp_made import make
 
-from engineroom.inprocess import request
+from engineroom.asgi import request
 from engineroom.testing import running
 from engineroom_llamacpp import LlamaCppEngine
 

@@ -11,21 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from engineroom import toolprobe
 from engineroom.engine import MODELS, Requirement, Route
-from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
-from engineroom.flags import FlagTable, Variables, version_beside
-from engineroom.models import weights
-from engineroom.openai.passing import CHAT, COMPLETIONS, EMBEDDINGS
-from engineroom.server import Address, ServerEngine, free_port
-from engineroom.settings import HubSettings, SettingsGroup, WorkerSettings
+from engineroom.models import HubSettings, weights
+from engineroom.openai.strict import CHAT, COMPLETIONS, EMBEDDINGS
+from engineroom.server import Address, ServerEngine, free_port, tool_probe
+from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, version_beside
 
 from . import requests
 
 if TYPE_CHECKING:
-    from engineroom.proxy import Proxy
-    from engineroom.upstream import Upstream
+    from engineroom.server import Proxy, Upstream
 
 
 class MAXSettings(HubSettings):
@@ -59,7 +55,7 @@ class MAXEngine(ServerEngine):
         files = own.find(worker.model_name or "", given.get("huggingface_model_revision"), self._variables)
         self.source = str(files.folder or files.name)
         self.flags = {**_defaults(files.folder, given), **given}
-        self._task, self._tools = "text_generation", toolprobe.UNSEEN
+        self._task, self._tools = "text_generation", tool_probe.UNSEEN
         super().__init__(worker.model_copy(update={"model_name": files.name}))
 
     @classmethod
@@ -95,19 +91,19 @@ class MAXEngine(ServerEngine):
         return {**self._variables, **ours, **silent}
 
     def make_proxy(self) -> Proxy:
-        from engineroom.fanout import FanOutProxy
+        from engineroom.server import FanOutProxy
 
         return FanOutProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
-        toolprobe.check(json, self._tools)
+        tool_probe.check(json, self._tools)
         return requests.prepare(path, {**json, "model": self.models[0]}, self.flags)
 
     async def on_ready(self, upstream: Upstream) -> None:
         found = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
         self._task = self.flags.get("task") or (found[1] if found else self._task)
         if self._task == "text_generation":
-            self._tools = await toolprobe.find_out(upstream, self.models[0])
+            self._tools = await tool_probe.find_out(upstream, self.models[0])
 
 
 def _table(env: Environment) -> FlagTable:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engineroom.environment import Environment
-from engineroom.house import open_engine
+from engineroom.plugins import open_engine
+from engineroom.settings import Environment
 from engineroom.testing import running
 from engineroom_max.engine import MAXEngine
 

@@ -17,11 +17,11 @@ import msgspec
 import psutil
 import pytest
 
+from engineroom.asgi import request
 from engineroom.engine import MODELS, Engine, Route
 from engineroom.errors import EngineStartError
-from engineroom.inprocess import request
-from engineroom.keeper import descendants
 from engineroom.openai.sse import payloads
+from engineroom.process.reaper import descendants
 from engineroom.testing import Lifecycle, running
 from engineroom.testing.suite import test_lifecycle
 from engineroom_max.engine import MAXEngine
@@ -199,7 +199,7 @@ async def test_the_task_that_max_finds_says_which_routes_there_are(
 
 
 async def test_nothing_of_its_children_and_files_is_left_after_a_sigkill(configure: Configure) -> None:
-    """MAX's own workers outlive it when it is killed; under the keeper they do not."""
+    """MAX's own workers outlive it when it is killed; under the reaper they do not."""
     engine = configure()
     await engine.start()
     [parent] = standins()
@@ -221,8 +221,8 @@ def test_nothing_is_left_where_the_worker_is_killed(standin_command: Callable[[s
     script = tmp_path / "worker.py"
     script.write_text(
         "import asyncio, sys\n"
-        "from engineroom.environment import Environment\n"
-        "from engineroom.house import open_engine\n"
+        "from engineroom.settings.environment import Environment\n"
+        "from engineroom.plugins import open_engine\n"
         "async def main():\n"
         "    engine = open_engine(Environment.of({'ENGINE': 'max', 'MODEL_NAME': 'a/b', 'MAX_COMMAND': sys.argv[1]}))\n"
         "    await engine.start()\n"
@@ -236,7 +236,7 @@ def test_nothing_is_left_where_the_worker_is_killed(standin_command: Callable[[s
         directory = Path(worker.stdout.readline().strip())
         assert directory.is_dir()
         below = psutil.Process(worker.pid).children(recursive=True)
-        assert len(below) >= 5, "the keeper, the server and its three"
+        assert len(below) >= 5, "the reaper, the server and its three"
     finally:
         worker.kill()
         worker.communicate(timeout=60)

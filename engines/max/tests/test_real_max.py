@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from engineroom.engine import MODELS, GenerateRequest, Route
+from engineroom.engine import MODELS, Route
+from engineroom.jobs import GenerateRequest, generate
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom.testing.suite import test_conformance
 from engineroom_max.engine import MAXEngine
@@ -107,7 +108,7 @@ async def test_openai_s_harmless_fields_pass(target: Target) -> None:
 
 async def test_native_generation(real_max: MAXEngine) -> None:
     asked = GenerateRequest(messages=QUESTION, sampling_params={"temperature": 0, "max_tokens": 20}, model="smol")
-    deltas = [delta async for delta in real_max.generate(asked)]
+    deltas = [delta async for delta in generate(real_max, asked)]
     assert "".join(delta.text for delta in deltas) == ANSWER
     assert deltas[-1].usage is not None
 

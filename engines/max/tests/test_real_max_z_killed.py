@@ -13,10 +13,10 @@ import msgspec
 import psutil
 import pytest
 
+from engineroom.asgi import request
 from engineroom.errors import EngineStartError
-from engineroom.house import open_engine
-from engineroom.inprocess import request
-from engineroom.keeper import descendants
+from engineroom.plugins import open_engine
+from engineroom.process.reaper import descendants
 from engineroom_max.engine import MAXEngine
 
 from .conftest import COMMAND, REAL, real_settings
@@ -25,8 +25,8 @@ pytestmark = [pytest.mark.real_max, pytest.mark.timeout(1200)]
 
 WORKER = """
 import asyncio
-from engineroom.environment import Environment
-from engineroom.house import open_engine
+from engineroom.settings.environment import Environment
+from engineroom.plugins import open_engine
 
 async def main():
     engine = open_engine(Environment.load())
@@ -59,7 +59,7 @@ async def test_a_killed_server_takes_its_workers_with_it_and_is_told(real_max: M
     died = asyncio.ensure_future(real_max.died())
     body = {"model": "smol", "messages": [{"role": "user", "content": "x"}], "stream": True, "max_tokens": 1500}
     asked = msgspec.json.encode({**body, "ignore_eos": True})
-    processes = [process for process in of_max(os.getpid()) if b"keeper.py" not in _command(process.pid)]
+    processes = [process for process in of_max(os.getpid()) if b"reaper.py" not in _command(process.pid)]
     assert len(processes) == 4, "the server, its resource tracker, its metrics and its model"
     directory = real_max.directory
     assert directory is not None

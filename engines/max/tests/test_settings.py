@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engineroom.environment import Environment
 from engineroom.errors import SettingsError
-from engineroom.flags import FlagTable
-from engineroom.house import open_engine
+from engineroom.plugins import open_engine
 from engineroom.server import Address
+from engineroom.settings import Environment, FlagTable
 from engineroom_max.engine import MAXEngine
 
 Configure = Callable[..., MAXEngine]

@@ -1,6 +1,6 @@
 """Print every flag of `max serve` as JSON, asked of the installed MAX's own parser. Runs in MAX's Python.
 
-The output is what `engineroom.flags.FlagTable` reads: a row for each destination, one a line, so that two versions
+The output is what `engineroom.settings.FlagTable` reads: a row for each destination, one a line, so that versions
 can be compared with `diff`; and the environment variables that MAX's server and what it is built on read. Help texts
 are left out: they are upstream's sentences.
 

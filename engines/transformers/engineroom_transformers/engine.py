@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.models import resolve
-from engineroom.openai import templates
+from engineroom.openai.serving import chat_template
 from engineroom.settings import WorkerSettings
-from engineroom.threads import in_daemon_thread
-from engineroom.tokens import Token, TokenEngine, TokenRequest
 
 from . import embedding, loading
 from .batching import Batching
@@ -28,8 +27,7 @@ from .vocabulary import Vocabulary
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from engineroom.environment import Environment
-    from engineroom.settings import SettingsGroup
+    from engineroom.settings import Environment, SettingsGroup
 
 _LIBRARIES = ("torch", "transformers", "accelerate", "llguidance")
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(:.+)?")
@@ -40,7 +38,7 @@ class TransformersEngine(TokenEngine):
 
     name = "transformers"
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
-    sampling_params = templates.FIELDS | {*Params.__struct_fields__}
+    sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
 
     def __init__(self, worker: WorkerSettings, settings: TransformersSettings, model: str) -> None:
         super().__init__(worker)

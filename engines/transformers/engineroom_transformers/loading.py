@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engineroom import hub
-from engineroom.models import cache_folders, hub_environ, is_whole, weights
+from engineroom.models import cache_folders, hub, hub_environ, is_whole, weights
 
 from . import embedding
 

@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError
-from engineroom.openai.prompts import check_ids
+from engineroom.openai.serving.prompts import check_ids
 from engineroom.openai.validation import check
 
 from .settings import Params
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from llguidance import LLMatcher
 
-    from engineroom.tokens import TokenRequest
+    from engineroom.in_process import TokenRequest
 
     from .vocabulary import Vocabulary
 

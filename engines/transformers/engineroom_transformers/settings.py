@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeAlias
 import msgspec
 from pydantic import AliasChoices, Field
 
-from engineroom.settings import HubSettings
+from engineroom.models import HubSettings
 
 _TokenId: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError
-from engineroom.openai import templates
-from engineroom.openai.calls import MARKERS
+from engineroom.openai.serving import chat_template
+from engineroom.openai.serving.tool_calls import MARKERS
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -76,8 +76,8 @@ class Vocabulary:
     def chat(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
         """The prompt of a chat. Raises APIError where the model's template does not take it."""
         tools = params.get("tools") or None
-        said = templates.fitted(messages, str(self._tokenizer.chat_template or ""), tools)
-        options = templates.variables(params)
+        said = chat_template.fitted(messages, str(self._tokenizer.chat_template or ""), tools)
+        options = chat_template.variables(params)
         try:
             text = self._tokenizer.apply_chat_template(said, tools=tools, tokenize=False, **options)
         except Exception as error:  # Whatever the template, or Jinja for it, raises.

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engineroom.engine import Engine
-from engineroom.environment import Environment
-from engineroom.house import open_engine
+from engineroom.plugins import open_engine
+from engineroom.settings import Environment
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom_transformers import TransformersEngine
 

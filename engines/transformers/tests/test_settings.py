@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engineroom.environment import Environment
 from engineroom.errors import SettingsError
-from engineroom.house import open_engine
+from engineroom.plugins import open_engine
+from engineroom.settings import Environment
 from engineroom_transformers import TransformersEngine
 
 COMMAND = str(Path(sys.executable).with_name("engineroom"))
@@ -102,8 +102,8 @@ def run(code: str) -> str:
 def test_nothing_heavy_is_imported_before_the_start(tmp_path: Path) -> None:
     code = f"""
 import sys
-from engineroom.environment import Environment
-from engineroom.house import open_engine
+from engineroom.settings.environment import Environment
+from engineroom.plugins import open_engine
 engine = open_engine(Environment.of({{"ENGINE": "transformers", "MODEL_NAME": {str(tmp_path)!r}}}))
 engine.requirements(Environment.of({{}})), engine.models, engine.routes
 print([name for name in ("torch", "transformers", "llguidance", "numpy", "jinja2") if name in sys.modules])

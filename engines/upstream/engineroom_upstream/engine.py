@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.engine import MODELS, Engine, Health, Route
 from engineroom.errors import EngineStartError, Problem, SettingsError
-from engineroom.openai.front import Front
+from engineroom.openai.gateway import Front
 from engineroom.settings import WorkerSettings
 
 from .settings import UpstreamSettings
@@ -15,8 +15,7 @@ from .settings import UpstreamSettings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from engineroom.environment import Environment
-    from engineroom.settings import SettingsGroup
+    from engineroom.settings import Environment, SettingsGroup
 
     from .target import Target
 

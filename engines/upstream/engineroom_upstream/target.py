@@ -19,8 +19,7 @@ from engineroom.breaker import Breaker
 from engineroom.engine import Health
 from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
-from engineroom.proxy import Proxy
-from engineroom.upstream import Upstream
+from engineroom.server import Proxy, Upstream
 
 from .told import told_in_stream, told_status
 

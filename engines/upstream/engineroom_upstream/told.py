@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from engineroom.openai.sse import payloads
-from engineroom.proxy import decode_object
+from engineroom.server.proxy import decode_object
 
 _STATUSES = {
     "authentication_error": 401,

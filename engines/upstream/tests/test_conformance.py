@@ -11,7 +11,7 @@ from http_door import Door, free_port, serving
 from llamacpp_made import SMALL
 
 from engineroom.engine import Engine
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom.testing import Expectations, Lifecycle, Target, engine_target, running
 from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_upstream import UpstreamEngine

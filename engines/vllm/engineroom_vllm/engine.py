@@ -14,23 +14,19 @@ from engineroom.engine import Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import ModelFiles, cache_folders, resolve, weights
 from engineroom.process import Process
-from engineroom.readahead import ReadAhead
-from engineroom.server import Address, ServerEngine
+from engineroom.server import Address, ReadAhead, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import environ, errors, failures, install, snapshots, startup, surface
-from .dropped import DroppedSettings
+from . import failures, install, snapshots, surface
 from .options import Options, read
 from .settings import SpeculativeSettings, VLLMSettings
-from .spellings import ALIASES, INVERTED
+from .worker_vllm import ALIASES, INVERTED, DroppedSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from engineroom.environment import Environment
-    from engineroom.proxy import Proxy
-    from engineroom.settings import SettingsGroup
-    from engineroom.upstream import Upstream
+    from engineroom.server import Proxy, Upstream
+    from engineroom.settings import Environment, SettingsGroup
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +73,7 @@ class VLLMEngine(ServerEngine):
         options = read(env, snapshot)
         if worker.model_name is None:
             raise SettingsError([Problem("MODEL_NAME", "which model to serve: a repository `org/name`, or a folder")])
-        variables = environ.build(
+        variables = install.process_environment(
             {**os.environ, **snapshot.environment.read(env)},
             options.settings,
             installed.python,
@@ -131,7 +127,7 @@ class VLLMEngine(ServerEngine):
         return surface.with_structured_outputs(json)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
-        return errors.normalise(status, body)
+        return failures.normalise(status, body)
 
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         return failures.explain(returncode, log)
@@ -160,7 +156,7 @@ class VLLMEngine(ServerEngine):
         await self._stop_helpers()
         if described := await upstream.text("/openapi.json"):
             self._routes = surface.routes_of(msgspec.json.decode(described))
-        if told := startup.phases(self._process.tail if self._process else ()):
+        if told := failures.phases(self._process.tail if self._process else ()):
             logger.info("vLLM says: %s", ", ".join(f"{phase} in {seconds:g} s" for phase, seconds in told))
 
     async def stop(self) -> None:

@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineroom.environment import Environment
 from engineroom.errors import Problem, SettingsError
-from engineroom.spelling import suggest
+from engineroom.settings import Environment, suggest
 
 from . import gpus
-from .dropped import DroppedSettings
 from .settings import SpeculativeSettings, VLLMSettings
 from .snapshots import OURS, Snapshot
-from .spellings import translate
+from .worker_vllm import DroppedSettings, translate
 
 if TYPE_CHECKING:
-    from engineroom.flags import Flag, FlagTable
+    from engineroom.settings import Flag, FlagTable
 
 logger = logging.getLogger(__name__)
 

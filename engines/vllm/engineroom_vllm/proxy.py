@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engineroom.proxy import Proxy
+from engineroom.server import Proxy
 
 from . import surface
 

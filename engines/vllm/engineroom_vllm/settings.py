@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from engineroom.settings import HubSettings, Settings
+from engineroom.models import HubSettings
+from engineroom.settings import Settings
 
 
 class VLLMSettings(HubSettings):

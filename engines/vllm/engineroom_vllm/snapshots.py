@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
-from engineroom.flags import FlagTable, Variables, version_numbers
+from engineroom.settings import FlagTable, Variables, version_numbers
 
-from .dropped import DROPPED
+from .worker_vllm import DROPPED
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engineroom.engine import GenerateRequest
+from engineroom.jobs import GenerateRequest, generate
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom.testing.suite import test_conformance
 from engineroom_vllm.engine import VLLMEngine
@@ -162,7 +162,7 @@ async def test_sampling_parameters_reach_vllm(target: Target) -> None:
 
 async def test_native_generation(vllm: VLLMEngine) -> None:
     asked = GenerateRequest(messages=QUESTION, sampling_params={"temperature": 0, "max_tokens": 20}, model="smol")
-    deltas = [delta async for delta in vllm.generate(asked)]
+    deltas = [delta async for delta in generate(vllm, asked)]
     assert "".join(delta.text for delta in deltas) == ANSWER
     assert deltas[-1].usage is not None
     assert deltas[-1].usage.completion == 8

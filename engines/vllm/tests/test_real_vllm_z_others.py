@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engineroom.house import open_engine
-from engineroom.inprocess import request
-from engineroom.keeper import descendants
+from engineroom.asgi import request
+from engineroom.plugins import open_engine
+from engineroom.process.reaper import descendants
 from engineroom_vllm.engine import VLLMEngine
 
 from .conftest import real_settings

@@ -105,9 +105,8 @@ def test_every_documented_name_of_worker_vllm_is_known() -> None:
 
 
 def snapshots_groups() -> list[object]:
-    from engineroom.environment import Environment
-    from engineroom.house import engine_class, groups
-    from engineroom.settings import Setting
+    from engineroom.plugins import engine_class, groups
+    from engineroom.settings import Environment, Setting
 
     class Aliases:
         title = "aliases"
@@ -241,7 +240,8 @@ def test_a_flag_only_a_newer_vllm_has_is_refused_by_the_older(configure: Configu
 
 def test_configuring_imports_neither_torch_nor_vllm() -> None:
     code = (
-        "import sys; from engineroom.environment import Environment; from engineroom.house import open_engine\n"
+        "import sys\nfrom engineroom.plugins import open_engine\n"
+        "from engineroom.settings.environment import Environment\n"
         "open_engine(Environment.of({'ENGINE': 'vllm', 'MODEL_NAME': 'org/model'}))\n"
         "print([name for name in ('torch', 'vllm', 'transformers') if name in sys.modules])"
     )

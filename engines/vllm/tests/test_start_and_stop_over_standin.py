@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engineroom.engine import MODELS, Engine, GenerateRequest, Route
+from engineroom.asgi import request
+from engineroom.engine import MODELS, Engine, Route
 from engineroom.errors import EngineStartError
-from engineroom.inprocess import request
-from engineroom.job import JobInput
-from engineroom.keeper import descendants
+from engineroom.jobs import GenerateRequest, JobInput
+from engineroom.process.reaper import descendants
 from engineroom.testing import Lifecycle, running
 from engineroom.testing.suite import test_lifecycle
 from engineroom_vllm.engine import VLLMEngine

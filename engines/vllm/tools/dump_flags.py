@@ -1,6 +1,6 @@
 """Print every flag of `vllm serve` as JSON, asked of the installed vLLM's own parser, and its environment variables.
 
-The output is what `engineroom.flags.FlagTable` reads: a row for each destination, one a line, so that two versions
+The output is what `engineroom.settings.FlagTable` reads: a row for each destination, one a line, so that versions
 can be compared with `diff`. Without a device vLLM may refuse to build its parser, unless that is said to be a CPU.
 """
 

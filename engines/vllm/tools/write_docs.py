@@ -9,9 +9,9 @@ from pathlib import Path
 
 from engineroom.settings import Setting
 from engineroom_vllm import snapshots
-from engineroom_vllm.dropped import DroppedSettings
 from engineroom_vllm.engine import VLLMEngine
 from engineroom_vllm.settings import SpeculativeSettings, VLLMSettings
+from engineroom_vllm.worker_vllm import DroppedSettings
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "vllm-settings.md"
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from engineroom.engine import Route
-from engineroom.environment import Environment
 from engineroom.server import Address, ServerEngine
-from engineroom.settings import SettingsGroup, WorkerSettings
+from engineroom.settings import Environment, SettingsGroup, WorkerSettings
 
 SERVER = Path(__file__).with_name("server.py")
 

@@ -8,13 +8,13 @@ from starlette.routing import Mount, Router
 
 from engineroom.asgi import Receive, Scope, Send, header
 
-from .admin import Admin
-from .client_side import ClientSide
-from .emulator import Emulator
+from .http import send_error
 from .limits import Limiter
-from .openai_side import OpenAISide
-from .wire import send_error
-from .worker_side import WorkerSide
+from .platform import Emulator
+from .routes.admin import Admin
+from .routes.client import ClientSide
+from .routes.openai import OpenAISide
+from .routes.worker import WorkerSide
 
 
 class EmulatorApp:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from click import style
 
-from .environment import OFF_PLATFORM, worker_environment
 from .faults import Faults
-from .options import Options
+from .platform import Options
+from .worker_processes import OFF_PLATFORM, worker_environment
 
 
 def banner(url: str, options: Options, faults: Faults, command: Sequence[str], workers: int) -> str:

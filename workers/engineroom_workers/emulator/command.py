@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from .faults import Faults
-from .options import HOLD_S, Options
+from .platform import HOLD_S, Options
 
 F = TypeVar("F", bound=Callable[..., Any])
 ANY = click.FloatRange(0)
@@ -99,7 +99,7 @@ def emulate(
     from ..extras import need
 
     need("emulator", "uvicorn", "starlette", "httptools", "uvloop")
-    from .main import Plan, run
+    from .run import Plan, run
 
     options = Options(
         endpoint_id=endpoint_id,

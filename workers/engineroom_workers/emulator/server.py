@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 
 from .app import EmulatorApp
-from .emulator import Emulator
+from .platform import Emulator
 from .webhooks import Webhooks
 
 

@@ -23,12 +23,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .emulator import Emulator
-from .environment import OFF_PLATFORM, worker_environment
 from .faults import Faults
 from .jobs import Job
-from .options import Options
+from .platform import Emulator, Options
 from .server import listen, serving
+from .worker_processes import OFF_PLATFORM, worker_environment
 
 
 @dataclass(frozen=True, slots=True)

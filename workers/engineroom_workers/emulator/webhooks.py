@@ -7,8 +7,8 @@ import logging
 
 import aiohttp
 
+from .http import encode
 from .jobs import Job
-from .wire import encode
 
 logger = logging.getLogger(__name__)
 

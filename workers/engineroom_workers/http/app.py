@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Router
+from starlette.routing import Route, Router
 
-from .own_route import OwnRoute
+from engineroom.asgi import Receive, Scope, Send
+from engineroom.errors import APIError
+from engineroom.openai.errors import error_response
+
+from .middleware.base import with_headers
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
     from engineroom.asgi import ASGIApp
-    from engineroom.engine import Health
+    from engineroom.engine import Health, RunningEngine
 
-    from .meter import Meter
-    from .served import Served
+    from .metrics.registry import Meter
 
 
 def build_app(
-    engine: Served,
+    engine: RunningEngine,
     inner: ASGIApp,
     meter: Meter | None,
     state: Callable[[], dict[str, Any]],
@@ -65,9 +68,9 @@ def build_app(
     return Router(routes, default=inner, redirect_slashes=False)
 
 
-def _metrics(engine: Served, meter: Meter, look: Callable[[], tuple[Health, dict[str, Any]]]) -> list[Route]:
-    from .family import family
-    from .gpus import GPUs
+def _metrics(engine: RunningEngine, meter: Meter, look: Callable[[], tuple[Health, dict[str, Any]]]) -> list[Route]:
+    from .metrics.engine_processes import family
+    from .metrics.gpus import GPUs
 
     gpus = GPUs()
 
@@ -81,3 +84,19 @@ def _metrics(engine: Served, meter: Meter, look: Callable[[], tuple[Health, dict
         return JSONResponse({**look()[1], **meter.summary(), "engine_processes": below_told, "gpus": await gpus.read()})
 
     return [OwnRoute("/metrics", prometheus), OwnRoute("/metrics.json", as_json)]
+
+
+class OwnRoute(Route):
+    """Starlette's, but a wrong method is told in the API's own form."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.methods and scope["method"] not in self.methods:
+            allowed = ", ".join(sorted(self.methods))
+            error = APIError(
+                f"Not allowed to {scope['method']} on {scope['path']}: {allowed}.",
+                status=405,
+                code="method_not_supported",
+            )
+            await error_response(with_headers(send, [(b"allow", allowed.encode())]), scope, error)
+            return
+        await super().handle(scope, receive, send)

@@ -18,8 +18,8 @@ def serve(**given: str | int | None) -> None:
 
     All other settings are environment variables; `engineroom config --all` lists them.
     """
-    from engineroom import house, logs
-    from engineroom.environment import Environment, Layer
+    from engineroom import logs, plugins
+    from engineroom.settings import Environment, Layer
     from engineroom.timeline import process_age
 
     from ..extras import need
@@ -30,8 +30,8 @@ def serve(**given: str | int | None) -> None:
     env = Environment.load()
     named = {name.upper(): str(value) for name, value in given.items() if value is not None}
     env = Environment([Layer("command line", named, owned=True), *env.layers])
-    engine = house.open_engine(env)
-    _, adapted = house.engine_class(env)
+    engine = plugins.open_engine(env)
+    _, adapted = plugins.engine_class(env)
     options = Options.load(adapted)
     logs.configure(options.worker)
     engine.timeline.mark("interpreter", began)
@@ -46,5 +46,5 @@ def serve(**given: str | int | None) -> None:
     from .run import run
     from .stack import Stack
 
-    stack = Stack(engine, lambda: house.open_engine(env), options, env)
+    stack = Stack(engine, lambda: plugins.open_engine(env), options, env)
     uvloop.run(run(stack, sockets, options))

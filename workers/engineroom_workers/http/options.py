@@ -13,7 +13,7 @@ from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from engineroom.environment import Environment
+    from engineroom.settings import Environment
 
 
 S = TypeVar("S", bound=Settings)

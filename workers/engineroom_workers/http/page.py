@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from .own_route import OwnRoute
+from .app import OwnRoute
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
-    from engineroom.environment import Environment
+    from engineroom.settings import Environment
 
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{0}'; style-src 'nonce-{0}'; connect-src 'self'; img-src data:; "
@@ -43,11 +43,11 @@ def page_routes(env: Environment) -> list[Route]:
 
 def in_force(env: Environment) -> list[dict[str, str]]:
     """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden."""
-    from engineroom import house
+    from engineroom import plugins
 
-    found, env = house.engine_class(env)
+    found, env = plugins.engine_class(env)
     told = []
-    for group in house.groups(found, env):
+    for group in plugins.settings_groups(found, env):
         for setting in group.describe():
             value, source = setting.in_force(env)
             if value and source != "default":

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import logging
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from ..loading import model
+
+if TYPE_CHECKING:
+    from engineroom.engine import RunningEngine
+
+import asyncio
 import socket
 from typing import TYPE_CHECKING
 
@@ -11,14 +21,14 @@ from engineroom.errors import EngineroomError
 
 from ..loading import loading
 from ..signals import either, stop_signals
-from .banner import ready
 from .server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engineroom.engine import RunningEngine
+
     from .options import Options
-    from .served import Served
     from .settings import HTTPSettings
     from .stack import Stack
 
@@ -63,7 +73,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         await stack.close()
 
 
-async def _until_over(engine: Served, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
+async def _until_over(engine: RunningEngine, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
     died = asyncio.ensure_future(engine.died())
     try:
         await either(died, stopping[0])
@@ -77,7 +87,7 @@ async def _until_over(engine: Served, stopping: tuple[asyncio.Future[None], asyn
 
 
 async def _shut(
-    engine: Served, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
+    engine: RunningEngine, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
 ) -> None:
     """Close the sockets, give running requests `grace` seconds, then end them by stopping the engine."""
     server.should_exit = True
@@ -100,3 +110,22 @@ def _url(opened: socket.socket, settings: HTTPSettings) -> str:
     host, port = opened.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"{'https' if settings.uvicorn_ssl_certfile else 'http'}://{host}:{port}"
+
+
+logger = logging.getLogger(__name__)
+
+
+def ready(engine: RunningEngine, url: str) -> None:
+    """Print where the model is and a request to paste; to a log instead, that line and the start's phases."""
+    name = model(engine)
+    if not sys.stderr.isatty():
+        engine.timeline.log()
+        logger.info("ready: %s serves %s on %s", engine.name, name, url)
+        return
+    seconds = engine.timeline.marks[-1][1]
+    body = json.dumps({"model": name, "messages": [{"role": "user", "content": "What is 2+2?"}]}, ensure_ascii=False)
+    sys.stderr.write(
+        f"\n  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at {url}/v1:\n\n"
+        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n    -d {shlex.quote(body)}\n\n"
+        "  Ctrl-C stops it.\n\n"
+    )

@@ -6,24 +6,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .app import build_app
-from .reader import Reader
+from .middleware.body import Reader
 
 if TYPE_CHECKING:
     from starlette.routing import Route
 
     from engineroom.asgi import ASGIApp
     from engineroom.breaker import Breaker
-    from engineroom.engine import Engine
-    from engineroom.environment import Environment
+    from engineroom.engine import Engine, RunningEngine
+    from engineroom.settings import Environment
 
-    from .meter import Meter
-    from .minutes import Minutes
+    from .metrics.registry import Meter
+    from .middleware.concurrency import Turns
+    from .middleware.rate_limit import Minutes
+    from .middleware.tracing import Tracing
     from .options import Options
-    from .redis_link import RedisLink
-    from .served import Served
-    from .supervised import Supervised
-    from .tracing import Tracing
-    from .turns import Turns
+    from .redis import RedisLink
+    from .restarting import RestartingEngine
 
 
 class Stack:
@@ -50,26 +49,26 @@ class Stack:
         self.turns: Turns | None = None
         self.breaker: Breaker | None = None
         self._tracing: Tracing | None = None
-        self.supervised: Supervised | None = None
-        self.served: Served = engine
+        self.supervised: RestartingEngine | None = None
+        self.served: RunningEngine = engine
         if options.watch.engine_restarts:
-            from .supervised import Supervised
+            from .restarting import RestartingEngine
 
             patience = options.limits.queue_timeout
-            self.supervised = Supervised(engine, make, options.watch.engine_restarts, patience)
+            self.supervised = RestartingEngine(engine, make, options.watch.engine_restarts, patience)
             self.served = self.supervised
         inner = self.served.app
         if options.watch.breaker_failures:
             from engineroom.breaker import Breaker
 
-            from .tripping import Tripping
+            from .middleware.circuit_breaker import Tripping
 
             self.breaker = Breaker(options.watch.breaker_failures, options.watch.breaker_rest)
             inner = Tripping(inner, self.breaker)
         inner = self._limited(inner, options, env)
         meter = self._meter(options)
         if meter is not None:
-            from .stream_usage import StreamUsage
+            from .middleware.usage import StreamUsage
 
             inner = StreamUsage(inner)
         inner = Reader(inner, options.worker.max_body, options.http.body_timeout)
@@ -77,7 +76,7 @@ class Stack:
         self.app: ASGIApp = build_app(self.served, inner, shown, self.state, self._page(options, env))
         self.app = self._guarded(self.app, options)
         if options.observe.otel_exporter_otlp_endpoint is not None:
-            from .tracing import Tracing, provider
+            from .middleware.tracing import Tracing, provider
 
             self._tracing = Tracing(self.app, provider(options.observe.otel_exporter_otlp_endpoint))
             self.app = self._tracing
@@ -108,7 +107,7 @@ class Stack:
             options.observe.metrics or options.observe.access_log or limits.tokens_per_minute or keys.api_keys_file
         ):
             return None
-        from .meter import Meter
+        from .metrics.registry import Meter
 
         meter = Meter()
         meter.gauge("engine_ready", "1 when the next request will be served.", lambda: self.served.health().ready)
@@ -130,11 +129,11 @@ class Stack:
         return page_routes(env)
 
     def _observed(self, app: ASGIApp, meter: Meter, options: Options) -> ASGIApp:
-        from .observed import Observed
+        from .middleware.metrics import Observed
 
         log = None
         if options.observe.access_log:
-            from .access_log import AccessLog
+            from .middleware.access_log import AccessLog
 
             log = AccessLog(options.observe.log_content)
         return Observed(app, self.served, meter, log)
@@ -143,22 +142,21 @@ class Stack:
         limits, keys = options.limits, options.access
         own = keys.api_keys_file is not None  # The file may give any key limits of its own, at any time.
         if limits.max_concurrent_requests or limits.max_concurrent_requests_per_key or own:
-            from .admission import Admission
-            from .turns import Turns
+            from .middleware.concurrency import Admission, Turns
 
             self.turns = Turns(limits.max_concurrent_requests, limits.queue_length)
             app = Admission(app, self.turns, limits.max_concurrent_requests_per_key, limits.queue_timeout)
         if options.cache.cache_ttl:
             app = self._cached(app, options, env)
         if limits.requests_per_minute or limits.tokens_per_minute or own:
-            from .rates import Rates
+            from .middleware.rate_limit import Rates
 
             app = Rates(app, limits, self._minutes(options))
         return app
 
     def _cached(self, app: ASGIApp, options: Options, env: Environment) -> ASGIApp:
-        from .cache import Cached
-        from .cache_store import MemoryStore, RedisStore, Store, setup
+        from .middleware.cache.middleware import Cached
+        from .middleware.cache.store import MemoryStore, RedisStore, Store, setup
 
         limit, link = int(options.cache.cache_max_mb * 1_000_000), self._redis(options)
         store: Store = MemoryStore(limit)
@@ -167,14 +165,14 @@ class Stack:
         return Cached(app, store, options.cache.cache_ttl, limit // 8)
 
     def _minutes(self, options: Options) -> Minutes:
-        from .minutes import Minutes
+        from .middleware.rate_limit import Minutes
 
         return Minutes(self._redis(options))
 
     def _redis(self, options: Options) -> RedisLink | None:
         """The one connection to Redis, made when something first wants it."""
         if self.link is None and options.limits.redis_url is not None:
-            from .redis_link import RedisLink
+            from .redis import RedisLink
 
             self.link = RedisLink(options.limits.redis_url.get_secret_value())
         return self.link
@@ -182,17 +180,17 @@ class Stack:
     def _guarded(self, app: ASGIApp, options: Options) -> ASGIApp:
         access = options.access
         if access.api_keys is not None or access.api_keys_file is not None:
-            from .access import KeyCheck
-            from .keys import KeyRing
+            from .middleware.access import KeyCheck
+            from .middleware.api_keys import KeyRing
 
             free = ["/metrics", "/metrics.json"] if access.metrics_open else []
             app = KeyCheck(app, KeyRing(access), [*free, "/"] if options.observe.page else free)
         if access.cors_origins:
-            from .access import cors
+            from .middleware.access import cors
 
             app = cors(app, access.cors_origins)
         if access.security_headers:
-            from .access import CarefulHeaders
+            from .middleware.access import CarefulHeaders
 
             app = CarefulHeaders(app)
         return app

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from engineroom.environment import Environment
+    from engineroom.settings import Environment
 
 
 @click.command()
@@ -23,7 +23,7 @@ def runpod(**options: str | None) -> None:
 
     All other settings are environment variables; `engineroom config --all` lists them.
     """
-    from engineroom.environment import Environment, Layer
+    from engineroom.settings import Environment, Layer
 
     env = Environment.load()
     given = {name.upper(): value for name, value in options.items() if value is not None}
@@ -36,7 +36,7 @@ def work(env: Environment) -> int:
     Raises:
         EngineroomError: the settings are wrong, or the engine could not be started.
     """
-    from engineroom import house, logs
+    from engineroom import logs, plugins
     from engineroom.settings import WorkerSettings
     from engineroom.timeline import process_age
 
@@ -46,8 +46,8 @@ def work(env: Environment) -> int:
     from .settings import RunPodSettings
 
     began = process_age()
-    engine = house.open_engine(env)
-    _, env = house.engine_class(env)  # its aliases and defaults are the door's, too
+    engine = plugins.open_engine(env)
+    _, env = plugins.engine_class(env)  # its aliases and defaults are the door's, too
     worker, settings = WorkerSettings.load(env), RunPodSettings.load(env)
     logs.configure(worker)
     _check_on_runpod(env)
@@ -66,7 +66,7 @@ def work(env: Environment) -> int:
             import logging
 
             logging.getLogger(__name__).warning("%s; using the SDK's own loop instead", error)
-            engine = house.open_engine(env)
+            engine = plugins.open_engine(env)
     from . import fallback
 
     return fallback.run(engine, settings)

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engineroom.batching import Pump, batched, drained
-from engineroom.engine import Delta, GenerateRequest
+from engineroom.asgi import Response, request
 from engineroom.errors import APIError
-from engineroom.inprocess import Response, request
-from engineroom.job import Call, JobInput, wants_stream
+from engineroom.jobs import Call, Delta, GenerateRequest, JobInput, Pace, Pump, batched, drained, generate, wants_stream
 from engineroom.openai.errors import error_body, error_event
 from engineroom.openai.upstream_errors import from_upstream
-from engineroom.pace import Pace
 
 from . import native
 from .items import Events, object_items, text_items, whole_item
@@ -114,7 +111,7 @@ class Handler:
     async def _native(self, asked: GenerateRequest, job_input: JobInput) -> AsyncGenerator[Any, None]:
         output_format = job_input.output_format or self._settings.native_output_format
         shape = native.shape(output_format, asked.model or self._engine.models[0])
-        pump: Pump[Delta] = Pump(self._engine.generate(asked))
+        pump: Pump[Delta] = Pump(generate(self._engine, asked))
         try:
             if not job_input.stream:
                 deltas: list[Delta] = []

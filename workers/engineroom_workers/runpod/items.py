@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engineroom.inprocess import Response
+from engineroom.asgi import Response
 from engineroom.openai.sse import EventSplitter, payloads
 
 LARGEST_ITEM = 1_000_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 
-from .backoff import Backoff
 from .jobs import Jobs
 from .platform import Busy, DeliveryError, Platform
 
@@ -92,3 +92,23 @@ async def ping(platform: Platform) -> None:
             delay = min(2.0, platform.ping_interval)
             logger.warning("a ping was lost: the platform %s", error)
         await asyncio.sleep(max(delay, 0.1))
+
+
+class Backoff:
+    """Delays that double from `first` to `longest` seconds, each shortened at random by up to a half.
+
+    The chance keeps the workers of an endpoint from coming back all at once.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = self._next = first
+        self._longest = longest
+
+    def next(self) -> float:
+        """The next delay in seconds."""
+        delay, self._next = self._next, min(2 * self._next, self._longest)
+        return delay * random.uniform(0.5, 1)
+
+    def reset(self) -> None:
+        """Begin again at `first`."""
+        self._next = self._first

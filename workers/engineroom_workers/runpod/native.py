@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from engineroom.engine import Delta, Usage
-from engineroom.job import OutputFormat
+from engineroom.jobs import Delta, OutputFormat, Usage
 
 Shape: TypeAlias = Callable[[Sequence[Delta], bool], dict[str, Any]]
 """Deltas as an item. The flag says that they are a whole answer, whose texts are to be put together."""

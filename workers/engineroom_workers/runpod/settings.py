@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
-from engineroom.batching import BatchSize
-from engineroom.job import Batching, OutputFormat
+from engineroom.jobs import Batching, BatchSize, OutputFormat
 from engineroom.settings import Settings
 
 

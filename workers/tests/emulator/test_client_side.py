@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from engineroom_workers.emulator.limits import QUEUED_PER_WORKER
-from engineroom_workers.emulator.options import MAX_RUN, MAX_RUNSYNC
+from engineroom_workers.emulator.platform import MAX_RUN, MAX_RUNSYNC
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 

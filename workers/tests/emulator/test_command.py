@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom_workers.emulator import command
 from engineroom_workers.settings import DoorSettings
 

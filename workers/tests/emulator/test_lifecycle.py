@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from engineroom_workers.emulator.emulator import Emulator
 from engineroom_workers.emulator.jobs import Chunk, Job, JobRequest, Result, Status
+from engineroom_workers.emulator.platform import Emulator
 
 T = TypeVar("T")
 WORKERS = st.sampled_from(["w1", "w2", "w3"])

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from engineroom_workers.emulator.jobs import Job
-from engineroom_workers.emulator.options import MAX_CHUNK, MAX_RESULT
+from engineroom_workers.emulator.platform import MAX_CHUNK, MAX_RESULT
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 

@@ -21,7 +21,7 @@ from http_door import Door, serving
 from redis import Redis
 from redis_server import RedisServer
 
-from engineroom_workers.http.minutes import Minutes
+from engineroom_workers.http.middleware.rate_limit import Minutes
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

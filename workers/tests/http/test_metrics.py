@@ -15,8 +15,8 @@ from http_door import Door, serving
 from prometheus_client.parser import text_string_to_metric_families
 from redis_server import RedisServer
 
-from engineroom_workers.http.gpus import parse
-from engineroom_workers.http.percentiles import Recent
+from engineroom_workers.http.metrics.gpus import parse
+from engineroom_workers.http.metrics.percentiles import Recent
 
 HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from redis_server import RedisServer
 
-from engineroom_workers.http.redis_link import RedisAway, RedisLink
+from engineroom_workers.http.redis import RedisAway, RedisLink
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import httpx
 import msgspec
 import pytest
 
-from engineroom.keeper import descendants
+from engineroom.process.reaper import descendants
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
-from engineroom_workers.runpod.hangup import HangUp
+from engineroom_workers.runpod.platform import HangUp
 
 from .conftest import StartWorker, WorkerProcess, chat, endless, openai_client, submit, text_of
 

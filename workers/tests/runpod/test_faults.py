@@ -11,8 +11,7 @@ import msgspec
 import uvicorn
 
 from engineroom.asgi import ASGIApp, Receive, Scope, Send, send_body
-from engineroom_workers.emulator.emulator import Emulator
-from engineroom_workers.emulator.options import Options
+from engineroom_workers.emulator.platform import Emulator, Options
 from engineroom_workers.emulator.server import listen
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 from engineroom_workers.runpod import delivery

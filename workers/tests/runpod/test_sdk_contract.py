@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from engineroom.environment import Environment
-from engineroom.keeper import descendants
+from engineroom.process.reaper import descendants
+from engineroom.settings import Environment
 from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod import fallback, sdk

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from engineroom.engine import Engine
-from engineroom.environment import Environment
+from engineroom.settings import Environment
 from engineroom_workers.runpod import worker
 from engineroom_workers.runpod.command import work
 

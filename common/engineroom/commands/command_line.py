@@ -1,0 +1,87 @@
+"""`engineroom`: a command line whose commands are plugins, so that the core need not know a door."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from .. import __version__
+from ..errors import EngineroomError, EngineStartError, PluginError, SettingsError
+
+GROUP = "engineroom.commands"
+
+
+class Commands(click.Group):
+    """The commands of every installed distribution, imported when they are called."""
+
+    def _points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=GROUP)}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._points())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = self._points().get(cmd_name)
+        command: click.Command | None = point.load() if point else None
+        return command
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="engineroom")
+def cli() -> None:
+    """One LLM inference worker for any engine.
+
+    Settings are environment variables, lines of `.env`, or entries of the file that ENGINEROOM_CONFIG names. Begin
+    with ENGINE and MODEL_NAME; `engineroom config --all` lists all settings and their values.
+
+    Exit codes: 0 for success, also after SIGTERM or Ctrl-C; 1 if the engine failed; 2 if a setting or the command
+    line is wrong; 130 for Ctrl-C before anything was served.
+    """
+
+
+def run() -> int:
+    """Run the command that the process was given; its exit code, see `cli.main`."""
+    # click looks at the terminal only; see https://no-color.org.
+    colour = False if os.environ.get("NO_COLOR") else None
+    try:
+        cli.main(standalone_mode=False, color=colour)
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EngineroomError as error:
+        if not _logged(error):
+            click.echo(describe(error), err=True, color=colour)
+        return 2 if isinstance(error, (SettingsError, PluginError)) else 1
+    return 0
+
+
+def _logged(error: EngineroomError) -> bool:
+    """Log an error where the log is JSON: who reads it looks there for why the process ended, and not for text."""
+    import logging
+
+    from ..logs import JSONFormatter
+
+    if not any(isinstance(handler.formatter, JSONFormatter) for handler in logging.getLogger().handlers):
+        return False
+    logging.getLogger("engineroom").critical("%s", error)
+    return True
+
+
+def describe(error: EngineroomError) -> str:
+    """An error as a person reads it on a terminal."""
+    if isinstance(error, EngineStartError):
+        tail = "".join(f"  | {line}\n" for line in error.log[-20:])
+        before = f"{click.style('the last lines of its output:', dim=True)}\n{tail}" if tail else ""
+        return before + _error(str(error))
+    if isinstance(error, SettingsError) and len(error.problems) > 1:
+        lines = "".join(f"\n  {problem}" for problem in error.problems)
+        return _error(f"{len(error.problems)} settings are wrong:{lines}")
+    return _error(str(error))
+
+
+def _error(text: str) -> str:
+    return click.style("error: ", fg="red", bold=True) + text

@@ -1,0 +1,8 @@
+"""GPUs, and the images that are made for them."""
+
+from __future__ import annotations
+
+from .gpus import Device
+from .images import Image, Matrix, MatrixError
+
+__all__ = ["Device", "Image", "Matrix", "MatrixError"]

@@ -1,0 +1,9 @@
+"""Engines in this process: they yield tokens, and the core makes OpenAI's API of them."""
+
+from __future__ import annotations
+
+from ..openai.serving.tokens import Token, TokenRequest
+from .engine import TokenEngine
+from .threads import in_daemon_thread
+
+__all__ = ["Token", "TokenEngine", "TokenRequest", "in_daemon_thread"]

@@ -1,0 +1,83 @@
+"""OpenAI's HTTP API over a TokenSource, as an ASGI app behind `Front`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from ...asgi.types import Receive, Scope, Send, send_body
+from ...errors import APIError
+from ..body import KEY
+from ..model_list import LIST
+from ..sse import DONE, HEADERS
+from .generation import Choices, Piece
+from .response import Answer, encode
+
+if TYPE_CHECKING:
+    from .tokens import TokenSource
+
+
+class OpenAIApp:
+    """Serves models, chat completions, completions and embeddings; `Front` has checked route and model.
+
+    Nothing is sent before the first token, so that an engine's refusal still gets its own status. The app raises
+    APIError, before or amid its answer, and `Front` tells the client. Cancelling the call aborts the generation.
+    """
+
+    def __init__(self, engine: TokenSource) -> None:
+        self._engine = engine
+        self._created = int(time.time())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if path == LIST:
+            models = [self._model(name) for name in self._engine.models]
+            await _send_json(send, encode({"object": "list", "data": models}))
+        else:
+            await self._post(path, scope[KEY].json, send)
+
+    async def _post(self, path: str, json: dict[str, Any] | None, send: Send) -> None:
+        if json is None:
+            raise APIError("The request's body must be JSON.", status=415, code="unsupported_media_type")
+        if path == "/v1/embeddings":
+            from .embeddings import embeddings
+
+            await _send_json(send, await embeddings(self._engine, json))
+            return
+        if path == "/v1/chat/completions":
+            from .chat import ChatAnswer
+
+            await self._generate(ChatAnswer(self._engine, json), send)
+        else:
+            from .completions import CompletionAnswer
+
+            await self._generate(CompletionAnswer(self._engine, json), send)
+
+    async def _generate(self, answer: Answer, send: Send) -> None:
+        choices = Choices(self._engine, answer.requests, answer.stops)
+        async with aclosing(choices.batches()) as batches:
+            if answer.stream:
+                await _stream(answer, choices, batches, send)
+                return
+            async for pieces in batches:
+                answer.add(pieces)
+        await _send_json(send, answer.body(choices.tokens))
+
+    def _model(self, name: str) -> dict[str, Any]:
+        return {"id": name, "object": "model", "created": self._created, "owned_by": self._engine.name}
+
+
+async def _stream(answer: Answer, choices: Choices, batches: AsyncIterator[list[Piece]], send: Send) -> None:
+    started = False
+    async for pieces in batches:
+        if not started:
+            started = True
+            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.body", "body": answer.events(pieces), "more_body": True})
+    await send({"type": "http.response.body", "body": answer.last_events(choices.tokens) + DONE})
+
+
+async def _send_json(send: Send, body: bytes) -> None:
+    await send_body(send, 200, body, b"application/json")

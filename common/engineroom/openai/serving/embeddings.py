@@ -1,0 +1,66 @@
+"""Embeddings over a TokenSource."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...errors import APIError
+from ..schemas import EmbeddingRequest
+from ..validation import check, invalid
+from .prompts import as_tokens
+from .response import encode
+
+if TYPE_CHECKING:
+    from .tokens import TokenSource
+
+
+async def embeddings(engine: TokenSource, json: Mapping[str, Any]) -> bytes:
+    """The body of the answer to one POST /v1/embeddings.
+
+    Raises:
+        APIError: for a request that is wrong, an input that is empty or too long, and for `dimensions`.
+    """
+    request = check(json, EmbeddingRequest)
+    if request.dimensions is not None:
+        raise invalid("This model does not support specifying dimensions.", "dimensions", "unsupported_parameter")
+    prompts = as_tokens(engine, "input", request.input)
+    for number, prompt in enumerate(prompts):
+        param = f"input.{number}" if isinstance(request.input, list) and len(prompts) > 1 else "input"
+        if not prompt:
+            raise invalid(f"Invalid '{param}': input must not be empty.", param, "invalid_value")
+        if len(prompt) > engine.max_model_len:
+            raise APIError(
+                f"This model's maximum context length is {engine.max_model_len} tokens, however you requested "
+                f"{len(prompt)} tokens. Please reduce the length of the input.",
+                param=param,
+                code="context_length_exceeded",
+            )
+    vectors = await engine.embed(prompts)
+    tokens = sum(map(len, prompts))
+    return encode(
+        {
+            "object": "list",
+            "data": [
+                {
+                    "object": "embedding",
+                    "index": index,
+                    "embedding": _base64(vector) if request.encoding_format == "base64" else vector,
+                }
+                for index, vector in enumerate(vectors)
+            ],
+            "model": request.model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+    )
+
+
+def _base64(vector: Sequence[float]) -> str:
+    """Little-endian 32-bit floats, as OpenAI's clients decode them."""
+    floats = array("f", vector)
+    if sys.byteorder == "big":
+        floats.byteswap()
+    return base64.b64encode(floats).decode()

@@ -1,0 +1,204 @@
+"""A request's choices, generated at the same time: tokens become pieces of the answer, handed on as they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ...errors import APIError
+from ..stop_strings import TextCutter
+from .tool_calls import CallReader, ToolCallPiece
+
+if TYPE_CHECKING:
+    from .tokens import Token, TokenRequest, TokenSource
+
+_AHEAD = 64
+"""How many pieces may wait for a slow client before the generations wait too."""
+
+
+class Piece(msgspec.Struct):
+    """What one token adds to an answer.
+
+    index: which choice.
+    logprobs: tokens whose text is shown from now on, each with the place of its first character in the text;
+        None unless the request asked for logprobs.
+    finish_reason: `stop` or `length` on a choice's last piece.
+    """
+
+    index: int
+    text: str = ""
+    call: ToolCallPiece | None = None
+    logprobs: list[tuple[Token, int]] | None = None
+    finish_reason: str | None = None
+
+
+class Reader:
+    """Reads one choice's tokens.
+
+    Args:
+        index: which choice.
+        stops: stop strings.
+        logprobs: whether the tokens themselves are wanted, for their logprobs.
+        calls: reads tool calls out of the text, where tools are offered.
+        parallel: whether more than one call is wanted; the choice ends behind the first otherwise.
+    """
+
+    def __init__(
+        self, index: int, stops: Sequence[str], logprobs: bool, calls: CallReader | None = None, parallel: bool = True
+    ) -> None:
+        self.index = index
+        self.tokens = 0
+        self._cutter = TextCutter(stops)
+        self._waiting: list[tuple[Token, int]] | None = [] if logprobs else None
+        self._shown = 0
+        self._calls = calls
+        self._parallel = parallel
+
+    def feed(self, token: Token) -> list[Piece]:
+        """The pieces that a token adds; none where nothing can be shown yet."""
+        text, finish_reason, cutter = "", token.finish_reason, self._cutter
+        self.tokens += bool(token.data) or finish_reason is None
+        if token.data:
+            if self._waiting is not None:
+                self._waiting.append((token, self._shown + len(cutter.held)))
+            text = cutter.feed(token.data)
+            if cutter.stopped:
+                finish_reason = "stop"
+        if finish_reason is not None and not cutter.stopped:
+            text += cutter.finish()
+        if not text and finish_reason is None:
+            return []
+        released = self._release(text, finish_reason)
+        if self._calls is None:
+            return [Piece(self.index, text, None, released, finish_reason)]
+        return self._read(self._calls, text, released, finish_reason)
+
+    def end(self) -> list[Piece]:
+        """The last pieces of an engine that ended without a reason."""
+        from .tokens import Token
+
+        return self.feed(Token(finish_reason="stop"))
+
+    def _read(
+        self, calls: CallReader, text: str, released: list[tuple[Token, int]] | None, finish_reason: str | None
+    ) -> list[Piece]:
+        pieces = []
+        for part in calls.feed(text, last=finish_reason is not None):
+            if not self._parallel and calls.calls:
+                break
+            pieces.append(Piece(self.index, part) if isinstance(part, str) else Piece(self.index, call=part))
+        if not self._parallel and calls.calls:
+            finish_reason = "stop"
+        if released or finish_reason is not None:
+            pieces.append(Piece(self.index, logprobs=released, finish_reason=finish_reason))
+        return pieces
+
+    def _release(self, text: str, finish_reason: str | None) -> list[tuple[Token, int]] | None:
+        if self._waiting is None:
+            return None
+        self._shown += len(text)
+        everything = finish_reason is not None and not self._cutter.stopped
+        ready = [entry for entry in self._waiting if everything or entry[1] < self._shown]
+        self._waiting = self._waiting[len(ready) :]
+        return ready
+
+
+class Choices:
+    """The choices of one request.
+
+    Args:
+        engine: generates them.
+        requests: one for each choice; a choice of no tokens (`max_tokens` 0) never reaches the engine.
+        stops: stop strings of them all.
+    """
+
+    def __init__(self, engine: TokenSource, requests: Sequence[TokenRequest], stops: Sequence[str]) -> None:
+        self._engine = engine
+        self._requests = requests
+        self._readers = [_reader(i, stops, request) for i, request in enumerate(requests)]
+        self._ready: list[Piece] = []
+        self._running = len(requests)
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._space = asyncio.Event()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens generated so far, over all choices."""
+        return sum(reader.tokens for reader in self._readers)
+
+    async def batches(self) -> AsyncGenerator[list[Piece], None]:
+        """All that is ready, whenever something is. Close it to abort what is still running.
+
+        Raises:
+            Exception: the first that a generation raised; the others are aborted.
+        """
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(self._generate(*pair)) for pair in zip(self._readers, self._requests, strict=True)]
+        begun = False
+        try:
+            while True:
+                if not begun and isinstance(self._error, APIError) and self._error.status < 500:
+                    raise self._error  # a choice was refused: nothing of the others is to be sent
+                if not self._ready:
+                    if self._error is not None:
+                        raise self._error
+                    if not self._running:
+                        return
+                    self._waiter = loop.create_future()
+                    await self._waiter
+                else:
+                    batch, self._ready = self._ready, []
+                    self._space.set()
+                    begun = True
+                    yield batch
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _generate(self, reader: Reader, request: TokenRequest) -> None:
+        try:
+            if request.max_tokens < 1:
+                self._put([Piece(reader.index, finish_reason="length")])
+                return
+            async with aclosing(self._engine.generate_tokens(request)) as tokens:
+                async for token in tokens:
+                    pieces = reader.feed(token)
+                    if not pieces:
+                        continue
+                    self._put(pieces)
+                    if pieces[-1].finish_reason is not None:
+                        return
+                    if len(self._ready) >= _AHEAD:
+                        self._space.clear()
+                        await self._space.wait()
+            self._put(reader.end())
+        except Exception as error:
+            self._error = self._error or error
+        except asyncio.CancelledError:
+            # By us, then nobody asks for the error any more; or by the engine, where silence would pass for an end.
+            self._error = self._error or APIError("The generation was cancelled by the engine.", status=500)
+            raise
+        finally:
+            self._running -= 1
+            self._wake()
+
+    def _put(self, pieces: Sequence[Piece]) -> None:
+        self._ready += pieces
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _reader(index: int, stops: Sequence[str], request: TokenRequest) -> Reader:
+    calls = None
+    if request.tools:
+        calls = CallReader({tool["function"]["name"] for tool in request.tools})
+    return Reader(index, stops, request.logprobs is not None, calls, request.parallel_tool_calls)

@@ -1,0 +1,160 @@
+"""What the answers to chat completions and completions have in common."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ...errors import APIError
+from ..schemas import ChatRequest, CompletionRequest
+from ..validation import invalid
+from . import chat_template
+
+if TYPE_CHECKING:
+    from ..schemas import Generation
+    from .generation import Piece
+    from .tokens import TokenRequest
+
+encode = msgspec.json.Encoder().encode
+
+_NO_EFFECT = frozenset(
+    "user metadata store service_tier safety_identifier prediction modalities "  # noqa: SIM905
+    "prompt_cache_key prompt_cache_options prompt_cache_retention".split()
+)
+"""Fields that leave the answer as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
+
+_ENGINE_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "verbosity"})
+"""OpenAI's fields that an engine deals with; all others are the core's."""
+
+_CHAT = frozenset({*ChatRequest.__struct_fields__, *chat_template.FIELDS}) - _ENGINE_FIELDS
+_COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - _ENGINE_FIELDS
+
+
+class Answer(ABC):
+    """One answer: made from the request, fed with pieces, read as events of a stream or as one body.
+
+    requests: what the engine is to generate, one for each choice.
+    stops: the stop strings.
+    stream: whether the client asked for events.
+    """
+
+    requests: Sequence[TokenRequest]
+    stops: Sequence[str]
+    stream: bool
+
+    @abstractmethod
+    def events(self, pieces: Sequence[Piece]) -> bytes:
+        """The SSE events of the next pieces."""
+
+    @abstractmethod
+    def add(self, pieces: Sequence[Piece]) -> None:
+        """Take in the next pieces of an answer that is not streamed."""
+
+    @abstractmethod
+    def body(self, completion_tokens: int) -> bytes:
+        """The whole answer, once all pieces are taken in."""
+
+    @abstractmethod
+    def last_events(self, completion_tokens: int) -> bytes:
+        """What ends a stream before `[DONE]`: the usage where it was asked for."""
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(14)}"
+
+
+def stop_strings(stop: str | list[str] | None) -> tuple[str, ...]:
+    """The stop strings; empty ones, which some clients send for none, are left out."""
+    return tuple(text for text in ([stop] if isinstance(stop, str) else stop or ()) if text)
+
+
+def engine_params(json: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
+    """The fields of a chat or of a completion that may change the answer and are not the core's business.
+
+    Raises:
+        APIError: for a field that only the other of the two has, unless it asks for nothing (`false`, `[]`).
+    """
+    own, other = (_CHAT, _COMPLETIONS) if chat else (_COMPLETIONS, _CHAT)
+    params = {name: value for name, value in json.items() if name not in own | _NO_EFFECT and value is not None}
+    for name in sorted(params.keys() & other):
+        if params.pop(name):
+            where = "completions have" if chat else "chat completions have"
+            raise invalid(f"'{name}' is not supported here; {where} it.", name, "unsupported_parameter")
+    return params
+
+
+def sampling(request: Generation) -> dict[str, Any]:
+    """TokenRequest's sampling fields."""
+    return {
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "seed": request.seed,
+    }
+
+
+def check_streaming(request: Generation) -> None:
+    """Refuse `stream_options` where nothing is streamed, as OpenAI does."""
+    if request.stream_options is not None and not request.stream:
+        raise invalid("The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+
+
+def completion_budget(prompt: int, asked: int | None, max_model_len: int, param: str) -> int:
+    """How many tokens may be generated: what was asked for, lowered to what fits.
+
+    Args:
+        prompt: tokens in the prompt.
+        asked: None for as many as fit.
+        param: the field that holds the prompt.
+
+    Raises:
+        APIError: 400 `context_length_exceeded`, where the prompt leaves no room for even one token.
+    """
+    room = max_model_len - prompt
+    if room < 1 and asked != 0:
+        raise APIError(
+            f"This model's maximum context length is {max_model_len} tokens. However, your {param} resulted in "
+            f"{prompt} tokens. Please reduce the length of the {param}.",
+            param=param,
+            code="context_length_exceeded",
+        )
+    return room if asked is None else min(asked, room)
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": 0,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+class Envelope:
+    """The constant part of an answer's objects.
+
+    Args:
+        prefix: of the id: `chatcmpl` or `cmpl`.
+        kind: the `object` of an event.
+        null_usage: whether events carry `"usage": null`, as they do when the last one carries the usage.
+    """
+
+    def __init__(self, prefix: str, kind: str, model: str, null_usage: bool) -> None:
+        self.fields = {"id": new_id(prefix), "object": kind, "created": int(time.time()), "model": model}
+        head = encode(self.fields)[:-1]
+        self.head = b"data: " + head + b',"choices":[{"index":'
+        self.tail = b'}],"usage":null}\n\n' if null_usage else b"}]}\n\n"
+        self._usage_head = b"data: " + head + b',"choices":[],"usage":'
+
+    def usage_event(self, counts: Mapping[str, Any]) -> bytes:
+        return self._usage_head + encode(counts) + b"}\n\n"

@@ -1,0 +1,133 @@
+"""One child process that is always cleaned up: started under the reaper, its output kept, its end noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import EngineStartError
+from .reaper import NOT_STARTED
+
+TAIL_LINES = 200
+_LONGEST_LINE = 8192
+
+
+class Process:
+    """A running child. Make one with `Process.spawn`.
+
+    Attributes:
+        tail: the last lines it wrote to stdout and stderr, oldest first, at most 200.
+    """
+
+    def __init__(self, reaper: asyncio.subprocess.Process, pipe: int, name: str, log: bool, grace: float) -> None:
+        self._reaper = reaper
+        self._pipe: int | None = pipe
+        self._grace = grace
+        self._logger = logging.getLogger(f"engine.{name}") if log else None
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._reader = asyncio.ensure_future(self._read())
+        self._ended = asyncio.ensure_future(reaper.wait())
+
+    @classmethod
+    async def spawn(
+        cls,
+        command: Sequence[str],
+        *,
+        name: str,
+        environ: Mapping[str, str] | None = None,
+        directory: str | Path | None = None,
+        grace: float = 10,
+        remove: Sequence[str] = (),
+        remove_told: Sequence[str] = (),
+        log: bool = True,
+    ) -> Process:
+        """Start `command` in a session of its own.
+
+        Args:
+            environ: its whole environment; this process's own by default.
+            grace: seconds between SIGTERM and SIGKILL when it is to end.
+            remove: glob patterns of files and folders to delete once it has ended.
+            remove_told: the same, but where it ends by itself they are left for the caller to read and to delete.
+            log: whether its output is passed on to the logger `engine.<name>`.
+
+        Raises:
+            EngineStartError: the reaper itself cannot be started.
+        """
+        pipe_read, pipe_write = os.pipe()
+        options = [part for pattern in remove for part in ("--remove", pattern)]
+        options += [part for pattern in remove_told for part in ("--remove-told", pattern)]
+        reaper_file = str(Path(__file__).with_name("reaper.py"))
+        try:
+            reaper = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", reaper_file, str(pipe_read), str(grace), *options, "--", *command),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=dict(os.environ if environ is None else environ),
+                cwd=directory,
+                pass_fds=(pipe_read,),
+                start_new_session=True,
+            )
+        except OSError as error:
+            os.close(pipe_write)
+            raise EngineStartError(f"cannot start a process: {error}") from error
+        finally:
+            os.close(pipe_read)
+        return cls(reaper, pipe_write, name, log, grace)
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        code = self._reaper.returncode
+        return code if code is None or code <= 128 else 128 - code
+
+    @property
+    def not_found(self) -> bool:
+        """Whether the command could not be executed at all."""
+        return self.returncode == NOT_STARTED
+
+    async def wait(self) -> int:
+        """Wait for its end and the last of its output; the exit code, negative for a signal."""
+        await asyncio.shield(self._ended)
+        await asyncio.wait({self._reader}, timeout=1)
+        assert self.returncode is not None
+        return self.returncode
+
+    async def stop(self) -> None:
+        """SIGTERM, grace, SIGKILL, and everything it started; returns when all is gone. Idempotent."""
+        if self._pipe is not None:
+            os.close(self._pipe)
+            self._pipe = None
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ended), self._grace + 10)
+        except asyncio.TimeoutError:
+            self._reaper.send_signal(signal.SIGKILL)
+            await self._ended
+        await asyncio.wait({self._reader}, timeout=1)
+        self._reader.cancel()
+
+    async def _read(self) -> None:
+        assert self._reaper.stdout is not None
+        rest = b""
+        while chunk := await self._reaper.stdout.read(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._keep(line)
+            if len(rest) > _LONGEST_LINE:
+                self._keep(rest)
+                rest = b""
+        if rest:
+            self._keep(rest)
+
+    def _keep(self, line: bytes) -> None:
+        text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip()
+        if text:
+            self.tail.append(text)
+            if self._logger is not None:
+                self._logger.info(text)

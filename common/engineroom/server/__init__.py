@@ -1,0 +1,31 @@
+"""Engines that are server processes: one is started, watched, and spoken to over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .address import Address, free_port, free_ports
+from .engine import ServerEngine
+from .read_ahead import ReadAhead
+
+if TYPE_CHECKING:
+    from .connection import Upstream
+    from .fan_out import FanOutProxy
+    from .proxy import Proxy
+
+__all__ = ["Address", "FanOutProxy", "Proxy", "ReadAhead", "ServerEngine", "Upstream", "free_port", "free_ports"]
+
+_LAZY = {
+    "Upstream": "connection",
+    "FanOutProxy": "fan_out",
+    "Proxy": "proxy",
+}
+"""Names whose modules need an HTTP client, which costs a start more than all else: they load when asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f".{_LAZY[name]}", __name__), name)

@@ -1,0 +1,282 @@
+"""ServerEngine: an engine that is a server process of its own, on a Unix socket or a loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import signal
+import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ..engine import Engine, Health
+from ..errors import APIError, EngineStartError, engine_dead
+from ..models.hub import explain
+from ..process.child import Process
+from .address import Address, free_port
+
+if TYPE_CHECKING:
+    from ..asgi.types import Receive, Scope, Send
+    from ..settings.worker import WorkerSettings
+    from .address import Address
+    from .connection import Upstream
+    from .proxy import Proxy
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+_ERROR = re.compile(r"(?:[\w.]+\.)?(?:\w+(?:Error|Exception)|[Ee]rror): ")
+
+
+class ServerEngine(Engine):
+    """Base of engines that are server processes.
+
+    A subclass implements `settings`, `configure`, `routes` and `command`, and overrides what is different about its
+    server: `environ`, `prepare`, `normalise_error`, `explain_exit`, `before_start`, `on_ready`.
+
+    The process runs under a reaper (`engineroom.process.reaper`) in a session of its own. Its output is logged as
+    `engine.<name>`. Requests are sent over kept-alive connections, and answers are streamed back as they come.
+    """
+
+    transport: ClassVar[Literal["unix", "tcp"]] = "tcp"
+    """How its server listens."""
+
+    ready_path: ClassVar[str] = "/health"
+    """The path that answers 200 once requests are served."""
+
+    metrics_path: str | None = "/metrics"
+    """Where its metrics are, in Prometheus' text format: a path, or a URL for another port; None if it has none."""
+
+    remedy: ClassVar[str] = ""
+    """What to do if its command is not found."""
+
+    advice: ClassVar[Mapping[str, str]] = {}
+    """Patterns of errors in its log -> what to do about them. Errors of the hub are known already."""
+
+    keep_alive: ClassVar[float] = 4
+    """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
+
+    idle_timeout: float | None = None
+    """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
+
+    def __init__(self, worker: WorkerSettings) -> None:
+        from ..openai.gateway import Front
+
+        self.worker = worker
+        self.directory: Path | None = None
+        self._health = Health(live=True, ready=False, reason="loading")
+        self._process: Process | None = None
+        self._upstream: Upstream | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._gone: asyncio.Future[str] | None = None
+        self._proxy: Proxy | None = None
+        self.app = self._front = Front(self, self._forward, worker.max_body, worker.request_timeout)
+
+    # What a subclass gives or overrides.
+
+    @abstractmethod
+    def command(self, address: Address) -> Sequence[str]:
+        """The command that starts the server on `address`. Secrets belong in `environ`, not here."""
+
+    def environ(self) -> Mapping[str, str]:
+        """The server's whole environment; this process's own by default."""
+        return os.environ
+
+    def leftovers(self) -> Sequence[str]:
+        """Glob patterns of files and folders that its server may leave behind, outside `directory`."""
+        return ()
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers for every request to the server, e.g. its API key."""
+        return {}
+
+    def make_proxy(self) -> Proxy:
+        """What forwards requests; override for a subclass of it."""
+        from .proxy import Proxy
+
+        return Proxy(self)
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
+        """The request to send instead of `json`, or None to send it unchanged.
+
+        Raises:
+            APIError: if the engine would silently ignore a part of the request, or mishandle it.
+        """
+        return None
+
+    def normalise_error(self, status: int, body: bytes) -> APIError:
+        """The engine's own error answer as one of OpenAI's."""
+        from ..openai.upstream_errors import from_upstream
+
+        return from_upstream(status, body)
+
+    def log(self) -> list[str]:
+        """The last lines that its server wrote; override where it also writes them to files."""
+        return list(self._process.tail) if self._process else []
+
+    def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
+        """Why the process ended, where its exit code or log tell; None where they do not.
+
+        By default the last line of its log that is an exception or a command line's error, with `advice` on it; none
+        where it was killed, since what is killed writes no last line: what stands there is about something else.
+        """
+        if returncode == -signal.SIGKILL:
+            return None
+        line = next((line for line in reversed(log) if _ERROR.match(line)), None)
+        if line is None:
+            return None
+        known = next((advice for pattern, advice in self.advice.items() if re.search(pattern, line)), None)
+        known = known or explain(self.worker.model_name or "the model", line, os.environ.get("HF_TOKEN"))
+        return f"{known} ({line})" if known else line
+
+    async def before_start(self) -> None:
+        """Do what must be done before the process is spawned. Raises EngineStartError."""
+
+    async def on_ready(self, upstream: Upstream) -> None:
+        """Look at the running server, e.g. which routes its model has. Raises EngineStartError."""
+
+    # The contract.
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        names = self.worker.served_model_name
+        return names or ((self.worker.model_name,) if self.worker.model_name else ())
+
+    async def start(self) -> None:
+        self._gone = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait_for(self._start(), self.worker.start_timeout)
+        except asyncio.TimeoutError:
+            raise self._failed(
+                f"{self.name} was not ready after {self.worker.start_timeout:g} s; START_TIMEOUT allows more"
+            ) from None
+        except EngineStartError as error:
+            raise self._failed(str(error)) from error
+
+    async def _start(self) -> None:
+        await self.before_start()
+        self.timeline.mark("model resolved")
+        self.directory = Path(tempfile.mkdtemp(prefix="engineroom-"))
+        address = self._address(self.directory)
+        self._process = await Process.spawn(
+            self.command(address),
+            name=self.name,
+            environ=self.environ(),
+            grace=self.worker.stop_timeout,
+            remove=self.leftovers(),
+            remove_told=[str(self.directory)],
+            log=self.worker.engine_logs,
+        )
+        self.timeline.mark("engine spawned")
+        # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
+        # to go, and the door answers meanwhile.
+        self._proxy, upstream_class = await asyncio.to_thread(lambda: (self.make_proxy(), _upstream_class()))
+        self._upstream = upstream_class(address, self.headers(), self.keep_alive, self.idle_timeout)
+        await self._until_ready(self._process, self._upstream)
+        await self.on_ready(self._upstream)
+        self.timeline.mark("engine ready")
+        self._health = Health(live=True, ready=True, reason="ready")
+        self._watch = asyncio.ensure_future(self._notice_death(self._process))
+
+    def _address(self, directory: Path) -> Address:
+        if self.transport == "unix":
+            return Address(str(directory / "engine.sock"), None)
+        return Address(None, free_port())
+
+    async def _until_ready(self, process: Process, upstream: Upstream) -> None:
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not await upstream.answers(self.ready_path):
+                await asyncio.wait({ended}, timeout=_POLL_S)
+                if ended.done():
+                    raise EngineStartError(self._why(process), self.log())
+        finally:
+            ended.cancel()
+
+    def _why(self, process: Process) -> str:
+        code = process.returncode
+        assert code is not None
+        if process.not_found:
+            what = process.tail[-1] if process.tail else "command not found"
+            return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
+        told = self.explain_exit(code, self.log())
+        if told is None and code == -signal.SIGKILL:
+            told = "the machine may have run out of memory"
+        how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+        return f"{self.name} {how}" + (f": {told}" if told else "")
+
+    def _failed(self, reason: str) -> EngineStartError:
+        self._health = Health(live=False, ready=False, reason=f"failed to start: {reason}")
+        return EngineStartError(reason, self.log())
+
+    async def _notice_death(self, process: Process) -> None:
+        await process.wait()
+        reason = self._why(process)
+        self._health = Health(live=False, ready=False, reason=reason)
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(reason)
+        # Those whose connection has not broken yet are told the same.
+        self._front.close(engine_dead(reason))
+
+    async def stop(self) -> None:
+        if self._health.live:
+            self._health = Health(live=False, ready=False, reason="stopped")
+        self._front.close()
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+        if self._upstream is not None:
+            await self._upstream.close()
+        if self._process is not None:
+            await self._process.stop()
+        if self.directory is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.directory = None
+
+    def health(self) -> Health:
+        return self._health
+
+    async def died(self) -> str:
+        if self._gone is None:
+            self._gone = asyncio.get_running_loop().create_future()
+        return await asyncio.shield(self._gone)
+
+    async def metrics(self) -> str:
+        if self.metrics_path is None or self._upstream is None or not self._health.ready:
+            return ""
+        return await self._upstream.text(self.metrics_path)
+
+    async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Front lets requests through only once the engine is ready."""
+        assert self._proxy is not None
+        await self._proxy(scope, receive, send)
+
+    # For the proxy.
+
+    @property
+    def upstream(self) -> Upstream:
+        """The connection to the server; only once it is ready."""
+        assert self._upstream is not None
+        return self._upstream
+
+    async def lost(self, error: Exception) -> APIError:
+        """What a client is told when the connection to the server broke: why it died, if it did."""
+        if self._gone is not None:
+            await asyncio.wait({self._gone}, timeout=1)
+        if self._health.live and isinstance(error, asyncio.TimeoutError):
+            return APIError("The engine did not answer in time.", status=504, code="timeout")
+        if self._health.live:
+            logger.warning("%s broke a connection: %r", self.name, error)
+            return APIError("The engine broke off its answer.", status=502, code="engine_error")
+        return engine_dead(self._health.reason)
+
+
+def _upstream_class() -> type[Upstream]:
+    from .connection import Upstream
+
+    return Upstream

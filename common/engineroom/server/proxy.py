@@ -1,0 +1,164 @@
+"""The streaming proxy: a request to an engine's server, its answer passed on as it comes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from ..asgi.types import Headers, Receive, Scope, Send, send_body
+from ..errors import APIError
+from ..openai.body import Request
+
+if TYPE_CHECKING:
+    from ..engine import Health
+    from .connection import Upstream
+
+_PASSED_ON = {
+    b"accept",
+    b"anthropic-beta",
+    b"anthropic-version",
+    b"content-type",
+    b"traceparent",
+    b"tracestate",
+    b"x-request-id",
+}
+"""Request headers the engine sees. A client's Authorization is the door's business, never the engine's."""
+
+_PLAIN = "/:@!$&'()*+,;=[]"
+"""Characters that mean nothing else in a URL's path: what a client quoted stays quoted (RFC 3986)."""
+
+_LARGEST_ERROR = 65536
+_ENDS_WITH_DONE = ("/v1/chat/completions", "/v1/completions")
+_EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+"""Nothing between us and the client is to hold events back (nginx reads the second)."""
+
+
+class Proxied(Protocol):
+    """A server that requests can be passed on to, as a proxy sees it; `ServerEngine` says what each is."""
+
+    @property
+    def upstream(self) -> Upstream: ...
+
+    def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None: ...
+
+    def normalise_error(self, status: int, body: bytes) -> APIError: ...
+
+    def health(self) -> Health: ...
+
+    async def lost(self, error: Exception) -> APIError: ...
+
+
+class Proxy:
+    """The inner app of a `ServerEngine`, behind Front, which cancels it when the client disconnects.
+
+    JSON is answered whole, anything else is streamed chunk by chunk: the next chunk is read from the engine only
+    once the last has gone to the client, so a slow reader slows the engine's socket, not our memory.
+    """
+
+    def __init__(self, engine: Proxied) -> None:
+        self._engine = engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request: Request = scope["engineroom.request"]
+        body = request.body
+        if request.json is not None:
+            changed = self._engine.prepare(scope["path"], request.json)
+            body = body if changed is None else msgspec.json.encode(changed)
+        try:
+            async with await self.open(scope, body) as response:
+                await self.answer(scope, request, response, send)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            raise await self._engine.lost(error) from error
+
+    async def open(self, scope: Scope, body: bytes) -> aiohttp.ClientResponse:
+        """Send the request and return the response once its headers are here.
+
+        A kept-alive connection that the server closed at that moment is tried once more on a new one: nothing
+        had been answered on it.
+        """
+        upstream = self._engine.upstream
+        url = upstream.url + quote(self.path(scope), safe=_PLAIN)
+        if scope["query_string"]:
+            url += "?" + quote(scope["query_string"], safe=_PLAIN + "%?")
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED_ON}
+        for last in (False, True):
+            try:
+                return await upstream.session.request(
+                    scope["method"], URL(url, encoded=True), data=body or None, headers=headers, allow_redirects=False
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if last or not self._engine.health().live:
+                    raise
+        raise AssertionError("unreachable")
+
+    def path(self, scope: Scope) -> str:
+        """Where the request goes, below the server's URL. Override where the server has another layout."""
+        return str(scope["path"])
+
+    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+        """Pass the response on. Override to change what an engine answers.
+
+        Raises:
+            APIError: the engine's own error, normalised.
+        """
+        if response.status >= 400:
+            raise self._engine.normalise_error(response.status, await response.content.read(_LARGEST_ERROR))
+        content_type = response.headers.get("Content-Type", "application/octet-stream")
+        if content_type.startswith("application/json") or response.status in (204, 304):
+            whole = await self.rewrite(scope["path"], await response.read())
+            await send_body(send, response.status, whole, content_type.encode("latin-1"))
+            return
+        await self.stream(scope, response, content_type, send)
+
+    async def rewrite(self, path: str, body: bytes) -> bytes:
+        """The JSON answer to send instead of the engine's; as it is by default."""
+        return body
+
+    def look_at_first(self, events: bytes) -> None:
+        """Look at a stream's first piece, before anything is sent. Raises APIError to answer with that instead."""
+
+    async def stream(self, scope: Scope, response: aiohttp.ClientResponse, content_type: str, send: Send) -> None:
+        """Pass a streamed body on, chunk by chunk.
+
+        Raises:
+            APIError: 502 where an event stream ends before it is complete.
+        """
+        events = content_type.startswith("text/event-stream")
+        # Some servers send a stream's headers long before its first token. Until that is there the client gets
+        # nothing, so that a server which dies meanwhile is told by a status, and can be followed by another.
+        content, end = response.content, b""
+        chunk = await content.readany()
+        ends_with_done = events and scope["path"] in _ENDS_WITH_DONE
+        cut = APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")
+        if ends_with_done and not chunk:
+            raise cut
+        if events:
+            self.look_at_first(chunk)
+        headers: Headers = [(b"content-type", content_type.encode("latin-1"))]
+        await send(
+            {
+                "type": "http.response.start",
+                "status": response.status,
+                "headers": headers + (_EVENT_STREAM_HEADERS if events else []),
+            }
+        )
+        while chunk:
+            end = chunk if len(chunk) > 32 else (end + chunk)[-64:]
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            chunk = await content.readany()
+        if ends_with_done and not end.rstrip().endswith(b"[DONE]"):
+            raise cut
+        await send({"type": "http.response.body", "body": b""})
+
+
+def decode_object(body: bytes) -> dict[str, Any] | None:
+    """A JSON object, or None for anything else."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return decoded if isinstance(decoded, dict) else None

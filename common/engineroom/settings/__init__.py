@@ -1,0 +1,27 @@
+"""Settings: where they come from, the models that read them, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from .base import CommaList, Setting, Settings, SettingsGroup, check_unknown, comma_list
+from .environment import Environment, Layer
+from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
+from .suggestions import suggest
+from .worker import WorkerSettings
+
+__all__ = [
+    "CommaList",
+    "Environment",
+    "Flag",
+    "FlagTable",
+    "Layer",
+    "Setting",
+    "Settings",
+    "SettingsGroup",
+    "Variables",
+    "WorkerSettings",
+    "check_unknown",
+    "comma_list",
+    "suggest",
+    "version_beside",
+    "version_numbers",
+]

@@ -1,0 +1,129 @@
+"""Where settings come from: five layers, one flat mapping of UPPER_SNAKE names to strings.
+
+Highest first: model arguments baked into the image, the process environment, `.env`, a configuration file; below
+them all the defaults, which belong to the settings models. An empty value counts as not set, since RunPod's
+console sends unset fields as empty strings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import Problem, SettingsError
+
+BAKED_ARGS = "/local_model_args.json"
+"""Where an image with a baked model keeps its arguments."""
+
+
+class Layer(NamedTuple):
+    """One source of settings. `owned`: everything in it is meant for us, so any unknown name is a mistake."""
+
+    name: str
+    values: Mapping[str, str]
+    owned: bool
+
+
+class Environment(Mapping[str, str]):
+    """The layers merged; remembers where each value came from."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layers)
+        self._merged: dict[str, tuple[str, str]] = {}
+        for layer in reversed(self.layers):
+            self._merged.update({name: (value, layer.name) for name, value in layer.values.items() if value != ""})
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], name: str = "arguments") -> Environment:
+        """An environment of one layer, for tests and for programs that embed an engine."""
+        return cls([Layer(name, {key: as_text(value) for key, value in values.items()}, owned=True)])
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, directory: Path | None = None) -> Environment:
+        """Read all layers.
+
+        Args:
+            environ: the process environment; `os.environ` by default.
+            directory: where `.env` is looked for; the working directory by default.
+
+        `ENGINEROOM_BAKED_ARGS` names another file of baked arguments, `ENGINEROOM_CONFIG` the configuration file
+        (YAML or JSON: a mapping of names, in either case, to values).
+
+        Raises:
+            SettingsError: a file that was named is missing, or one that is there cannot be read.
+        """
+        environ = os.environ if environ is None else environ
+        dotenv = (directory or Path.cwd()) / ".env"
+        layers = [Layer("environment", dict(environ), owned=False)]
+        if dotenv.is_file():
+            from dotenv import dotenv_values
+
+            # Shared by custom: Compose and other programs keep their variables in the same file.
+            layers.append(Layer(".env", {k: v or "" for k, v in dotenv_values(dotenv).items()}, owned=False))
+        if named := environ.get("ENGINEROOM_CONFIG"):
+            layers.append(_file_layer(Path(named), "ENGINEROOM_CONFIG", f"config file {named}"))
+        baked = Path(environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)
+        if baked.is_file() or environ.get("ENGINEROOM_BAKED_ARGS"):
+            layers.insert(0, _file_layer(baked, "ENGINEROOM_BAKED_ARGS", f"baked arguments {baked}"))
+        return cls(layers)
+
+    def __getitem__(self, name: str) -> str:
+        return self._merged[name][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._merged)
+
+    def __len__(self) -> int:
+        return len(self._merged)
+
+    def source(self, name: str) -> str:
+        """The layer that `name`'s value comes from; "default" where none has it."""
+        return self._merged[name][1] if name in self._merged else "default"
+
+    def with_aliases(self, aliases: Mapping[str, str]) -> Environment:
+        """A copy in which each layer's `old` name counts as `new`, unless that layer also has `new` itself.
+
+        Args:
+            aliases: old name -> new name.
+        """
+        return Environment(
+            [
+                layer._replace(
+                    values={
+                        **{aliases[old]: value for old, value in layer.values.items() if value and old in aliases},
+                        **{name: value for name, value in layer.values.items() if value},
+                    }
+                )
+                for layer in self.layers
+            ]
+        )
+
+    def with_defaults(self, values: Mapping[str, str], name: str = "default") -> Environment:
+        """A copy with one more layer below all others."""
+        return Environment([*self.layers, Layer(name, values, owned=False)])
+
+
+def as_text(value: Any) -> str:
+    """A value from a JSON or YAML file as an environment variable would carry it."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _file_layer(path: Path, variable: str, name: str) -> Layer:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError([Problem(variable, f"cannot read {path}: {error.strerror}")]) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError([Problem(variable, f"{path} is not valid YAML or JSON: {error}")]) from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise SettingsError([Problem(variable, f"{path} must hold a mapping of names to values")])
+    return Layer(name, {str(key).upper().replace("-", "_"): as_text(value) for key, value in values.items()}, True)

@@ -1,0 +1,229 @@
+"""An engine's command-line flags as settings: UPPER_SNAKE of each, known from a snapshot of its real parser.
+
+A snapshot is a JSON file dumped from the engine's own parser, one for each supported version and never edited by
+hand; `make drift` compares it with the engine. It is read here in milliseconds, so a wrong value is said without
+importing the engine.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from ..errors import Problem, SettingsError
+from .base import Setting
+from .environment import Environment
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+_SUFFIXED = re.compile(r"^-?\d+(\.\d+)?[kKmMgGtT]?$")
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """One flag, as its parser describes it.
+
+    kind: `int`, `suffixed_int` (`2k`, `1M`), `float`, `str`, `json`, `choice`, `list`, `bool` (has a negative
+        form), or `switch` (on when given).
+    repeat: whether a `list` is written as the flag once for each of its items.
+    item: what a `list` is made of: `str`, `int`, `float` or `json`.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: str
+    choices: tuple[str, ...] | None = None
+    item: str = "str"
+    default: str | None = None
+    help: str | None = ""
+    group: str | None = ""
+    negative: str | None = None
+    repeat: bool = False
+
+    @property
+    def variable(self) -> str:
+        return self.name.upper()
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` stands for.
+
+        Raises:
+            ValueError: saying what is expected instead.
+        """
+        if self.kind in ("bool", "switch"):
+            return _boolean(text)
+        if self.kind == "list":
+            return [_scalar(self.item, part) for part in _split(text, self.item)]
+        if self.choices and text not in self.choices:
+            raise ValueError(f"expected one of {', '.join(self.choices)}; got {text!r}")
+        return _scalar(self.kind, text)
+
+    def arguments(self, value: Any) -> list[str]:
+        """The command line for a parsed value; nothing for a switch that is off."""
+        flag = next((name for name in self.flags if name.startswith("--")), self.flags[0])
+        if self.kind in ("bool", "switch"):
+            if value:
+                return [flag]
+            return [self.negative] if self.negative else []
+        if self.kind == "list":
+            texts = [_text(item) for item in value]
+            return [part for text in texts for part in (flag, text)] if self.repeat else [flag, *texts]
+        return [f"{flag}={_text(value)}"]
+
+
+class FlagTable(msgspec.Struct, frozen=True, dict=True):
+    """The flags of one version of an engine.
+
+    environ: environment variables that this version, or what it is built on, reads itself.
+    """
+
+    engine: str
+    version: str
+    flags: tuple[Flag, ...]
+    environ: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a snapshot."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+    @classmethod
+    def nearest(cls, folder: Path, version: str | None) -> Self:
+        """The snapshot in `folder` of that version, else of the nearest before it, else of the oldest there is.
+
+        Args:
+            folder: with a file for each version, `0.32.0.json`.
+            version: `0.32.0+cpu` is 0.32.0; the newest where None.
+        """
+        there = sorted(folder.glob("*.json"), key=lambda path: version_numbers(path.stem))
+        fits = [path for path in there if version is None or version_numbers(path.stem) <= version_numbers(version)]
+        return cls.load((fits or there[:1])[-1])
+
+    @property
+    def title(self) -> str:
+        return f"{self.engine} {self.version}"
+
+    @cached_property
+    def by_variable(self) -> Mapping[str, Flag]:
+        return {flag.variable: flag for flag in self.flags}
+
+    def describe(self) -> Sequence[Setting]:
+        kinds = {"int": "number", "float": "number", "bool": "boolean", "switch": "boolean", "json": "json"}
+        return [
+            Setting(
+                name=flag.variable,
+                kind=kinds.get(flag.kind, "string"),
+                default=flag.default,
+                help=flag.help or "",
+                choices=flag.choices or (),
+                secret=bool(re.search(r"api_key|token$|password|secret", flag.name)),
+            )
+            for flag in self.flags
+        ]
+
+    def read(self, env: Environment, *, without: Sequence[str] = ()) -> dict[str, Any]:
+        """Parsed values of all flags set in `env`, by flag name.
+
+        Args:
+            without: variables that are not to be taken as flags, since something else means them.
+
+        Raises:
+            SettingsError: naming each value that the engine would refuse.
+        """
+        values: dict[str, Any] = {}
+        problems = []
+        for variable, flag in self.by_variable.items():
+            if variable not in env or variable in without:
+                continue
+            try:
+                values[flag.name] = flag.parse(env[variable])
+            except ValueError as error:
+                problems.append(Problem(variable, str(error), env.source(variable)))
+        if problems:
+            raise SettingsError(problems)
+        return values
+
+    def argv(self, values: Mapping[str, Any]) -> list[str]:
+        """The command line for parsed values, in the parser's own order."""
+        return [part for flag in self.flags if flag.name in values for part in flag.arguments(values[flag.name])]
+
+
+class Variables(NamedTuple):
+    """Environment variables that an engine reads itself: known, so that a settings file may hold them."""
+
+    title: str
+    names: tuple[str, ...]
+
+    def describe(self) -> Sequence[Setting]:
+        return [Setting(name, help="Read by the engine or by what it is built on.") for name in self.names]
+
+    def read(self, env: Environment) -> dict[str, str]:
+        """Those that are set, wherever they were set."""
+        return {name: env[name] for name in self.names if name in env}
+
+
+def version_beside(command: str, distribution: str) -> str | None:
+    """The version of what a command was installed with, read off the files beside it: nothing is run or imported."""
+    found = shutil.which(command)
+    beside = (
+        Path(found).resolve().parents[1].glob(f"lib/python*/*-packages/{distribution}-*.dist-info") if found else ()
+    )
+    return next((path.name.removeprefix(f"{distribution}-").removesuffix(".dist-info") for path in beside), None)
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """`0.32.0+cpu` as (0, 32, 0), to compare versions by; what is no number counts as 0."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])
+
+
+def _boolean(text: str) -> bool:
+    word = text.strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError(f"expected true or false; got {text!r}")
+
+
+def _scalar(kind: str, text: str) -> Any:
+    text = text.strip()
+    if kind == "int":
+        if not re.fullmatch(r"-?\d+", text):
+            raise ValueError(f"expected a whole number; got {text!r}")
+        return int(text)
+    if kind == "suffixed_int":
+        if not _SUFFIXED.fullmatch(text):
+            raise ValueError(f"expected a whole number such as 4096 or 4k; got {text!r}")
+        return text
+    if kind == "float":
+        try:
+            return float(text)
+        except ValueError:
+            raise ValueError(f"expected a number; got {text!r}") from None
+    if kind == "json":
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"expected JSON ({error}); got {text!r}") from None
+    return text
+
+
+def _split(text: str, item: str) -> list[str]:
+    text = text.strip()
+    if text.startswith("["):
+        try:
+            return [part if isinstance(part, str) else _text(part) for part in msgspec.json.decode(text)]
+        except msgspec.DecodeError as error:
+            raise ValueError(f"expected a JSON list ({error})") from None
+    if item == "json":
+        return [text]
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

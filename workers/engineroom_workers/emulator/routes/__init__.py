@@ -1,0 +1,1 @@
+"""The platform's HTTP routes, by who calls them."""

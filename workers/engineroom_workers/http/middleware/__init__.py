@@ -1,0 +1,1 @@
+"""The layers between the socket and the engine, one file a concern."""

@@ -1,0 +1,111 @@
+"""Where answers are kept: in memory up to a size, or in Redis."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ...redis import RedisAway, RedisLink
+
+if TYPE_CHECKING:
+    from engineroom.settings import Environment, SettingsGroup
+
+
+class Entry(NamedTuple):
+    """A kept answer, whole, as JSON; `expires` by `time.time`."""
+
+    expires: float
+    body: bytes
+
+    @property
+    def ttl(self) -> int:
+        """Seconds for which it is still good."""
+        return max(0, int(self.expires - time.time()))
+
+
+class Store(Protocol):
+    """Keeps entries by a digest of their request."""
+
+    async def get(self, key: bytes) -> Entry | None: ...
+
+    async def put(self, key: bytes, entry: Entry) -> None: ...
+
+
+class MemoryStore:
+    """At most `limit` bytes of bodies; the least recently used go first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+
+    async def get(self, key: bytes) -> Entry | None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry.expires <= time.time():
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry
+
+    async def put(self, key: bytes, entry: Entry) -> None:
+        self._drop(key)
+        self._entries[key] = entry
+        self._size += len(entry.body)
+        while self._size > self._limit:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: bytes) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size -= len(entry.body)
+
+
+def setup(env: Environment) -> str:
+    """A name for what answers: the same for workers whose engines are set up alike, whatever their models are called.
+
+    Two that serve different models, or one with other options, under one name must not answer for each other.
+    """
+    from engineroom import plugins
+    from engineroom.settings import WorkerSettings
+
+    found, env = plugins.engine_class(env)
+    groups: list[SettingsGroup] = [WorkerSettings, *found.settings(env)]
+    settings = (setting for group in groups for setting in group.describe() if not setting.secret)
+    told = "\n".join(f"{setting.name}={setting.in_force(env)[0]}" for setting in settings)
+    return f"{found.name}:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
+
+
+class RedisStore:
+    """Entries in Redis, which forgets them itself; while it is away nothing is found.
+
+    Args:
+        namespace: keeps those of different engines and models apart; `setup` gives one.
+    """
+
+    def __init__(self, link: RedisLink, namespace: str) -> None:
+        self._link = link
+        self._prefix = f"engineroom:cache:{namespace}:".encode()
+
+    async def get(self, key: bytes) -> Entry | None:
+        try:
+            value = await self._link.ask(lambda: self._link.client.get(self._prefix + key))
+        except RedisAway:
+            return None
+        if not isinstance(value, bytes):
+            return None
+        expires, _, body = value.partition(b"\n")
+        try:
+            return Entry(float(expires), body)
+        except ValueError:
+            return None  # Another program's, or an older one's.
+
+    async def put(self, key: bytes, entry: Entry) -> None:
+        value = b"%.3f\n" % entry.expires + entry.body
+        try:
+            await self._link.ask(lambda: self._link.client.set(self._prefix + key, value, ex=max(1, entry.ttl)))
+        except RedisAway:
+            return
