@@ -105,7 +105,7 @@ def test_every_documented_name_of_worker_vllm_is_known() -> None:
 
 
 def snapshots_groups() -> list[object]:
-    from engineroom.plugins import engine_class, groups
+    from engineroom.plugins import engine_class, settings_groups
     from engineroom.settings import Environment, Setting
 
     class Aliases:
@@ -115,7 +115,7 @@ def snapshots_groups() -> list[object]:
             return [Setting(name) for name in VLLMEngine.aliases]
 
     found, env = engine_class(Environment.of({"ENGINE": "vllm"}))
-    return [*groups(found, env), Aliases()]
+    return [*settings_groups(found, env), Aliases()]
 
 
 @pytest.mark.parametrize(
