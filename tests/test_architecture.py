@@ -2,70 +2,129 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import pkgutil
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from source_tree import (
+    COMMON,
+    ENGINES,
+    PACKAGES,
+    ROOT,
+    WORKERS,
+    Import,
+    defining_module,
+    imports,
+    is_face,
+    module_name,
+    modules,
+    sources,
+)
 
-ROOT = Path(__file__).parent.parent
-COMMON, WORKERS = ROOT / "common" / "engineroom", ROOT / "workers" / "engineroom_workers"
-ENGINES = sorted(ROOT.glob("engines/*/engineroom_*"))
 ENGINE_NAMES = re.compile(
     r"vllm|fast_?deploy|llama[._]?cpp|llama-server|paddle|sglang|ollama|engineroom_echo", re.IGNORECASE
 )
 HEAVY = {"torch", "runpod", "vllm", "paddle", "fastdeploy", "xllamacpp", "transformers", "openai", "huggingface_hub"}
+TABLE = Path(__file__).with_name("architecture.md")
+EVERYWHERE = {"msgspec", "pydantic", "typing_extensions"} | set(sys.stdlib_module_names)
+
+KNOWN_CIRCLES: set[str] = {
+    "engineroom_transformers.embedding",
+    "engineroom_transformers.loading",
+    "engineroom_upstream.balancer",
+    "engineroom_upstream.engine",
+    "engineroom_vllm.engine",
+    "engineroom_vllm.proxy",
+}
+"""Modules that still stand on a circle. Nothing may join them."""
+
+KNOWN_IMPORTS = {
+    "engineroom_workers.http.context -> engineroom_workers.http.middleware.api_keys",
+}
+"""Imports that a row does not allow yet."""
+
+KNOWN_FACES = {
+    "engineroom.testing.suite -> engineroom.testing",
+    "engineroom.commands.check -> engineroom.testing",
+    "engineroom_workers.http.metrics.gpus -> engineroom.hardware.gpus",
+    "engineroom_workers.http.metrics.engine_processes -> engineroom.process.reaper",
+    "engineroom_fastdeploy.proxy -> engineroom.server.proxy",
+    "engineroom_upstream.told -> engineroom.server.proxy",
+}
+"""Imports that still go past a face, or through that of their own distribution."""
 
 
-def sources(*folders: Path) -> list[Path]:
-    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    assert files
-    return files
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: what the files at `path` may import."""
+
+    path: Path
+    label: str
+    parts: frozenset[Path]
+    """The paths of the rows that it lists."""
+
+    libraries: frozenset[str]
+
+    def holds(self, file: Path) -> bool:
+        return self.path == file or self.path in file.parents
 
 
-def imports(file: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    """The modules a file imports, absolute; optionally only what is imported when it is."""
-    package = ".".join(file.parent.parts[file.parent.parts.index(_top(file), len(ROOT.parts)) :])
-
-    def walk(nodes: list[ast.stmt]) -> Iterator[str]:
-        for node in nodes:
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-                module = ".".join([*base, *([node.module] if node.module else [])])
-                yield module
-                yield from (f"{module}.{alias.name}" for alias in node.names)
-            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-                continue
-            elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                if not top_level_only:
-                    yield from walk(node.body)
-            else:
-                for child in ("body", "orelse", "finalbody"):
-                    yield from walk(getattr(node, child, []) or [])
-                for handler in getattr(node, "handlers", []):
-                    yield from walk(handler.body)
-
-    yield from walk(ast.parse(file.read_text(encoding="utf-8")).body)
-
-
-def _top(file: Path) -> str:
-    """The name of the top-level package a file is in."""
-    relative = file.relative_to(ROOT).parts
-    return relative[2] if relative[0] == "engines" else relative[1]
+@cache
+def table() -> tuple[Row, ...]:
+    """The rows of architecture.md, as they stand there: from the lowest to the highest."""
+    rows: list[Row] = []
+    titles: list[str] = []
+    base = ROOT
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            base = ROOT / line.removeprefix("## ")
+        if not line.startswith("|") or line.startswith("|---"):
+            continue
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == "part":
+            titles = cells
+            continue
+        columns = {
+            title: {word for word in cell.split(", ") if word != "nothing"}
+            for title, cell in zip(titles, cells, strict=True)
+        }
+        label = cells[0].strip("`")
+        listed = [_listed(COMMON, name, label, rows) for name in columns["of the core"]]
+        listed += [_listed(WORKERS, name, label, rows) for name in columns.get("of the doors", ())]
+        rows.append(Row(base / label, label, frozenset(listed), frozenset(columns["libraries"])))
+    return tuple(rows)
 
 
-def module_name(file: Path) -> str:
-    parts = file.with_suffix("").parts
-    name = ".".join(parts[parts.index(_top(file), len(ROOT.parts)) :])
-    return name.removesuffix(".__init__")
+def _listed(base: Path, name: str, label: str, above: list[Row]) -> Path:
+    """The path of a row that another one lists, which must stand above it."""
+    paths = {row.path for row in above} & {base / name, base / f"{name}.py"}
+    assert paths, f"{TABLE.name}: `{label}` lists {name}, but no row of that name stands above it"
+    return paths.pop()
+
+
+def row_of(file: Path) -> Row:
+    """The row that a file belongs to: the one with the longest path."""
+    rows = [row for row in table() if row.holds(file)]
+    assert rows, f"{file.relative_to(ROOT)} has no row in {TABLE.name}: add one that says what it may import"
+    return max(rows, key=lambda row: len(row.path.parts))
+
+
+def explained(breaches: list[str], remedy: str) -> str:
+    """What a failed test says: each line that broke a rule, and what to do about them."""
+    return "\n".join(["", *breaches, remedy])
+
+
+def own_imports(file: Path) -> list[tuple[Import, str]]:
+    """What a file imports of the three distributions, each with the module that defines it, past all faces."""
+    pairs = [(line, defining_module(line.module, line.name)) for line in imports(file)]
+    return [(line, module) for line, module in pairs if module and module != module_name(file)]
 
 
 @pytest.mark.parametrize("file", sources(COMMON, WORKERS), ids=lambda file: module_name(file))
@@ -74,39 +133,89 @@ def test_no_engine_is_named_outside_its_folder(file: Path) -> None:
     assert not named
 
 
-def test_no_engine_imports_a_door_and_no_door_an_engine() -> None:
-    for file in sources(*ENGINES):
-        assert not [name for name in imports(file) if name.startswith("engineroom_workers")], file
-    packages = {folder.name for folder in ENGINES}
-    for file in sources(COMMON, WORKERS):
-        assert not [name for name in imports(file) if name.partition(".")[0] in packages], file
+def test_files_import_what_their_row_lists() -> None:
+    breaches = [
+        f"{line} imports {module}: the row `{row.label}` does not list `{other.label}`"
+        for file in sources(*PACKAGES.values())
+        for row in [row_of(file)]
+        for line, module in own_imports(file)
+        for other in [row_of(modules()[module])]
+        if other is not row and other.path not in row.parts and f"{module_name(file)} -> {module}" not in KNOWN_IMPORTS
+    ]
+    assert not breaches, explained(
+        breaches,
+        "Move the code to where both may import it, or hand it over as an argument; where the new direction is meant, "
+        f"add it to the row of tests/{TABLE.name} (a row lists only rows above it).",
+    )
 
 
-def test_common_imports_no_door() -> None:
-    for file in sources(COMMON):
-        assert not [name for name in imports(file) if name.startswith("engineroom_workers")], file
+def test_files_import_the_libraries_of_their_row() -> None:
+    breaches = [
+        f"{line} imports {line.package}: the row `{row.label}` does not list it"
+        for file in sources(*PACKAGES.values())
+        for row in [row_of(file)]
+        for line in imports(file)
+        if line.package not in EVERYWHERE | row.libraries | set(PACKAGES)
+    ]
+    assert not breaches, explained(
+        breaches,
+        f"Use what the row has, or add the library to that row of tests/{TABLE.name} and to the pyproject.toml.",
+    )
 
 
-def test_imports_go_one_way() -> None:
-    files = {module_name(file): file for file in sources(COMMON, WORKERS, *ENGINES)}
-    graph = {
-        name: {found for found in imports(file, top_level_only=True) if found in files and found != name}
-        for name, file in files.items()
-    }
-    done: set[str] = set()
+def test_no_circle_of_files() -> None:
+    graph = {name: {module for _, module in own_imports(file)} for name, file in modules().items()}
+    finished: set[str] = set()
 
     def visit(name: str, path: tuple[str, ...]) -> None:
-        assert name not in path, f"a cycle: {' -> '.join([*path[path.index(name) :], name])}"
-        if name in done:
+        if name in path:
+            circle = path[path.index(name) :]
+            if KNOWN_CIRCLES.issuperset(circle):
+                return
+            pytest.fail(
+                f"{' -> '.join([*circle, name])} is a circle (imports inside functions and under TYPE_CHECKING count). "
+                "Move what both need into a file below them, or hand it over as an argument."
+            )
+        if name in finished:
             return
-        for other in graph[name]:
-            # A package's __init__ may gather its own modules' names.
-            if not name.startswith(f"{other}."):
-                visit(other, (*path, name))
-        done.add(name)
+        for other in sorted(graph[name]):
+            visit(other, (*path, name))
+        finished.add(name)
 
-    for name in graph:
+    for name in sorted(graph):
         visit(name, ())
+
+
+def test_faces_are_for_other_distributions() -> None:
+    breaches: list[str] = []
+    for file in sources(*PACKAGES.values()):
+        for line, module in own_imports(file):
+            if file.name == "__init__.py" or f"{module_name(file)} -> {line.module}" in KNOWN_FACES:
+                continue
+            inside = module_name(file).partition(".")[0] == line.package
+            package = module.rpartition(".")[0]
+            if inside and is_face(line.module) and module not in (line.module, f"{line.module}.{line.name}"):
+                breaches.append(f"{line} imports {line.name} through the face {line.module} and not from {module}")
+            if not inside and has_public_names(package) and module == line.module:
+                breaches.append(f"{line} imports {line.name} from {module}, past the face {package}")
+    assert not breaches, explained(
+        breaches,
+        "Inside a distribution the file that defines a name is imported, relatively; from outside its package's face, "
+        "whose __all__ has what others may use.",
+    )
+
+
+def has_public_names(module: str) -> bool:
+    """Whether a package's face says what others may import."""
+    return module in modules() and "__all__" in modules()[module].read_text(encoding="utf-8")
+
+
+def test_every_row_is_of_a_file_or_folder() -> None:
+    gone = [row.label for row in table() if not row.path.exists()]
+    assert not gone, f"rows of tests/{TABLE.name} without a file or folder: {gone}"
+    files = sources(*PACKAGES.values())
+    used = {row_of(file) for file in files}
+    assert set(table()) == used, f"rows that no file belongs to: {[row.label for row in set(table()) - used]}"
 
 
 def loaded_by(code: str) -> set[str]:
