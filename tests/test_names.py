@@ -1,0 +1,172 @@
+"""Names in the sources: the field's words, one class for one name, lists written as lists."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from source_tree import PACKAGES, ROOT, parsed, sources
+
+FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
+"""Words that say that something happened, or how much of it, but not what the value is."""
+
+STILL_NAMED: set[str] = {
+    "common/engineroom/commands/bake.py",
+    "common/engineroom/commands/config.py",
+    "common/engineroom/hardware/gpus.py",
+    "common/engineroom/hardware/images.py",
+    "common/engineroom/models/files.py",
+    "common/engineroom/models/hub.py",
+    "common/engineroom/models/settings.py",
+    "common/engineroom/openai/messages.py",
+    "common/engineroom/openai/serving/chat_template.py",
+    "common/engineroom/openai/serving/tool_calls.py",
+    "common/engineroom/openai/serving/tool_choice.py",
+    "common/engineroom/openai/sse.py",
+    "common/engineroom/openai/stop_strings.py",
+    "common/engineroom/openai/validation.py",
+    "common/engineroom/process/reaper.py",
+    "common/engineroom/server/engine.py",
+    "common/engineroom/server/read_ahead.py",
+    "common/engineroom/server/tool_probe.py",
+    "common/engineroom/settings/flags.py",
+    "common/engineroom/settings/suggestions.py",
+    "common/engineroom/testing/answering.py",
+    "engines/echo/engineroom_echo/instance.py",
+    "engines/echo/engineroom_echo/vocabulary.py",
+    "engines/fastdeploy/engineroom_fastdeploy/engine.py",
+    "engines/fastdeploy/engineroom_fastdeploy/gpu.py",
+    "engines/fastdeploy/engineroom_fastdeploy/installed.py",
+    "engines/fastdeploy/engineroom_fastdeploy/logs.py",
+    "engines/fastdeploy/engineroom_fastdeploy/model.py",
+    "engines/fastdeploy/engineroom_fastdeploy/proxy.py",
+    "engines/fastdeploy/engineroom_fastdeploy/settings.py",
+    "engines/fastdeploy/tools/dump_flags.py",
+    "engines/llamacpp/engineroom_llamacpp/engine.py",
+    "engines/llamacpp/engineroom_llamacpp/models.py",
+    "engines/llamacpp/tools/dump_flags.py",
+    "engines/llamacpp/tools/real_parser.py",
+    "engines/max/engineroom_max/engine.py",
+    "engines/transformers/engineroom_transformers/embedding.py",
+    "engines/transformers/engineroom_transformers/engine.py",
+    "engines/transformers/engineroom_transformers/loading.py",
+    "engines/transformers/engineroom_transformers/sampling.py",
+    "engines/transformers/engineroom_transformers/vocabulary.py",
+    "engines/upstream/engineroom_upstream/engine.py",
+    "engines/upstream/engineroom_upstream/target.py",
+    "engines/upstream/engineroom_upstream/told.py",
+    "engines/vllm/engineroom_vllm/engine.py",
+    "engines/vllm/engineroom_vllm/failures.py",
+    "engines/vllm/engineroom_vllm/options.py",
+    "engines/vllm/engineroom_vllm/surface.py",
+    "workers/engineroom_workers/emulator/faults.py",
+    "workers/engineroom_workers/emulator/http.py",
+    "workers/engineroom_workers/emulator/platform.py",
+    "workers/engineroom_workers/emulator/routes/client.py",
+    "workers/engineroom_workers/emulator/routes/worker.py",
+    "workers/engineroom_workers/http/app.py",
+    "workers/engineroom_workers/http/metrics/gpus.py",
+    "workers/engineroom_workers/http/metrics/percentiles.py",
+    "workers/engineroom_workers/http/metrics/registry.py",
+    "workers/engineroom_workers/http/middleware/access.py",
+    "workers/engineroom_workers/http/middleware/body.py",
+    "workers/engineroom_workers/http/middleware/cache/middleware.py",
+    "workers/engineroom_workers/http/middleware/cache/store.py",
+    "workers/engineroom_workers/http/middleware/concurrency.py",
+    "workers/engineroom_workers/http/middleware/metrics.py",
+    "workers/engineroom_workers/http/options.py",
+    "workers/engineroom_workers/http/page.py",
+    "workers/engineroom_workers/http/protocol.py",
+    "workers/engineroom_workers/http/restarting.py",
+    "workers/engineroom_workers/runpod/fallback.py",
+    "workers/engineroom_workers/runpod/handler.py",
+    "workers/engineroom_workers/runpod/items.py",
+    "workers/engineroom_workers/runpod/jobs.py",
+    "workers/engineroom_workers/runpod/platform.py",
+}
+"""Files that still have such names."""
+
+STILL_SHARED: set[str] = {
+    "Answer",
+    "Batching",
+    "Events",
+    "Installation",
+    "Options",
+    "Reader",
+    "Snapshot",
+    "Target",
+    "Turn",
+    "Variables",
+    "Worker",
+    "_Answer",
+}
+"""Class names that two classes still have."""
+
+STILL_SPLIT: set[str] = {
+    "common/engineroom/openai/serving/response.py",
+    "engines/echo/engineroom_echo/instance.py",
+    "engines/llamacpp/engineroom_llamacpp/child.py",
+    "engines/llamacpp/engineroom_llamacpp/engine.py",
+    "engines/max/engineroom_max/engine.py",
+}
+"""Files that still split a string into a list."""
+
+
+def every_source() -> list[Path]:
+    """All Python of the distributions and of the engines' tools, without tests."""
+    return sources(*PACKAGES.values(), *ROOT.glob("engines/*/tools"))
+
+
+def identifiers(node: ast.AST) -> Iterator[str]:
+    """The names that one node brings in or uses: variables, parameters, attributes, keywords, functions, classes."""
+    if isinstance(node, ast.Name):
+        yield node.id
+    elif isinstance(node, ast.Attribute):
+        yield node.attr
+    elif isinstance(node, (ast.arg, ast.keyword)):
+        yield node.arg or ""
+    elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif isinstance(node, ast.alias):
+        yield node.asname or node.name.rpartition(".")[2]
+    elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
+        yield node.name or ""
+
+
+def test_names_are_the_fields_own() -> None:
+    breaches = {
+        f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {name}"
+        for file in every_source()
+        if str(file.relative_to(ROOT)) not in STILL_NAMED
+        for node in ast.walk(parsed(file))
+        for name in identifiers(node)
+        if name.strip("_").lower() in FORBIDDEN
+    }
+    modules = {str(file.relative_to(ROOT)) for file in every_source() if file.stem in FORBIDDEN}
+    breaches |= modules - STILL_NAMED
+    assert not breaches, "\n".join(["", *sorted(breaches), "Name what the value is: stop_requested, matches, limit …"])
+
+
+def test_a_class_name_has_one_meaning() -> None:
+    places = defaultdict(list)
+    for file in every_source():
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    shared = {name: where for name, where in places.items() if len(where) > 1 and name not in STILL_SHARED}
+    assert not shared, "\n".join(
+        ["", *(f"{name}: {', '.join(where)}" for name, where in sorted(shared.items())), "Name each by what it is."]
+    )
+
+
+def test_a_list_of_words_is_written_as_one() -> None:
+    splits = [
+        f"{file.relative_to(ROOT)}:{number}"
+        for file in every_source()
+        if str(file.relative_to(ROOT)) not in STILL_SPLIT
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if "SIM905" in line
+    ]
+    assert not splits, "\n".join(["", *splits, "Write the words as a list, tuple or set, one string each."])
