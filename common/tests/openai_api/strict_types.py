@@ -1,4 +1,4 @@
-"""Answers held against the `openai` package's types: nothing missing, nothing of another type, nothing beside."""
+"""Responses held against the `openai` package's types: nothing missing, nothing of another type, nothing beside."""
 
 from __future__ import annotations
 

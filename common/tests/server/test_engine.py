@@ -23,7 +23,7 @@ from engineroom.asgi import request
 from engineroom.errors import EngineStartError
 
 CHAT = "/v1/chat/completions"
-SUPPORT = Path(__file__).parents[2] / "tests" / "support"
+SUPPORT = Path(__file__).parents[3] / "tests" / "support"
 
 
 async def eventually(condition: Callable[[], Any], seconds: float = 60) -> None:

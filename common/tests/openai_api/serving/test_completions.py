@@ -15,7 +15,7 @@ from openai.types import Completion, CreateEmbeddingResponse, Model
 from engineroom.openai.aggregate import Aggregator
 from engineroom.openai.sse import payloads
 
-from .strict import strictly
+from ..strict_types import strictly
 
 
 def whole(http: httpx.Client, **fields: Any) -> Completion:

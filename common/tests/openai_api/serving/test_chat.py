@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from engineroom.openai.aggregate import Aggregator
 from engineroom.openai.sse import payloads
 
-from .strict import strictly
+from ..strict_types import strictly
 
 UNICODE = "Grüße 👩‍👩‍👧 日本語 और नमस्ते\n"
 WEATHER: dict[str, Any] = {
