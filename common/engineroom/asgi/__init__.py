@@ -1,9 +1,10 @@
-"""ASGI: its types, a client for apps in this process, and clients that leave."""
+"""ASGI: its types, a client for apps in this process, a bounded buffer, and clients that leave."""
 
 from __future__ import annotations
 
-from .client import Response, request
-from .disconnect import ClientDisconnected, disconnected, race
+from .client import Response, request, take_decoded_body
+from .disconnect import ClientDisconnected, RequestTimeoutError, disconnected, race
+from .stream import StreamBuffer
 from .types import ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
 
 __all__ = [
@@ -12,12 +13,15 @@ __all__ = [
     "Headers",
     "Message",
     "Receive",
+    "RequestTimeoutError",
     "Response",
     "Scope",
     "Send",
+    "StreamBuffer",
     "disconnected",
     "header",
     "race",
     "request",
     "send_body",
+    "take_decoded_body",
 ]

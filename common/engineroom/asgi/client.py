@@ -1,67 +1,56 @@
-"""Calling an ASGI app in this process, its answer streamed with back-pressure.
+"""A client for ASGI apps in this process, which streams a response with back-pressure.
 
-httpx' own ASGI transport collects a whole answer before it hands it on, which is of no use for tokens.
+httpx' own ASGI transport collects a whole response before it hands it on, which is of no use for tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
+
+from .stream import StreamBuffer
 from .types import ASGIApp, Message, Scope
 
 _BYTES_AHEAD = 256 * 1024
 """How much of a body the app may be ahead of its reader before its `send` waits."""
 
+_DECODED_BODY = "engineroom.decoded_body"
+
 
 class Response:
-    """The answer of an app: status and headers at once, the body as it is produced.
+    """The response of an app: status and headers at once, the body as it is produced.
 
     Iterate it for chunks of bytes as the app sent them, `read()` the whole, or `wait()` and `drain()` for all that
-    has come meanwhile.
+    is here already.
     """
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.ended = False
-        """Whether the app has sent all; some of it may still be here to be read."""
         self._started = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._error: BaseException | None = None
+        self._body: StreamBuffer[bytes] = StreamBuffer(_BYTES_AHEAD, size=len)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the app has sent all; some of it may still be here to be read."""
+        return self._body.closed
 
     async def wait(self) -> bool:
-        """Wait until there is something to `drain`; False once the body is over."""
-        while not self._chunks:
-            if self._error is not None:
-                raise self._error
-            if self.ended:
-                return False
-            self._changed.clear()
-            await self._changed.wait()
-        return True
+        """Wait until there is something to `drain`; False once the body is over. Raises what the app raised."""
+        return await self._body.wait()
 
     def drain(self) -> list[bytes]:
         """The chunks that are here already, without waiting; for readers that batch."""
-        chunks = list(self._chunks)
-        self._chunks.clear()
-        self._size = 0
-        self._room.set()
-        return chunks
+        return self._body.drain()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while await self.wait():
-            chunk = self._chunks.popleft()
-            self._size -= len(chunk)
-            self._room.set()
-            yield chunk
+        while await self._body.wait():
+            yield self._body.pop()
 
     async def read(self) -> bytes:
         return b"".join([chunk async for chunk in self])
@@ -73,34 +62,63 @@ class Response:
             self._started.set()
             return
         if body := message.get("body", b""):
-            self._chunks.append(bytes(body))
-            self._size += len(body)
+            self._body.put((bytes(body),))
         if not message.get("more_body"):
-            self.ended = True
-        self._changed.set()
-        while self._size > _BYTES_AHEAD and not self.ended:
-            self._room.clear()
-            await self._room.wait()
+            self._body.close()
+        await self._body.space()
 
-    async def _run(self, app: ASGIApp, scope: Scope, body: bytes, disconnect: asyncio.Event) -> None:
-        sent = False
-
-        async def receive() -> Message:
-            nonlocal sent
-            if not sent:
-                sent = True
-                return {"type": "http.request", "body": body, "more_body": False}
-            await disconnect.wait()
-            return {"type": "http.disconnect"}
-
+    async def _run(self, app: ASGIApp, scope: Scope, body: _RequestBody) -> None:
         try:
-            await app(scope, receive, self._send)
+            await app(scope, body.receive, self._send)
         except Exception as error:
-            self._error = error
+            self._body.close(error)
+        except asyncio.CancelledError:
+            # We cancelled it, then nobody reads any more; or the app did, and silence would pass for its end.
+            self._body.close(RuntimeError("The app cancelled its own response."))
+            raise
         finally:
-            self.ended = True
+            self._body.close()
             self._started.set()
-            self._changed.set()
+
+
+class _RequestBody:
+    """A request's body on its way to the app: as bytes, or decoded for an app that takes it so.
+
+    Args:
+        encoded: the bytes; not needed where there is a decoded body.
+        decoded: a JSON object. It is encoded only for an app that receives bytes.
+    """
+
+    def __init__(self, encoded: bytes, decoded: dict[str, Any] | None) -> None:
+        self._encoded = encoded
+        self._decoded = decoded
+        self._taken = False
+        self.disconnect = asyncio.Event()
+
+    def take(self) -> dict[str, Any] | None:
+        """The decoded body, which `receive` gives no more; None where there is none, or it has been received."""
+        if self._taken or self._decoded is None:
+            return None
+        self._taken = True
+        # The app may change its fields; the caller's object stays as it is.
+        return dict(self._decoded)
+
+    async def receive(self) -> Message:
+        if self._taken:
+            await self.disconnect.wait()
+            return {"type": "http.disconnect"}
+        self._taken = True
+        body = self._encoded if self._decoded is None else msgspec.json.encode(self._decoded)
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def take_decoded_body(scope: Scope) -> dict[str, Any] | None:
+    """The JSON object that a caller in this process sends, decoded as it is; None where the body must be received.
+
+    Whoever takes it has read the request's body. Its values are shared with the caller.
+    """
+    body: _RequestBody | None = scope.get(_DECODED_BODY)
+    return None if body is None else body.take()
 
 
 @asynccontextmanager
@@ -111,16 +129,26 @@ async def request(
     *,
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
+    json: dict[str, Any] | None = None,
 ) -> AsyncIterator[Response]:
     """Call `app` and give its response, once it has started.
 
-    Leaving the block early disconnects, which aborts a generation. `path` may carry a query.
+    Leaving the block early disconnects, which aborts a generation.
+
+    Args:
+        path: may carry a query.
+        body: the request's body.
+        json: a JSON object to send instead of `body`. It stays decoded for an app that takes it so.
 
     Raises:
         Exception: whatever the app raises, from here before its response started, else from reading.
     """
     path, _, query = path.partition("?")
-    raw = {"content-type": "application/json", "content-length": str(len(body)), **(headers or {})}
+    raw = {"content-type": "application/json"}
+    if json is None:
+        raw["content-length"] = str(len(body))
+    raw |= headers or {}
+    request_body = _RequestBody(body, json)
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -135,16 +163,17 @@ async def request(
         "client": None,
         "server": None,
         "state": {},
+        _DECODED_BODY: request_body,
     }
-    response, disconnect = Response(), asyncio.Event()
-    task = asyncio.ensure_future(response._run(app, scope, body, disconnect))
+    response = Response()
+    task = asyncio.ensure_future(response._run(app, scope, request_body))
     try:
         await response._started.wait()
         if response.status == 0:
-            raise response._error or RuntimeError("the app ended without a response")
+            raise response._body.error or RuntimeError("the app ended without a response")
         yield response
     finally:
-        disconnect.set()
+        request_body.disconnect.set()
         if not task.done():
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)

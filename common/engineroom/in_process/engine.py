@@ -22,12 +22,12 @@ class TokenEngine(Engine, TokenSource):
     """
 
     def __init__(self, worker: WorkerSettings) -> None:
-        from ..openai.gateway import Front
+        from ..openai.gateway import Gateway
         from ..openai.serving.app import OpenAIApp
 
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
-        self.app = self._front = Front(self, OpenAIApp(self), worker.max_body, worker.request_timeout)
+        self.app = self._gateway = Gateway(self, OpenAIApp(self), worker.max_body, worker.request_timeout)
 
     @property
     def routes(self) -> frozenset[Route]:
@@ -57,13 +57,13 @@ class TokenEngine(Engine, TokenSource):
         if self._health.reason == "stopped":
             return
         self._health = Health(live=False, ready=False, reason="stopped")
-        self._front.close()
+        self._gateway.close()
         await self.unload()
 
     def die(self, reason: str) -> None:
         """Declare the engine dead: running requests end with an error, and `died()` returns `reason`."""
         self._health = Health(live=False, ready=False, reason=reason)
-        self._front.close(engine_dead(reason))
+        self._gateway.close(engine_dead(reason))
         if self._dead is not None:
             self._dead.set()
 

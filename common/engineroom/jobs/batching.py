@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from .pacing import Pace
 
+from ..asgi.stream import StreamBuffer
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -48,45 +50,39 @@ class Source(Protocol[T_co]):
 
 
 class Pump(Generic[T]):
-    """An iterator as a `Source`: read ahead by a task, at most `ahead` pieces. `await close()` closes the iterator."""
+    """An iterator as a `Source`: a task reads at most `ahead` pieces ahead. `await close()` closes the iterator."""
 
     def __init__(self, iterator: AsyncIterator[T], ahead: int = 4096) -> None:
-        self.ended = False
-        self._pieces: list[T] = []
-        self._ahead = ahead
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
+        self._pieces: StreamBuffer[T] = StreamBuffer(ahead)
         self._task = asyncio.ensure_future(self._run(iterator))
+
+    @property
+    def ended(self) -> bool:
+        return self._pieces.closed
 
     async def _run(self, iterator: AsyncIterator[T]) -> None:
         try:
             async for piece in iterator:
-                self._pieces.append(piece)
-                self._changed.set()
-                while len(self._pieces) >= self._ahead:
-                    self._room.clear()
-                    await self._room.wait()
+                self._pieces.put((piece,))
+                await self._pieces.space()
+        except Exception as error:
+            self._pieces.close(error)
+        except asyncio.CancelledError:
+            # We cancelled it, then nobody reads any more; or the iterator did, and silence would pass for its end.
+            self._pieces.close(RuntimeError("The stream was cancelled by its source."))
+            raise
         finally:
-            self.ended = True
-            self._changed.set()
+            self._pieces.close()
             aclose = getattr(iterator, "aclose", None)
             if aclose is not None:
                 await aclose()
 
     async def wait(self) -> bool:
         """Raises what the iterator raised, after its last piece has been drained."""
-        while not self._pieces:
-            if self.ended:
-                await self._task
-                return False
-            self._changed.clear()
-            await self._changed.wait()
-        return True
+        return await self._pieces.wait()
 
     def drain(self) -> list[T]:
-        pieces, self._pieces = self._pieces, []
-        self._room.set()
-        return pieces
+        return self._pieces.drain()
 
     async def close(self) -> None:
         self._task.cancel()

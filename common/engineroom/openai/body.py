@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from typing import Any
 
 import msgspec
 
+from ..asgi.client import take_decoded_body
 from ..asgi.disconnect import ClientDisconnected
 from ..asgi.types import Receive, Scope, header
 from ..errors import APIError
@@ -14,21 +15,45 @@ from ..errors import APIError
 KEY = "engineroom.request"
 """Where a scope carries its `Request` once it has been read; whoever needs it first reads it."""
 
-
-@dataclass(slots=True)
-class Request:
-    """What a request carries.
-
-    body: the bytes as sent.
-    json: the decoded body of a JSON request, None for any other.
-    """
-
-    body: bytes
-    json: dict[str, Any] | None
-
-
 _DEEPEST = 100
 """Levels of nesting that are taken; what looks into a request may recurse."""
+
+_JSON_CHARACTER = 6
+"""Bytes that one character takes in JSON at most."""
+
+_JSON_NUMBER = 25
+"""Bytes that a number, `true`, `false` or `null` takes in JSON at most, with the comma behind it."""
+
+
+class Request:
+    """What a request carries, as bytes and decoded.
+
+    A caller in this process has the decoded body only. The bytes are then made when somebody needs them: an engine in
+    this process never does, and a proxy does once.
+
+    Args:
+        body: the bytes as sent; None where they are still to be made from `json`.
+        json: the decoded body of a JSON request; None for any other.
+    """
+
+    __slots__ = ("_body", "json")
+
+    def __init__(self, body: bytes | None, json: dict[str, Any] | None) -> None:
+        self._body = body
+        self.json = json
+
+    @property
+    def body(self) -> bytes:
+        """The bytes of the body."""
+        if self._body is None:
+            self._body = msgspec.json.encode(self.json)
+        return self._body
+
+    def set_field(self, name: str, value: Any) -> None:
+        """Set a field of a JSON body, in both of its forms."""
+        assert self.json is not None
+        self.json[name] = value
+        self._body = None
 
 
 async def read_request(scope: Scope, receive: Receive, max_body: int) -> Request:
@@ -41,11 +66,10 @@ async def read_request(scope: Scope, receive: Receive, max_body: int) -> Request
         APIError: 413 for a body that is too large, 400 for one that is not a JSON object.
         ClientDisconnected: the client went away first.
     """
-    known: Request | None = scope.get(KEY)
-    if known is None:
-        body = await _read(scope, receive, max_body)
-        scope[KEY] = known = Request(body, _decode(body) if _is_json(scope) else None)
-    return known
+    request = get_request(scope)
+    if request is None:
+        request = scope[KEY] = await _read_request(scope, receive, max_body)
+    return request
 
 
 def get_request(scope: Scope) -> Request | None:
@@ -53,15 +77,26 @@ def get_request(scope: Scope) -> Request | None:
     return scope.get(KEY)
 
 
+def checked_request(scope: Scope) -> Request:
+    """The request of a scope behind the gateway, which has read and checked it."""
+    request: Request = scope[KEY]
+    return request
+
+
+async def _read_request(scope: Scope, receive: Receive, max_body: int) -> Request:
+    is_json = _is_json(scope)
+    if is_json and (decoded := take_decoded_body(scope)) is not None:
+        request = Request(None, decoded)
+        _check_decoded(request, max_body)
+        return request
+    body = await _read(scope, receive, max_body)
+    return Request(body, _decode(body) if is_json else None)
+
+
 async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:
     declared = header(scope, b"content-length")
-    too_large = APIError(
-        f"The request body is larger than {max_body / 1e6:g} MB, the limit here.",
-        status=413,
-        code="request_too_large",
-    )
     if declared and declared.isdigit() and int(declared) > max_body:
-        raise too_large
+        raise _too_large(max_body)
     parts, size = [], 0
     while True:
         message = await receive()
@@ -70,7 +105,7 @@ async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > max_body:
-            raise too_large
+            raise _too_large(max_body)
         parts.append(part)
         if not message.get("more_body"):
             return b"".join(parts)
@@ -89,7 +124,7 @@ def _decode(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise _too_deep() from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise APIError(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from error
+        raise _not_json(error) from error
     if not isinstance(decoded, dict):
         raise APIError("The body of your request must be a JSON object.", code="invalid_json")
     # Few have so many brackets; only those are looked at more closely.
@@ -108,5 +143,61 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
     return True
 
 
+def _check_decoded(request: Request, max_body: int) -> None:
+    """Refuse what would be refused as bytes: too large, too deep, or not JSON.
+
+    The size is estimated from above, and measured only where the estimate is over the limit.
+    """
+    estimate = 0
+    level: list[Any] = [request.json]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for container in level:
+            estimate += 2
+            if isinstance(container, dict):
+                for name in container:
+                    estimate += len(name) * _JSON_CHARACTER + 4
+                    _check_text(name)
+            for value in container.values() if isinstance(container, dict) else container:
+                if isinstance(value, str):
+                    estimate += len(value) * _JSON_CHARACTER + 3
+                    _check_text(value)
+                elif isinstance(value, (dict, list)):
+                    inner.append(value)
+                elif isinstance(value, float) and not math.isfinite(value):
+                    raise _not_json(f"{value} is not a number in JSON")
+                else:
+                    estimate += _JSON_NUMBER
+        level = inner
+        if not level:
+            break
+    else:
+        raise _too_deep()
+    if estimate > max_body and len(request.body) > max_body:
+        raise _too_large(max_body)
+
+
+def _check_text(text: str) -> None:
+    """Refuse half of a surrogate pair, which Python's own JSON decoder lets through and UTF-8 does not have."""
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _not_json(error) from error
+
+
+def _not_json(reason: object) -> APIError:
+    return APIError(f"We could not parse the JSON body of your request: {reason}.", code="invalid_json")
+
+
 def _too_deep() -> APIError:
     return APIError(f"The body of your request is nested more than {_DEEPEST} levels deep.", code="invalid_json")
+
+
+def _too_large(max_body: int) -> APIError:
+    return APIError(
+        f"The request body is larger than {max_body / 1e6:g} MB, the limit here.",
+        status=413,
+        code="request_too_large",
+    )

@@ -1,75 +1,75 @@
-"""What stands in front of every engine: what can be refused without it, and who notices that a client has gone."""
+"""The gateway in front of every engine: it refuses what needs no engine, and notices clients that leave."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
-import msgspec
-
-from ..asgi.disconnect import ClientDisconnected
+from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
 from ..asgi.types import ASGIApp, Message, Receive, Scope, Send, header
+from ..engine import RunningEngine
 from ..errors import APIError, engine_dead
 from .body import Request, read_request
 from .errors import error_event, error_response
 from .model_list import ModelList
 
-if TYPE_CHECKING:
-    from ..engine import Engine
-
 logger = logging.getLogger(__name__)
 
 
-class Front:
+class Gateway:
     """The ASGI app that a door talks to.
 
-    It answers for the engine: 404 and 405 for routes that it does not serve, 503 while it loads and when it is
-    dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown model, 504
-    when a request outlasts its time. The list of models is completed, and has a URL for each. All else goes to
-    `inner`, which is cancelled when the client disconnects.
+    It answers for the engine: 404 and 405 for routes that the engine does not serve, 503 while the engine loads and
+    once it is dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown
+    model, 504 for a request that outlasts its time. It completes the list of models and gives each model a URL.
+    Every other request goes to `inner`, which the gateway cancels when the client disconnects.
 
     Args:
         engine: asked for its routes, models and health.
-        inner: called with `scope["engineroom.request"]` set; it may raise APIError, before or amid its answer.
+        inner: called once the request is read (`checked_request(scope)`); it may raise APIError, before its response
+            has started or amid it.
         max_body: largest body in bytes.
         timeout: seconds that one request may take in all.
     """
 
-    def __init__(self, engine: Engine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600) -> None:
+    def __init__(
+        self, engine: RunningEngine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600
+    ) -> None:
         self._engine = engine
         self._inner = ModelList(inner, engine)
         self._max_body = max_body
         self._timeout = timeout
-        self._closed: asyncio.Event | None = None
-        self._why_closed: APIError | None = None
+        self._closing: asyncio.Future[NoReturn] | None = None
+        self._reason: APIError | None = None
 
-    def close(self, why: APIError | None = None) -> None:
-        """End what is running: each client is told why, by default that the server is shutting down.
+    def close(self, reason: APIError | None = None) -> None:
+        """End the requests that are running, and those that still come: their clients get `reason` as their error.
 
-        Closing it again changes nothing: the first reason is the one that counts.
+        The default reason is that the server is shutting down. A second call changes nothing: the first reason counts.
         """
-        if self._why_closed is None:
-            self._why_closed = why or APIError(
-                "The server is shutting down.", status=503, code="shutting_down", retry_after=1
-            )
-        if self._closed is not None:
-            self._closed.set()
+        if self._reason is not None:
+            return
+        self._reason = reason or APIError(
+            "The server is shutting down.", status=503, code="shutting_down", retry_after=1
+        )
+        if self._closing is not None:
+            _fail(self._closing, self._reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = _Answer(send)
+        response = ResponseTracker(send)
         try:
             self._check_route(scope)
             self._check_health()
             self._check_model(await read_request(scope, receive, self._max_body))
-            await self._serve(scope, receive, answer)
+            await self._serve(scope, receive, response)
         except ClientDisconnected:
             return
         except APIError as error:
-            await answer.fail(scope, error)
+            await response.fail(scope, error)
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
-            await answer.fail(scope, APIError("The server had an error while processing your request.", status=500))
+            await response.fail(scope, APIError("The server had an error while processing your request.", status=500))
 
     def _check_route(self, scope: Scope) -> None:
         path, method = scope["path"], scope["method"]
@@ -99,8 +99,7 @@ class Front:
             return
         # OpenAI requires a model; here, where there is one, leaving it out can only mean that one.
         if "model" not in request.json and self._engine.models:
-            request.json["model"] = self._engine.models[0]
-            request.body = msgspec.json.encode(request.json)
+            request.set_field("model", self._engine.models[0])
         model = request.json.get("model")
         if model is None:
             return
@@ -115,28 +114,27 @@ class Front:
                 code="model_not_found",
             )
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
-        if self._closed is None:
-            self._closed = asyncio.Event()
-        work = asyncio.ensure_future(self._inner(scope, receive, answer.send))
-        gone = asyncio.ensure_future(_disconnected(receive))
-        closed = asyncio.ensure_future(self._closed.wait())
+    async def _serve(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:
+        if self._closing is None:
+            # Made here, because a future belongs to the loop in which requests are served.
+            self._closing = asyncio.get_running_loop().create_future()
+            if self._reason is not None:
+                _fail(self._closing, self._reason)
         try:
-            await asyncio.wait({work, gone, closed}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                await work
-            elif closed.done() and self._why_closed is not None:
-                raise self._why_closed
-            elif not gone.done():
-                raise APIError(f"The request took longer than {self._timeout:g} s.", status=504, code="timeout")
-        finally:
-            for task in (work, gone, closed):
-                task.cancel()
-            await asyncio.gather(work, gone, closed, return_exceptions=True)
+            await race(self._inner(scope, receive, response.send), receive, self._timeout, self._closing)
+        except RequestTimeoutError as error:
+            message = f"The request took longer than {self._timeout:g} s."
+            raise APIError(message, status=504, code="timeout") from error
 
 
-class _Answer:
-    """A response under way: knows how an error can still be told."""
+def _fail(future: asyncio.Future[NoReturn], reason: APIError) -> None:
+    future.set_exception(reason)
+    # Perhaps no request is running; asyncio would complain then that nobody has looked at the exception.
+    future.exception()
+
+
+class ResponseTracker:
+    """How far a response has got, and so how its client can still learn of an error."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -151,15 +149,15 @@ class _Answer:
         await self._send(message)
 
     async def fail(self, scope: Scope, error: APIError) -> None:
+        """Send the error: as the response, or as an event of a stream that has started.
+
+        Raises:
+            APIError: the error itself, amid a response that has no place for one. The server then breaks the
+                connection, which tells the client that the response is not whole.
+        """
         if self._started is None:
             await error_response(self._send, scope, error)
         elif not self._complete:
             if not (header(self._started, b"content-type") or b"").startswith(b"text/event-stream"):
-                # Nothing can be said inside such a body; a broken connection tells the client that it is not whole.
                 raise error
             await self._send({"type": "http.response.body", "body": b"\n\n" + error_event(error, scope["path"])})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from ..asgi.types import ASGIApp, Message, Receive, Scope, Send, send_body
+from ..engine import RunningEngine
 from ..errors import APIError
-
-if TYPE_CHECKING:
-    from ..engine import Engine
 
 LIST = "/v1/models"
 
@@ -23,7 +21,7 @@ class ModelList:
         engine: its names are listed first, and also where its app does not: some servers take only one.
     """
 
-    def __init__(self, app: ASGIApp, engine: Engine) -> None:
+    def __init__(self, app: ASGIApp, engine: RunningEngine) -> None:
         self._app = app
         self._engine = engine
 

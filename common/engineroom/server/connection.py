@@ -34,7 +34,7 @@ class Upstream:
         self.session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,
-            # The whole request is timed by Front; a long prefill sends nothing for minutes.
+            # The whole request is timed by the gateway; a long prefill sends nothing for minutes.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=idle_timeout),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -65,7 +65,7 @@ class ServerEngine(Engine):
     """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
 
     def __init__(self, worker: WorkerSettings) -> None:
-        from ..openai.gateway import Front
+        from ..openai.gateway import Gateway
 
         self.worker = worker
         self.directory: Path | None = None
@@ -75,7 +75,7 @@ class ServerEngine(Engine):
         self._watch: asyncio.Task[None] | None = None
         self._gone: asyncio.Future[str] | None = None
         self._proxy: Proxy | None = None
-        self.app = self._front = Front(self, self._forward, worker.max_body, worker.request_timeout)
+        self.app = self._gateway = Gateway(self, self._forward, worker.max_body, worker.request_timeout)
 
     # What a subclass gives or overrides.
 
@@ -221,12 +221,12 @@ class ServerEngine(Engine):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(reason)
         # Those whose connection has not broken yet are told the same.
-        self._front.close(engine_dead(reason))
+        self._gateway.close(engine_dead(reason))
 
     async def stop(self) -> None:
         if self._health.live:
             self._health = Health(live=False, ready=False, reason="stopped")
-        self._front.close()
+        self._gateway.close()
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -252,7 +252,7 @@ class ServerEngine(Engine):
         return await self._upstream.text(self.metrics_path)
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Front lets requests through only once the engine is ready."""
+        """The gateway lets requests through only once the engine is ready."""
         assert self._proxy is not None
         await self._proxy(scope, receive, send)
 

@@ -13,7 +13,7 @@ from ..asgi.types import Receive, Scope, Send, send_body
 from ..errors import APIError
 from ..openai import sse
 from ..openai.aggregate import Aggregator
-from ..openai.body import KEY, Request
+from ..openai.body import checked_request
 from ..openai.schemas import MAX_CHOICES
 from ..openai.stop_strings import TextCutter
 from ..openai.usage import ChoicesUsage
@@ -32,7 +32,7 @@ class FanOutProxy(Proxy):
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request: Request = scope[KEY]
+        request = checked_request(scope)
         path, json = scope["path"], request.json
         if json is None or not _concerned(path, json):
             await super().__call__(scope, receive, send)

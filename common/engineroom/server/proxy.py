@@ -11,7 +11,7 @@ from yarl import URL
 
 from ..asgi.types import Headers, Receive, Scope, Send, send_body
 from ..errors import APIError
-from ..openai.body import Request
+from ..openai.body import Request, checked_request
 
 if TYPE_CHECKING:
     from ..engine import Health
@@ -53,7 +53,7 @@ class Proxied(Protocol):
 
 
 class Proxy:
-    """The inner app of a `ServerEngine`, behind Front, which cancels it when the client disconnects.
+    """The inner app of a `ServerEngine`, behind the gateway, which cancels it when the client disconnects.
 
     JSON is answered whole, anything else is streamed chunk by chunk: the next chunk is read from the engine only
     once the last has gone to the client, so a slow reader slows the engine's socket, not our memory.
@@ -63,7 +63,7 @@ class Proxy:
         self._engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request: Request = scope["engineroom.request"]
+        request = checked_request(scope)
         body = request.body
         if request.json is not None:
             changed = self._engine.prepare(scope["path"], request.json)

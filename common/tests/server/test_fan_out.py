@@ -101,11 +101,11 @@ async def app(server: StandinServer) -> AsyncIterator[ASGIApp]:
     upstream = Upstream(Address(None, runner.addresses[0][1]), {}, 4)
     proxy = FanOutProxy(Engine(upstream))
 
-    async def behind_front(scope: Scope, receive: Receive, send: Send) -> None:
+    async def behind_the_gateway(scope: Scope, receive: Receive, send: Send) -> None:
         await read_request(scope, receive, 10_000)
         await proxy(scope, receive, send)
 
-    yield behind_front
+    yield behind_the_gateway
     server.hold.set()
     await upstream.close()
     await runner.cleanup()

@@ -10,7 +10,7 @@ import msgspec
 
 from engineroom.asgi import Message, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
-from engineroom.openai.body import Request
+from engineroom.openai.body import checked_request
 from engineroom.openai.model_list import LIST
 
 from .target import ELSEWHERE, Target
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Balancer:
-    """The inner app of the engine, behind Front, which cancels it when the client disconnects.
+    """The inner app of the engine, behind the gateway, which cancels it when the client disconnects.
 
     A request goes to the server that has its model and the fewest of our requests. As long as its client has got
     nothing, a server that fails, is busy or has not what is asked for is followed by the next; each is asked once.
@@ -36,7 +36,7 @@ class Balancer:
         if scope["path"] == LIST:
             await self._models(send)
             return
-        request: Request = scope["engineroom.request"]
+        request = checked_request(scope)
         model = request.json.get("model") if request.json is not None else None
         left = list(self._engine.targets)
         sent = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.engine import MODELS, Engine, Health, Route
 from engineroom.errors import EngineStartError, Problem, SettingsError
-from engineroom.openai.gateway import Front
+from engineroom.openai.gateway import Gateway
 from engineroom.settings import WorkerSettings
 
 from .settings import UpstreamSettings
@@ -47,7 +47,7 @@ class UpstreamEngine(Engine):
         self._over = ""
         self._checking: asyncio.Task[None] | None = None
         self.targets: tuple[Target, ...] = ()
-        self.app = self._front = Front(self, Balancer(self), worker.max_body, worker.request_timeout)
+        self.app = self._gateway = Gateway(self, Balancer(self), worker.max_body, worker.request_timeout)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
@@ -113,7 +113,7 @@ class UpstreamEngine(Engine):
 
     async def stop(self) -> None:
         self._over = self._over or "stopped"
-        self._front.close()
+        self._gateway.close()
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.gather(self._checking, return_exceptions=True)

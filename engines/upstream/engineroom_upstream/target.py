@@ -52,7 +52,7 @@ class Remote(Upstream):
             connector=aiohttp.TCPConnector(limit=0, socket_factory=_watched_socket),
             # What is compressed could not be looked at, nor passed on to a client that did not ask for it.
             headers={**headers, "Accept-Encoding": "identity"},
-            # The whole request is timed by Front; a long prefill sends nothing for minutes.
+            # The whole request is timed by the gateway; a long prefill sends nothing for minutes.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),

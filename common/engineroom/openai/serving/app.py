@@ -1,4 +1,4 @@
-"""OpenAI's HTTP API over a TokenSource, as an ASGI app behind `Front`."""
+"""OpenAI's HTTP API over a TokenSource, as an ASGI app behind the gateway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...asgi.types import Receive, Scope, Send, send_body
 from ...errors import APIError
-from ..body import KEY
+from ..body import checked_request
 from ..model_list import LIST
 from ..sse import DONE, HEADERS
 from .generation import Choices, Piece
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class OpenAIApp:
-    """Serves models, chat completions, completions and embeddings; `Front` has checked route and model.
+    """Serves models, chat completions, completions and embeddings; the gateway has checked route and model.
 
     Nothing is sent before the first token, so that an engine's refusal still gets its own status. The app raises
-    APIError, before or amid its answer, and `Front` tells the client. Cancelling the call aborts the generation.
+    APIError, before or amid its answer, and the gateway tells the client. Cancelling the call aborts the generation.
     """
 
     def __init__(self, engine: TokenSource) -> None:
@@ -36,7 +36,7 @@ class OpenAIApp:
             models = [self._model(name) for name in self._engine.models]
             await _send_json(send, encode({"object": "list", "data": models}))
         else:
-            await self._post(path, scope[KEY].json, send)
+            await self._post(path, checked_request(scope).json, send)
 
     async def _post(self, path: str, json: dict[str, Any] | None, send: Send) -> None:
         if json is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ...asgi.stream import StreamBuffer
 from ...errors import APIError
 from ..stop_strings import TextCutter
 from .tool_calls import CallReader, ToolCallPiece
@@ -120,11 +121,8 @@ class Choices:
         self._engine = engine
         self._requests = requests
         self._readers = [_reader(i, stops, request) for i, request in enumerate(requests)]
-        self._ready: list[Piece] = []
+        self._pieces: StreamBuffer[Piece] = StreamBuffer(_AHEAD)
         self._running = len(requests)
-        self._error: Exception | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._space = asyncio.Event()
 
     @property
     def tokens(self) -> int:
@@ -141,60 +139,48 @@ class Choices:
         tasks = [loop.create_task(self._generate(*pair)) for pair in zip(self._readers, self._requests, strict=True)]
         begun = False
         try:
-            while True:
-                if not begun and isinstance(self._error, APIError) and self._error.status < 500:
-                    raise self._error  # a choice was refused: nothing of the others is to be sent
-                if not self._ready:
-                    if self._error is not None:
-                        raise self._error
-                    if not self._running:
-                        return
-                    self._waiter = loop.create_future()
-                    await self._waiter
-                else:
-                    batch, self._ready = self._ready, []
-                    self._space.set()
+            while await self._pieces.wait():
+                if not begun:
+                    self._raise_refusal()
                     begun = True
-                    yield batch
+                yield self._pieces.drain()
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _raise_refusal(self) -> None:
+        """Where one choice was refused before anything was sent, the request is: nothing of the others is sent."""
+        error = self._pieces.error
+        if isinstance(error, APIError) and error.status < 500:
+            raise error
+
     async def _generate(self, reader: Reader, request: TokenRequest) -> None:
         try:
             if request.max_tokens < 1:
-                self._put([Piece(reader.index, finish_reason="length")])
+                self._pieces.put([Piece(reader.index, finish_reason="length")])
                 return
             async with aclosing(self._engine.generate_tokens(request)) as tokens:
                 async for token in tokens:
                     pieces = reader.feed(token)
                     if not pieces:
                         continue
-                    self._put(pieces)
+                    self._pieces.put(pieces)
                     if pieces[-1].finish_reason is not None:
                         return
-                    if len(self._ready) >= _AHEAD:
-                        self._space.clear()
-                        await self._space.wait()
-            self._put(reader.end())
+                    await self._pieces.space()
+            self._pieces.put(reader.end())
         except Exception as error:
-            self._error = self._error or error
+            self._pieces.close(error)
         except asyncio.CancelledError:
-            # By us, then nobody asks for the error any more; or by the engine, where silence would pass for an end.
-            self._error = self._error or APIError("The generation was cancelled by the engine.", status=500)
+            # We cancelled it, then nobody asks for the error any more; or the engine did, and then the client must
+            # not take the silence for an end.
+            self._pieces.close(APIError("The generation was cancelled by the engine.", status=500))
             raise
         finally:
             self._running -= 1
-            self._wake()
-
-    def _put(self, pieces: Sequence[Piece]) -> None:
-        self._ready += pieces
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            if not self._running:
+                self._pieces.close()
 
 
 def _reader(index: int, stops: Sequence[str], request: TokenRequest) -> Reader:

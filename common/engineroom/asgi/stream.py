@@ -1,0 +1,94 @@
+"""A bounded buffer: whoever produces a stream waits for whoever reads it, so that neither fills the memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class StreamBuffer(Generic[T]):
+    """What has been produced of a stream and is not read yet, in one event loop.
+
+    There may be several producers: each calls `put`, then awaits `space`. There is one reader: it awaits `wait`, then
+    takes one item (`pop`) or all that are here (`drain`).
+
+    Args:
+        limit: how large the buffer may get before `space` waits.
+        size: what an item counts towards the limit; by default each counts as one.
+    """
+
+    def __init__(self, limit: int, size: Callable[[T], int] | None = None) -> None:
+        self.closed = False
+        """Whether nothing more will come; there may still be items to read."""
+        self.error: Exception | None = None
+        """Why the stream broke off, or None."""
+        self._limit = limit
+        self._size_of = size
+        self._items: deque[T] = deque()
+        self._size = 0
+        self._reader: asyncio.Future[None] | None = None
+        self._room = asyncio.Event()
+
+    def put(self, items: Iterable[T]) -> None:
+        """Add items. After `close` they are dropped, because the reader has been promised an end."""
+        if self.closed:
+            return
+        if self._size_of is None:
+            self._items.extend(items)
+            self._size = len(self._items)
+        else:
+            for item in items:
+                self._items.append(item)
+                self._size += self._size_of(item)
+        self._wake_reader()
+
+    async def space(self) -> None:
+        """Wait while the buffer is full; a closed one never is."""
+        while self._size >= self._limit and not self.closed:
+            self._room.clear()
+            await self._room.wait()
+
+    def close(self, error: Exception | None = None) -> None:
+        """End the stream, or break it off with an error. Of several errors the first counts."""
+        self.closed = True
+        self.error = self.error or error
+        self._room.set()
+        self._wake_reader()
+
+    async def wait(self) -> bool:
+        """Wait until there is something to read; False once all has been read and nothing more will come.
+
+        Raises:
+            Exception: what the stream broke off with, once all before that has been read.
+        """
+        while not self._items:
+            if self.error is not None:
+                raise self.error
+            if self.closed:
+                return False
+            self._reader = asyncio.get_running_loop().create_future()
+            await self._reader
+        return True
+
+    def pop(self) -> T:
+        """The oldest item; there must be one."""
+        item = self._items.popleft()
+        self._size -= 1 if self._size_of is None else self._size_of(item)
+        self._room.set()
+        return item
+
+    def drain(self) -> list[T]:
+        """All items that are here, without waiting."""
+        items = list(self._items)
+        self._items.clear()
+        self._size = 0
+        self._room.set()
+        return items
+
+    def _wake_reader(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
