@@ -30,7 +30,6 @@ STILL_NAMED: set[str] = {
     "common/engineroom/process/reaper.py",
     "common/engineroom/server/engine.py",
     "common/engineroom/server/read_ahead.py",
-    "common/engineroom/server/tool_probe.py",
     "common/engineroom/settings/flags.py",
     "common/engineroom/settings/suggestions.py",
     "common/engineroom/testing/answering.py",

@@ -51,8 +51,8 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from .asgi.types import ASGIApp
 from .timeline import Timeline
@@ -80,6 +80,95 @@ class Route(NamedTuple):
 
 MODELS = frozenset({Route("GET", "/v1/models"), Route("GET", "/v1/models/*")})
 """What every engine serves: it has the list, and one model is found in that for it."""
+
+
+Surface: TypeAlias = Literal["chat", "completions", "responses", "messages", "embeddings", "rerank"]
+"""An API that clients know by name, among the routes that an engine may serve."""
+
+SURFACE_PATHS: Mapping[Surface, str] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "responses": "/v1/responses",
+    "messages": "/v1/messages",
+    "embeddings": "/v1/embeddings",
+    "rerank": "/v1/rerank",
+}
+"""Where each surface is served."""
+
+ToolUse: TypeAlias = Literal["none", "optional", "forced"]
+"""What a model makes of a request's tools: it never sees them; it calls them when it likes, so that `tool_choice` is
+`auto` or `none`; it can also be made to call one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do with a request, beyond answering in text.
+
+    Everything is off until an engine declares it. What a request asks for and the engine does not declare is answered
+    with a 400 that names the field, before the engine sees the request: no field is ignored in silence. What is
+    declared is tried by the conformance kit.
+
+    An engine declares the most that it can do, as a class attribute. Its instances may have less, by their settings,
+    their version or their model: `self.capabilities = self.capabilities.narrow(...)`, at the latest before `start`
+    returns.
+
+    surfaces: the APIs that it can serve with the right model. `Engine.routes` says which it serves now.
+    tools: see `ToolUse`.
+    logprobs: `logprobs` of a chat and of a completion, with alternatives.
+    several_choices: `n` above 1.
+    json_schema: `response_format` is kept: JSON where it asks for an object, and JSON of that schema for a schema.
+    images, audio, video, files: parts of that kind in a message's content.
+    abort: a disconnect really stops the generation. Without it the generation runs to its end for nobody.
+    assumed: nobody knows, as with a server that is elsewhere. Everything is passed on, and the server may refuse.
+    reasons: field of this class -> a sentence for clients on why that is missing, and what would help.
+    """
+
+    surfaces: frozenset[Surface] = frozenset()
+    tools: ToolUse = "none"
+    logprobs: bool = False
+    several_choices: bool = False
+    json_schema: bool = False
+    images: bool = False
+    audio: bool = False
+    video: bool = False
+    files: bool = False
+    abort: bool = True
+    assumed: bool = False
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+    def narrow(self, reason: str = "", **changes: Any) -> Capabilities:
+        """These capabilities with some fields changed.
+
+        Args:
+            reason: a sentence for clients that ask for one of the changed fields all the same.
+            changes: the fields and their new values, e.g. `tools="none"`.
+        """
+        reasons = {**self.reasons, **dict.fromkeys(changes, reason)} if reason else self.reasons
+        return replace(self, **changes, reasons=reasons)
+
+    def words(self) -> list[str]:
+        """What is declared, in words for people, e.g. `["chat", "tools", "logprobs"]`."""
+        words: list[str] = [surface for surface in SURFACE_PATHS if surface in self.surfaces]
+        if self.tools != "none":
+            words.append("tools" if self.tools == "forced" else "tools (auto only)")
+        names = {"logprobs": "logprobs", "several_choices": "n > 1", "json_schema": "JSON schema"}
+        names |= {kind: kind for kind in ("images", "audio", "video", "files")}
+        return words + [word for name, word in names.items() if getattr(self, name)]
+
+
+ASSUMED = Capabilities(
+    surfaces=frozenset(SURFACE_PATHS),
+    tools="forced",
+    logprobs=True,
+    several_choices=True,
+    json_schema=True,
+    images=True,
+    audio=True,
+    video=True,
+    files=True,
+    assumed=True,
+)
+"""The capabilities of a server that nobody has asked: all of them, each perhaps refused by the server itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +264,8 @@ class Engine(RunningEngine):
     summary: ClassVar[str] = ""
     """One line on what it is, for `engineroom engines`."""
 
-    can_abort: bool = True
-    """Whether a disconnect really stops the generation. False for an engine, or a version of it, that cannot."""
+    capabilities: Capabilities = Capabilities()
+    """What it can do with a request. A class declares the most, an instance may narrow it."""
 
     sampling_params: ClassVar[frozenset[str]] = frozenset()
     """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""

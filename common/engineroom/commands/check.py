@@ -52,8 +52,6 @@ def check(
             return await _run(chosen, target)
 
     async def against_engine() -> int:
-        from dataclasses import replace
-
         from engineroom import plugins
         from engineroom.settings.environment import Environment, Layer
         from engineroom.testing import engine_target, running
@@ -62,8 +60,7 @@ def check(
         if what:
             env = Environment([Layer("command line", {"ENGINE": what}, owned=True), *env.layers])
         async with running(plugins.open_engine(env)) as engine:
-            asked = replace(expectations, model=model or engine.models[0], can_abort=engine.can_abort)
-            return await _run(chosen, engine_target(engine, asked))
+            return await _run(chosen, engine_target(engine, expectations))
 
     sys.exit(asyncio.run(against_url(what) if what and "://" in what else against_engine()))
 

@@ -6,7 +6,7 @@ import asyncio
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from ..engine import MODELS, Engine, Health, Route
+from ..engine import MODELS, Capabilities, Engine, Health, Route
 from ..errors import engine_dead
 from ..openai.serving.tokens import TokenSource
 
@@ -18,8 +18,12 @@ class TokenEngine(Engine, TokenSource):
     """Base of engines that run in this process.
 
     A subclass implements `load`, `unload`, `tokenize`, `chat_prompt` and `generate_tokens`, and `embed` if it has
-    embeddings. It calls `super().__init__(worker)`, and `self.die(reason)` if it can no longer serve.
+    embeddings. It calls `super().__init__(worker)`, and `self.die(reason)` if it can no longer serve. It declares in
+    `capabilities` which of a `TokenRequest`'s demands it meets: `logprobs`, `schema` (`json_schema`, and forced tools),
+    `tools` in the prompt. Several choices need nothing of it: each is a `TokenRequest` of its own.
     """
+
+    capabilities = Capabilities(surfaces=frozenset({"chat", "completions"}), several_choices=True)
 
     def __init__(self, worker: WorkerSettings) -> None:
         from ..openai.gateway import Gateway

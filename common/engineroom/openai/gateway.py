@@ -8,9 +8,10 @@ from typing import NoReturn
 
 from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
 from ..asgi.types import ASGIApp, Message, Receive, Scope, Send, header
-from ..engine import RunningEngine
+from ..engine import Engine
 from ..errors import APIError, engine_dead
 from .body import Request, read_request
+from .capability_check import check_capabilities
 from .errors import error_event, error_response
 from .model_list import ModelList
 
@@ -22,20 +23,19 @@ class Gateway:
 
     It answers for the engine: 404 and 405 for routes that the engine does not serve, 503 while the engine loads and
     once it is dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown
-    model, 504 for a request that outlasts its time. It completes the list of models and gives each model a URL.
-    Every other request goes to `inner`, which the gateway cancels when the client disconnects.
+    model, 400 for what the engine does not declare among its capabilities, 504 for a request that outlasts its time.
+    It completes the list of models and gives each model a URL. Every other request goes to `inner`, which the gateway
+    cancels when the client disconnects.
 
     Args:
-        engine: asked for its routes, models and health.
+        engine: asked for its routes, models, health and capabilities.
         inner: called once the request is read (`checked_request(scope)`); it may raise APIError, before its response
             has started or amid it.
         max_body: largest body in bytes.
         timeout: seconds that one request may take in all.
     """
 
-    def __init__(
-        self, engine: RunningEngine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600
-    ) -> None:
+    def __init__(self, engine: Engine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600) -> None:
         self._engine = engine
         self._inner = ModelList(inner, engine)
         self._max_body = max_body
@@ -61,7 +61,10 @@ class Gateway:
         try:
             self._check_route(scope)
             self._check_health()
-            self._check_model(await read_request(scope, receive, self._max_body))
+            request = await read_request(scope, receive, self._max_body)
+            self._check_model(request)
+            if request.json is not None:
+                check_capabilities(scope["path"], request.json, self._engine.capabilities)
             await self._serve(scope, receive, response)
         except ClientDisconnected:
             return

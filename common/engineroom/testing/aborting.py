@@ -67,7 +67,7 @@ async def _long_request(target: Target, *, stream: bool) -> bytes:
 
 async def _idle(target: Target) -> None:
     """Raises NotOffered where it cannot be seen that a generation ends."""
-    if not target.expects.can_abort:
+    if not target.capabilities.abort:
         raise NotOffered("aborting a generation")
     if target.expects.running_metric is None:
         raise NotOffered("no metric of running generations is known; --running-metric names it")

@@ -110,7 +110,7 @@ async def stop_is_honoured(target: Target) -> None:
 
 async def several_choices(target: Target) -> None:
     """`n` gives that many choices, whole and streamed, and counts all their tokens."""
-    if not target.expects.several_choices:
+    if not target.capabilities.several_choices:
         raise NotOffered("n > 1")
     request = {"messages": QUESTION, "max_tokens": 4, "n": 3}
     status, body = await target.post(CHAT, request)
@@ -127,7 +127,7 @@ async def unicode_survives(target: Target) -> None:
     """Characters that are split over tokens arrive whole."""
     text = "🦙🫠 Größe, 漢字, नमस्ते 👩‍👩‍👧"
     request: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "max_tokens": 120}
-    if target.expects.json_schema:
+    if target.capabilities.json_schema:
         schema = {
             "type": "object",
             "properties": {"t": {"enum": [text]}},
@@ -141,13 +141,13 @@ async def unicode_survives(target: Target) -> None:
     streamed = "".join(c["delta"].get("content") or "" for event in events for c in event["choices"])
     for said in (whole, streamed):
         assert "\ufffd" not in said, f"a character was lost: {said!r}"
-        if target.expects.json_schema:
+        if target.capabilities.json_schema:
             assert msgspec.json.decode(said)["t"] == text
 
 
 async def json_schema_is_kept(target: Target) -> None:
     """`response_format` with a JSON schema gives JSON of that schema."""
-    if not target.expects.json_schema:
+    if not target.capabilities.json_schema:
         raise NotOffered("JSON schema")
     schema = {
         "type": "object",
@@ -170,7 +170,7 @@ async def json_schema_is_kept(target: Target) -> None:
 
 async def logprobs_are_given(target: Target) -> None:
     """`logprobs` gives each token's, with as many alternatives as asked for."""
-    if not target.expects.logprobs:
+    if not target.capabilities.logprobs:
         raise NotOffered("logprobs")
     status, body = await target.post(CHAT, {"messages": QUESTION, "max_tokens": 3, "logprobs": True, "top_logprobs": 2})
     assert status == 200, f"answered {status}: {body}"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
 
 from ..asgi.client import request
-from ..engine import Engine
+from ..engine import ASSUMED, Capabilities, Engine
 
 
 class NotOffered(Exception):
@@ -20,27 +20,22 @@ class NotOffered(Exception):
 
 @dataclass(frozen=True)
 class Expectations:
-    """What a person who knows the engine and its model says of them; the checks do not guess.
+    """What only a person knows of an engine and its model; what it can do the engine itself declares.
 
     model: a served model name; the first one listed by default.
     max_model_len: tokens of context, so that a prompt can be made too long; None leaves that check out.
     running_metric: a gauge in the engine's metrics that counts running generations; None leaves out the checks
         that see an abort arrive.
-    json_schema, logprobs, several_choices: whether the model or engine has them at all.
     fields: further fields for every request, e.g. `{"temperature": 0}`.
     """
 
     model: str | None = None
     max_model_len: int | None = None
     running_metric: str | None = None
-    json_schema: bool = True
-    logprobs: bool = True
-    several_choices: bool = True
-    can_abort: bool = True
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Answer(Protocol):
+class TargetResponse(Protocol):
     """A response as it comes."""
 
     status: int
@@ -51,19 +46,33 @@ class Answer(Protocol):
     async def read(self) -> bytes: ...
 
 
-class Caller(Protocol):
+class TargetClient(Protocol):
     """One request; leaving the block early disconnects."""
 
-    def __call__(self, method: str, path: str, body: bytes) -> AbstractAsyncContextManager[Answer]: ...
+    def __call__(self, method: str, path: str, body: bytes) -> AbstractAsyncContextManager[TargetResponse]: ...
 
 
 class Target:
-    """A running engine, and what is expected of it."""
+    """A running engine, and what is expected of it.
 
-    def __init__(self, call: Caller, metrics: Any, expectations: Expectations) -> None:
+    Args:
+        call: makes a request.
+        metrics: the text of the metrics in which `expectations.running_metric` is found.
+        expectations: what only a person knows.
+        capabilities: what the engine declares; assumed for a server that declares nothing.
+    """
+
+    def __init__(
+        self,
+        call: TargetClient,
+        metrics: Callable[[], Awaitable[str]],
+        expectations: Expectations | None = None,
+        capabilities: Capabilities = ASSUMED,
+    ) -> None:
         self.call = call
         self._metrics = metrics
-        self.expects = expectations
+        self.expects = expectations or Expectations()
+        self.capabilities = capabilities
 
     async def model(self) -> str:
         """The model to ask for."""
@@ -111,11 +120,13 @@ class Target:
 def engine_target(engine: Engine, expectations: Expectations | None = None) -> Target:
     """A started engine in this process."""
 
-    def call(method: str, path: str, body: bytes) -> AbstractAsyncContextManager[Answer]:
+    def call(method: str, path: str, body: bytes) -> AbstractAsyncContextManager[TargetResponse]:
         return request(engine.app, method, path, body=body)
 
-    expectations = expectations or Expectations(model=engine.models[0], can_abort=engine.can_abort)
-    return Target(call, engine.metrics, expectations)
+    expectations = expectations or Expectations()
+    if expectations.model is None:
+        expectations = replace(expectations, model=engine.models[0])
+    return Target(call, engine.metrics, expectations, engine.capabilities)
 
 
 @asynccontextmanager
@@ -129,18 +140,18 @@ async def url_target(
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
 
         @asynccontextmanager
-        async def call(method: str, path: str, body: bytes) -> AsyncIterator[Answer]:
+        async def call(method: str, path: str, body: bytes) -> AsyncIterator[TargetResponse]:
             async with session.request(method, url.rstrip("/") + path, data=body or None) as response:
-                yield _HTTPAnswer(response)
+                yield _URLResponse(response)
 
         async def metrics() -> str:
             async with session.get(url.rstrip("/") + "/metrics") as response:
                 return await response.text()
 
-        yield Target(call, metrics, expectations or Expectations())
+        yield Target(call, metrics, expectations)
 
 
-class _HTTPAnswer:
+class _URLResponse:
     def __init__(self, response: Any) -> None:
         self._response = response
         self.status: int = response.status

@@ -1,4 +1,4 @@
-"""Tools that a server would ignore: how it is found out, and what is refused."""
+"""Tools that a server would ignore: how the probe finds it out."""
 
 from __future__ import annotations
 
@@ -6,33 +6,7 @@ from typing import Any
 
 import pytest
 
-from engineroom.errors import APIError
 from engineroom.server import tool_probe
-
-TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
-
-
-@pytest.mark.parametrize(
-    ("tools", "choice", "param"),
-    [
-        ("unseen", None, "tools"),
-        ("unseen", "none", None),
-        ("optional", None, None),
-        ("optional", "auto", None),
-        ("optional", "required", "tool_choice"),
-        ("optional", {"type": "function", "function": {"name": "f"}}, "tool_choice"),
-        ("forced", "required", None),
-    ],
-)
-def test_tools_that_would_be_ignored_are_refused(tools: tool_probe.Tools, choice: object, param: str | None) -> None:
-    request = {**ASKED, "tools": TOOLS, "tool_choice": choice}
-    if param is None:
-        tool_probe.check(request, tools)
-        return
-    with pytest.raises(APIError) as refused:
-        tool_probe.check(request, tools)
-    assert refused.value.param == param
 
 
 class StandinUpstream:
@@ -50,8 +24,8 @@ class StandinUpstream:
 
 @pytest.mark.parametrize(
     ("shows", "forces", "expected"),
-    [(False, True, "unseen"), (True, False, "optional"), (True, True, "forced")],
+    [(False, True, "none"), (True, False, "optional"), (True, True, "forced")],
 )
 async def test_what_becomes_of_tools_is_found_out(shows: bool, forces: bool, expected: str) -> None:
     upstream: Any = StandinUpstream(shows=shows, forces=forces)
-    assert await tool_probe.find_out(upstream, "m") == expected
+    assert await tool_probe.probe_tools(upstream, "m") == expected

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+from engineroom.engine import Capabilities
 from engineroom.errors import APIError, EngineStartError
 from engineroom.in_process import Token, TokenEngine, TokenRequest
 from engineroom.settings import WorkerSettings
@@ -38,6 +39,13 @@ class EchoEngine(TokenEngine):
     defaults = {"MODEL_NAME": "echo"}
     sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *Options.model_fields})
     vocabulary_size = vocabulary.SIZE
+    capabilities = Capabilities(
+        surfaces=frozenset({"chat", "completions", "embeddings"}),
+        tools="forced",
+        logprobs=True,
+        several_choices=True,
+        json_schema=True,
+    )
 
     def __init__(self, worker: WorkerSettings, settings: EchoSettings) -> None:
         super().__init__(worker)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineroom.engine import MODELS, Requirement, Route
+from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, Problem, SettingsError
 from engineroom.models import cache_folders, resolve
 from engineroom.server import Address, ServerEngine, free_ports
@@ -53,6 +53,17 @@ class FastDeployEngine(ServerEngine):
     aliases = ALIASES
     defaults = DEFAULTS
     sampling_params = SAMPLING_PARAMS
+    # Which parts a message may have, its own server knows: it depends on the model.
+    capabilities = Capabilities(
+        surfaces=frozenset({"chat", "completions", "embeddings"}),
+        tools="optional",
+        logprobs=True,
+        several_choices=True,
+        json_schema=True,
+        images=True,
+        audio=True,
+        video=True,
+    )
     keep_alive = 1.5  # gunicorn, which it runs under, keeps an idle connection for 2 s
 
     def __init__(
@@ -75,11 +86,7 @@ class FastDeployEngine(ServerEngine):
         self._files = resolve(worker.model_name or "", self._revision, caches)
         self._model = str(self._files.folder or "")
         self.idle_timeout = settings.fastdeploy_idle_timeout
-        # 2.6 aborts by default and 2.5 where asked for; both only with the scheduler that is their default.
-        self.can_abort = (
-            self._variables.get("FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE") == "1"
-            and self._variables.get("ENABLE_V1_KVCACHE_SCHEDULER", "1") != "0"
-        )
+        self.capabilities = self._narrowed()
         super().__init__(worker)
 
     @classmethod
@@ -131,6 +138,25 @@ class FastDeployEngine(ServerEngine):
 
     def knows_model(self, name: str) -> bool:
         return name in ("default", self.worker.model_name) or super().knows_model(name)
+
+    def _narrowed(self) -> Capabilities:
+        """What this version can do with these settings."""
+        # 2.6 aborts by default and 2.5 where asked for; both only with the scheduler that is their default.
+        abort = (
+            self._variables.get("FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE") == "1"
+            and self._variables.get("ENABLE_V1_KVCACHE_SCHEDULER", "1") != "0"
+        )
+        capabilities = self.capabilities.narrow(abort=abort)
+        if not self._flags.get("tool_call_parser"):
+            reason = "'tools' cannot be honoured: no tool parser is set up here; TOOL_CALL_PARSER names the model's."
+            capabilities = capabilities.narrow(reason, tools="none")
+        if not self._flags.get("enable_logprob"):
+            reason = "'logprobs' cannot be honoured: ENABLE_LOGPROB=true switches them on."
+            capabilities = capabilities.narrow(reason, logprobs=False)
+        if self._flags.get("guided_decoding_backend", "off") == "off":
+            reason = "'response_format' cannot be honoured: GUIDED_DECODING_BACKEND names what keeps to it."
+            capabilities = capabilities.narrow(reason, json_schema=False)
+        return capabilities
 
     async def before_start(self) -> None:
         if self._settings.fastdeploy_checks:
@@ -187,7 +213,7 @@ class FastDeployEngine(ServerEngine):
         return FastDeployProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
-        return prepare(path, json, self.models[0], self.version, bool(self._flags.get("tool_call_parser")))
+        return prepare(path, json, self.models[0], self.version)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return normalise(status, body)

@@ -52,11 +52,8 @@ SAMPLING_PARAMS = frozenset(SINCE) | {
 }
 
 
-def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, int], tools: bool) -> dict[str, Any]:
+def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, int]) -> dict[str, Any]:
     """The request to send: always streamed where it generates, by the one model name that FastDeploy knows.
-
-    Args:
-        tools: whether FastDeploy has a tool parser.
 
     Raises:
         APIError: 400 for what FastDeploy would ignore without a word.
@@ -73,8 +70,6 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
         request.pop("tools", None)
     elif choice not in (None, "auto"):
         raise _refused("tool_choice", "FastDeploy leaves the choice to the model: `auto` and `none` are possible")
-    if request.get("tools") and not tools:
-        raise _refused("tools", "no tool parser is set up here; TOOL_CALL_PARSER names the model's")
     if request.get("logit_bias"):
         raise _refused(
             "logit_bias",

@@ -89,12 +89,4 @@ async def engine(serving_version: str, tmp_path_factory: pytest.TempPathFactory)
 
 def target_of(engine: FastDeployEngine) -> Target:
     """What the conformance kit talks to."""
-    return engine_target(
-        engine,
-        Expectations(
-            model=engine.models[0],
-            max_model_len=2048,
-            running_metric="fastdeploy:num_requests_running",
-            can_abort=engine.can_abort,
-        ),
-    )
+    return engine_target(engine, Expectations(max_model_len=2048, running_metric="fastdeploy:num_requests_running"))

@@ -99,7 +99,7 @@ async def test_errors(engine: FastDeployEngine) -> None:
 
 
 async def test_a_disconnect_reaches_the_engine_where_it_is_said_to(engine: FastDeployEngine) -> None:
-    if not engine.can_abort:
+    if not engine.capabilities.abort:
         pytest.skip(f"FastDeploy {engine.version[0]}.{engine.version[1]} cannot abort")
     body = msgspec.json.encode({"model": "scripted", "messages": HELLO, "stream": True, "max_tokens": 400})
     async with request(engine.app, "POST", CHAT, body=body) as answer:

@@ -243,18 +243,15 @@ async def test_aborts_arrive_or_are_said_not_to(engine: FastDeployEngine) -> Non
     """Only 2.5, where asked for, and 2.6 stop when the client goes."""
     from engineroom.testing import CHECKS, Expectations
 
-    assert engine.can_abort == (engine.version >= (2, 5))
-    expected = Expectations(
-        model=engine.models[0], running_metric="fastdeploy:num_requests_running", can_abort=engine.can_abort
-    )
-    target = engine_target(engine, expected)
+    assert engine.capabilities.abort == (engine.version >= (2, 5))
+    target = engine_target(engine, Expectations(running_metric="fastdeploy:num_requests_running"))
     for check in CHECKS:
         if "frees_the_engine" in check.name:
             try:
                 await check(target)
-                assert engine.can_abort
+                assert engine.capabilities.abort
             except NotOffered:
-                assert not engine.can_abort
+                assert not engine.capabilities.abort
 
 
 @pytest.mark.parametrize("version", ["2.4", "2.5", "2.6"])
@@ -281,7 +278,7 @@ async def test_batched_replies_would_be_lost(configure: Configure) -> None:
     "settings", [{"FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE": "0"}, {"ENABLE_V1_KVCACHE_SCHEDULER": "0"}]
 )
 def test_cannot_abort_is_said_where_it_is_switched_off(configure: Configure, settings: dict[str, str]) -> None:
-    assert not configure(**settings).can_abort
+    assert not configure(**settings).capabilities.abort
 
 
 @pytest.mark.parametrize("version", ["2.4", "2.6"])

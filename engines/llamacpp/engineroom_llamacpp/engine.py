@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engineroom.engine import MODELS, Requirement, Route
+from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.process import Process
 from engineroom.server import Address, ServerEngine
@@ -62,6 +62,15 @@ class LlamaCppEngine(ServerEngine):
         "mirostat_tau n_keep n_predict n_probs post_sampling_probs repeat_last_n repeat_penalty return_tokens samplers "
         "t_max_predict_ms timings_per_token top_k top_n_sigma typical_p xtc_probability xtc_threshold lora".split()
     )
+    capabilities = Capabilities(
+        surfaces=frozenset({"chat", "completions", "responses", "messages", "embeddings", "rerank"}),
+        tools="forced",
+        logprobs=True,
+        several_choices=True,
+        json_schema=True,
+        images=True,
+        audio=True,
+    )
     transport = "unix"
     keep_alive = 0  # Its server gives a connection a thread for as long as it is open.
 
@@ -70,7 +79,6 @@ class LlamaCppEngine(ServerEngine):
         self._values = values
         self._command = command
         self._key = secrets.token_hex(16)
-        self._tools_in_template = False
         self._routes = frozenset(Route(*route) for route in self._possible())
         super().__init__(worker)
 
@@ -161,7 +169,15 @@ class LlamaCppEngine(ServerEngine):
             props = json.loads(await upstream.text("/props"))
         except ValueError:
             raise EngineStartError("llama.cpp does not answer /props; its version is not known here") from None
-        self._tools_in_template = bool(props.get("chat_template_caps", {}).get("supports_tools"))
+        if not props.get("chat_template_caps", {}).get("supports_tools"):
+            reason = "This model's chat template has no place for tools, so the model would never see them. "
+            reason += "CHAT_TEMPLATE_FILE can give it another template."
+            self.capabilities = self.capabilities.narrow(reason, tools="none")
+        inputs = props.get("modalities", {})
+        for kind, name, capability in (("image", "vision", "images"), ("audio", "audio", "audio")):
+            if not inputs.get(name):
+                reason = f"This model takes no {kind} input; MMPROJ names the projector of a model that does."
+                self.capabilities = self.capabilities.narrow(reason, **{capability: False})
 
     def make_proxy(self) -> Proxy:
         from .proxy import LlamaCppProxy
@@ -169,7 +185,7 @@ class LlamaCppEngine(ServerEngine):
         return LlamaCppProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
-        return requests.prepare(path, json, tools_in_template=self._tools_in_template)
+        return requests.prepare(path, json)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return errors.normalise(status, body)

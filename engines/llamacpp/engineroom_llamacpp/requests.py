@@ -28,11 +28,8 @@ _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
 
 
-def prepare(path: str, json: dict[str, Any], *, tools_in_template: bool) -> dict[str, Any]:
+def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
     """The request to send.
-
-    Args:
-        tools_in_template: whether the model's chat template shows tools to it.
 
     Raises:
         APIError: 400, naming the field.
@@ -45,7 +42,7 @@ def prepare(path: str, json: dict[str, Any], *, tools_in_template: bool) -> dict
         # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
         json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
     if path in GENERATING:
-        json = _tools(path, json, tools_in_template)
+        json = _tools(path, json)
         return _streamed(path, json)
     return json
 
@@ -58,17 +55,10 @@ def _completion(json: dict[str, Any]) -> dict[str, Any]:
     return {**json, **limit, **logprobs}
 
 
-def _tools(path: str, json: dict[str, Any], in_template: bool) -> dict[str, Any]:
+def _tools(path: str, json: dict[str, Any]) -> dict[str, Any]:
     choice = json.get("tool_choice")
     if not json.get("tools") or choice == "none":
         return {name: value for name, value in json.items() if name not in ("tools", "tool_choice")}
-    if not in_template:
-        raise APIError(
-            "This model's chat template has no place for tools, so the model would never see them. "
-            "CHAT_TEMPLATE_FILE can give it another template.",
-            param="tools",
-            code="unsupported_parameter",
-        )
     if not forced.is_forced(choice):
         return json
     if path != CHAT:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from engineroom.engine import MODELS, Requirement, Route
+from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import Problem, SettingsError
 from engineroom.models import HubSettings, weights
 from engineroom.openai.strict import CHAT, COMPLETIONS, EMBEDDINGS
@@ -34,6 +34,14 @@ class MAXEngine(ServerEngine):
 
     name = "max"
     summary = "MAX (Modular): models compiled for GPUs of several makers, and for CPUs"
+    capabilities = Capabilities(
+        surfaces=frozenset({"chat", "completions", "embeddings"}),
+        tools="forced",
+        logprobs=True,
+        several_choices=True,
+        json_schema=True,
+        images=True,
+    )
     remedy = 'uv pip install "max[serve]" into an environment of its own, and set MAX_COMMAND to the `max` in it'
     sampling_params = frozenset(
         "cache_salt chat_template_kwargs ignore_eos min_p min_tokens reasoning repetition_penalty "  # noqa: SIM905
@@ -55,7 +63,10 @@ class MAXEngine(ServerEngine):
         files = own.find(worker.model_name or "", given.get("huggingface_model_revision"), self._variables)
         self.source = str(files.folder or files.name)
         self.flags = {**_defaults(files.folder, given), **given}
-        self._task, self._tools = "text_generation", tool_probe.UNSEEN
+        self._task = "text_generation"
+        if not self.flags.get("enable_structured_output"):
+            reason = "MAX has no 'response_format' here; set ENABLE_STRUCTURED_OUTPUT=true."
+            self.capabilities = self.capabilities.narrow(reason, json_schema=False)
         super().__init__(worker.model_copy(update={"model_name": files.name}))
 
     @classmethod
@@ -96,14 +107,13 @@ class MAXEngine(ServerEngine):
         return FanOutProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
-        tool_probe.check(json, self._tools)
         return requests.prepare(path, {**json, "model": self.models[0]}, self.flags)
 
     async def on_ready(self, upstream: Upstream) -> None:
         found = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
         self._task = self.flags.get("task") or (found[1] if found else self._task)
         if self._task == "text_generation":
-            self._tools = await tool_probe.find_out(upstream, self.models[0])
+            self.capabilities = await tool_probe.narrow_tools(self.capabilities, upstream, self.models[0])
 
 
 def _table(env: Environment) -> FlagTable:

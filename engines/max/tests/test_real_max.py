@@ -25,8 +25,7 @@ ANSWER = "The answer to this classic math problem is 4."
 @pytest.fixture
 def target(real_max: MAXEngine) -> Target:
     running = "maxserve_num_requests_running"
-    expects = Expectations("smol", max_model_len=2048, running_metric=running, json_schema=False, fields={"top_k": 1})
-    return engine_target(real_max, expects)
+    return engine_target(real_max, Expectations(max_model_len=2048, running_metric=running, fields={"top_k": 1}))
 
 
 async def test_text_is_the_model_s(target: Target) -> None:

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineroom.engine import Requirement, Route
+from engineroom.engine import Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.models import resolve
@@ -39,6 +39,13 @@ class TransformersEngine(TokenEngine):
     name = "transformers"
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
     sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
+    capabilities = Capabilities(
+        surfaces=frozenset({"chat", "completions", "embeddings"}),
+        tools="forced",
+        logprobs=True,
+        several_choices=True,
+        json_schema=True,
+    )
 
     def __init__(self, worker: WorkerSettings, settings: TransformersSettings, model: str) -> None:
         super().__init__(worker)
@@ -106,6 +113,7 @@ class TransformersEngine(TokenEngine):
         config = loaded.model.config.get_text_config()
         limits = [self._settings.max_model_len, getattr(config, "max_position_embeddings", None)]
         if loaded.pooling is not None:
+            self.capabilities = Capabilities(surfaces=frozenset({"embeddings"}))
             limits.append(loaded.tokenizer.model_max_length)  # Some keep places of the table to themselves.
         elif not self._abandoned:
             self._batching = Batching(loaded.model, self._vocabulary, self._settings)
@@ -113,6 +121,10 @@ class TransformersEngine(TokenEngine):
             if self._abandoned:
                 self._batching.stop()
         self.max_model_len = min(limit for limit in (*limits, 2**31) if limit)
+        if "tools" not in str(loaded.tokenizer.chat_template or ""):
+            reason = "This model's chat template has no place for tools, so the model would never see them. "
+            reason += "CHAT_TEMPLATE can give it another template."
+            self.capabilities = self.capabilities.narrow(reason, tools="none")
         self._loaded = loaded
 
     async def unload(self) -> None:

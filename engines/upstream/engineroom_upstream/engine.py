@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from engineroom.engine import MODELS, Engine, Health, Route
+from engineroom.engine import ASSUMED, MODELS, Engine, Health, Route
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.openai.gateway import Gateway
 from engineroom.settings import WorkerSettings
@@ -37,6 +37,7 @@ class UpstreamEngine(Engine):
 
     name = "upstream"
     summary = "A server that is elsewhere: any OpenAI-compatible URL, or several with failover."
+    capabilities = ASSUMED
 
     def __init__(self, worker: WorkerSettings, settings: UpstreamSettings) -> None:
         from .balancer import Balancer

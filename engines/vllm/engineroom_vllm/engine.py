@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engineroom.engine import Requirement, Route
+from engineroom.engine import Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.models import ModelFiles, cache_folders, resolve, weights
 from engineroom.process import Process
@@ -41,6 +41,17 @@ class VLLMEngine(ServerEngine):
     transport = "unix"
     aliases = {**ALIASES, **{name: name for name in INVERTED}}
     sampling_params = surface.SAMPLING_PARAMS
+    # Its own server knows what the model takes, and refuses the rest: tools without a parser, images, sound, video.
+    capabilities = Capabilities(
+        surfaces=frozenset({"chat", "completions", "responses", "messages", "embeddings", "rerank"}),
+        tools="forced",
+        logprobs=True,
+        several_choices=True,
+        json_schema=True,
+        images=True,
+        audio=True,
+        video=True,
+    )
 
     def __init__(
         self,

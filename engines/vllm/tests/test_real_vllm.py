@@ -28,7 +28,7 @@ ANSWER = "The capital of France is Paris."
 
 @pytest.fixture
 def target(vllm: VLLMEngine) -> Target:
-    return engine_target(vllm, Expectations("smol", max_model_len=2048, running_metric="vllm:num_requests_running"))
+    return engine_target(vllm, Expectations(max_model_len=2048, running_metric="vllm:num_requests_running"))
 
 
 async def test_text_is_the_model_s(target: Target) -> None:

@@ -1,0 +1,111 @@
+"""Requests refused for what the engine declares it cannot do, so that nothing asked for is ignored in silence.
+
+Only what a request clearly asks for is looked at here. A field of a wrong type is left to whoever checks types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..engine import Capabilities
+from ..errors import APIError
+from .validation import invalid
+
+_CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+_WITH_TOOLS = frozenset({_CHAT, "/v1/responses", "/v1/messages"})
+
+_PART_CAPABILITIES = {
+    "image_url": "images",
+    "input_image": "images",
+    "image": "images",
+    "input_audio": "audio",
+    "audio_url": "audio",
+    "video_url": "video",
+    "file": "files",
+    "input_file": "files",
+}
+"""Types of content parts (OpenAI's chat and responses, Anthropic's messages, and engines' own) -> what they need."""
+
+
+def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    """Refuse what the engine cannot do.
+
+    Args:
+        path: the route, which decides what the fields mean.
+        json: the request's body.
+
+    Raises:
+        APIError: 400, `param` the field that asks for what is not offered. The sentence is the engine's own where
+            its capabilities give a reason.
+    """
+    if path in (_CHAT, _COMPLETIONS):
+        _check_choices(json, capabilities)
+        _check_logprobs(path, json, capabilities)
+        _check_response_format(json, capabilities)
+    if path in _WITH_TOOLS:
+        _check_tools(json, capabilities)
+        _check_parts(json, capabilities)
+
+
+def _check_choices(json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    n = json.get("n")
+    if not capabilities.several_choices and isinstance(n, (int, float)) and n > 1:
+        raise _refused(capabilities, "several_choices", "n", "This engine gives one choice; 'n' must be 1.")
+
+
+def _check_logprobs(path: str, json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    if capabilities.logprobs:
+        return
+    # In a chat `logprobs` is a switch. In a completion it is a number, and 0 asks for the chosen token's own.
+    logprobs = json.get("logprobs")
+    asked = logprobs is not None and logprobs is not False if path == _COMPLETIONS else bool(logprobs)
+    if asked or json.get("top_logprobs"):
+        param = "logprobs" if asked else "top_logprobs"
+        raise _refused(capabilities, "logprobs", param, f"This engine has no logprobs; leave out '{param}'.")
+
+
+def _check_response_format(json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    wanted = json.get("response_format")
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    if not capabilities.json_schema and kind in ("json_schema", "json_object"):
+        message = f"This engine cannot keep to a 'response_format' of type '{kind}'."
+        raise _refused(capabilities, "json_schema", "response_format", message)
+
+
+def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    if capabilities.tools == "forced":
+        return
+    for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
+        chosen = json.get(choice)
+        kind = chosen.get("type") if isinstance(chosen, Mapping) else chosen
+        if not json.get(tools) or kind == "none":
+            continue
+        if capabilities.tools == "none":
+            raise _refused(capabilities, "tools", tools, f"This engine has no tools; leave out '{tools}'.")
+        if kind not in (None, "auto"):
+            message = f"This engine leaves it to the model whether to call a tool; '{choice}' may be `auto` or `none`."
+            raise _refused(capabilities, "tools", choice, message)
+
+
+def _check_parts(json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    for where, kind in _typed_parts(json):
+        name = _PART_CAPABILITIES.get(kind)
+        if name is not None and not getattr(capabilities, name):
+            message = f"Invalid '{where}': this model takes no content of type '{kind}'."
+            raise invalid(capabilities.reasons.get(name) or message, where, "unsupported_content_type")
+
+
+def _typed_parts(json: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each content part that has a type: the field's dotted path, and the type."""
+    for field in ("messages", "input"):
+        messages = json.get(field)
+        for number, message in enumerate(messages if isinstance(messages, list) else ()):
+            content = message.get("content") if isinstance(message, dict) else None
+            for at, part in enumerate(content if isinstance(content, list) else ()):
+                if isinstance(part, dict) and isinstance(part.get("type"), str):
+                    yield f"{field}.{number}.content.{at}", part["type"]
+
+
+def _refused(capabilities: Capabilities, name: str, param: str, message: str) -> APIError:
+    return invalid(capabilities.reasons.get(name) or message, param, "unsupported_parameter")
