@@ -1,8 +1,7 @@
-# Made by `make hub` from docker/Dockerfile and the first row of docker/matrix.json. Do not edit.
-# RunPod's Hub builds it, without arguments; so does `docker build .`
-
 # A worker's image: an engine's own image or a plain one, and the worker in a Python environment of its own beside it.
-# docker-bake.hcl gives the arguments, from the rows of matrix.json. Builds with BuildKit and with buildah.
+# docker/docker-bake.hcl gives the arguments, from the rows of docker/matrix.json. RunPod's Hub and `docker build .` give
+# none: `make hub` writes the first row's as defaults, so what a build leaves out is that row's. Builds with BuildKit and
+# with buildah.
 
 ARG BASE="vllm/vllm-openai:v0.33.0-cu129"
 
@@ -53,7 +52,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
         ./common ./workers "./engines/${ENGINE}"
 COPY docker/matrix.json /opt/engineroom/
 
-FROM engine AS worker
+FROM engine AS general
 ARG RUN_AS="0"
 RUN ln -s /opt/engineroom/bin/engineroom /usr/local/bin/engineroom \
     && if [ "$RUN_AS" != 0 ]; then useradd --no-log-init --create-home --uid "$RUN_AS" engineroom; fi
@@ -83,3 +82,24 @@ HEALTHCHECK --interval=30s --timeout=10s --start-period=30m --retries=3 \
     CMD ["/opt/engineroom/bin/python", "-m", "engineroom_workers.healthcheck"]
 ENTRYPOINT ["engineroom"]
 CMD ["start"]
+
+# The same with a model in it. The token is a secret: it is in no layer, no argument and no log.
+FROM general AS baked
+ARG MODEL_NAME
+ARG MODEL_REVISION=""
+# hadolint ignore=DL3064
+ARG TOKENIZER_NAME=""
+ARG QUANTIZATION=""
+ARG BASE_PATH=/models
+ARG HF_ENDPOINT="https://huggingface.co"
+USER 0
+# What the hub's client keeps beside the model's own folder would be a second copy in the layer.
+RUN --mount=type=secret,id=HF_TOKEN,required=false \
+    HF_HOME=/tmp/huggingface engineroom bake && rm -rf /tmp/huggingface
+ENV HF_HUB_OFFLINE=1 \
+    TRANSFORMERS_OFFLINE=1
+ARG RUN_AS="0"
+USER ${RUN_AS}
+
+# The last stage is what is built where none is named.
+FROM general AS worker

@@ -43,7 +43,7 @@ target "image" {
   }
   name       = replace(row.name, ".", "-")
   context    = "."
-  dockerfile = "docker/Dockerfile"
+  dockerfile = "Dockerfile"
   target     = MODEL_NAME == "" ? "worker" : "baked"
   platforms  = ["linux/amd64"]
   tags = [

@@ -22,10 +22,6 @@ from engineroom.hardware import Image, Matrix
 
 ROOT = images.ROOT
 REPOSITORY = "engineroom"
-DOCKERFILE_HEAD = """# Made by `make hub` from docker/Dockerfile and the first row of docker/matrix.json. Do not edit.
-# RunPod's Hub builds it, without arguments; so does `docker build .`
-
-"""
 
 
 def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
@@ -34,17 +30,16 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     yield "hub.json", hub
     yield ".runpod/hub.json", hub
     yield ".runpod/tests.json", _json(hub_files.tests(matrix))
-    yield "Dockerfile", hub_dockerfile(matrix.rows[0])
+    yield "Dockerfile", dockerfile(matrix.rows[0])
     yield "worker-config.json", _json(hub_files.worker_config(matrix, REPOSITORY))
     for name in ("README.md", "docs/images.md"):
         if (path := ROOT / name).is_file():
             yield name, image_table.fill(path.read_text(encoding="utf-8"), matrix)
 
 
-def hub_dockerfile(image: Image) -> str:
-    """The Dockerfile for whoever builds without arguments, as RunPod's Hub does: they are defaults in it."""
-    text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
-    text = text[: text.index("# The same with a model in it.")].rstrip() + "\n"
+def dockerfile(image: Image) -> str:
+    """The Dockerfile with a row's values as its arguments' defaults, for whoever builds it without arguments."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     values = {
         "BASE": image.base,
         "PACKAGES": image.packages,
@@ -58,7 +53,7 @@ def hub_dockerfile(image: Image) -> str:
     }
     for name, value in values.items():
         text = re.sub(rf"^ARG {name}(=.*)?$", f'ARG {name}="{value}"', text, flags=re.MULTILINE)
-    return DOCKERFILE_HEAD + text
+    return text
 
 
 def plan() -> str:

@@ -59,7 +59,7 @@ class Workshop:
         pip_conf.write_text("[global]\nno-index = true\nfind-links = /wheels\n")
         given = {**self.plan["target"][row]["args"], **arguments}
         log = self.buildah(
-            *("bud", "--format=docker", "--file=docker/Dockerfile", f"--target={stage}", f"--tag={image}"),
+            *("bud", "--format=docker", "--file=Dockerfile", f"--target={stage}", f"--tag={image}"),
             *("--volume", f"{self.wheels}:/wheels:ro", "--secret", f"id=pip_conf,src={pip_conf}", *options),
             *(f"--build-arg={name}={value}" for name, value in given.items()),
             ".",

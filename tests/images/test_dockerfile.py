@@ -15,7 +15,7 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 
 
 @pytest.mark.skipif(not HADOLINT.exists() and not shutil.which("hadolint"), reason="hadolint is not installed")
-@pytest.mark.parametrize("name", ["docker/Dockerfile", "Dockerfile", "tests/images/standin/Dockerfile"])
+@pytest.mark.parametrize("name", ["Dockerfile", "tests/images/standin/Dockerfile"])
 def test_hadolint_has_nothing_to_say(name: str) -> None:
     command = str(HADOLINT) if HADOLINT.exists() else "hadolint"
     # The stand-in's packages are the test's own, whichever version they are.
@@ -27,6 +27,11 @@ def test_hadolint_has_nothing_to_say(name: str) -> None:
 
 
 def test_it_needs_nothing_that_older_builders_lack() -> None:
-    text = (ROOT / "docker/Dockerfile").read_text()
+    text = (ROOT / "Dockerfile").read_text()
     assert "<<" not in text, "RUN heredocs"
     assert "--link" not in text
+
+
+def test_a_build_without_a_stage_makes_a_worker_without_a_model() -> None:
+    stages = [line.split()[-1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")]
+    assert stages[-1] == "worker"

@@ -90,7 +90,8 @@ def test_a_new_row_changes_the_plan_and_the_files_made_from_it(tmp_path: Path) -
     root = tmp_path / "copy"
     for name in ("docker", "tools", "docs"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copy(ROOT / "README.md", root)
+    for name in ("README.md", "Dockerfile"):
+        shutil.copy(ROOT / name, root)
     matrix = root / "docker/matrix.json"
     content = json.loads(matrix.read_text())
     rows = content["variable"]["IMAGES"]["default"]

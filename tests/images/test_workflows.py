@@ -29,9 +29,11 @@ def test_actions_are_pinned(path: Any) -> None:
             assert re.fullmatch(r"[0-9a-f]{40}", version) or (name.startswith("github/") and version[0] == "v"), used
 
 
-@pytest.mark.parametrize("path", [*WORKFLOWS, ROOT / "docker/docker-bake.hcl", ROOT / "docker/Dockerfile"])
+@pytest.mark.parametrize("path", [*WORKFLOWS, ROOT / "docker/docker-bake.hcl", ROOT / "Dockerfile"])
 def test_versions_and_bases_are_only_in_the_matrix(path: Any) -> None:
     text = path.read_text()
+    if path.name == "Dockerfile":  # `make hub` writes its arguments' defaults; another test compares them.
+        text = re.sub(r"^ARG .*$", "", text, flags=re.MULTILINE)
     written = {value for row in ROWS for value in (row.version, row.base, row.index, row.name) if value}
     assert not [value for value in written if value in text]
 
