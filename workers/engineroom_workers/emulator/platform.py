@@ -74,6 +74,11 @@ class Emulator:
         job = self.jobs.get(job_id)
         return None if job is None or job.expired else job
 
+    async def wait_finished(self, job: Job) -> None:
+        """Wait until a job is finished, or the emulator closes."""
+        while not (job.finished or self.closed):
+            await job.changed.wait()
+
     def cancel(self, job: Job) -> None:
         """End a job on a client's wish; a finished one stays as it is."""
         self._end(job, "CANCELLED")

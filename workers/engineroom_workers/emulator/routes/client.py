@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from typing import Any
 
 import msgspec
@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..bell import Woken, hung_up
+from engineroom.asgi import ClientDisconnected, race
+
 from ..http import BodyTooLarge, encode, read_body
 from ..jobs import Job, JobRequest
 from ..platform import MAX_RUN, MAX_RUNSYNC, Emulator
@@ -54,15 +55,8 @@ class ClientSide:
         if isinstance(job_request, Response):
             return job_request
         job = self.emulator.submit(job_request, sync=True)
-        until = time.monotonic() + int(wait) / 1000
-        gone = asyncio.ensure_future(hung_up(request.receive))
-        try:
-            while not (job.finished or self.emulator.closed):
-                left = max(0.0, until - time.monotonic())
-                if await job.changed.wait(left, gone) is not Woken.RUNG:
-                    break
-        finally:
-            gone.cancel()
+        with contextlib.suppress(ClientDisconnected, asyncio.TimeoutError):
+            await race(self.emulator.wait_finished(job), request.receive, int(wait) / 1000)
         return reply(job.for_client())
 
     async def status(self, request: Request) -> Response:

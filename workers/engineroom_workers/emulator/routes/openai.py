@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import contextlib
 from typing import Any
 
 import msgspec
 
-from engineroom.asgi import Receive, Scope, Send, send_body
+from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
 
-from ..bell import Woken, hung_up
 from ..http import BodyTooLarge, ClientGone, encode, read_body, send_error, send_json
 from ..jobs import Job, JobRequest
 from ..platform import MAX_RUNSYNC, Emulator
@@ -49,34 +48,32 @@ class OpenAISide:
             job_input["openai_input"] = msgspec.Raw(body)
             streamed = isinstance(payload, dict) and payload.get("stream") is True
         job = self.emulator.submit(JobRequest(msgspec.Raw(encode(job_input))), sync=True)
-        gone = asyncio.ensure_future(hung_up(receive))
         try:
-            answered = await (self._stream if streamed else self._whole)(job, send, gone)
-        finally:
-            gone.cancel()
+            answered = await race((self._stream if streamed else self._whole)(job, send), receive)
+        except ClientDisconnected:
+            answered = False
         if not answered:
             await self._abandon(job)
 
     async def _abandon(self, job: Job) -> None:
         """Cancel the job of a client that hung up; one that ends within a moment may: `[DONE]` was all it wanted."""
-        until = time.monotonic() + LAST_WORDS_S
-        while not job.finished and not self.emulator.closed and (left := until - time.monotonic()) > 0:
-            await job.changed.wait(left)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.emulator.wait_finished(job), LAST_WORDS_S)
         self.emulator.cancel(job)
 
-    async def _whole(self, job: Job, send: Send, gone: asyncio.Future[None]) -> bool:
-        """Wait for the job and send its output; false if the client hung up."""
-        while not job.finished:
-            if self.emulator.closed or await job.changed.wait(None, gone) is Woken.GONE:
-                return False
+    async def _whole(self, job: Job, send: Send) -> bool:
+        """Wait for the job and send its output; false if the emulator closes before."""
+        await self.emulator.wait_finished(job)
+        if not job.finished:
+            return False
         if job.status == "COMPLETED":
             await send_body(send, 200, as_body(job.output), b"application/json")
         else:
             await send_json(send, 500, SERVER_ERROR)
         return True
 
-    async def _stream(self, job: Job, send: Send, gone: asyncio.Future[None]) -> bool:
-        """Send the job's chunks as they come; false if the client hung up."""
+    async def _stream(self, job: Job, send: Send) -> bool:
+        """Send the job's chunks as they come; false if the emulator closes before the last."""
         started = False
         while True:
             over = job.finished
@@ -93,8 +90,9 @@ class OpenAISide:
                 await send({"type": "http.response.body", "body": events, "more_body": not over})
             if over:
                 return True
-            if self.emulator.closed or await job.changed.wait(None, gone) is Woken.GONE:
+            if self.emulator.closed:
                 return False
+            await job.changed.wait()
 
 
 def as_events(chunk: msgspec.Raw) -> bytes:

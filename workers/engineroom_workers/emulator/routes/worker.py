@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from engineroom.asgi import Receive, Scope, Send, send_body
+from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
 
-from ..bell import Bell, Woken, hung_up
+from ..bell import Bell
 from ..http import BodyTooLarge, ClientGone, read_body, send_error, send_json, send_nothing
 from ..jobs import Chunk, Job, Result
 from ..platform import MAX_CHUNK, MAX_RESULT, Emulator
@@ -82,15 +81,18 @@ class WorkerSide:
         """Keep a poll open until something is ready; false when time is up or the worker has hung up."""
         if ready():
             return True
-        until = time.monotonic() + self.emulator.options.hold
-        gone = asyncio.ensure_future(hung_up(receive))
         try:
-            while not ready():
-                if self.emulator.closed or await bell.wait(max(0.0, until - time.monotonic()), gone) is not Woken.RUNG:
-                    return False
-            return True
-        finally:
-            gone.cancel()
+            return await race(self._wait_until(bell, ready), receive, self.emulator.options.hold)
+        except (ClientDisconnected, asyncio.TimeoutError):
+            return False
+
+    async def _wait_until(self, bell: Bell, ready: Callable[[], bool]) -> bool:
+        """Wait for something to be ready, which the bell announces; false if the emulator closes before."""
+        while not ready():
+            if self.emulator.closed:
+                return False
+            await bell.wait()
+        return True
 
     async def ping(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
         self.emulator.fleet.pinged(path[1], query(scope))
