@@ -1,60 +1,89 @@
-"""What the door knows of one request; each middleware adds what it learns, metrics and logs read it."""
+"""What the door knows of one request: each layer adds what it learns, metrics and logs read it."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from engineroom.asgi import Scope
 
-from .middleware.api_keys import ANONYMOUS, Key
-
-_LONGEST_ID = 128
 OPEN = frozenset({"/ping", "/health"})
 """Routes of the door that everybody may ask, whatever is switched on: a platform's health checks have no key."""
 OWN = OPEN | {"/metrics", "/metrics.json", "/", "/settings.json"}
-"""Routes that the door answers itself; they are not counted, limited or kept."""
+"""Routes that the door answers itself; it neither counts nor limits nor caches them."""
+OTHER_ROUTE = "other"
+"""The route of a request for something that the engine does not serve."""
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that left before it had a response."""
+
+_CONTEXT = "engineroom.context"
+_MAX_ID_LENGTH = 128
+
+
+class APIKey(BaseModel):
+    """A client, by the name that logs and metrics show; a limit that is None is the door's default.
+
+    priority: where requests wait, those of a higher one come first.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    name: str
+    concurrency: int | None = Field(None, ge=1)
+    requests_per_minute: int | None = Field(None, ge=1)
+    tokens_per_minute: int | None = Field(None, ge=1)
+    priority: int = 0
+
+
+ANONYMOUS = APIKey(name="anonymous")
+"""Everybody, where no keys are in use."""
 
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request.
+    """One request. Its tokens are in `engineroom.openai.usage.get_usage(scope)`.
 
     id: the client's `x-request-id`, or one of ours.
-    started: by `time.perf_counter`.
-    queued: seconds it waited for its turn.
-    cache: `hit`, `miss`, … where the cache was asked.
-    prompt_tokens, completion_tokens: as far as the answer told them, once `settle` was called.
-    settle: counts them, when the answer is over.
+    key: whose request it is.
+    route: the path of the engine's route that it asks for, or `OTHER_ROUTE`.
+    model: the served model that it asks for; empty where it names another one, or its body has not been read.
+    started: when it arrived, by `time.perf_counter`.
+    queued: seconds it waited for a permit to run.
+    cache: `hit`, `miss`, `collapsed` or `bypass`; empty where there is no cache.
+    status: the response's HTTP status; 0 until the response starts.
     """
 
     id: str
-    key: Key = ANONYMOUS
+    key: APIKey = ANONYMOUS
+    route: str = OTHER_ROUTE
     model: str = ""
     started: float = field(default_factory=time.perf_counter)
     queued: float = 0.0
     cache: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    settle: Callable[[], None] = lambda: None
+    status: int = 0
 
 
 def get_context(scope: Scope) -> RequestContext:
-    """The scope's call; made now where there is none. Its id goes with the request to the engine."""
-    call: RequestContext | None = scope.get("engineroom.context")
-    if call is None:
-        given = [value for name, value in scope["headers"] if name == b"x-request-id"]
-        usable = bool(given) and _is_id(given[0])
-        call = scope["engineroom.context"] = RequestContext(
-            given[0].decode() if usable else f"req_{secrets.token_hex(16)}"
-        )
-        if not usable or len(given) > 1:
-            others = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
-            scope["headers"] = [*others, (b"x-request-id", call.id.encode())]
-    return call
+    """The context of the scope's request, made now where there is none. The engine gets its id as `x-request-id`."""
+    context: RequestContext | None = scope.get(_CONTEXT)
+    if context is None:
+        context = scope[_CONTEXT] = RequestContext(_request_id(scope))
+    return context
 
 
-def _is_id(given: bytes) -> bool:
-    return 0 < len(given) <= _LONGEST_ID and given.isascii() and given.decode("ascii").isprintable()
+def _request_id(scope: Scope) -> str:
+    """The client's id if it is usable, else a new one; afterwards the scope's headers have just this one."""
+    ids = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    usable = bool(ids) and _is_usable_id(ids[0])
+    request_id = ids[0].decode() if usable else f"req_{secrets.token_hex(16)}"
+    if not usable or len(ids) > 1:
+        others = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
+        scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
+    return request_id
+
+
+def _is_usable_id(value: bytes) -> bool:
+    return 0 < len(value) <= _MAX_ID_LENGTH and value.isascii() and value.decode("ascii").isprintable()

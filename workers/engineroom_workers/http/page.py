@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from .app import OwnRoute
+from .routes import OwnRoute
 
 if TYPE_CHECKING:
     from starlette.routing import Route
@@ -22,7 +22,7 @@ _POLICY = (
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 _USER = re.compile(r"(\w://)[^/@\s]+@")
-"""Who a URL is asked as, often with a password."""
+"""The user in a URL, often with a password."""
 
 
 def page_routes(env: Environment) -> list[Route]:
@@ -45,12 +45,12 @@ def in_force(env: Environment) -> list[dict[str, str]]:
     """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden."""
     from engineroom import plugins
 
-    found, env = plugins.engine_class(env)
-    told = []
-    for group in plugins.settings_groups(found, env):
+    engine, env = plugins.engine_class(env)
+    settings = []
+    for group in plugins.settings_groups(engine, env):
         for setting in group.describe():
             value, source = setting.in_force(env)
             if value and source != "default":
                 shown = "•••" if setting.secret else _USER.sub(r"\1•••@", value)
-                told.append({"name": setting.name, "value": shown, "source": source})
-    return told
+                settings.append({"name": setting.name, "value": shown, "source": source})
+    return settings

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engineroom.asgi import disconnected
+from engineroom.asgi import ClientDisconnected, race
 from engineroom.engine import Health, RunningEngine
 from engineroom.errors import APIError, EngineroomError
 from engineroom.openai.errors import error_response
@@ -23,37 +23,48 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_PAUSE_S = 60
-_RETRY_S = 5
-_GOOD_S = 600
+_MAX_PAUSE_S = 60
+_RETRY_AFTER_S = 5
+_STABLE_S = 600
 """After so long a life a death counts as the first."""
 
 
 class RestartingEngine(RunningEngine):
     """One engine after another, seen as one by the door.
 
-    An engine is started once, as its contract says; what is started again is a new one. Meanwhile the door is live
-    and not ready. A request that a death caught before any of its answer was sent is asked once more of the next
-    engine.
+    An engine is started once, as its contract says; what replaces a dead one is a new one, its successor. Until that
+    is ready the door is live and not ready. What becomes of the requests:
+
+    * A request that the engine's death caught before any of its response was sent goes to the successor, once.
+    * A request that was already at the door, waiting for its turn, when the engine died waits for the successor too.
+    * A request that arrives after the death gets a 503 with `Retry-After`.
+    * A response that has begun cannot begin again: its client sees the dead engine's error.
 
     Args:
         first: the engine to begin with, configured.
         make: gives another.
         restarts: how many deaths and failed starts in a row are made good.
-        patience: seconds a request that was caught waits for the next engine.
+        patience: seconds that a request waits for the successor.
+
+    restarted: how many engines have been started in place of dead ones.
     """
 
     def __init__(self, first: Engine, make: Callable[[], Engine], restarts: int, patience: float) -> None:
-        self._first = self._engine = first
+        self._first = first
+        self._engine = first
         self._make = make
-        self._allowed = self._left = restarts
+        self._restarts = restarts
+        self._restarts_left = restarts
         self._patience = patience
         self._stopped = False
-        self._why = ""
-        self._up = False
+        self._reason = ""
+        """Why the last engine died; empty while one runs."""
+        self._started = False
+        """Whether the current engine has started and not yet died."""
         self._died_at = 0.0
-        self._successor: asyncio.Future[bool] | None = None
-        self._watching: asyncio.Task[str] | None = None
+        self._successor: asyncio.Future[None] | None = None
+        """Done when the engine after the current one has started; None before the first one has."""
+        self._supervisor: asyncio.Task[str] | None = None
         self.app: ASGIApp = self._serve
         self.restarted = 0
 
@@ -77,135 +88,152 @@ class RestartingEngine(RunningEngine):
         return self._engine.knows_model(name)
 
     async def metrics(self) -> str:
-        return await self._engine.metrics()
+        """The engine's own, and how often it was replaced."""
+        name = "engineroom_engine_restarts"
+        lines = [f"# HELP {name} Engines started in place of dead ones.", f"# TYPE {name} gauge"]
+        return "\n".join([*lines, f"{name} {self.restarted}", await self._engine.metrics()])
 
     def health(self) -> Health:
         health = self._engine.health()
         if not self._restarting:
             return health
-        return Health(live=True, ready=False, reason=f"restarting: {self._why or health.reason}")
+        return Health(live=True, ready=False, reason=f"restarting: {self._reason or health.reason}")
 
     @property
     def _restarting(self) -> bool:
-        """Whether the engine is gone, and another may come."""
-        if self._watching is None or self._stopped or self._watching.done():
+        """Whether the engine is gone, and a successor may come."""
+        if self._supervisor is None or self._stopped or self._supervisor.done():
             return False
-        return not (self._up and self._engine.health().ready)
+        # An engine that has just died may say so before `died` returns.
+        return not (self._started and self._engine.health().ready)
 
     async def start(self) -> None:
         await self._engine.start()
-        self._came_up()
-        self._watching = asyncio.ensure_future(self._watch())
+        self._on_started()
+        self._supervisor = asyncio.ensure_future(self._supervise())
 
     async def stop(self) -> None:
         self._stopped = True
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
         await self._engine.stop()
 
     async def died(self) -> str:
-        """Wait until no restart is left; why the last engine went."""
-        assert self._watching is not None, "start comes first"
-        return await asyncio.shield(self._watching)
+        """Wait until no restart is left; why the last engine died."""
+        assert self._supervisor is not None, "start comes first"
+        return await asyncio.shield(self._supervisor)
 
-    async def _watch(self) -> str:
+    async def _supervise(self) -> str:
+        """Replace engines as they die; why the last one did, once no restart is left."""
         while True:
-            since = time.monotonic()
-            self._why = await self._engine.died()
+            started_at = time.monotonic()
+            self._reason = await self._engine.died()
             self._died_at = time.perf_counter()
-            self._up = False
-            if time.monotonic() - since >= _GOOD_S:
-                self._left = self._allowed
+            self._started = False
+            if time.monotonic() - started_at >= _STABLE_S:
+                self._restarts_left = self._restarts
             await self._engine.stop()
-            if not await self._again():
-                return self._why
+            if not await self._restart():
+                return self._reason
 
-    async def _again(self) -> bool:
-        """Bring a new engine up; False where no restart is left."""
-        while self._left:
-            pause = min(2.0 ** (self._allowed - self._left), _LONGEST_PAUSE_S)
-            self._left -= 1
-            logger.error("the engine is gone: %s; starting another in %g s (%d left)", self._why, pause, self._left)
+    async def _restart(self) -> bool:
+        """Start a successor; False where no restart is left."""
+        while self._restarts_left:
+            pause = min(2.0 ** (self._restarts - self._restarts_left), _MAX_PAUSE_S)
+            self._restarts_left -= 1
+            logger.error(
+                "the engine is gone: %s; starting another in %g s (%d left)", self._reason, pause, self._restarts_left
+            )
             await asyncio.sleep(pause)
             try:
                 self._engine = self._make()
                 await self._engine.start()
             except EngineroomError as error:
-                self._why = str(error)
+                self._reason = str(error)
                 await self._engine.stop()
                 continue
             self.restarted += 1
-            self._why = ""
-            self._came_up()
+            self._reason = ""
+            self._on_started()
             logger.info("the engine is back")
             return True
         return False
 
-    def _came_up(self) -> None:
-        self._up = True
-        before, self._successor = self._successor, asyncio.get_running_loop().create_future()
-        if before is not None:
-            before.set_result(True)
+    def _on_started(self) -> None:
+        """Wake the requests that wait for this engine; those to come will wait for the next."""
+        self._started = True
+        awaited, self._successor = self._successor, asyncio.get_running_loop().create_future()
+        if awaited is not None:
+            awaited.set_result(None)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._restarting and self._successor is not None and self._came_before(scope):
-            await self._came(self._successor, receive)
-        engine, successor = self._engine, self._successor
+        if self._restarting and self._successor is not None and self._arrived_before_death(scope):
+            await self._wait_for_successor(self._successor, receive)
         if self._restarting:
             error = APIError(
-                f"The engine is being started again: {self._why or 'it has just ended'}.",
+                f"The engine is being started again: {self._reason or 'it has just ended'}.",
                 status=503,
                 code="engine_loading",
-                retry_after=_RETRY_S,
+                retry_after=_RETRY_AFTER_S,
             )
             await error_response(send, scope, error)
             return
+        # From here on no `await` may come before the engine gets the request: these two belong together.
+        engine, successor = self._engine, self._successor
         if successor is None or not engine.health().ready:
             await engine.app(scope, receive, send)
             return
-        held = _Held(engine, send)
-        await engine.app(scope, receive, held.send)
-        if not held.messages:
+        response = _HeldResponse(engine, send)
+        await engine.app(scope, receive, response.send)
+        if not response.held:
             return
-        if await self._came(successor, receive):
+        if await self._wait_for_successor(successor, receive):
             logger.info(
                 "%s %s goes to the new engine: the old one died before it answered", scope["method"], scope["path"]
             )
             await self._engine.app(scope, receive, send)
             return
-        for message in held.messages:
-            await send(message)
+        await response.release()
 
-    def _came_before(self, scope: Scope) -> bool:
-        """Whether a request was here when the engine died: its turn came since, and it waits as those that had it."""
-        return self._up or get_context(scope).started < self._died_at
+    def _arrived_before_death(self, scope: Scope) -> bool:
+        """Whether a request was at the door when the engine died. It waits like those that the engine had already."""
+        return self._started or get_context(scope).started < self._died_at
 
-    async def _came(self, successor: asyncio.Future[bool], receive: Receive) -> bool:
-        """Whether the next engine came in time, and the client has stayed."""
-        assert self._watching is not None
-        gone = asyncio.ensure_future(disconnected(receive))
+    async def _wait_for_successor(self, successor: asyncio.Future[None], receive: Receive) -> bool:
+        """Whether the next engine has started in time, and the client is still there."""
         try:
-            waited_for: set[asyncio.Future[Any]] = {successor, gone, self._watching}
-            await asyncio.wait(waited_for, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
-            return successor.done() and not gone.done()
-        finally:
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
+            await race(self._successor_or_end(successor), receive, self._patience)
+        except (ClientDisconnected, asyncio.TimeoutError):
+            return False
+        return successor.done()
+
+    async def _successor_or_end(self, successor: asyncio.Future[None]) -> None:
+        """Wait until the next engine has started, or none will."""
+        assert self._supervisor is not None
+        awaited: set[asyncio.Future[Any]] = {successor, self._supervisor}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
 
 
-class _Held:
-    """Keeps back the error that a dead engine answers with, as long as nothing else was sent."""
+class _HeldResponse:
+    """Holds back the error that a dead engine answers with, as long as nothing else was sent.
+
+    held: the messages held back.
+    """
 
     def __init__(self, engine: Engine, send: Send) -> None:
         self._engine = engine
         self._send = send
-        self.send: Send = self._hold
-        self.messages: list[Message] = []
+        self.held: list[Message] = []
 
-    async def _hold(self, message: Message) -> None:
+    async def send(self, message: Message) -> None:
         failed = message["type"] == "http.response.start" and message["status"] >= 500
-        if self.messages or (failed and not self._engine.health().live):
-            self.messages.append(message)
-            return
-        await self._send(message)
+        if self.held or (failed and not self._engine.health().live):
+            self.held.append(message)
+        else:
+            await self._send(message)
+
+    async def release(self) -> None:
+        """Send them after all."""
+        for message in self.held:
+            await self._send(message)

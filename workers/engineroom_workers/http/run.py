@@ -50,7 +50,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         EngineStartError: the engine could not be started.
         EngineDied: it ended while it served.
     """
-    engine = stack.served
+    engine = stack.engine
     url = _url(sockets[0], options.http)
     server = Server(stack.app, options.http)
     stopping = stop_signals()

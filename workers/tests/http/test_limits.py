@@ -21,7 +21,7 @@ from http_door import Door, serving
 from redis import Redis
 from redis_server import RedisServer
 
-from engineroom_workers.http.middleware.rate_limit import Minutes
+from engineroom_workers.http.middleware.rate_limit import RateLimiter
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -92,11 +92,11 @@ async def test_a_client_that_waits_as_long_as_it_is_told_is_served(monkeypatch: 
     """Minutes pass by a clock of the test's own."""
     now, chance = 1_000_000_000.0, random.Random(7)
     monkeypatch.setattr(time, "time", lambda: now)
-    minutes, refused = Minutes(None), 0
+    limiter, refused = RateLimiter(None), 0
     for _ in range(2000):
         now += chance.choice((0.1, 3, 20, 70))
         cost = chance.randint(1, 1000)
-        window = await minutes.take("tokens", "alice", 1000, cost)
+        window = await limiter.take("tokens", "alice", 1000, cost)
         assert 0 <= window.wait <= 120
         assert 0 <= window.reset <= 120
         if window.taken:
@@ -105,25 +105,25 @@ async def test_a_client_that_waits_as_long_as_it_is_told_is_served(monkeypatch: 
         before, told = now, window.wait
         if told > 0.2:
             now = before + told - 0.1
-            assert not (await minutes.take("tokens", "alice", 1000, cost)).taken
+            assert not (await limiter.take("tokens", "alice", 1000, cost)).taken
         now = before + told + 0.001
-        assert (await minutes.take("tokens", "alice", 1000, cost)).taken
+        assert (await limiter.take("tokens", "alice", 1000, cost)).taken
     assert refused > 500
 
 
 async def test_after_its_reset_all_of_a_limit_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     now, chance = 1_000_000_000.0, random.Random(7)
     monkeypatch.setattr(time, "time", lambda: now)
-    minutes = Minutes(None)
+    limiter = RateLimiter(None)
     for _ in range(500):
         now += chance.choice((0.1, 3, 20, 70))
-        window = await minutes.take("tokens", "alice", 1000, chance.randint(1, 300))
+        window = await limiter.take("tokens", "alice", 1000, chance.randint(1, 300))
         if window.reset > 0.2 and chance.random() < 0.5:
             before = now
             now = before + window.reset - 0.1
-            assert not (await minutes.take("tokens", "alice", 1000, 1000)).taken
+            assert not (await limiter.take("tokens", "alice", 1000, 1000)).taken
             now = before + window.reset + 0.001
-            assert (await minutes.take("tokens", "alice", 1000, 1000)).taken
+            assert (await limiter.take("tokens", "alice", 1000, 1000)).taken
 
 
 def test_looking_costs_nothing() -> None:

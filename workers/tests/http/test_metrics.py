@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis_server import RedisServer
 
 from engineroom_workers.http.metrics.gpus import parse
-from engineroom_workers.http.metrics.percentiles import Recent
+from engineroom_workers.http.metrics.percentiles import RecentSamples
 
 HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
 
@@ -126,12 +126,12 @@ def test_content_is_logged_only_where_asked_for() -> None:
 
 def test_percentiles_by_nearest_rank() -> None:
     now = 1000.0
-    recent = Recent(lambda: now)
+    recent = RecentSamples(lambda: now)
     recent.add(99.0, now - 301)
     for value in range(1, 101):
         recent.add(float(value), now)
     assert recent.summary() == {"count": 100, "p50": 50.0, "p95": 95.0, "p99": 99.0}
-    assert Recent().summary() == {"count": 0, "p50": None, "p95": None, "p99": None}
+    assert RecentSamples().summary() == {"count": 0, "p50": None, "p95": None, "p99": None}
 
 
 def test_gpus_as_nvidia_smi_tells() -> None:

@@ -27,7 +27,7 @@ class Noisy(EchoEngine):
         await super().load()
 
 async def run(stack, sockets, options):
-    stack.served.__class__ = Noisy
+    stack.engine.__class__ = Noisy
     await whole(stack, sockets, options)
 
 from engineroom_workers.http import run as door

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from engineroom.process.reaper import descendants
 
 
-class Family(NamedTuple):
+class EngineProcesses(NamedTuple):
     """processes: how many; memory: resident bytes, shared ones counted in each; cpu: seconds of those that live."""
 
     processes: int
@@ -22,24 +22,25 @@ class Family(NamedTuple):
         if not self.processes:
             return ""
         lines = []
-        for name, kind, what, value in (
+        for suffix, kind, description, value in (
             ("processes", "gauge", "The engine's processes.", self.processes),
             ("resident_memory_bytes", "gauge", "Memory of the engine's processes.", self.memory),
             ("cpu_seconds_total", "counter", "CPU time of the engine's processes.", self.cpu),
         ):
-            name = f"engineroom_engine_{name}"
-            lines += [f"# HELP {name} {what}", f"# TYPE {name} {kind}", f"{name} {value}"]
+            name = f"engineroom_engine_{suffix}"
+            lines += [f"# HELP {name} {description}", f"# TYPE {name} {kind}", f"{name} {value}"]
         return "\n".join([*lines, ""])
 
 
-def family() -> Family:
+def read_engine_processes() -> EngineProcesses:
     """Look at them now, in a few milliseconds; none where the system has no /proc."""
-    page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+    page_bytes, ticks_per_s = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
     processes, memory, ticks = 0, 0, 0
     for pid in descendants(os.getpid()):
         with suppress(OSError):  # It may just have ended.
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+            fields = stat.rpartition(")")[2].split()
             processes += 1
             ticks += int(fields[11]) + int(fields[12])
-            memory += int(fields[21]) * page
-    return Family(processes, memory, ticks / tick)
+            memory += int(fields[21]) * page_bytes
+    return EngineProcesses(processes, memory, ticks / ticks_per_s)

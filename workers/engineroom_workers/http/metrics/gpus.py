@@ -1,4 +1,4 @@
-"""The GPUs that are ours: how busy, how full, how warm, as `nvidia-smi` tells."""
+"""The GPUs that are ours: how busy, how full, how warm, by `nvidia-smi`."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import NamedTuple
 
 from engineroom.hardware.gpus import query
 
-_FRESH_S = 5
+_MAX_AGE_S = 5
 """A reading is good for so long: `nvidia-smi` costs a tenth of a second of somebody's processor."""
-_PATIENCE_S = 5
+_TIMEOUT_S = 5
 _FIELDS = ("index", "name", "utilization.gpu", "memory.used", "memory.total", "temperature.gpu", "power.draw")
 
 
-class _Gauge(NamedTuple):
+class _GPUGauge(NamedTuple):
     name: str
-    what: str
+    description: str
     scale: float
 
 
 _GAUGES = (
-    _Gauge("utilisation_ratio", "Share of the time in which the GPU was busy, 0 to 1.", 0.01),
-    _Gauge("memory_used_bytes", "GPU memory in use.", 1024 * 1024),
-    _Gauge("memory_total_bytes", "GPU memory there is.", 1024 * 1024),
-    _Gauge("temperature_celsius", "The GPU's temperature.", 1),
-    _Gauge("power_watts", "What the GPU draws.", 1),
+    _GPUGauge("utilisation_ratio", "Share of the time in which the GPU was busy, 0 to 1.", 0.01),
+    _GPUGauge("memory_used_bytes", "GPU memory in use.", 1024 * 1024),
+    _GPUGauge("memory_total_bytes", "GPU memory there is.", 1024 * 1024),
+    _GPUGauge("temperature_celsius", "The GPU's temperature.", 1),
+    _GPUGauge("power_watts", "What the GPU draws.", 1),
 )
 
 
@@ -35,33 +35,35 @@ class GPUs:
     """Reads them when somebody looks; on a machine without `nvidia-smi` there are none."""
 
     def __init__(self) -> None:
-        self._there = shutil.which("nvidia-smi") is not None
+        self._installed = shutil.which("nvidia-smi") is not None
         self._reading: list[dict[str, str | float]] = []
         self._until = 0.0
         self._lock = asyncio.Lock()
 
     async def read(self) -> list[dict[str, str | float]]:
         """Each GPU: `index`, `name`, and the gauges that it has."""
-        if not self._there:
+        if not self._installed:
             return []
         async with self._lock:
             if time.monotonic() >= self._until:
-                self._reading = parse(await _told())
-                self._until = time.monotonic() + _FRESH_S
+                self._reading = parse(await _run_nvidia_smi())
+                self._until = time.monotonic() + _MAX_AGE_S
         return self._reading
 
     async def text(self) -> str:
         """The same in Prometheus' text format."""
-        gpus, lines = await self.read(), []
-        for gauge in _GAUGES if gpus else ():
-            lines += [f"# HELP engineroom_gpu_{gauge.name} {gauge.what}", f"# TYPE engineroom_gpu_{gauge.name} gauge"]
-            for gpu in gpus:
-                if gauge.name in gpu:
-                    lines.append(f'engineroom_gpu_{gauge.name}{{gpu="{gpu["index"]}"}} {gpu[gauge.name]}')
-        return "\n".join([*lines, ""]) if lines else ""
+        gpus = await self.read()
+        if not gpus:
+            return ""
+        lines = []
+        for gauge in _GAUGES:
+            name = f"engineroom_gpu_{gauge.name}"
+            lines += [f"# HELP {name} {gauge.description}", f"# TYPE {name} gauge"]
+            lines += [f'{name}{{gpu="{gpu["index"]}"}} {gpu[gauge.name]}' for gpu in gpus if gauge.name in gpu]
+        return "\n".join([*lines, ""])
 
 
-async def _told() -> str:
+async def _run_nvidia_smi() -> str:
     """What `nvidia-smi` says; nothing where it fails or hangs, as it does when a GPU has fallen off the bus."""
     process = await asyncio.create_subprocess_exec(
         *query(_FIELDS, os.environ),
@@ -69,18 +71,18 @@ async def _told() -> str:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        told, _ = await asyncio.wait_for(process.communicate(), _PATIENCE_S)
+        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
     except asyncio.TimeoutError:
         process.kill()
         await process.wait()
         return ""
-    return told.decode("utf-8", "replace") if process.returncode == 0 else ""
+    return output.decode("utf-8", "replace") if process.returncode == 0 else ""
 
 
-def parse(told: str) -> list[dict[str, str | float]]:
+def parse(csv: str) -> list[dict[str, str | float]]:
     """The GPUs in `nvidia-smi`'s CSV; what a GPU does not have (`[N/A]`) is left out."""
     gpus = []
-    for line in told.splitlines():
+    for line in csv.splitlines():
         index, name, *values = (part.strip() for part in line.split(","))
         gpu: dict[str, str | float] = {"index": index, "name": name}
         for gauge, value in zip(_GAUGES, values, strict=False):

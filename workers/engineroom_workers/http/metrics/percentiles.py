@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-SECONDS = 300
+WINDOW_S = 300
 """How far back percentiles look."""
 
-_MOST = 8192
-"""How many samples are kept at most; under more load they look less far back."""
+_MAX_SAMPLES = 8192
+"""How many samples are kept; under more load they look less far back."""
 
 
-class Recent:
+class RecentSamples:
     """The samples of the last five minutes, at most 8192 of them.
 
     Args:
@@ -23,7 +23,7 @@ class Recent:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._samples: deque[tuple[float, float]] = deque(maxlen=_MOST)
+        self._samples: deque[tuple[float, float]] = deque(maxlen=_MAX_SAMPLES)
 
     def add(self, value: float, now: float) -> None:
         """Note a sample; `now` by the clock, which the caller has just read."""
@@ -31,10 +31,10 @@ class Recent:
 
     def summary(self) -> dict[str, float | int | None]:
         """`count`, and `p50`, `p95`, `p99` by nearest rank; None where there is no sample."""
-        since = self._clock() - SECONDS
+        since = self._clock() - WINDOW_S
         values = sorted(value for at, value in self._samples if at >= since)
-        return {"count": len(values)} | {f"p{share}": _rank(values, share) for share in (50, 95, 99)}
+        return {"count": len(values)} | {f"p{share}": _percentile(values, share) for share in (50, 95, 99)}
 
 
-def _rank(values: Sequence[float], share: int) -> float | None:
+def _percentile(values: Sequence[float], share: int) -> float | None:
     return round(values[max(0, math.ceil(len(values) * share / 100) - 1)], 6) if values else None

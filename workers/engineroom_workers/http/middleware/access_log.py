@@ -3,47 +3,62 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import time
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engineroom.asgi import Scope
+from engineroom.asgi import ASGIApp, Receive, Scope, Send
 from engineroom.logs import Event
-from engineroom.openai.body import KEY, Request
+from engineroom.openai.body import get_request
+from engineroom.openai.usage import get_usage
 
-from ..context import RequestContext
+from ..context import CLIENT_CLOSED_REQUEST, get_context
+from .base import Middleware, Resources
+
+if TYPE_CHECKING:
+    from ..options import Options
 
 logger = logging.getLogger(__name__)
 
-_LONGEST = 4000
+_MAX_CONTENT_LENGTH = 4000
 
 
-class AccessLog:
-    """Writes it. Never a key, and no content unless `content`.
+class AccessLogMiddleware(Middleware):
+    """Writes a line when a request is over. Never a key, and no content unless LOG_CONTENT asks for it.
 
-    Args:
-        content: whether what was asked is written too, up to 4000 characters of it.
+    With LOG_CONTENT a line also has what was asked, up to 4000 characters of it.
     """
 
-    def __init__(self, content: bool) -> None:
-        self._content = content
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        self._content = resources.options.observe.log_content
 
-    def write(self, scope: Scope, call: RequestContext, status: int, now: float) -> None:
-        fields: dict[str, Any] = {
-            "request_id": call.id,
-            "method": scope["method"],
-            "path": scope["path"],
-            "status": status,
-            "key": call.key.name,
-            "model": call.model,
-            "seconds": round(now - call.started, 4),
-            "queue_seconds": round(call.queued, 4),
-            "prompt_tokens": call.prompt_tokens,
-            "completion_tokens": call.completion_tokens,
-        }
-        if call.cache:
-            fields["cache"] = call.cache
-        request: Request | None = scope.get(KEY)
-        if self._content and request is not None and request.json is not None:
-            fields["content"] = msgspec.json.encode(request.json).decode()[:_LONGEST]
-        logger.info(Event("request", **fields))
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        return options.observe.access_log
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        usage = get_usage(scope)  # Before others copy the scope: they shall count into this one.
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            context = get_context(scope)
+            fields: dict[str, Any] = {
+                "request_id": context.id,
+                "method": scope["method"],
+                "path": scope["path"],
+                "status": context.status or CLIENT_CLOSED_REQUEST,
+                "key": context.key.name,
+                "model": context.model,
+                "seconds": round(time.perf_counter() - context.started, 4),
+                "queue_seconds": round(context.queued, 4),
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+            }
+            if context.cache:
+                fields["cache"] = context.cache
+            request = get_request(scope)
+            if self._content and request is not None and request.json is not None:
+                fields["content"] = msgspec.json.encode(request.json).decode()[:_MAX_CONTENT_LENGTH]
+            logger.info(Event("request", **fields))

@@ -1,51 +1,175 @@
-"""What middleware of the door has in common: how it refuses, and how it adds headers."""
+"""What a layer of the door is, what all layers share, and how they answer with errors and add headers."""
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
 from ..context import OWN
 
+if TYPE_CHECKING:
+    from engineroom.engine import RunningEngine
+    from engineroom.settings import Environment
+
+    from ..metrics.registry import MetricsRegistry
+    from ..options import Options
+    from ..redis import RedisLink
+
 logger = logging.getLogger(__name__)
 
 
-class Refusing:
-    """Base of middleware that may refuse: an APIError raised before the answer begins becomes the answer."""
+class Gauge(NamedTuple):
+    """A figure for `/metrics`, read when somebody looks; its name there begins with `engineroom_`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    name: str
+    description: str
+    value: Callable[[], float]
+
+
+class Middleware(ABC):
+    """One layer of the door, around all layers within it.
+
+    A subclass implements `serve`, which the requests for the engine reach; the door's own routes pass it by. A layer
+    that is about those too overrides `__call__`.
+
+    An optional library is imported in `__init__`, so that a layer that is switched off costs nothing.
+
+    Args:
+        app: the next layer inwards.
+        resources: what it shares with other layers.
+
+    Raises:
+        SettingsError: a setting of this layer is wrong, or a library that it needs is not installed.
+    """
+
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
         self.app = app
+
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        """Whether the settings switch it on."""
+        return True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in OWN:
             await self.app(scope, receive, send)
-            return
-        try:
+        else:
             await self.serve(scope, receive, send)
+
+    @abstractmethod
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request for the engine: pass it on to `self.app`, or respond."""
+
+    def state(self) -> dict[str, Any]:
+        """What `/health` shows of it."""
+        return {}
+
+    def gauges(self) -> Sequence[Gauge]:
+        """What `/metrics` shows of it."""
+        return ()
+
+    async def close(self) -> None:  # noqa: B027 - most layers hold nothing
+        """Give up what it holds, at the door's end."""
+
+
+class Resources:
+    """What the door's layers share. Each thing is made when a layer first asks for it.
+
+    layers: those that are switched on, outermost first; the stack fills it in.
+    """
+
+    def __init__(self, options: Options, env: Environment, engine: RunningEngine) -> None:
+        self.options = options
+        self.env = env
+        self.engine = engine
+        self.layers: list[Middleware] = []
+
+    @functools.cached_property
+    def redis(self) -> RedisLink | None:
+        """The one connection to Redis; None where REDIS_URL is not set.
+
+        Raises:
+            SettingsError: the URL is wrong, or the client library is not installed.
+        """
+        url = self.options.limits.redis_url
+        if url is None:
+            return None
+        from ..redis import RedisLink
+
+        return RedisLink(url.get_secret_value())
+
+    @functools.cached_property
+    def metrics(self) -> MetricsRegistry:
+        """What the door measures."""
+        from ..metrics.registry import MetricsRegistry
+
+        return MetricsRegistry()
+
+    def state(self) -> dict[str, Any]:
+        """What `/health` shows of all layers and of Redis."""
+        state: dict[str, Any] = {}
+        for layer in self.layers:
+            state |= layer.state()
+        link = self._used_redis()
+        if link is not None:
+            state["redis"] = "up" if link.up else "away"
+        return state
+
+    def gauges(self) -> list[Gauge]:
+        """What `/metrics` shows of all layers and of Redis."""
+        gauges = [gauge for layer in self.layers for gauge in layer.gauges()]
+        link = self._used_redis()
+        if link is not None:
+            gauges.append(Gauge("redis_up", "1 unless Redis is away.", lambda: link.up))
+        return gauges
+
+    async def close(self) -> None:
+        """Close all layers and the connection to Redis."""
+        for layer in self.layers:
+            await layer.close()
+        link = self._used_redis()
+        if link is not None:
+            await link.close()
+
+    def _used_redis(self) -> RedisLink | None:
+        """The connection to Redis, if a layer has asked for it."""
+        return self.__dict__.get("redis")
+
+
+class ErrorMiddleware(Middleware):
+    """Base of layers that may refuse: an APIError that `serve` raises before the response starts becomes the response.
+
+    When `serve` raises ClientDisconnected, nobody waits for a response, and there is none.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except ClientDisconnected:
+            return
         except APIError as error:
             await error_response(send, scope, error)
         except Exception:
-            # A mistake of ours, or of a service behind us. Where the answer has begun the server breaks it off.
+            # A mistake of ours, or of a service behind us. Where the response has begun the server breaks it off.
             logger.exception("%s %s failed", scope["method"], scope["path"])
             failed = APIError("The server had an error while processing your request.", status=500)
             await error_response(send, scope, failed)
-
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or raise APIError before anything is sent."""
-        raise NotImplementedError
 
 
 def with_headers(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> Send:
     """`send`, its response starting with more headers. `headers` is read when the response starts."""
 
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             more: Headers = list(headers)
             message = {**message, "headers": [*message.get("headers", ()), *more]}
         await send(message)
 
-    return sending
+    return send_with_headers

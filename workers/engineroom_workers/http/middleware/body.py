@@ -4,41 +4,50 @@ from __future__ import annotations
 
 import asyncio
 
-from engineroom.asgi import ASGIApp, ClientDisconnected, Receive, Scope, Send, header
+from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
-from engineroom.openai.body import read_request
+from engineroom.openai.body import Request, read_request
 
-from .base import Refusing
+from ..context import OTHER_ROUTE, get_context
+from .base import ErrorMiddleware, Resources
 
 
-class Reader(Refusing):
-    """Refuses with a 408 what does not arrive in time, so that a client that stalls holds nothing for long, and with
-    a 415 what is compressed.
-
-    Args:
-        max_body: largest body in bytes.
-        timeout: seconds from the headers to the body's end.
+class BodyMiddleware(ErrorMiddleware):
+    """Refuses with a 408 what does not arrive in BODY_TIMEOUT, so that a client that stalls holds nothing for long,
+    and with a 415 what is compressed. Notes in the context which model a request is for.
     """
 
-    def __init__(self, app: ASGIApp, max_body: int, timeout: float) -> None:
-        super().__init__(app)
-        self._max_body = max_body
-        self._timeout = timeout
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        self._engine = resources.engine
+        self._max_body = resources.options.worker.max_body
+        self._timeout = resources.options.http.body_timeout
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (encoding := header(scope, b"content-encoding") or b"identity").lower() != b"identity":
-            said = encoding.decode("latin-1")
+        encoding = header(scope, b"content-encoding") or b"identity"
+        if encoding.lower() != b"identity":
             raise APIError(
-                f"Bodies are taken as they are, without content-encoding ({said!r}).",
+                f"Bodies are taken as they are, without content-encoding ({encoding.decode('latin-1')!r}).",
                 status=415,
                 code="unsupported_content_encoding",
             )
         try:
-            await asyncio.wait_for(read_request(scope, receive, self._max_body), self._timeout)
-        except ClientDisconnected:
-            return
+            request = await asyncio.wait_for(read_request(scope, receive, self._max_body), self._timeout)
         except asyncio.TimeoutError:
             raise APIError(
                 f"The request's body did not arrive within {self._timeout:g} s.", status=408, code="request_timeout"
             ) from None
+        context = get_context(scope)
+        if context.route != OTHER_ROUTE:
+            context.model = self._model(request)
         await self.app(scope, receive, send)
+
+    def _model(self, request: Request) -> str:
+        """The served model that a request is for, the first where it names none; empty for one that is not served.
+
+        Metrics have a time series for each: what clients invent must not make new ones.
+        """
+        if request.json is None:
+            return ""
+        model = request.json.get("model") or next(iter(self._engine.models), None)
+        return model if isinstance(model, str) and self._engine.knows_model(model) else ""

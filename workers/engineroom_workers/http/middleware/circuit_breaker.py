@@ -1,26 +1,35 @@
-"""A breaker in front of the engine: while it fails, requests are refused at once instead of waiting for it."""
+"""A circuit breaker in front of the engine: while it fails, requests are refused at once instead of waiting for it."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
 from engineroom.breaker import Breaker
 from engineroom.errors import APIError
 
-from .base import Refusing
+from .base import ErrorMiddleware, Gauge, Resources
+
+if TYPE_CHECKING:
+    from ..options import Options
 
 _FAILURES = frozenset({500, 502, 504})
-"""What says that the engine fails. A 503 says that it is loading, stopping or busy; what is below 400, that it works.
-All else is a client's mistake, which may have been refused without the engine, and says nothing about it."""
+"""Statuses that say that the engine fails. A 503 says that it is loading, stopping or busy, one under 400 that it
+works. All others are a client's mistake, which may have been refused without the engine, and say nothing about it."""
 
 
-class Tripping(Refusing):
-    """Refuses with a 503 while the breaker is open."""
+class CircuitBreakerMiddleware(ErrorMiddleware):
+    """Refuses with a 503 while the breaker is open: after BREAKER_FAILURES in a row, for BREAKER_REST seconds."""
 
-    def __init__(self, app: ASGIApp, breaker: Breaker) -> None:
-        super().__init__(app)
-        self._breaker = breaker
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        watch = resources.options.watch
+        self._breaker = Breaker(watch.breaker_failures, watch.breaker_rest)
+
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        return bool(options.watch.breaker_failures)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
@@ -35,7 +44,7 @@ class Tripping(Refusing):
             )
         status = 0
 
-        async def watching(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -43,6 +52,13 @@ class Tripping(Refusing):
                     self._breaker.succeeded()
             await send(message)
 
-        await self.app(scope, receive, watching)
+        await self.app(scope, receive, send_watched)
         if status in _FAILURES:
             self._breaker.failed()
+
+    def state(self) -> dict[str, Any]:
+        return {"breaker": self._breaker.state}
+
+    def gauges(self) -> list[Gauge]:
+        breaker = self._breaker
+        return [Gauge("breaker_open", "1 while requests are refused at once.", lambda: breaker.state == "open")]

@@ -1,4 +1,4 @@
-"""Whose turn it is: so many at a time, a bounded queue with a deadline, important ones first."""
+"""How many requests run at a time, and who waits: a bounded queue with a deadline, important requests first."""
 
 from __future__ import annotations
 
@@ -8,177 +8,180 @@ import itertools
 import math
 import time
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
-from engineroom.asgi import ASGIApp, Receive, Scope, Send, disconnected
+from engineroom.asgi import ASGIApp, Receive, Scope, Send, race
 from engineroom.errors import APIError
 
 from ..context import get_context
-from .base import Refusing
+from .base import ErrorMiddleware, Gauge, Resources
 
-_LONGEST_RETRY_S = 60
+if TYPE_CHECKING:
+    from ..options import Options
+
+_MAX_RETRY_AFTER_S = 60
 
 
-class Turn:
-    """One request's place, running or waiting. Always `leave` it.
+class ConcurrencyMiddleware(ErrorMiddleware):
+    """Holds requests until they may run; one whose client leaves meanwhile gives its place up.
 
-    granted: done when it may run; fails where it was displaced by something more important.
+    Without MAX_CONCURRENT_REQUESTS any number may run, but each key only as many as its own limit says.
     """
 
-    def __init__(self, turns: Turns, who: str, priority: int, number: int) -> None:
-        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.priority = priority
-        self.who = who
-        self.began = 0.0
-        self._number = number
-        self._turns = turns
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        limits = resources.options.limits
+        self._semaphore = PrioritySemaphore(limits.max_concurrent_requests, limits.queue_length)
+        self._per_key = limits.max_concurrent_requests_per_key
+        self._timeout = limits.queue_timeout
 
-    def __lt__(self, other: Turn) -> bool:
-        """Whether it comes before another."""
-        return (-self.priority, self._number) < (-other.priority, other._number)
-
-    def grant(self) -> None:
-        self.began = time.monotonic()
-        self.granted.set_result(None)
-
-    def leave(self) -> None:
-        """Give the place up, whatever has become of it."""
-        self._turns.leave(self)
-
-
-class Turns:
-    """Turns of requests.
-
-    Args:
-        at_once: how many may have theirs at a time; None for any number.
-        queue: how many may wait. One more displaces the last of a lower priority, or is refused.
-    """
-
-    def __init__(self, at_once: int | None, queue: int) -> None:
-        self._at_once = at_once
-        self._queue = queue
-        self._heap: list[Turn] = []
-        self._numbers = itertools.count()
-        self._of: Counter[str] = Counter()
-        self._seconds = 1.0
-        self.running = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many wait now."""
-        return len(self._heap)
-
-    def enter(self, who: str, own_limit: int | None, priority: int) -> Turn:
-        """A place for a request of `who`: its turn, or one in the queue.
-
-        Raises:
-            APIError: 429 where `who` has `own_limit` places already, 503 where the queue is full.
-        """
-        if own_limit is not None and self._of[who] >= own_limit:
-            raise APIError(
-                f"Too many requests at once: {own_limit} is the limit. Please wait for one to end.",
-                status=429,
-                type="rate_limit_error",
-                code="concurrency_limit_exceeded",
-                retry_after=self._retry_after(0),
-            )
-        turn = Turn(self, who, priority, next(self._numbers))
-        if self._at_once is None or (self.running < self._at_once and not self._heap):
-            self.running += 1
-            turn.grant()
-        else:
-            if len(self._heap) >= self._queue:
-                self._make_room(priority)
-            heapq.heappush(self._heap, turn)
-        self._of[who] += 1
-        return turn
-
-    def leave(self, turn: Turn) -> None:
-        self._of[turn.who] -= 1
-        if not self._of[turn.who]:
-            del self._of[turn.who]
-        if turn.began:
-            # A moving mean over about the last twenty turns.
-            self._seconds += (time.monotonic() - turn.began - self._seconds) / 20
-            self._pass_on()
-        else:
-            self._drop(turn)
-
-    def busy(self, why: str) -> APIError:
-        """The error for one that cannot be served now."""
-        return APIError(
-            f"The server is busy: {why}. Please try again later.",
-            status=503,
-            code="server_busy",
-            retry_after=self._retry_after(len(self._heap)),
-        )
-
-    def _pass_on(self) -> None:
-        if self._heap:
-            heapq.heappop(self._heap).grant()
-        else:
-            self.running -= 1
-
-    def _make_room(self, priority: int) -> None:
-        last = max(self._heap, default=None)
-        if last is None or last.priority >= priority:
-            raise self.busy("too many are waiting")
-        self._drop(last)
-        last.granted.set_exception(self.busy("more important requests came"))
-
-    def _drop(self, turn: Turn) -> None:
-        if turn in self._heap:
-            self._heap.remove(turn)
-            heapq.heapify(self._heap)
-
-    def _retry_after(self, ahead: int) -> int:
-        """Seconds until about as many turns as are `ahead` are over."""
-        seconds = (ahead + 1) * self._seconds / (self._at_once or 1)
-        return min(max(1, math.ceil(seconds)), _LONGEST_RETRY_S)
-
-
-class Admission(Refusing):
-    """Holds requests until it is their turn; one whose client leaves meanwhile gives its place up.
-
-    Args:
-        per_key: how many turns a key may have at a time, where the key itself does not say.
-        timeout: seconds one may wait.
-    """
-
-    def __init__(self, app: ASGIApp, turns: Turns, per_key: int | None, timeout: float) -> None:
-        super().__init__(app)
-        self._turns = turns
-        self._per_key = per_key
-        self._timeout = timeout
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        limits = options.limits
+        # The file may give any key limits of its own, at any time.
+        has_keys_file = options.access.api_keys_file is not None
+        return bool(limits.max_concurrent_requests or limits.max_concurrent_requests_per_key or has_keys_file)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # Lists of models and the like cost the engine nothing.
             await self.app(scope, receive, send)
             return
-        call = get_context(scope)
-        turn = self._turns.enter(call.key.name, call.key.concurrency or self._per_key, call.key.priority)
+        context = get_context(scope)
+        key = context.key
+        permit = self._semaphore.acquire(key.name, key.concurrency or self._per_key, key.priority)
         try:
-            if not turn.granted.done():
-                asked = time.perf_counter()
+            if not permit.granted.done():
+                queued_at = time.perf_counter()
                 try:
-                    if not await self._came(turn, receive):
-                        return
+                    # Shielded: the semaphore may still grant a permit whose request has just left.
+                    await race(asyncio.shield(permit.granted), receive, self._timeout)
+                except asyncio.TimeoutError:
+                    raise self._semaphore.busy(f"this request's turn did not come within {self._timeout:g} s") from None
                 finally:
-                    call.queued = time.perf_counter() - asked
+                    context.queued = time.perf_counter() - queued_at
             await self.app(scope, receive, send)
         finally:
-            turn.leave()
+            self._semaphore.release(permit)
 
-    async def _came(self, turn: Turn, receive: Receive) -> bool:
-        """Whether its turn came before its client left."""
-        gone = asyncio.ensure_future(disconnected(receive))
-        try:
-            await asyncio.wait({turn.granted, gone}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
-        if turn.granted.done():
-            turn.granted.result()
-            return True
-        if gone.cancelled():
-            raise self._turns.busy(f"this request's turn did not come within {self._timeout:g} s")
-        return False
+    def state(self) -> dict[str, Any]:
+        return {"running": self._semaphore.running, "waiting": self._semaphore.waiting}
+
+    def gauges(self) -> list[Gauge]:
+        semaphore = self._semaphore
+        return [Gauge("requests_waiting", "Requests that wait for their turn.", lambda: semaphore.waiting)]
+
+
+class Permit:
+    """One request's leave to run, granted or waited for. Give it back with `PrioritySemaphore.release`.
+
+    granted: done when the request may run; fails with an APIError where a more important one displaced it.
+    """
+
+    def __init__(self, owner: str, priority: int, number: int) -> None:
+        self.owner = owner
+        self.priority = priority
+        self.granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.granted_at: float | None = None
+        self._number = number
+
+    def __lt__(self, other: Permit) -> bool:
+        """Whether it comes before another: by priority, then in the order of arrival."""
+        return (-self.priority, self._number) < (-other.priority, other._number)
+
+    def grant(self) -> None:
+        self.granted_at = time.monotonic()
+        self.granted.set_result(None)
+
+
+class PrioritySemaphore:
+    """Permits for requests to run.
+
+    Args:
+        limit: how many may run at a time; None for any number.
+        queue_length: how many may wait. One more displaces the last of a lower priority, or is refused.
+    """
+
+    def __init__(self, limit: int | None, queue_length: int) -> None:
+        self._limit = limit
+        self._queue_length = queue_length
+        self._queue: list[Permit] = []  # A heap.
+        self._numbers = itertools.count()
+        self._permits_of: Counter[str] = Counter()
+        self._mean_seconds = 1.0
+        self.running = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return len(self._queue)
+
+    def acquire(self, owner: str, owner_limit: int | None, priority: int) -> Permit:
+        """A permit for a request of `owner`: granted, or in the queue.
+
+        Raises:
+            APIError: 429 where `owner` has `owner_limit` permits already, 503 where the queue is full.
+        """
+        if owner_limit is not None and self._permits_of[owner] >= owner_limit:
+            raise APIError(
+                f"Too many requests at once: {owner_limit} is the limit. Please wait for one to end.",
+                status=429,
+                type="rate_limit_error",
+                code="concurrency_limit_exceeded",
+                retry_after=self._retry_after(0),
+            )
+        permit = Permit(owner, priority, next(self._numbers))
+        if self._limit is None or (self.running < self._limit and not self._queue):
+            self.running += 1
+            permit.grant()
+        else:
+            if len(self._queue) >= self._queue_length:
+                self._displace_last(priority)
+            heapq.heappush(self._queue, permit)
+        self._permits_of[owner] += 1
+        return permit
+
+    def release(self, permit: Permit) -> None:
+        """Give a permit up, whether or not it was granted. The next in the queue gets its place."""
+        self._permits_of[permit.owner] -= 1
+        if not self._permits_of[permit.owner]:
+            del self._permits_of[permit.owner]
+        if permit.granted_at is None:
+            self._remove(permit)
+            return
+        # A moving mean over about the last twenty requests.
+        self._mean_seconds += (time.monotonic() - permit.granted_at - self._mean_seconds) / 20
+        if self._queue:
+            heapq.heappop(self._queue).grant()
+        else:
+            self.running -= 1
+
+    def busy(self, reason: str) -> APIError:
+        """The error for a request that cannot run now."""
+        return APIError(
+            f"The server is busy: {reason}. Please try again later.",
+            status=503,
+            code="server_busy",
+            retry_after=self._retry_after(len(self._queue)),
+        )
+
+    def _displace_last(self, priority: int) -> None:
+        """Make room in the queue for a request of `priority`.
+
+        Raises:
+            APIError: 503 where all who wait are as important.
+        """
+        last = max(self._queue, default=None)
+        if last is None or last.priority >= priority:
+            raise self.busy("too many are waiting")
+        self._remove(last)
+        last.granted.set_exception(self.busy("more important requests came"))
+
+    def _remove(self, permit: Permit) -> None:
+        if permit in self._queue:  # Not if it was displaced.
+            self._queue.remove(permit)
+            heapq.heapify(self._queue)
+
+    def _retry_after(self, ahead: int) -> int:
+        """Seconds until about as many requests as are `ahead` are over."""
+        seconds = (ahead + 1) * self._mean_seconds / (self._limit or 1)
+        return min(max(1, math.ceil(seconds)), _MAX_RETRY_AFTER_S)

@@ -1,119 +1,87 @@
-"""The outermost layer: gives each request its id, measures it, and logs it."""
+"""Measures each request and its response as they go by."""
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
-from engineroom.openai.body import KEY, Request
+from engineroom.openai.usage import TokenUsage, get_usage
 
-from ..context import OWN, RequestContext, get_context
+from ..context import CLIENT_CLOSED_REQUEST, RequestContext, get_context
+from .base import Gauge, Middleware, Resources
 
 if TYPE_CHECKING:
-    from engineroom.engine import RunningEngine
-
-    from ..metrics.registry import Meter, StreamMeter
-    from .access_log import AccessLog
-
-_PROMPT = re.compile(rb'"(?:prompt_tokens|input_tokens)":\s*(\d+)')
-_COMPLETION = re.compile(rb'"(?:completion_tokens|output_tokens)":\s*(\d+)')
-_OTHER = "other"
-_NOT_TOKENS = 2
-"""Events of a stream that are no token: the one with the role, the one with the finish reason."""
+    from ..metrics.registry import MetricsRegistry, StreamTimer
+    from ..options import Options
 
 
-class Observed:
-    """Watches requests for the engine's routes go by. The engine gets the same `x-request-id` as the client."""
+class MetricsMiddleware(Middleware):
+    """Counts requests, their times and their tokens.
 
-    def __init__(self, app: ASGIApp, served: RunningEngine, meter: Meter, log: AccessLog | None) -> None:
-        self._app = app
-        self._served = served
-        self._meter = meter
-        self._log = log
+    Tokens count while a response streams, not at its end: the counter of an engine that generates for a minute moves
+    for a minute.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OWN:
-            await self._app(scope, receive, send)
-            return
-        call, route = get_context(scope), self._route(scope["path"])
-        watch = _Watch(self, scope, call, route, send)
-        call.settle = watch.count_tokens
-        self._meter.came()
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        self._engine = resources.engine
+        self._metrics = resources.metrics
+
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        return options.observe.metrics
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = get_context(scope)
+        response = _MeasuredResponse(self._metrics, context, get_usage(scope), send)
+        self._metrics.request_started()
         try:
-            await self._app(scope, receive, watch.send)
+            await self.app(scope, receive, response.send)
         finally:
-            now = time.perf_counter()
-            self.name_model(scope, call, route)
-            watch.count_tokens()
-            self._meter.answered(call, route, watch.status or 499, now)
-            self._served.timeline.mark("first request")
-            if self._log is not None:
-                self._log.write(scope, call, watch.status or 499, now)
+            response.count_tokens()
+            status = context.status or CLIENT_CLOSED_REQUEST
+            self._metrics.request_finished(context, status, time.perf_counter())
 
-    def name_model(self, scope: Scope, call: RequestContext, route: str) -> None:
-        """Put the model into the call, if the request names one that is served; the first where it names none."""
-        request: Request | None = scope.get(KEY)
-        if request is None or request.json is None or route == _OTHER:
-            return
-        named = request.json.get("model") or next(iter(self._served.models), None)
-        if isinstance(named, str) and self._served.knows_model(named):
-            call.model = named
-
-    def stream(self, route: str, model: str) -> StreamMeter:
-        return self._meter.stream(route, model)
-
-    def _route(self, path: str) -> str:
-        """A known route's path, so that what clients invent makes no new time series."""
-        return next((route.path for route in self._served.routes if route.matches(path)), _OTHER)
+    def gauges(self) -> list[Gauge]:
+        engine = self._engine
+        return [Gauge("engine_ready", "1 when the next request will be served.", lambda: engine.health().ready)]
 
 
-class _Watch:
-    """One answer going by."""
+class _MeasuredResponse:
+    """One response on its way to the client."""
 
-    def __init__(self, layer: Observed, scope: Scope, call: RequestContext, route: str, send: Send) -> None:
-        self._layer, self._scope, self._call, self._route = layer, scope, call, route
+    def __init__(self, metrics: MetricsRegistry, context: RequestContext, usage: TokenUsage, send: Send) -> None:
+        self._metrics = metrics
+        self._context = context
+        self._usage = usage
+        self._counted = TokenUsage()
+        self._timer: StreamTimer | None = None
         self._send = send
-        self._stream: StreamMeter | None = None
-        self._end = b""
-        self.send: Send = self._watch
-        self.status = 0
 
-    async def _watch(self, message: Message) -> None:
-        if message["type"] == "http.response.body":
-            if body := message.get("body", b""):
-                if self._stream is None:
-                    self._end = body
-                else:
-                    self._stream.piece(body, self._call.started)
-                    # The usage comes last, but not in the very last piece.
-                    self._end = body if len(body) > 2048 else (self._end + body)[-2048:]
-        else:
-            message = self._start(message)
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if (header(message, b"content-type") or b"").startswith(b"text/event-stream"):
+                self._timer = self._metrics.time_stream(self._context)
+        elif self._timer is not None:
+            self._timer.add(message.get("body", b""))
+            self.count_tokens()
         await self._send(message)
 
-    def _start(self, message: Message) -> Message:
-        self.status = message["status"]
-        headers = [*message.get("headers", ()), (b"x-request-id", self._call.id.encode())]
-        message = {**message, "headers": headers}
-        if (header(message, b"content-type") or b"").startswith(b"text/event-stream"):
-            self._layer.name_model(self._scope, self._call, self._route)
-            self._stream = self._layer.stream(self._route, self._call.model)
-        return message
-
     def count_tokens(self) -> None:
-        """Put the numbers of tokens into the call: as the answer tells them, else as many as it had events.
+        """Count the tokens that have come since the last call.
 
-        Of a stream whose client did not ask for its usage `StreamUsage` has put them there already.
+        Nothing generates what comes out of the cache, so it does not count. A counter cannot go back: where the
+        engine's own figure is smaller in the end than what was counted on the way, the difference stays.
         """
-        if self._call.prompt_tokens:
+        if self._context.cache in ("hit", "collapsed"):
             return
-        usage = self._end[max(0, self._end.rfind(b'"usage":')) :]
-        prompt, completion = _PROMPT.search(usage), _COMPLETION.search(usage)
-        if prompt is not None:
-            self._call.prompt_tokens = int(prompt[1])
-        if completion is not None:
-            self._call.completion_tokens = int(completion[1])
-        elif self._stream is not None:
-            self._call.completion_tokens = max(0, self._stream.events - _NOT_TOKENS)
+        usage, counted = self._usage, self._counted
+        prompt = usage.prompt_tokens - counted.prompt_tokens
+        completion = usage.completion_tokens - counted.completion_tokens
+        if prompt > 0:
+            counted.prompt_tokens += prompt
+        if completion > 0:
+            counted.completion_tokens += completion
+        if prompt > 0 or completion > 0:
+            self._metrics.count_tokens(self._context, max(0, prompt), max(0, completion))

@@ -2,100 +2,103 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from engineroom.errors import Problem, SettingsError
+from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send
+from engineroom.errors import APIError, Problem, SettingsError
+from engineroom.openai.body import Request, get_request
+from engineroom.openai.errors import error_response
+from engineroom.openai.usage import get_usage
 
+from ..context import get_context
 from ..redis import RedisAway
+from .base import ErrorMiddleware, Resources, with_headers
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
     from limits.aio.storage.base import SlidingWindowCounterSupport
     from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
+    from ..options import Options
     from ..redis import RedisLink
 
-import math
-from typing import TYPE_CHECKING
-
-from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send
-from engineroom.errors import APIError
-from engineroom.openai.body import KEY, Request
-from engineroom.openai.errors import error_response
-
-from ..context import get_context
-from .base import Refusing, with_headers
-
-if TYPE_CHECKING:
-    from ..settings import LimitSettings
-
-_BYTES_A_TOKEN = 4
+_MINUTE_S = 60
+_BYTES_PER_TOKEN = 4
 """OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856."""
 
 
-class Rates(Refusing):
-    """Refuses with a 429 what is over a key's limit by the minute, and tells every client where it stands.
+class RateLimitMiddleware(ErrorMiddleware):
+    """Refuses with a 429 what exceeds a key's limit a minute, and tells every client how much of it is left.
 
-    Tokens are paid when the request comes, as OpenAI counts them: the prompt, estimated by its length, and the
-    `max_tokens` it asks for. What the answer took beyond that is added when it is known.
+    Tokens are charged when the request arrives, as OpenAI counts them: the prompt, estimated by its length, and the
+    `max_tokens` it asks for. What it took beyond that is charged when the response is over.
     """
 
-    def __init__(self, app: ASGIApp, settings: LimitSettings, minutes: Minutes) -> None:
-        super().__init__(app)
-        self._settings = settings
-        self._minutes = minutes
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        limits = resources.options.limits
+        self._requests_per_minute = limits.requests_per_minute
+        self._tokens_per_minute = limits.tokens_per_minute
+        self._limiter = RateLimiter(resources.redis)
+
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        limits = options.limits
+        # The file may give any key limits of its own, at any time.
+        has_keys_file = options.access.api_keys_file is not None
+        return bool(limits.requests_per_minute or limits.tokens_per_minute or has_keys_file)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":  # A list of models is no request to a model; health checks ask for it.
             await self.app(scope, receive, send)
             return
-        call = get_context(scope)
+        key, usage = get_context(scope).key, get_usage(scope)
+        requests = key.requests_per_minute or self._requests_per_minute
+        tokens = key.tokens_per_minute or self._tokens_per_minute
+        estimate = estimate_tokens(get_request(scope)) if tokens else 0
         headers: Headers = []
         send = with_headers(send, headers)
-        requests = call.key.requests_per_minute or self._settings.requests_per_minute
-        tokens = call.key.tokens_per_minute or self._settings.tokens_per_minute
-        cost = _cost(scope.get(KEY)) if tokens else 0
         try:
             if requests:
-                _check("requests", 1, await self._minutes.take("requests", call.key.name, requests, 1), headers)
+                _check("requests", 1, await self._limiter.take("requests", key.name, requests, 1), headers)
             if tokens:
-                _check("tokens", cost, await self._minutes.take("tokens", call.key.name, tokens, cost), headers)
+                _check("tokens", estimate, await self._limiter.take("tokens", key.name, tokens, estimate), headers)
         except APIError as error:
             await error_response(send, scope, error)
             return
         try:
             await self.app(scope, receive, send)
         finally:
-            call.settle()
-            excess = call.prompt_tokens + call.completion_tokens - cost
+            excess = usage.prompt_tokens + usage.completion_tokens - estimate
             if tokens and excess > 0:
-                # All or nothing is what the counter can do: more than what is left takes what is left.
-                window = await self._minutes.take("tokens", call.key.name, tokens, excess)
-                if not window.taken and window.remaining:
-                    await self._minutes.take("tokens", call.key.name, tokens, window.remaining)
+                await self._limiter.take_up_to("tokens", key.name, tokens, excess)
 
 
-def _check(what: str, cost: int, window: Window, headers: Headers) -> None:
-    """Note a limit's state in the answer's headers, by OpenAI's names.
+def _check(unit: str, cost: int, budget: Budget, headers: Headers) -> None:
+    """Put a budget's state into the response's headers, by OpenAI's names.
 
     Raises:
         APIError: 429 where it is used up.
     """
-    for name, value in ("limit", window.limit), ("remaining", window.remaining), ("reset", _duration(window.reset)):
-        headers.append((f"x-ratelimit-{name}-{what}".encode(), str(value).encode()))
-    if window.taken:
+    headers += [
+        (f"x-ratelimit-limit-{unit}".encode(), str(budget.limit).encode()),
+        (f"x-ratelimit-remaining-{unit}".encode(), str(budget.remaining).encode()),
+        (f"x-ratelimit-reset-{unit}".encode(), _duration(budget.reset).encode()),
+    ]
+    if budget.taken:
         return
-    if cost > window.limit:
+    if cost > budget.limit:
         raise APIError(
-            f"Request too large: it needs {cost} {what}, and {window.limit} a minute is the limit. A smaller "
+            f"Request too large: it needs {cost} {unit}, and {budget.limit} a minute is the limit. A smaller "
             "`max_tokens` or a shorter prompt needs less.",
             status=429,
             type="rate_limit_error",
             code="rate_limit_exceeded",
         )
-    wait = int(window.wait) + 1
+    wait = int(budget.wait) + 1
     raise APIError(
-        f"Rate limit reached: {window.limit} {what} a minute. Please try again in {wait} s.",
+        f"Rate limit reached: {budget.limit} {unit} a minute. Please try again in {wait} s.",
         status=429,
         type="rate_limit_error",
         code="rate_limit_exceeded",
@@ -103,27 +106,29 @@ def _check(what: str, cost: int, window: Window, headers: Headers) -> None:
     )
 
 
-def _cost(request: Request | None) -> int:
-    """An estimate; at least 1, so that nothing that is left empty comes in where no token is left."""
+def estimate_tokens(request: Request | None) -> int:
+    """An estimate of the tokens that a request takes; at least 1, so that an empty one does not come in for nothing."""
     if request is None or request.json is None:
         return 1
     json = request.json
-    text = sum(_length(json.get(name)) for name in ("messages", "prompt", "input", "system", "instructions"))
-    asked = json.get("max_completion_tokens") or json.get("max_tokens") or json.get("max_output_tokens") or 0
+    length = sum(_text_length(json.get(name)) for name in ("messages", "prompt", "input", "system", "instructions"))
+    prompt = math.ceil(length / _BYTES_PER_TOKEN)
+    completion = json.get("max_completion_tokens") or json.get("max_tokens") or json.get("max_output_tokens") or 0
     choices = json.get("n") or 1
-    whole = isinstance(asked, int) and isinstance(choices, int)
-    return max(1, math.ceil(text / _BYTES_A_TOKEN) + (max(0, asked) * max(1, choices) if whole else 0))
+    if not isinstance(completion, int) or not isinstance(choices, int):
+        return max(1, prompt)  # The engine refuses it.
+    return max(1, prompt + max(0, completion) * max(1, choices))
 
 
-def _length(value: Any) -> int:
+def _text_length(value: Any) -> int:
     """Characters of text anywhere in `value`; a number is a token id and counts as one token's."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(_length(part) for name, part in value.items() if name in ("content", "text"))
+        return sum(_text_length(part) for name, part in value.items() if name in ("content", "text"))
     if isinstance(value, list):
-        return sum(_length(part) for part in value)
-    return _BYTES_A_TOKEN if isinstance(value, int) else 0
+        return sum(_text_length(part) for part in value)
+    return _BYTES_PER_TOKEN if isinstance(value, int) else 0
 
 
 def _duration(seconds: float) -> str:
@@ -134,14 +139,13 @@ def _duration(seconds: float) -> str:
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
 
 
-_MINUTE_S = 60
-
-
-class Window(NamedTuple):
-    """The state of a limit.
+class Budget(NamedTuple):
+    """What a client has left of a limit a minute.
 
     taken: whether what was asked for was still there.
-    wait: seconds until it will be, if nothing else is taken; 0 where it was.
+    limit: requests or tokens a minute.
+    remaining: how many of them are left now.
+    wait: seconds until what was asked for will be there, if nothing else is taken; 0 where it was.
     reset: seconds until all of the limit is there again.
     """
 
@@ -152,35 +156,43 @@ class Window(NamedTuple):
     reset: float
 
 
-class Used(NamedTuple):
-    """What `limits` counted: in the minute before this one, which counts less with each second and not at all in
-    `before_for` seconds; and in this one, which becomes the one before in `now_for`."""
+class SlidingWindow(NamedTuple):
+    """What `limits` counted in two minutes, of which the first fades: it counts less with each second.
 
-    before: int
-    before_for: float
-    now: int
-    now_for: float
+    previous: the count of the minute before this one.
+    previous_expires: seconds until that does not count at all.
+    current: the count of this minute.
+    current_expires: seconds until this minute becomes the one before.
+    """
+
+    previous: int
+    previous_expires: float
+    current: int
+    current_expires: float
 
     @property
-    def all(self) -> int:
-        return int(self.before * self.before_for / _MINUTE_S) + self.now
+    def used(self) -> int:
+        return int(self.previous * self.previous_expires / _MINUTE_S) + self.current
 
     def wait(self, room: int) -> float:
         """Seconds until not more than `room` is used."""
-        if self.all <= room:
+        if self.used <= room:
             return 0
-        if self.now <= room:
-            return _fading(self.before, room - self.now) - (_MINUTE_S - self.before_for)
-        return self.now_for + _fading(self.now, room)
+        if self.current <= room:
+            return _seconds_to_fade(self.previous, room - self.current) - (_MINUTE_S - self.previous_expires)
+        return self.current_expires + _seconds_to_fade(self.current, room)
 
 
-def _fading(count: int, room: int) -> float:
+def _seconds_to_fade(count: int, room: int) -> float:
     """Seconds of a minute after which a count that fades away during it is, rounded down, not more than `room`."""
     return _MINUTE_S * max(0.0, 1 - (room + 1) / count)
 
 
-class Minutes:
-    """Sliding windows of a minute. While Redis is away each worker counts for itself.
+class RateLimiter:
+    """Limits a minute, by sliding windows that workers share in Redis. While Redis is away each counts for itself.
+
+    Args:
+        link: None where there is no Redis.
 
     Raises:
         SettingsError: the library is not installed.
@@ -200,7 +212,7 @@ class Minutes:
                 ]
             ) from error
         self._link = link
-        self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared = None
         if link is not None:
             shared: dict[str, Any] = {"implementation": "redispy", "connection_pool": link.pool}
@@ -208,26 +220,34 @@ class Minutes:
             self._shared = SlidingWindowCounterRateLimiter(storage)
         self._items: dict[int, RateLimitItem] = {}
 
-    async def take(self, what: str, who: str, limit: int, cost: int) -> Window:
-        """Take `cost` of the `limit` a minute that `who` has of `what`; all or nothing."""
+    async def take(self, unit: str, owner: str, limit: int, cost: int) -> Budget:
+        """Take `cost` of the `limit` a minute that `owner` has of `unit`; all or nothing."""
         if self._link is not None and self._shared is not None:
             shared = self._shared
             try:
-                return await self._link.ask(lambda: self._take(shared, what, who, limit, cost))
+                return await self._link.ask(lambda: self._take(shared, unit, owner, limit, cost))
             except RedisAway:
-                return await self._take(self._here, what, who, limit, cost)
-        return await self._take(self._here, what, who, limit, cost)
+                return await self._take(self._local, unit, owner, limit, cost)
+        return await self._take(self._local, unit, owner, limit, cost)
+
+    async def take_up_to(self, unit: str, owner: str, limit: int, cost: int) -> None:
+        """Take `cost`, or what is left if that is less."""
+        budget = await self.take(unit, owner, limit, cost)
+        if not budget.taken and budget.remaining:
+            await self.take(unit, owner, limit, budget.remaining)
 
     async def _take(
-        self, limiter: SlidingWindowCounterRateLimiter, what: str, who: str, limit: int, cost: int
-    ) -> Window:
+        self, limiter: SlidingWindowCounterRateLimiter, unit: str, owner: str, limit: int, cost: int
+    ) -> Budget:
         item = self._item(limit)
-        taken = await limiter.hit(item, what, who, cost=cost)
+        taken = await limiter.hit(item, unit, owner, cost=cost)
         storage = cast("SlidingWindowCounterSupport", limiter.storage)
-        before, before_for, now, now_for = await storage.get_sliding_window(item.key_for(what, who), _MINUTE_S)
-        used = Used(before, before_for, now, max(0.0, now_for - _MINUTE_S))
-        wait = 0 if taken else used.wait(limit - cost)
-        return Window(taken, limit, max(0, limit - used.all), wait, used.wait(0))
+        counts = await storage.get_sliding_window(item.key_for(unit, owner), _MINUTE_S)
+        previous, previous_expires, current, current_expires = counts
+        # The library keeps a minute's count for two minutes.
+        window = SlidingWindow(previous, previous_expires, current, max(0.0, current_expires - _MINUTE_S))
+        wait = 0 if taken else window.wait(limit - cost)
+        return Budget(taken, limit, max(0, limit - window.used), wait, window.wait(0))
 
     def _item(self, limit: int) -> RateLimitItem:
         from limits import RateLimitItemPerMinute

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
 from engineroom.errors import Problem, SettingsError
+from engineroom.openai.usage import get_usage
 
-from ..context import OWN, get_context
+from ..context import get_context
+from .base import Middleware, Resources
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
+
+    from ..options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +27,75 @@ _FLUSH_S = 2
 """How long the door's end waits for a collector to take the last spans."""
 
 
-def provider(endpoint: str) -> TracerProvider:
-    """What sends spans to `endpoint` (OTLP over HTTP), in batches and from a thread of its own.
+class TracingMiddleware(Middleware):
+    """A server span for each request to the engine; names are those of OpenTelemetry's conventions:
+    https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and https://opentelemetry.io/docs/specs/semconv/gen-ai/
 
     Further `OTEL_*` variables are the library's own:
     https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    """
+
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        self._provider = _provider(resources.options.observe.otel_exporter_otlp_endpoint or "")
+        self._tracer = self._provider.get_tracer("engineroom")
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        self._propagator = TraceContextTextMapPropagator()
+
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        return options.observe.otel_exporter_otlp_endpoint is not None
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
+
+        context, usage = get_context(scope), get_usage(scope)
+        received = {
+            name: (header(scope, name.encode()) or b"").decode("latin-1") for name in ("traceparent", "tracestate")
+        }
+        span = self._tracer.start_span(
+            f"{scope['method']} {scope['path']}",
+            context=self._propagator.extract({name: value for name, value in received.items() if value}),
+            kind=SpanKind.SERVER,
+            attributes={"http.request.method": scope["method"], "url.path": scope["path"], "request.id": context.id},
+        )
+        carrier: dict[str, str] = {}
+        self._propagator.inject(carrier, context=set_span_in_context(span))
+        others = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") not in carrier]
+        scope["headers"] = [*others, *((name.encode(), value.encode()) for name, value in carrier.items())]
+
+        async def send_traced(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                span.set_attribute("http.response.status_code", message["status"])
+                if message["status"] == 404:  # What clients invent makes no new names.
+                    span.update_name(scope["method"])
+                span.add_event("response started", {"seconds": time.perf_counter() - context.started})
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_traced)
+        finally:
+            span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
+            span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
+            span.set_attribute("enduser.id", context.key.name)
+            span.set_attribute("engineroom.queue_seconds", context.queued)
+            if context.status >= 500 or not context.status:
+                span.set_status(StatusCode.ERROR)
+            span.end()
+
+    async def close(self) -> None:
+        """Send what is left. The library would wait through all retries of an export, also of one under way."""
+        # Daemonic, so that the process need not wait for it either.
+        ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        ending.start()
+        await asyncio.to_thread(ending.join, _FLUSH_S)
+        if ending.is_alive():
+            logger.warning("the collector did not take the last spans within %d s; they are dropped", _FLUSH_S)
+
+
+def _provider(endpoint: str) -> TracerProvider:
+    """What sends spans to `endpoint` (OTLP over HTTP), in batches and from a thread of its own.
 
     Raises:
         SettingsError: the library is not installed.
@@ -41,74 +109,9 @@ def provider(endpoint: str) -> TracerProvider:
         raise SettingsError(
             [Problem("OTEL_EXPORTER_OTLP_ENDPOINT", "needs `pip install engineroom-workers[tracing]`")]
         ) from error
-    made = TracerProvider(
+    provider = TracerProvider(
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "engineroom"}),
-        shutdown_on_exit=False,  # Tracing closes it.
+        shutdown_on_exit=False,  # `TracingMiddleware.close` does that.
     )
-    made.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
-    return made
-
-
-class Tracing:
-    """A server span for each request to the engine; names are those of OpenTelemetry's conventions."""
-
-    def __init__(self, app: ASGIApp, provider: TracerProvider) -> None:
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-        self._app = app
-        self._provider = provider
-        self._tracer = provider.get_tracer("engineroom")
-        self._context = TraceContextTextMapPropagator()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OWN:
-            await self._app(scope, receive, send)
-            return
-        from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
-
-        call = get_context(scope)
-        given = {
-            name: (header(scope, name.encode()) or b"").decode("latin-1") for name in ("traceparent", "tracestate")
-        }
-        span = self._tracer.start_span(
-            f"{scope['method']} {scope['path']}",
-            context=self._context.extract({name: value for name, value in given.items() if value}),
-            kind=SpanKind.SERVER,
-            attributes={"http.request.method": scope["method"], "url.path": scope["path"], "request.id": call.id},
-        )
-        carrier: dict[str, str] = {}
-        self._context.inject(carrier, context=set_span_in_context(span))
-        others = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") not in carrier]
-        scope["headers"] = [*others, *((name.encode(), value.encode()) for name, value in carrier.items())]
-        status = 0
-
-        async def watching(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                span.set_attribute("http.response.status_code", status)
-                if status == 404:  # What clients invent makes no new names.
-                    span.update_name(scope["method"])
-                span.add_event("response started", {"seconds": time.perf_counter() - call.started})
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watching)
-        finally:
-            call.settle()
-            span.set_attribute("gen_ai.usage.input_tokens", call.prompt_tokens)
-            span.set_attribute("gen_ai.usage.output_tokens", call.completion_tokens)
-            span.set_attribute("enduser.id", call.key.name)
-            span.set_attribute("engineroom.queue_seconds", call.queued)
-            if status >= 500 or not status:
-                span.set_status(StatusCode.ERROR)
-            span.end()
-
-    async def close(self) -> None:
-        """Send what is left. The library would wait through all retries of an export, also of one under way."""
-        # Daemonic, so that the process need not wait for it either.
-        ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
-        ending.start()
-        await asyncio.to_thread(ending.join, _FLUSH_S)
-        if ending.is_alive():
-            logger.warning("the collector did not take the last spans within %d s; they are dropped", _FLUSH_S)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
+    return provider

@@ -1,4 +1,4 @@
-"""A cache of answers for requests that are exactly equal and always answered alike."""
+"""A cache of responses for requests that are exactly equal and always answered alike."""
 
 from __future__ import annotations
 
@@ -7,102 +7,121 @@ import hashlib
 import math
 import re
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, disconnected
+from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, race
 from engineroom.errors import APIError
-from engineroom.openai.body import KEY, Request
+from engineroom.openai.body import get_request
+from engineroom.openai.usage import get_usage
 
 from ...context import get_context
-from ..base import Refusing, with_headers
+from ..base import ErrorMiddleware, Resources, with_headers
 from .responses import Recorder, send_answer, suits
-from .store import Entry, Store
+from .store import Entry, MemoryStore, RedisStore, Store, cache_namespace
 
-_GENERATING = frozenset({"/v1/chat/completions", "/v1/completions"})
-_ALWAYS = frozenset({"/v1/embeddings"})
-_NOT_ALIKE = ("tools", "functions", "web_search_options", "audio")
-"""Fields with which an answer depends on more than the request, or has effects."""
-_HELD_S = 2
-"""A client that takes nothing of its answer for so long holds nobody up who waits for an equal one."""
-_BY_CHANCE = 0xFFFFFFFF
+if TYPE_CHECKING:
+    from ...options import Options
+
+_TEXT_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
+"""Routes whose responses are alike only where the request asks for it."""
+_DETERMINISTIC_PATHS = frozenset({"/v1/embeddings"})
+_NONDETERMINISTIC_FIELDS = ("tools", "functions", "web_search_options", "audio")
+"""Fields with which a response depends on more than the request, or has effects."""
+_DELIVERY_FIELDS = frozenset({"stream", "stream_options"})
+"""Fields that say how a response is sent, not what it is."""
+_RANDOM_SEED = 0xFFFFFFFF
+"""-1 as 32 bits without a sign, which asks many engines for a random seed."""
+_STALLED_S = 2
+"""A client that takes nothing of its response for so long holds nobody up who waits for an equal one."""
+_LARGEST_SHARE = 8
+"""A response may take an eighth of CACHE_MAX_MB."""
 _MAX_AGE = re.compile(rb"max-age=(\d{1,9})(?!\d)")
-_HOW_ONLY = frozenset({"stream", "stream_options"})
-"""Fields that say how an answer is sent, not what it is."""
 
 
-class Cached(Refusing):
-    """Answers from the store where it can, and asks the engine once for equal requests that come at a time.
+class CacheMiddleware(ErrorMiddleware):
+    """Responds from the store where it can, and asks the engine once for equal requests that come at a time.
 
-    Each answer says in `cache-status` (RFC 9211) what became of it. A request's `cache-control` (RFC 9111) is
-    honoured: `no-cache` has it asked anew, `no-store` has its answer not kept either, `max-age` has it asked anew
-    where the kept answer is older, and `only-if-cached` has it refused with a 504 rather than asked.
-
-    Args:
-        ttl: seconds an answer is kept.
-        largest: bytes of the largest answer that is kept.
+    That one request is the equal ones' flight: they wait for it and share its response (a "single flight"). Each
+    response says in `cache-status` (RFC 9211) what the cache did. A request's `cache-control` (RFC 9111) counts:
+    with `no-cache` the engine is asked anew, with `no-store` its response is not kept either, with `max-age` it is
+    asked anew where the kept response is older, and `only-if-cached` prefers a 504 to asking it.
     """
 
-    def __init__(self, app: ASGIApp, store: Store, ttl: float, largest: int) -> None:
-        super().__init__(app)
-        self._store = store
-        self._ttl = ttl
-        self._largest = largest
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        settings = resources.options.cache
+        size = int(settings.cache_max_mb * 1_000_000)
+        self._store: Store = MemoryStore(size)
+        if resources.redis is not None:
+            self._store = RedisStore(resources.redis, cache_namespace(resources.env))
+        self._ttl = settings.cache_ttl
+        self._largest = size // _LARGEST_SHARE
         self._flights: dict[bytes, _Flight] = {}
+
+    @classmethod
+    def wanted(cls, options: Options) -> bool:
+        return bool(options.cache.cache_ttl)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        request: Request | None = scope.get(KEY)
+        context, request, control = get_context(scope), get_request(scope), CacheControl.of(scope)
         json = request.json if request is not None else None
-        control = b",".join(value for name, value in scope["headers"] if name == b"cache-control").lower()
-        if json is None or not deterministic(scope["path"], json) or b"no-store" in control:
-            get_context(scope).cache = "bypass"
-            if b"only-if-cached" in control:
-                raise _not_kept()
-            await self.app(scope, receive, with_headers(send, _status("fwd=bypass")))
+        if json is None or not is_deterministic(scope["path"], json) or control.no_store:
+            context.cache = "bypass"
+            if control.only_if_cached:
+                raise _not_cached()
+            await self.app(scope, receive, with_headers(send, _cache_status("fwd=bypass")))
             return
         key = _digest(scope["path"], json)
-        if b"no-cache" in control:
-            get_context(scope).cache = "bypass"
-            await self._ask(key, scope, receive, with_headers(send, _status("fwd=request")))
+        if control.no_cache:
+            context.cache = "bypass"
+            await self._forward(key, scope, receive, with_headers(send, _cache_status("fwd=request")))
             return
-        await self._find(key, json, control, scope, receive, send)
-
-    async def _find(
-        self, key: bytes, json: dict[str, Any], control: bytes, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        call = get_context(scope)
         entry = await self._store.get(key)
-        said, alone = "hit", False
-        if entry is not None and _too_old(self._ttl - entry.ttl, control):
-            entry = None
-        while entry is None or not suits(entry.body, json):
-            if b"only-if-cached" in control:
-                call.cache = "miss"
-                raise _not_kept()
-            flight = self._flights.get(key)
-            # Who is more important does not wait behind another's place in the queue.
-            if flight is None or alone or flight.priority < call.key.priority:
-                call.cache = "miss"
-                await self._ask(key, scope, receive, with_headers(send, _status("fwd=miss")))
-                return
-            if not await flight.over(receive):
-                return
-            # Where the other's client left, or takes nothing, one of those who waited asks in its place. Where it
-            # failed, or lacks what is asked for here, each asks for itself: to wait for each other's failures would
-            # take long.
-            if not flight.landed.done():
-                self._flights.pop(key, None)
-            elif not flight.landed.cancelled():
-                entry, said, alone = flight.landed.result(), "collapsed", True
-        call.cache = said
-        how = f"hit; ttl={entry.ttl}" if said == "hit" else "fwd=miss; collapsed"
-        await send_answer(send, entry.body, json, _status(how))
+        if entry is not None and suits(entry.body, json) and self._ttl - entry.ttl <= control.max_age:
+            context.cache = "hit"
+            await _respond(scope, send, entry, json, f"hit; ttl={entry.ttl}")
+            return
+        context.cache = "miss"
+        if control.only_if_cached:
+            raise _not_cached()
+        entry = await self._join_flight(key, context.key.priority, receive)
+        if entry is not None and suits(entry.body, json):
+            context.cache = "collapsed"
+            await _respond(scope, send, entry, json, "fwd=miss; collapsed")
+            return
+        # Nobody else asks this now, or the one who did failed, or its response lacks what this one needs. Each asks
+        # for itself then: to wait for one another's failures in turn would take long.
+        await self._forward(key, scope, receive, with_headers(send, _cache_status("fwd=miss")))
 
-    async def _ask(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _join_flight(self, key: bytes, priority: int, receive: Receive) -> Entry | None:
+        """Wait for an equal request that is under way.
+
+        Returns:
+            What its response left in the cache, or None where this request has to ask the engine itself.
+
+        Raises:
+            ClientDisconnected: this request's own client left.
+        """
+        while (flight := self._flights.get(key)) is not None:
+            # An important request does not wait behind a less important one's place in the queue.
+            if flight.priority < priority:
+                return None
+            await race(flight.wait(), receive)
+            if flight.landed.done() and not flight.landed.cancelled():
+                return flight.landed.result()
+            # The flight's client left, or takes nothing. Whoever wakes first of those who waited asks in its place;
+            # the others find that one's flight and wait for it.
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+        return None
+
+    async def _forward(self, key: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask the engine, and keep its response; equal requests may join meanwhile."""
         flight = _Flight(send, get_context(scope).key.priority)
         known = self._flights.get(key)
         if known is None or known.priority < flight.priority:
@@ -122,7 +141,7 @@ class Cached(Refusing):
             self._land(key, flight, None)
 
     def _land(self, key: bytes, flight: _Flight, entry: Entry | None) -> None:
-        """An answer is over: kept as `entry`, or None. Only the first call for a flight counts."""
+        """End a flight, its response kept as `entry` or not at all. Only the first call counts."""
         if self._flights.get(key) is flight:
             del self._flights[key]
         if not flight.landed.done():
@@ -130,76 +149,109 @@ class Cached(Refusing):
 
 
 class _Flight:
-    """An answer under way to the client that asked first.
+    """A response under way to the client that asked first.
 
-    landed: done when it is over, with what was kept of it; cancelled where that client left.
+    landed: done when it is over, with what was kept of it; cancelled where that client left before.
     """
 
     def __init__(self, send: Send, priority: int) -> None:
         self.priority = priority
         self.landed: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._send = send
-        self._held_since = math.inf
+        self._sending_since = math.inf
 
     async def send(self, message: Message) -> None:
-        self._held_since = time.monotonic()
+        self._sending_since = time.monotonic()
         await self._send(message)
-        self._held_since = math.inf
+        self._sending_since = math.inf
 
     @property
-    def _held(self) -> bool:
+    def _stalled(self) -> bool:
         """Whether its client takes nothing."""
-        return time.monotonic() - self._held_since > _HELD_S
+        return time.monotonic() - self._sending_since > _STALLED_S
 
-    async def over(self, receive: Receive) -> bool:
-        """Wait until it is over, or held up by its client; False where the client that waits left before."""
-        gone = asyncio.ensure_future(disconnected(receive))
-        try:
-            waited_for: set[asyncio.Future[Any]] = {self.landed, gone}
-            while not (self._held or self.landed.done() or gone.done()):
-                await asyncio.wait(waited_for, timeout=_HELD_S, return_when=asyncio.FIRST_COMPLETED)
-            return self._held or self.landed.done()
-        finally:
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
+    async def wait(self) -> None:
+        """Wait until it is over, or its client holds it up."""
+        while not (self._stalled or self.landed.done()):
+            await asyncio.wait({self.landed}, timeout=_STALLED_S)
 
 
-def _too_old(age: float, control: bytes) -> bool:
-    """Whether a request asks for something younger."""
-    found = _MAX_AGE.search(control)
-    return found is not None and age > int(found[1])
+class CacheControl(NamedTuple):
+    """A request's `cache-control`.
+
+    max_age: seconds that a kept response may be old.
+    """
+
+    no_store: bool
+    no_cache: bool
+    only_if_cached: bool
+    max_age: float
+
+    @classmethod
+    def of(cls, scope: Scope) -> CacheControl:
+        header = b",".join(value for name, value in scope["headers"] if name == b"cache-control").lower()
+        max_age = _MAX_AGE.search(header)
+        return cls(
+            no_store=b"no-store" in header,
+            no_cache=b"no-cache" in header,
+            only_if_cached=b"only-if-cached" in header,
+            max_age=math.inf if max_age is None else int(max_age[1]),
+        )
 
 
-def deterministic(path: str, json: dict[str, Any]) -> bool:
+def is_deterministic(path: str, json: dict[str, Any]) -> bool:
     """Whether a request is answered alike each time: embeddings, and text at temperature 0 or with a seed."""
-    if path in _ALWAYS:
+    if path in _DETERMINISTIC_PATHS:
         return True
-    if path not in _GENERATING or any(json.get(name) for name in _NOT_ALIKE) or not _well_formed(json):
+    if path not in _TEXT_PATHS or any(json.get(name) for name in _NONDETERMINISTIC_FIELDS):
+        return False
+    if not _has_valid_delivery(json):
         return False
     temperature = json.get("temperature")
-    cold = isinstance(temperature, (int, float)) and temperature == 0
-    return cold or _is_seed(json.get("seed"))
+    greedy = isinstance(temperature, (int, float)) and temperature == 0
+    return greedy or _is_seed(json.get("seed"))
 
 
 def _is_seed(value: Any) -> bool:
-    """Whether each engine draws from it: -1, also as 32 bits without a sign, asks many of them for a seed by chance."""
-    return isinstance(value, int) and 0 <= value < _BY_CHANCE
+    """Whether each engine draws from it, and none takes it for a wish for a random one."""
+    return isinstance(value, int) and 0 <= value < _RANDOM_SEED
 
 
-def _well_formed(json: dict[str, Any]) -> bool:
+def _has_valid_delivery(json: dict[str, Any]) -> bool:
     """Whether the fields that are not part of the digest are what they should be; if not, the engine says so."""
     stream, options = json.get("stream"), json.get("stream_options")
     return stream in (None, False, True) and (options is None or (bool(stream) and isinstance(options, dict)))
 
 
-def _not_kept() -> APIError:
+def _not_cached() -> APIError:
     return APIError("No answer to this request is kept.", status=504, code="not_cached")
 
 
 def _digest(path: str, json: dict[str, Any]) -> bytes:
-    what = {name: value for name, value in json.items() if name not in _HOW_ONLY}
-    return hashlib.sha256(path.encode() + b"\n" + msgspec.json.encode(what, order="deterministic")).digest()
+    """What equal requests have in common, however each wants its response sent."""
+    content = {name: value for name, value in json.items() if name not in _DELIVERY_FIELDS}
+    return hashlib.sha256(path.encode() + b"\n" + msgspec.json.encode(content, order="deterministic")).digest()
 
 
-def _status(how: str) -> Headers:
-    return [(b"cache-status", f"engineroom; {how}".encode())]
+def _cache_status(result: str) -> Headers:
+    return [(b"cache-status", f"engineroom; {result}".encode())]
+
+
+class _CountedTokens(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _CachedBody(msgspec.Struct):
+    """The part of a kept response that says what it took; the rest is not decoded."""
+
+    usage: _CountedTokens | None = None
+
+
+async def _respond(scope: Scope, send: Send, entry: Entry, json: dict[str, Any], result: str) -> None:
+    """Send a kept response, its tokens counted as those of this request."""
+    counted = msgspec.json.decode(entry.body, type=_CachedBody).usage
+    if counted is not None:
+        usage = get_usage(scope)
+        usage.prompt_tokens, usage.completion_tokens = counted.prompt_tokens, counted.completion_tokens
+    await send_answer(send, entry.body, json, _cache_status(result))

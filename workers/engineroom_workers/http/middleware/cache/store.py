@@ -1,4 +1,4 @@
-"""Where answers are kept: in memory up to a size, or in Redis."""
+"""Where responses are kept: in memory up to a size, or in Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A kept answer, whole, as JSON; `expires` by `time.time`."""
+    """A kept response, whole, as JSON; `expires` by `time.time`."""
 
     expires: float
     body: bytes
@@ -64,26 +64,26 @@ class MemoryStore:
             self._size -= len(entry.body)
 
 
-def setup(env: Environment) -> str:
-    """A name for what answers: the same for workers whose engines are set up alike, whatever their models are called.
+def cache_namespace(env: Environment) -> str:
+    """A name for who answers: the same for workers whose engines are set up alike, whatever their models are called.
 
     Two that serve different models, or one with other options, under one name must not answer for each other.
     """
     from engineroom import plugins
     from engineroom.settings import WorkerSettings
 
-    found, env = plugins.engine_class(env)
-    groups: list[SettingsGroup] = [WorkerSettings, *found.settings(env)]
+    engine, env = plugins.engine_class(env)
+    groups: list[SettingsGroup] = [WorkerSettings, *engine.settings(env)]
     settings = (setting for group in groups for setting in group.describe() if not setting.secret)
-    told = "\n".join(f"{setting.name}={setting.in_force(env)[0]}" for setting in settings)
-    return f"{found.name}:{hashlib.blake2b(told.encode(), digest_size=16).hexdigest()}"
+    values = "\n".join(f"{setting.name}={setting.in_force(env)[0]}" for setting in settings)
+    return f"{engine.name}:{hashlib.blake2b(values.encode(), digest_size=16).hexdigest()}"
 
 
 class RedisStore:
-    """Entries in Redis, which forgets them itself; while it is away nothing is found.
+    """Entries in Redis, which forgets them itself; while it is away there are none.
 
     Args:
-        namespace: keeps those of different engines and models apart; `setup` gives one.
+        namespace: keeps those of different engines and models apart; `cache_namespace` gives one.
     """
 
     def __init__(self, link: RedisLink, namespace: str) -> None:

@@ -1,0 +1,96 @@
+"""The door's own routes for platforms and people that watch it: `/ping`, `/health` and the metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from engineroom.asgi import Receive, Scope, Send
+from engineroom.errors import APIError
+from engineroom.openai.errors import error_response
+
+if TYPE_CHECKING:
+    from .middleware.base import Resources
+
+
+def health_routes(resources: Resources) -> list[Route]:
+    """`/ping` and `/health`.
+
+    `/ping` answers as RunPod's load balancer asks: 204 while the engine loads, 200 when it is ready, 503 once it is
+    dead. `/health` says live, ready and why, and what the layers are at, with 200 when ready and 503 when not.
+    """
+    engine = resources.engine
+
+    async def ping(request: Request) -> Response:
+        health = engine.health()
+        if health.ready:
+            return PlainTextResponse("ready")
+        if health.live:
+            return Response(status_code=204)
+        return PlainTextResponse(health.reason, status_code=503)
+
+    async def health(request: Request) -> Response:
+        report = _report(resources)
+        return JSONResponse(report, status_code=200 if report["ready"] else 503)
+
+    return [OwnRoute("/ping", ping), OwnRoute("/health", health)]
+
+
+def metrics_routes(resources: Resources) -> list[Route]:
+    """`/metrics`, Prometheus' text with the engine's own metrics, and `/metrics.json`, with counts and percentiles."""
+    from .metrics.engine_processes import read_engine_processes
+    from .metrics.gpus import GPUs
+
+    engine, metrics, gpus = resources.engine, resources.metrics, GPUs()
+
+    async def prometheus(request: Request) -> Response:
+        text = metrics.text() + read_engine_processes().text() + await gpus.text() + await engine.metrics()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def as_json(request: Request) -> Response:
+        processes = read_engine_processes()
+        report = _report(resources) | metrics.summary()
+        report["engine_processes"] = {
+            "processes": processes.processes,
+            "cpu_s": processes.cpu,
+            "memory_mb": round(processes.memory / 1e6, 1),
+        }
+        report["gpus"] = await gpus.read()
+        return JSONResponse(report)
+
+    return [OwnRoute("/metrics", prometheus), OwnRoute("/metrics.json", as_json)]
+
+
+def _report(resources: Resources) -> dict[str, Any]:
+    """What `/health` says."""
+    engine = resources.engine
+    health = engine.health()
+    return {
+        "live": health.live,
+        "ready": health.ready,
+        "reason": health.reason,
+        "engine": engine.name,
+        "models": list(engine.models),
+        "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in engine.timeline.marks],
+        **resources.state(),
+    }
+
+
+class OwnRoute(Route):
+    """Starlette's, but it refuses a wrong method in the API's own form."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.methods and scope["method"] not in self.methods:
+            allowed = sorted(self.methods)
+            error = APIError(
+                f"Not allowed to {scope['method']} on {scope['path']}: {', '.join(allowed)}.",
+                status=405,
+                code="method_not_supported",
+                allow=allowed,
+            )
+            await error_response(send, scope, error)
+            return
+        await super().handle(scope, receive, send)
