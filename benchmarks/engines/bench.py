@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,9 +27,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
 from contenders import AT_ONCE, CONTENDERS, CONTEXT, MODEL, ROOT, Contender
 from overhead import overhead
-from processes import Others, alone, cpu_seconds, free_port, memory_mb, running, until_ready
+from processes import Others, alone, cpu_model, free_port, memory_mb, running, tree_cpu_seconds, until
 from report import report
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -61,10 +64,10 @@ async def rounds_part(contenders: Sequence[Contender], rows: Sequence[Any], toke
             bar.advance(task)
         bar.update(task, description="idle")
         await asyncio.sleep(5)
-        before = [cpu_seconds(pid) for *_, pid in doors]
+        before = [tree_cpu_seconds(pid) for *_, pid in doors]
         await asyncio.sleep(5)
         for (row, _, pid), used in zip(doors, before, strict=True):
-            row["idle_cpu"] = (cpu_seconds(pid) - used) / 5
+            row["idle_cpu"] = (tree_cpu_seconds(pid) - used) / 5
         for number in range(rounds + 1):
             turn = number % len(doors)
             for streams in STREAMS:
@@ -105,7 +108,7 @@ def started(contender: Contender) -> Iterator[tuple[Door, int]]:
     """The contender's worker behind its HTTP door, ready, for the length of a block: the door and its process."""
     port, log = free_port(), LOGS / f"{contender.name}-{contender.weights}.log"
     with running([str(contender.command), "serve"], {**contender.settings, "PORT": str(port)}, log) as child:
-        until_ready(port, child, log)
+        until(f"http://127.0.0.1:{port}/ping", seconds=1200, child=child, log=log)
         yield Door(port), child.pid
 
 
@@ -120,10 +123,9 @@ def label(contender: Contender) -> str:
 
 def conditions(options: argparse.Namespace) -> dict[str, Any]:
     """What the figures depend on."""
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
     return {
         "when": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "cpu": cpu.partition(":")[2].strip(),
+        "cpu": cpu_model(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "model": MODEL.name,

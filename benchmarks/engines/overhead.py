@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contenders import AT_ONCE, CACHE, COMMON, CONTEXT
-from processes import free_port, running, until_ready
+from processes import free_port, running, until
 from rich.progress import Progress
 from streams import Door, Round, prompts
 
@@ -59,7 +59,7 @@ async def overhead(
         log, port = logs / "overhead-worker.log", free_port()
         command = [str(python.with_name("engineroom")), "serve"]
         door = house.enter_context(running(command, {**settings, "PORT": str(port)}, log))
-        until_ready(port, door, log)
+        until(f"http://127.0.0.1:{port}/ping", seconds=1200, child=door, log=log)
         for name, more in {BARE: [], DEFAULTS: ["--defaults"]}.items():
             if name == BARE or device_of(python, device) == "cuda":
                 log = logs / f"overhead-{len(targets)}.log"

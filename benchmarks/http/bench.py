@@ -13,89 +13,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from load import Load, Result, rss_mb
-from rich.console import Console
-from rich.progress import Progress
+from load import Load, compare, console, median
+from processes import ENGINEROOM, free_port, machine, rss_mb, running, status_of, until
 
 HERE = Path(__file__).parent
-ENGINEROOM = str(Path(sys.executable).with_name("engineroom"))
 MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
-console = Console()
-
-
-@contextmanager
-def process(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for the length of a block; its own session, so that all of it ends."""
-    child = subprocess.Popen(
-        command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        yield child
-    finally:
-        child.send_signal(signal.SIGTERM)
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def until(url: str, status: int = 200, seconds: float = 120, headers: Mapping[str, str] | None = None) -> float:
-    """Poll `url` until it answers with `status`; when that was."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(url, headers=dict(headers or {})), timeout=5) as answer:
-                if answer.status == status:
-                    return time.perf_counter()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            pass
-        time.sleep(0.005)
-    raise SystemExit(f"{url} did not answer with {status} within {seconds:g} s")
-
-
-async def compare(
-    label: str, targets: Mapping[str, tuple[Load, int | None]], plans: Mapping[int, Mapping[str, object]], rounds: int
-) -> dict[tuple[int, str], list[Result]]:
-    """Rounds of streams against each target in turn."""
-    results: dict[tuple[int, str], list[Result]] = {(n, name): [] for n in plans for name in targets}
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task(label, total=(rounds + 1) * len(plans) * len(targets))
-        for number in range(rounds + 1):
-            for streams, body in plans.items():
-                for name, (load, watched) in targets.items():
-                    result = await load.round(streams, body, watched)
-                    if number:  # The first round warms up.
-                        results[streams, name].append(result)
-                    progress.advance(task)
-    return results
-
-
-def median(results: Sequence[Result], what: str) -> float:
-    return statistics.median(getattr(result, what) for result in results)
 
 
 @contextmanager
@@ -107,7 +40,7 @@ def nginx(port: int, source: int) -> Iterator[int | None]:
     with tempfile.TemporaryDirectory() as folder:
         text = (HERE / "nginx.conf").read_text().replace("PORT", str(port)).replace("SOURCE", str(source))
         (Path(folder) / "nginx.conf").write_text(text)
-        with process([binary, "-p", folder, "-c", "nginx.conf"]) as master:
+        with running([binary, "-p", folder, "-c", "nginx.conf"]) as master:
             until(f"http://127.0.0.1:{port}/health")
             yield int(Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0])
 
@@ -116,9 +49,9 @@ async def source_part(rounds: int) -> list[str]:
     port, bare_port, door_port, nginx_port = (free_port() for _ in range(4))
     source_env = {"ENGINE": "source", "PYTHONPATH": str(HERE / "plugin"), "LOG_LEVEL": "WARNING"}
     with (
-        process([sys.executable, str(HERE / "source.py"), str(port)]),
-        process([sys.executable, str(HERE / "bare_proxy.py"), str(bare_port), str(port)]) as bare,
-        process([ENGINEROOM, "serve"], source_env | {"PORT": str(door_port)}) as door,
+        running([sys.executable, str(HERE / "source.py"), str(port)]),
+        running([sys.executable, str(HERE / "bare_proxy.py"), str(bare_port), str(port)]) as bare,
+        running([ENGINEROOM, "serve"], source_env | {"PORT": str(door_port)}) as door,
     ):
         until(f"http://127.0.0.1:{port}/health")
         until(f"http://127.0.0.1:{bare_port}/health")
@@ -155,9 +88,9 @@ async def source_part(rounds: int) -> list[str]:
 async def llamacpp_part(rounds: int) -> list[str]:
     port, door_port = free_port(), free_port()
     env = {"ENGINE": "llamacpp", "PARALLEL": "64", "CTX_SIZE": "16384", "LOG_LEVEL": "WARNING"}
-    with process([ENGINEROOM, "serve"], {**env, "PORT": str(door_port)}) as door:
+    with running([ENGINEROOM, "serve"], {**env, "PORT": str(door_port)}) as door:
         until(f"http://127.0.0.1:{door_port}/ping")
-        with process([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], env):
+        with running([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], env):
             until(f"http://127.0.0.1:{port}/health")
             model = "SmolLM2-135M-Instruct"
             fields = {"model": model, "messages": MESSAGES, "temperature": 0, "ignore_eos": True}
@@ -190,7 +123,7 @@ async def llamacpp_part(rounds: int) -> list[str]:
 async def echo_part(rounds: int) -> list[str]:
     port = free_port()
     env = {"ENGINE": "echo", "PORT": str(port), "ECHO_TOKENS_PER_S": "20000", "LOG_LEVEL": "WARNING"}
-    with process([ENGINEROOM, "serve"], env) as door:
+    with running([ENGINEROOM, "serve"], env) as door:
         until(f"http://127.0.0.1:{port}/ping")
         fields = {"model": "echo", "messages": MESSAGES, "ignore_eos": True}
         plans = {
@@ -220,14 +153,14 @@ def start_part(rounds: int) -> list[str]:
         port = free_port()
         env = {"ENGINE": "llamacpp", "PORT": str(port), "LOG_LEVEL": "WARNING"}
         began = time.perf_counter()
-        with process([ENGINEROOM, "serve"], env):
+        with running([ENGINEROOM, "serve"], env):
             ping.append(_first_answer(port, began))
             ready.append(until(f"http://127.0.0.1:{port}/health") - began)
     bare = []
     for _ in range(rounds):
         port = free_port()
         began = time.perf_counter()
-        with process([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], {"PARALLEL": "4"}):
+        with running([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], {"PARALLEL": "4"}):
             bare.append(until(f"http://127.0.0.1:{port}/health") - began)
     return [
         "### How soon",
@@ -242,11 +175,9 @@ def start_part(rounds: int) -> list[str]:
 
 def _first_answer(port: int, began: float) -> float:
     while time.perf_counter() < began + 30:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+        if status_of(f"http://127.0.0.1:{port}/ping"):
             return time.perf_counter() - began
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.002)
+        time.sleep(0.002)
     raise SystemExit("the door did not answer within 30 s")
 
 
@@ -256,12 +187,11 @@ def main() -> None:
     parser.add_argument("--only", choices=["source", "llamacpp", "echo", "start"], action="append")
     options = parser.parse_args()
     parts = options.only or ["source", "llamacpp", "echo", "start"]
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
     lines = [
         "# The HTTP door, measured",
         "",
         f"`make bench-http`: {options.rounds} rounds after a warm-up, interleaved, medians; client, door and engine "
-        f"share {os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), Python {platform.python_version()}.",
+        f"share {machine()}.",
     ]
     for name in parts:
         rows = (

@@ -10,9 +10,11 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from bench import ENGINEROOM, HERE, MESSAGES, free_port, process, until
+from bench import HERE, MESSAGES
 from load import Load
+from processes import ENGINEROOM, free_port, running, until
 
 SECONDS = 8
 
@@ -27,7 +29,7 @@ def sample(pid: int, file: str) -> subprocess.Popen[bytes]:
 def main(streams: int) -> None:
     port = free_port()
     env = {"ENGINE": "source", "PYTHONPATH": str(HERE / "plugin"), "LOG_LEVEL": "WARNING", "PORT": str(port)}
-    with process([ENGINEROOM, "serve"], env) as door, tempfile.NamedTemporaryFile() as file:
+    with running([ENGINEROOM, "serve"], env) as door, tempfile.NamedTemporaryFile() as file:
         until(f"http://127.0.0.1:{port}/ping")
         sampler = sample(door.pid, file.name)
         body = {"model": "source", "messages": MESSAGES, "max_tokens": 50 * (SECONDS + 2), "rate": 50}

@@ -11,16 +11,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import random
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,11 +22,12 @@ from pathlib import Path
 
 import aiohttp
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "http"))
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from hits import hits
-from load import Load, rss_mb
+from load import Load
+from processes import ENGINEROOM, free_port, machine, rss_mb, running, until
 
 HERE = Path(__file__).parent
 
@@ -61,33 +56,10 @@ HEADERS = {"authorization": "Bearer sk-bench", "cache-control": "no-cache", "ori
 @contextmanager
 def door(settings: Mapping[str, str]) -> Iterator[tuple[int, int]]:
     """A door with the echo engine: its port and its process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = [str(Path(sys.executable).with_name("engineroom")), "serve"]
-    environ = {**os.environ, "ENGINE": "echo", "PORT": str(port), **settings}
-    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not _ready(port):
-            if time.monotonic() > deadline:
-                raise SystemExit("the door was not ready within 60 s")
-            time.sleep(0.05)
-        yield port, process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+    port = free_port()
+    with running([ENGINEROOM, "serve"], {"ENGINE": "echo", "PORT": str(port), **settings}) as child:
+        until(f"http://127.0.0.1:{port}/ping", seconds=60)
+        yield port, child.pid
 
 
 async def arrivals(port: int, a_second: float, seconds: float) -> tuple[list[float], Counter[str]]:
@@ -210,8 +182,6 @@ def main() -> None:
     parser.add_argument("--hits", type=int, default=2000, help="requests that the cache answers, of each kind (2000)")
     parser.add_argument("--only", choices=["overload", "cost", "hits"], help="one part; the others stay as they were")
     options = parser.parse_args()
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
-    machine = f"{os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), Python {platform.python_version()}"
     bearer = {"authorization": HEADERS["authorization"]}
     parts = {
         "overload": lambda: overload(options.seconds),
@@ -224,7 +194,7 @@ def main() -> None:
         rows = [*parts[name](), "", f"Load average of the machine before: {busy:.1f}."]
         print("\n".join(["", *rows]), flush=True)
         found[rows[0]] = "\n".join(rows)
-    head = f"# The HTTP door under overload, measured\n\n`make bench-overload`; client and door share {machine}."
+    head = f"# The HTTP door under overload, measured\n\n`make bench-overload`; client and door share {machine()}."
     results = HERE / "results.md"
     if options.only:
         head, *before = results.read_text(encoding="utf-8").strip().split("\n\n### ")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from load import cpu_seconds
+from processes import cpu_seconds
 
 TOKENS = 20
 Door = Callable[[Mapping[str, str]], AbstractContextManager[tuple[int, int]]]

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import platform
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import aiohttp
 from http_door import serving
 from mixed_load import SETTINGS, MixedLoad, Sample
+from processes import machine
 from redis_server import RedisServer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -106,13 +106,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32, help="how many at a time (32)")
     options = parser.parse_args()
     samples, after, load = asyncio.run(soak(options.minutes, options.clients))
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
     lines = [
         "# The HTTP door, soaked",
         "",
         f"`make soak`: {options.minutes:g} minutes, {options.clients} clients of every kind at a time, every layer on, "
-        f"a real Redis that is away for the middle tenth. Clients and door share {os.cpu_count()} cores "
-        f"({cpu.partition(':')[2].strip()}), Python {platform.python_version()}.",
+        f"a real Redis that is away for the middle tenth. Clients and door share {machine()}.",
         "",
         *table(samples, after, load),
     ]

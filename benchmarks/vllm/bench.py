@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -19,10 +18,10 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "http"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from bench import ENGINEROOM, compare, console, free_port, median, process, until
-from load import Load, Result
+from load import Load, Result, compare, console, median
+from processes import ENGINEROOM, free_port, machine, running, until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -58,7 +57,7 @@ exec sleep infinity
 
 async def streams_part(rounds: int) -> list[str]:
     port, platform_port = free_port(), free_port()
-    with process([ENGINEROOM, "serve"], {**SETTINGS, "PORT": str(port)}) as door:
+    with running([ENGINEROOM, "serve"], {**SETTINGS, "PORT": str(port)}) as door:
         until(f"http://127.0.0.1:{port}/health", seconds=300)
         socket = _socket_of(door.pid)
         with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +65,7 @@ async def streams_part(rounds: int) -> list[str]:
             python.write_text(LINKED.format(socket=socket))
             python.chmod(0o755)
             emulate = [ENGINEROOM, "emulate", "--quiet", "--port", str(platform_port), "--", ENGINEROOM, "runpod"]
-            with process(emulate, {**SETTINGS, "VLLM_PYTHON": str(python)}) as emulator:
+            with running(emulate, {**SETTINGS, "VLLM_PYTHON": str(python)}) as emulator:
                 base = "/v2/emulated/openai/v1"
                 until(f"http://127.0.0.1:{platform_port}{base}/models", seconds=60)
                 targets = {
@@ -144,14 +143,14 @@ async def _bare_start() -> float:
         extra = ["--gpu-memory-utilization", "0.95", "--disable-uvicorn-access-log"]
         began = time.perf_counter()
         command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", model, "--uds", socket, *options, *extra]
-        with process([str(part) for part in command], _environ()):
+        with running([str(part) for part in command], _environ()):
             return await _first_token(Load(socket), began)
 
 
 async def _door_start() -> float:
     port = free_port()
     began = time.perf_counter()
-    with process([ENGINEROOM, "serve"], {**_environ(), "PORT": str(port)}):
+    with running([ENGINEROOM, "serve"], {**_environ(), "PORT": str(port)}):
         until(f"http://127.0.0.1:{port}/ping", seconds=300)
         return await _first_token(Load(port), began)
 
@@ -183,13 +182,12 @@ def main() -> None:
     options = parser.parse_args()
     if not PYTHON.exists() or not MODEL.exists():
         raise SystemExit("there is no real vLLM here: make env-vllm")
-    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ":?")
     lines = [
         "# vLLM behind both doors, measured",
         "",
         f"`make bench-vllm`: {options.rounds} rounds after a warm-up and {options.starts} starts after one, "
         "interleaved, medians. vLLM 0.32.0 (CPU build, bfloat16, eager) with SmolLM2-135M; client, door and vLLM share "
-        f"{os.cpu_count()} cores ({cpu.partition(':')[2].strip()}), Python {platform.python_version()}.",
+        f"{machine()}.",
     ]
     parts = {"streams": lambda: streams_part(options.rounds), "start": lambda: start_part(options.starts)}
     for name, part in parts.items():

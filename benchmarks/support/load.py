@@ -6,10 +6,16 @@ import asyncio
 import json
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+
+from processes import cpu_seconds
+from rich.console import Console
+from rich.progress import Progress
+
+console = Console()
 
 
 @dataclass
@@ -106,14 +112,14 @@ class Load:
             f"POST {self.base}/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
             f"{self.headers}content-length: {len(encoded)}\r\n\r\n"
         ).encode() + encoded
-        before, began = cpu_seconds(watched), time.perf_counter()
+        before, began = _cpu_seconds(watched), time.perf_counter()
         clients = self.clients[:streams]
         await asyncio.wait_for(asyncio.gather(*(client.start(request) for client in clients)), 300)
         result = Result(
             tokens=sum(client.tokens for client in clients),
             seconds=time.perf_counter() - began,
             first=[client.first for client in clients],
-            cpu_seconds=cpu_seconds(watched) - before,
+            cpu_seconds=_cpu_seconds(watched) - before,
         )
         if not self.keep:
             self.close()
@@ -125,17 +131,32 @@ class Load:
         self.clients.clear()
 
 
-def cpu_seconds(pid: int | None) -> float:
-    """CPU seconds of all threads of a process, to the nanosecond (the scheduler's own count)."""
-    if pid is None:
-        return 0
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
+def _cpu_seconds(pid: int | None) -> float:
+    return 0 if pid is None else cpu_seconds(pid)
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process in MB."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
+async def compare(
+    label: str, targets: Mapping[str, tuple[Load, int | None]], plans: Mapping[int, Mapping[str, object]], rounds: int
+) -> dict[tuple[int, str], list[Result]]:
+    """Rounds of streams against each target in turn, by number of streams and target.
+
+    Args:
+        targets: by name, each with the process whose CPU is counted.
+        plans: what to ask, by the number of streams at once.
+    """
+    results: dict[tuple[int, str], list[Result]] = {(n, name): [] for n in plans for name in targets}
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(label, total=(rounds + 1) * len(plans) * len(targets))
+        for number in range(rounds + 1):
+            for streams, body in plans.items():
+                for name, (load, watched) in targets.items():
+                    result = await load.round(streams, body, watched)
+                    if number:  # The first round warms up.
+                        results[streams, name].append(result)
+                    progress.advance(task)
+    return results
+
+
+def median(results: Sequence[Result], what: str) -> float:
+    """Of one of the results' figures, by its name."""
+    return statistics.median(getattr(result, what) for result in results)
