@@ -17,12 +17,13 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_PATIENCE_S = 0.5
-"""How long a request may be held up by Redis; it is there to serve requests, not they to wait for it."""
-_LOOKS = 20
-"""How often at least the answer is looked for meanwhile: where the loop is busy, it is there and not read yet."""
+_TIMEOUT_S = 0.5
+"""How long Redis may hold a request up; it is there to serve requests, not they to wait for it."""
+_POLLS = 20
+"""How often at least we look for the reply within the timeout: where the loop is busy, it may have come unread."""
 _REST_S = 5
-_CONNECTIONS = 64
+"""For how long nobody asks a Redis that did not reply."""
+_MAX_CONNECTIONS = 64
 
 
 class RedisAway(EngineroomError):
@@ -32,8 +33,10 @@ class RedisAway(EngineroomError):
 class RedisLink:
     """A Redis that may be away: the door then serves on, without what it kept there, and says so.
 
+    up: whether it replied the last time.
+
     Raises:
-        SettingsError: the URL is none, or the client library is not installed.
+        SettingsError: the URL is not Redis', or the client library is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -45,7 +48,7 @@ class RedisLink:
             ) from error
         try:
             self.pool = ConnectionPool.from_url(
-                url, socket_timeout=None, socket_connect_timeout=None, max_connections=_CONNECTIONS
+                url, socket_timeout=None, socket_connect_timeout=None, max_connections=_MAX_CONNECTIONS
             )
         except ValueError as error:
             raise SettingsError([Problem("REDIS_URL", f"is not a Redis URL: {error}")]) from error
@@ -53,25 +56,25 @@ class RedisLink:
         self.client: Redis = Redis(connection_pool=self.pool)
         self.up = True
         self._breaker = Breaker(failures=1, rest=_REST_S)
-        # More questions than connections wait for one here: the pool would refuse them, as if Redis were away.
-        self._free = asyncio.Semaphore(_CONNECTIONS)
+        # Where all connections are in use, commands wait here: the pool would refuse them, as if Redis were away.
+        self._free_connections = asyncio.Semaphore(_MAX_CONNECTIONS)
 
-    async def ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """The answer of something that asks Redis.
+    async def ask(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Redis' reply to a command, which is sent only if Redis may be there.
 
         Raises:
-            RedisAway: it does not answer, or did not a moment ago.
+            RedisAway: it does not reply, or did not a moment ago.
         """
-        async with self._free:
-            return await self._ask(question)
+        async with self._free_connections:
+            return await self._ask(command)
 
-    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
         from redis.exceptions import RedisError
 
         if not self._breaker.allow():
             raise RedisAway("Redis was away a moment ago")
         try:
-            answer = await _patiently(question())
+            reply = await _wait_for_reply(command())
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             self._breaker.failed()
             if self.up:
@@ -82,24 +85,24 @@ class RedisLink:
         if not self.up:
             self.up = True
             logger.info("Redis is back")
-        return answer
+        return reply
 
     async def close(self) -> None:
         await self.pool.disconnect()
 
 
-async def _patiently(question: Awaitable[T]) -> T:
-    """What comes within the patience, of which time passes only as far as our own loop has turned.
+async def _wait_for_reply(command: Awaitable[T]) -> T:
+    """The reply within the timeout, of which time passes only as far as our own loop has turned.
 
-    By the clock alone a burst of requests, or a busy machine, would look as if Redis did not answer.
+    By the clock alone a burst of requests, or a busy machine, would look as if Redis did not reply.
 
     Raises:
-        TimeoutError: nothing has come.
+        TimeoutError: none has come.
     """
-    asking = asyncio.ensure_future(question)
+    asking = asyncio.ensure_future(command)
     try:
-        for _ in range(_LOOKS):
-            if (await asyncio.wait({asking}, timeout=_PATIENCE_S / _LOOKS))[0]:
+        for _ in range(_POLLS):
+            if (await asyncio.wait({asking}, timeout=_TIMEOUT_S / _POLLS))[0]:
                 return asking.result()
         raise asyncio.TimeoutError
     finally:

@@ -14,7 +14,7 @@ from engineroom.engine import Health, RunningEngine
 from engineroom.errors import APIError, EngineroomError
 from engineroom.openai.errors import error_response
 
-from .context import get_context
+from .middleware.context import get_context
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import shlex
-import sys
-from typing import TYPE_CHECKING
-
-from ..loading import model
-
-if TYPE_CHECKING:
-    from engineroom.engine import RunningEngine
-
-import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
-from ..loading import loading
+from ..loading import loading, model
 from ..signals import either, stop_signals
 from .server import Server
 
@@ -37,6 +30,8 @@ logger = logging.getLogger(__name__)
 _DEAD_S = 10
 """How long the door still says why, once its engine is dead, before it ends with an error: long enough for a load
 balancer to take it out, short enough that nobody pays for it."""
+_CLOSE_S = 2
+"""How long the server has to end its connections once the engine is stopped, before they are cut."""
 
 
 class EngineDied(EngineroomError):
@@ -51,36 +46,40 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         EngineDied: it ended while it served.
     """
     engine = stack.engine
-    url = _url(sockets[0], options.http)
     server = Server(stack.app, options.http)
-    stopping = stop_signals()
+    first_signal, second_signal = stop_signals()
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
     engine.timeline.mark("listening")
     try:
         async with loading(engine):
-            await either(starting, stopping[0])
+            await either(starting, first_signal)
         if starting.done():
             starting.result()
             engine.timeline.mark("engine ready")
-            ready(engine, url)
-            await _until_over(engine, stopping)
+            _announce(engine, _url(sockets[0], options.http))
+            await _until_stopped(engine, first_signal)
     finally:
         starting.cancel()
         await asyncio.gather(starting, return_exceptions=True)
         grace = options.door.drain_timeout if engine.health().ready else 0
-        await _shut(engine, server, serving, grace, stopping[1])
+        await _shut(engine, server, serving, grace, second_signal)
         await stack.close()
 
 
-async def _until_over(engine: RunningEngine, stopping: tuple[asyncio.Future[None], asyncio.Future[None]]) -> None:
+async def _until_stopped(engine: RunningEngine, stop: asyncio.Future[None]) -> None:
+    """Return at the signal to stop.
+
+    Raises:
+        EngineDied: the engine ended before.
+    """
     died = asyncio.ensure_future(engine.died())
     try:
-        await either(died, stopping[0])
-        if died.done() and not stopping[0].done():
+        await either(died, stop)
+        if died.done() and not stop.done():
             reason = died.result()
             logger.error("the engine is gone: %s; exiting in %d s", reason, _DEAD_S)
-            await asyncio.wait({stopping[0]}, timeout=_DEAD_S)
+            await asyncio.wait({stop}, timeout=_DEAD_S)
             raise EngineDied(f"the engine is gone: {reason}")
     finally:
         died.cancel()
@@ -98,24 +97,28 @@ async def _shut(
         )
         await either(serving, hurry, timeout=grace)
     await engine.stop()
-    done, _ = await asyncio.wait({serving}, timeout=2)
+    done, _ = await asyncio.wait({serving}, timeout=_CLOSE_S)
     if not done:
         server.force_exit = True
-        await asyncio.wait({serving}, timeout=2)
+        await asyncio.wait({serving}, timeout=_CLOSE_S)
         serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
 
 
-def _url(opened: socket.socket, settings: HTTPSettings) -> str:
-    host, port = opened.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"{'https' if settings.uvicorn_ssl_certfile else 'http'}://{host}:{port}"
+def _url(listening: socket.socket, settings: HTTPSettings) -> str:
+    """Where clients on this machine reach the door."""
+    host, port = listening.getsockname()[:2]
+    if host == "0.0.0.0":
+        host = "127.0.0.1"
+    elif host == "::":
+        host = "[::1]"
+    elif ":" in host:
+        host = f"[{host}]"
+    scheme = "https" if settings.uvicorn_ssl_certfile else "http"
+    return f"{scheme}://{host}:{port}"
 
 
-logger = logging.getLogger(__name__)
-
-
-def ready(engine: RunningEngine, url: str) -> None:
+def _announce(engine: RunningEngine, url: str) -> None:
     """Print where the model is and a request to paste; to a log instead, that line and the start's phases."""
     name = model(engine)
     if not sys.stderr.isatty():

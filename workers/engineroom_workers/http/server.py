@@ -12,7 +12,7 @@ import uvicorn
 
 from engineroom.errors import Problem, SettingsError
 
-from .protocol import patient
+from .protocol import protocol_with_timeout
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
@@ -29,7 +29,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=patient(settings.body_timeout),
+                http=protocol_with_timeout(settings.body_timeout),
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -65,18 +65,20 @@ def listen(settings: HTTPSettings) -> list[socket.socket]:
         except OSError as error:
             for other in sockets:
                 other.close()
-            # Python adds the address to the system's words, which it has already.
-            why = (error.strerror or str(error)).partition(" (while attempting")[0]
+            # Python adds the address to the system's words; ours have it already.
+            reason = (error.strerror or str(error)).partition(" (while attempting")[0]
             hint = "; choose another, or 0 for any that is free" if error.errno == errno.EADDRINUSE else ""
-            raise SettingsError([Problem(variable, f"cannot listen on {settings.host}:{port}: {why}{hint}")]) from error
+            raise SettingsError(
+                [Problem(variable, f"cannot listen on {settings.host}:{port}: {reason}{hint}")]
+            ) from error
         opened.setblocking(False)
-        _cut_off(opened, settings.client_timeout)
+        _disconnect_after(opened, settings.client_timeout)
         sockets.append(opened)
     return sockets
 
 
-def _cut_off(listening: socket.socket, seconds: float) -> None:
-    """Let the kernel end connections whose other side takes nothing, or is not there any more, for so long.
+def _disconnect_after(listening: socket.socket, seconds: float) -> None:
+    """Let the kernel end connections whose other side takes nothing, or is not there any more, for `seconds`.
 
     Connections inherit both options from the socket that accepts them. Sent data that stays unacknowledged, also
     because the reader has no room for it, is TCP_USER_TIMEOUT's business (tcp(7)); keep-alive probes find out

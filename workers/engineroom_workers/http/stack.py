@@ -13,10 +13,10 @@ from .middleware.browsers import CrossOriginMiddleware, SecurityHeadersMiddlewar
 from .middleware.cache.middleware import CacheMiddleware
 from .middleware.circuit_breaker import CircuitBreakerMiddleware
 from .middleware.concurrency import ConcurrencyMiddleware
+from .middleware.context import RequestContextMiddleware
 from .middleware.metrics import MetricsMiddleware
 from .middleware.own_routes import OwnRoutesMiddleware
 from .middleware.rate_limit import RateLimitMiddleware
-from .middleware.request_context import RequestContextMiddleware
 from .middleware.tracing import TracingMiddleware
 from .middleware.usage import UsageMiddleware
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis_server import RedisServer
 
 from engineroom_workers.http.metrics.gpus import parse
-from engineroom_workers.http.metrics.percentiles import RecentSamples
+from engineroom_workers.http.metrics.registry import RecentSamples
 
 HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
 

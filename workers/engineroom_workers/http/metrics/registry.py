@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections import Counter as Tally
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from .percentiles import WINDOW_S, RecentSamples
-
-if TYPE_CHECKING:
-    from ..context import RequestContext
-
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
+
+WINDOW_S = 300
+"""How far back percentiles look."""
+
+_MAX_SAMPLES = 8192
+"""How many samples are kept; under more load they look less far back."""
 
 
 class MetricsRegistry:
@@ -80,43 +83,46 @@ class MetricsRegistry:
         """Note that a request has come; `request_finished` notes its end."""
         self._running += 1
 
-    def time_stream(self, context: RequestContext) -> StreamTimer:
-        """What times the pieces of one request's stream."""
-        return StreamTimer(
-            context.started,
-            self._first_token_seconds.labels(context.route, context.model),
-            self._inter_token_seconds.labels(context.route, context.model),
-            self._recent["time_to_first_token"],
-            self._recent["inter_token"],
-        )
-
-    def count_tokens(self, context: RequestContext, prompt: int, completion: int) -> None:
-        """Note tokens that have come since the last call for the same request."""
-        labels = context.model, context.key.name
-        self._prompt_tokens.labels(*labels).inc(prompt)
-        self._completion_tokens.labels(*labels).inc(completion)
-        self._tokens["prompt"] += prompt
-        self._tokens["completion"] += completion
-
-    def request_finished(self, context: RequestContext, status: int, now: float) -> None:
+    def request_finished(self, route: str, status: int, model: str, key: str, seconds: float) -> None:
         """Note the end of a request.
 
         Args:
             status: 499, nginx's code, for a client that left before it had a response.
-            now: by `time.perf_counter`.
+            key: the name of whose request it was.
+            seconds: since it arrived.
         """
         self._running -= 1
-        seconds = now - context.started
-        self._requests.labels(context.route, str(status), context.model, context.key.name).inc()
+        self._requests.labels(route, str(status), model, key).inc()
         self._by_status[str(status)] += 1
-        self._request_seconds.labels(context.route, context.model).observe(seconds)
-        self._recent["request"].add(seconds, now)
-        if context.queued:
-            self._queue_seconds.observe(context.queued)
-            self._recent["queue"].add(context.queued, now)
-        if context.cache:
-            self._cache_requests.labels(context.cache).inc()
-            self._by_cache_result[context.cache] += 1
+        self._request_seconds.labels(route, model).observe(seconds)
+        self._recent["request"].add(seconds)
+
+    def request_queued(self, seconds: float) -> None:
+        """Note how long a request waited for its turn."""
+        self._queue_seconds.observe(seconds)
+        self._recent["queue"].add(seconds)
+
+    def cache_asked(self, result: str) -> None:
+        """Note what the cache had for a request: `hit`, `miss`, `collapsed` or `bypass`."""
+        self._cache_requests.labels(result).inc()
+        self._by_cache_result[result] += 1
+
+    def time_stream(self, route: str, model: str, started: float) -> StreamTimer:
+        """What times the pieces of one stream, whose request arrived at `started` by `time.perf_counter`."""
+        return StreamTimer(
+            started,
+            self._first_token_seconds.labels(route, model),
+            self._inter_token_seconds.labels(route, model),
+            self._recent["time_to_first_token"],
+            self._recent["inter_token"],
+        )
+
+    def count_tokens(self, model: str, key: str, prompt: int, completion: int) -> None:
+        """Note tokens that a request has taken since the last call for it."""
+        self._prompt_tokens.labels(model, key).inc(prompt)
+        self._completion_tokens.labels(model, key).inc(completion)
+        self._tokens["prompt"] += prompt
+        self._tokens["completion"] += completion
 
     def summary(self) -> dict[str, Any]:
         """Counts since the start, and percentiles in seconds over the last five minutes."""
@@ -175,6 +181,32 @@ class StreamTimer:
             self._inter_token.observe(gap)
             self._recent_inter.add(gap, now)
         self._previous = now
+
+
+class RecentSamples:
+    """The samples of the last five minutes, at most 8192 of them.
+
+    Args:
+        clock: seconds that pass.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock = clock
+        self._samples: deque[tuple[float, float]] = deque(maxlen=_MAX_SAMPLES)
+
+    def add(self, value: float, now: float | None = None) -> None:
+        """Note a sample; `now` by the clock, if the caller has just read it."""
+        self._samples.append((self._clock() if now is None else now, value))
+
+    def summary(self) -> dict[str, float | int | None]:
+        """`count`, and `p50`, `p95`, `p99` by nearest rank; None where there is no sample."""
+        since = self._clock() - WINDOW_S
+        values = sorted(value for at, value in self._samples if at >= since)
+        return {"count": len(values)} | {f"p{share}": _percentile(values, share) for share in (50, 95, 99)}
+
+
+def _percentile(values: Sequence[float], share: int) -> float | None:
+    return round(values[max(0, math.ceil(len(values) * share / 100) - 1)], 6) if values else None
 
 
 def _count_tasks() -> int:

@@ -13,8 +13,8 @@ from engineroom.logs import Event
 from engineroom.openai.body import get_request
 from engineroom.openai.usage import get_usage
 
-from ..context import CLIENT_CLOSED_REQUEST, get_context
 from .base import Middleware, Resources
+from .context import CLIENT_CLOSED_REQUEST, get_context
 
 if TYPE_CHECKING:
     from ..options import Options

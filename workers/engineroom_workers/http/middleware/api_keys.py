@@ -18,8 +18,8 @@ from engineroom.asgi import ASGIApp, Receive, Scope, Send, header, send_body
 from engineroom.errors import APIError, Problem, SettingsError
 from engineroom.openai.errors import error_body
 
-from ..context import OPEN, APIKey, get_context
-from .base import Middleware, Resources
+from .base import OPEN, Middleware, Resources
+from .context import APIKey, get_context
 
 if TYPE_CHECKING:
     from ..options import Options

@@ -12,8 +12,6 @@ from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Recei
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
-from ..context import OWN
-
 if TYPE_CHECKING:
     from engineroom.engine import RunningEngine
     from engineroom.settings import Environment
@@ -23,6 +21,11 @@ if TYPE_CHECKING:
     from ..redis import RedisLink
 
 logger = logging.getLogger(__name__)
+
+OPEN = frozenset({"/ping", "/health"})
+"""Routes of the door that everybody may ask, whatever is switched on: a platform's health checks have no key."""
+OWN = OPEN | {"/metrics", "/metrics.json", "/", "/settings.json"}
+"""Routes that the door answers itself; it neither counts nor limits nor caches them."""
 
 
 class Gauge(NamedTuple):

@@ -8,8 +8,8 @@ from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
 from engineroom.openai.body import Request, read_request
 
-from ..context import OTHER_ROUTE, get_context
 from .base import ErrorMiddleware, Resources
+from .context import OTHER_ROUTE, get_context
 
 
 class BodyMiddleware(ErrorMiddleware):

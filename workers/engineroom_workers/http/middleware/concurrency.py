@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from engineroom.asgi import ASGIApp, Receive, Scope, Send, race
 from engineroom.errors import APIError
 
-from ..context import get_context
 from .base import ErrorMiddleware, Gauge, Resources
+from .context import get_context
 
 if TYPE_CHECKING:
     from ..options import Options

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
 from engineroom.openai.usage import TokenUsage, get_usage
 
-from ..context import CLIENT_CLOSED_REQUEST, RequestContext, get_context
 from .base import Gauge, Middleware, Resources
+from .context import CLIENT_CLOSED_REQUEST, RequestContext, get_context
 
 if TYPE_CHECKING:
     from ..metrics.registry import MetricsRegistry, StreamTimer
@@ -40,8 +40,16 @@ class MetricsMiddleware(Middleware):
             await self.app(scope, receive, response.send)
         finally:
             response.count_tokens()
-            status = context.status or CLIENT_CLOSED_REQUEST
-            self._metrics.request_finished(context, status, time.perf_counter())
+            self._note_end(context)
+
+    def _note_end(self, context: RequestContext) -> None:
+        status = context.status or CLIENT_CLOSED_REQUEST
+        seconds = time.perf_counter() - context.started
+        self._metrics.request_finished(context.route, status, context.model, context.key.name, seconds)
+        if context.queued:
+            self._metrics.request_queued(context.queued)
+        if context.cache:
+            self._metrics.cache_asked(context.cache)
 
     def gauges(self) -> list[Gauge]:
         engine = self._engine
@@ -62,7 +70,8 @@ class _MeasuredResponse:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             if (header(message, b"content-type") or b"").startswith(b"text/event-stream"):
-                self._timer = self._metrics.time_stream(self._context)
+                context = self._context
+                self._timer = self._metrics.time_stream(context.route, context.model, context.started)
         elif self._timer is not None:
             self._timer.add(message.get("body", b""))
             self.count_tokens()
@@ -74,9 +83,9 @@ class _MeasuredResponse:
         Nothing generates what comes out of the cache, so it does not count. A counter cannot go back: where the
         engine's own figure is smaller in the end than what was counted on the way, the difference stays.
         """
-        if self._context.cache in ("hit", "collapsed"):
+        context, usage, counted = self._context, self._usage, self._counted
+        if context.cache in ("hit", "collapsed"):
             return
-        usage, counted = self._usage, self._counted
         prompt = usage.prompt_tokens - counted.prompt_tokens
         completion = usage.completion_tokens - counted.completion_tokens
         if prompt > 0:
@@ -84,4 +93,4 @@ class _MeasuredResponse:
         if completion > 0:
             counted.completion_tokens += completion
         if prompt > 0 or completion > 0:
-            self._metrics.count_tokens(self._context, max(0, prompt), max(0, completion))
+            self._metrics.count_tokens(context.model, context.key.name, max(0, prompt), max(0, completion))

@@ -11,9 +11,9 @@ from engineroom.openai.body import Request, get_request
 from engineroom.openai.errors import error_response
 from engineroom.openai.usage import get_usage
 
-from ..context import get_context
 from ..redis import RedisAway
 from .base import ErrorMiddleware, Resources, with_headers
+from .context import get_context
 
 if TYPE_CHECKING:
     from limits import RateLimitItem

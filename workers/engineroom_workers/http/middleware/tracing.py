@@ -13,8 +13,8 @@ from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
 from engineroom.errors import Problem, SettingsError
 from engineroom.openai.usage import get_usage
 
-from ..context import get_context
 from .base import Middleware, Resources
+from .context import get_context
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

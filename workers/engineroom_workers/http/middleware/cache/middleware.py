@@ -16,8 +16,8 @@ from engineroom.errors import APIError
 from engineroom.openai.body import get_request
 from engineroom.openai.usage import get_usage
 
-from ...context import get_context
 from ..base import ErrorMiddleware, Resources, with_headers
+from ..context import get_context
 from .responses import Recorder, send_answer, suits
 from .store import Entry, MemoryStore, RedisStore, Store, cache_namespace
 

@@ -1,4 +1,4 @@
-"""What the door knows of one request: each layer adds what it learns, metrics and logs read it."""
+"""What the door knows of one request, and the outermost layer, which begins it with an id and a route."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from engineroom.asgi import Scope
+from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
 
-OPEN = frozenset({"/ping", "/health"})
-"""Routes of the door that everybody may ask, whatever is switched on: a platform's health checks have no key."""
-OWN = OPEN | {"/metrics", "/metrics.json", "/", "/settings.json"}
-"""Routes that the door answers itself; it neither counts nor limits nor caches them."""
+from .base import Middleware, Resources
+
 OTHER_ROUTE = "other"
 """The route of a request for something that the engine does not serve."""
 CLIENT_CLOSED_REQUEST = 499
@@ -87,3 +85,37 @@ def _request_id(scope: Scope) -> str:
 
 def _is_usable_id(value: bytes) -> bool:
     return 0 < len(value) <= _MAX_ID_LENGTH and value.isascii() and value.decode("ascii").isprintable()
+
+
+class RequestContextMiddleware(Middleware):
+    """Begins each request's context, and notes the response's status there for all layers within.
+
+    Client, logs, metrics and engine know a request by the same `x-request-id`.
+    """
+
+    def __init__(self, app: ASGIApp, resources: Resources) -> None:
+        super().__init__(app, resources)
+        self._engine = resources.engine
+        self._first = True
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = get_context(scope)
+        context.route = self._route(scope["path"])
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                headers = [*message.get("headers", ()), (b"x-request-id", context.id.encode())]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            if self._first:
+                self._first = False
+                self._engine.timeline.mark("first request")
+
+    def _route(self, path: str) -> str:
+        """A known route's path, so that what clients invent makes no new time series."""
+        return next((route.path for route in self._engine.routes if route.matches(path)), OTHER_ROUTE)
