@@ -183,7 +183,7 @@ async def life_table(times: int) -> str:
             began = time.time()
             with worker(platform) as child:
                 await platform.polled()
-                polled = next(iter(platform.emulator.fleet.workers.values())).first_poll_at
+                polled = next(iter(platform.emulator.workers.by_id.values())).first_poll_at
                 starts.append((polled or 0) - began)
                 await asyncio.sleep(1)
                 sizes.append(megabytes(child.pid, "VmRSS"))

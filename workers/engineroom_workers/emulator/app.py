@@ -1,4 +1,4 @@
-"""The emulator as one ASGI app: who may speak, and to which side."""
+"""The emulator as one ASGI app: it decides who may speak, and to which routes."""
 
 from __future__ import annotations
 
@@ -9,62 +9,65 @@ from starlette.routing import Mount, Router
 from engineroom.asgi import Receive, Scope, Send, header
 
 from .http import send_error
-from .limits import Limiter
+from .limits import RequestLimiter
 from .platform import Emulator
-from .routes.admin import Admin
-from .routes.client import ClientSide
-from .routes.openai import OpenAISide
-from .routes.worker import WorkerSide
+from .routes.admin import AdminRoutes
+from .routes.client import ClientRoutes
+from .routes.openai import OpenAIRoutes
+from .routes.worker import WorkerRoutes
 
 
 class EmulatorApp:
-    """`/v2/<id>/...` for clients and workers, `/emulator/...` for whoever runs it."""
+    """`/v2/<id>/...` for workers and clients, `/emulator/...` for whoever runs the emulator.
+
+    Workers need no key. Their routes come first and without Starlette's router, because they are the busy ones.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
         self._prefix = f"/v2/{emulator.options.endpoint_id}/"
-        self._worker = WorkerSide(emulator)
-        self._openai = OpenAISide(emulator)
-        self._limiter = Limiter() if emulator.options.limits else None
-        client = Mount(self._prefix.rstrip("/"), routes=ClientSide(emulator).routes())
-        self._router = Router([client, *Admin(emulator).routes()])
+        self._worker_routes = WorkerRoutes(emulator)
+        self._openai_routes = OpenAIRoutes(emulator)
+        self._limiter = RequestLimiter() if emulator.options.limits else None
+        client_routes = Mount(self._prefix.rstrip("/"), routes=ClientRoutes(emulator).routes())
+        self._router = Router([client_routes, *AdminRoutes(emulator).routes()])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        path: str = scope["path"] if scope["type"] == "http" else ""
+        if not path.startswith(self._prefix):
             await self._router(scope, receive, send)
             return
-        path: str = scope["path"]
-        if path.startswith(self._prefix):
-            rest = path[len(self._prefix) :]
-            if handler := self._worker.find(scope["method"], rest.split("/")):
-                await handler(scope, receive, send, rest.split("/"))
-                return
-            if not self._allowed(scope):
-                await send_error(send, 401, "the API key is missing or wrong")
-                return
-            await self._limited(scope, receive, send, rest)
+        route = path.removeprefix(self._prefix)
+        segments = route.split("/")
+        worker_handler = self._worker_routes.find(scope["method"], segments)
+        if worker_handler is not None:
+            await worker_handler(scope, receive, send, segments)
+        elif not self._authorized(scope):
+            await send_error(send, 401, "the API key is missing or wrong")
         else:
-            await self._router(scope, receive, send)
+            await self._limit_client(scope, receive, send, route)
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send, rest: str) -> None:
-        operation = rest.split("/")[0]
+    async def _limit_client(self, scope: Scope, receive: Receive, send: Send, route: str) -> None:
+        """Serve a client's request unless it is over a limit."""
         if self._limiter is None:
-            await self._client(scope, receive, send, rest)
-        elif self._limiter.enter(operation, len(self.emulator.queue), len(self.emulator.fleet.workers)):
-            try:
-                await self._client(scope, receive, send, rest)
-            finally:
-                self._limiter.leave(operation)
-        else:
+            await self._serve_client(scope, receive, send, route)
+            return
+        operation = route.split("/")[0]
+        if not self._limiter.enter(operation, len(self.emulator.queue), len(self.emulator.workers.by_id)):
             await send_error(send, 429, f"too many requests to {operation}")
+            return
+        try:
+            await self._serve_client(scope, receive, send, route)
+        finally:
+            self._limiter.leave(operation)
 
-    async def _client(self, scope: Scope, receive: Receive, send: Send, rest: str) -> None:
-        if rest.startswith("openai/"):
-            await self._openai(scope, receive, send, rest.removeprefix("openai"))
+    async def _serve_client(self, scope: Scope, receive: Receive, send: Send, route: str) -> None:
+        if route.startswith("openai/"):
+            await self._openai_routes(scope, receive, send, route.removeprefix("openai"))
         else:
             await self._router(scope, receive, send)
 
-    def _allowed(self, scope: Scope) -> bool:
+    def _authorized(self, scope: Scope) -> bool:
         """Whether the client sent the key, with or without `Bearer`: RunPod's documentation shows both."""
         key = self.emulator.options.api_key
         if key is None:

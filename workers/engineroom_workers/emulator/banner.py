@@ -1,4 +1,4 @@
-"""What `engineroom emulate` says when it starts."""
+"""The text that `engineroom emulate` prints when it starts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from click import style
 
 from .faults import Faults
-from .platform import Options
+from .options import EndpointOptions
 from .worker_processes import OFF_PLATFORM, worker_environment
 
 
-def banner(url: str, options: Options, faults: Faults, command: Sequence[str], workers: int) -> str:
-    """The endpoint's addresses, something to paste, and how to get a worker if none is started here."""
+def banner(url: str, options: EndpointOptions, faults: Faults, command: Sequence[str], workers: int) -> str:
+    """The endpoint's addresses, examples to paste, and the variables for a worker if the emulator starts none."""
     endpoint = f"{url}/v2/{options.endpoint_id}"
     openai = f"{endpoint}/openai/v1"
     key = options.api_key or "any"

@@ -9,20 +9,22 @@ from typing import Any, TypeVar
 import click
 
 from .faults import Faults
-from .platform import HOLD_S, Options
+from .options import DEFAULT_HOLD_S, EndpointOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
-ANY = click.FloatRange(0)
-TIME = click.FloatRange(0, min_open=True)
-POLL = click.FloatRange(0, 85)
-PING = click.FloatRange(1)
+
+GRACE = click.FloatRange(0)
+EXECUTION_TIMEOUT = click.FloatRange(0, min_open=True)
+HOLD = click.FloatRange(0, 85)
+"""The SDK gives a poll up after 90 seconds."""
+PING_INTERVAL = click.FloatRange(1)
 RTT = click.FloatRange(0, 60_000)
 RATE = click.FloatRange(0, 1)
 
 
-def rate(name: str, what: str) -> Callable[[F], F]:
-    """An option for one of the faults."""
-    return click.option(name, default=0.0, type=RATE, metavar="RATE", help=f"Share of the {what}.")
+def fault_rate(name: str, requests: str) -> Callable[[F], F]:
+    """An option for the rate of one fault, which strikes these requests."""
+    return click.option(name, default=0.0, type=RATE, metavar="RATE", help=f"Share of the {requests}.")
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110})
@@ -32,17 +34,27 @@ def rate(name: str, what: str) -> Callable[[F], F]:
 @click.option("--api-key", help="Refuse clients that do not send this key as `Authorization: Bearer KEY`.")
 @click.option("--workers", default=1, type=click.IntRange(1), help="How many workers to start with COMMAND.")
 @click.option(
-    "--grace", default=45.0, type=ANY, metavar="SECONDS", help="Time a worker has between SIGTERM and SIGKILL."
+    "--grace", default=45.0, type=GRACE, metavar="SECONDS", help="Time a worker has between SIGTERM and SIGKILL."
 )
 @click.option("--quiet", is_flag=True, help="Do not print a line for each finished job.")
 @click.option(
-    "--hold", default=HOLD_S, type=POLL, metavar="SECONDS", help="How long job-take and job-stop keep a poll open."
+    "--hold",
+    default=DEFAULT_HOLD_S,
+    type=HOLD,
+    metavar="SECONDS",
+    help="How long job-take and job-stop keep a poll open.",
 )
-@click.option("--execution-timeout", default=600.0, type=TIME, metavar="SECONDS", help="Time a worker has for one job.")
+@click.option(
+    "--execution-timeout",
+    default=600.0,
+    type=EXECUTION_TIMEOUT,
+    metavar="SECONDS",
+    help="Time a worker has for one job.",
+)
 @click.option(
     "--ping-interval",
     default=10.0,
-    type=PING,
+    type=PING_INTERVAL,
     metavar="SECONDS",
     help="Time between a worker's pings; a worker that misses three counts as gone.",
 )
@@ -55,12 +67,12 @@ def rate(name: str, what: str) -> Callable[[F], F]:
     metavar="MS",
     help="Milliseconds by which each POST of a worker is delayed.",
 )
-@rate("--fail-stream", "job-stream POSTs that fail with a 500")
-@rate("--fail-done", "job-done POSTs that fail with a 500")
-@rate("--fail-take", "job-take polls that fail with a 500")
-@rate("--take-429", "job-take polls that are told to slow down")
-@rate("--take-400", "job-take polls answered 400, as happens with FlashBoot")
-@rate("--redeliver", "jobs that are handed out twice")
+@fault_rate("--fail-stream", "job-stream POSTs that fail with a 500")
+@fault_rate("--fail-done", "job-done POSTs that fail with a 500")
+@fault_rate("--fail-take", "job-take polls that fail with a 500")
+@fault_rate("--take-429", "job-take polls that are told to slow down")
+@fault_rate("--take-400", "job-take polls answered 400, as happens with FlashBoot")
+@fault_rate("--redeliver", "jobs that are handed out twice")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def emulate(
     host: str,
@@ -99,9 +111,9 @@ def emulate(
     from ..extras import need
 
     need("emulator", "uvicorn", "starlette", "httptools", "uvloop")
-    from .run import Plan, run
+    from .run import EmulatorRun, run
 
-    options = Options(
+    options = EndpointOptions(
         endpoint_id=endpoint_id,
         api_key=api_key,
         hold=hold,
@@ -109,5 +121,4 @@ def emulate(
         ping_interval=ping_interval,
         limits=limits,
     )
-    plan = Plan(options, Faults(**faults), host, port, command, workers, grace, quiet)
-    sys.exit(run(plan))
+    sys.exit(run(EmulatorRun(options, Faults(**faults), host, port, command, workers, grace, quiet)))

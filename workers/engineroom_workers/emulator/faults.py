@@ -1,22 +1,26 @@
-"""What can be made to go wrong on the worker's side, and how slow its way to the platform is; changed at run time."""
+"""Faults that are injected on the worker's side, and how slow its way to the platform is; changed at run time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
+_LONGEST_RTT_MS = 60_000
+
 
 @dataclass(slots=True)
 class Faults:
-    """Rates between 0 (never) and 1 (always), spread evenly: at 0.25 every fourth request is struck, no dice.
+    """Rates between 0 (never) and 1 (always).
 
-    rtt_ms: milliseconds that every POST of a worker spends on its way before it takes effect.
+    They strike evenly and not at random: at 0.25 every fourth request fails.
+
+    rtt_ms: milliseconds by which every POST of a worker is delayed before it takes effect.
     fail_stream: job-stream answers 500 and loses the chunk.
     fail_done: job-done answers 500 and loses the result.
     fail_take: job-take answers 500.
     take_429: job-take answers 429.
     take_400: job-take answers 400, as the platform does with FlashBoot.
-    redeliver: a job that was handed out is at once put back into the queue, so that it is handed out again.
+    redeliver: a job that was handed out goes back into the queue at once, so that a second worker gets it, too.
     """
 
     rtt_ms: float = 0.0
@@ -27,9 +31,10 @@ class Faults:
     take_400: float = 0.0
     redeliver: float = 0.0
     _due: dict[str, float] = field(default_factory=dict, repr=False)
+    """For each fault the sum of its rates since it last struck; it strikes again when the sum reaches 1."""
 
     def strikes(self, name: str) -> bool:
-        """Whether fault `name` strikes the request at hand."""
+        """Whether the fault of this name strikes the request at hand."""
         rate: float = getattr(self, name)
         if not rate:
             return False
@@ -40,29 +45,30 @@ class Faults:
         return strikes
 
     def update(self, values: Mapping[str, object]) -> None:
-        """Change some of them; all or nothing.
+        """Change some of them: all that are given, or none.
 
         Raises:
-            ValueError: a name is unknown, or a value out of range.
+            ValueError: a name is unknown, or a value is out of range.
         """
-        known = names()
+        names = fault_names()
         for name, value in values.items():
-            if name not in known:
-                raise ValueError(f"no such fault: {name!r}; there are {', '.join(known)}")
+            if name not in names:
+                raise ValueError(f"no such fault: {name!r}; there are {', '.join(names)}")
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ValueError(f"{name} takes a number, not {value!r}")
-            most = 60_000 if name == "rtt_ms" else 1
-            if not 0 <= value <= most:
-                raise ValueError(f"{name} must be between 0 and {most}, not {value}")
+            maximum = _LONGEST_RTT_MS if name == "rtt_ms" else 1
+            if not 0 <= value <= maximum:
+                raise ValueError(f"{name} must be between 0 and {maximum}, not {value}")
         for name, value in values.items():
             setattr(self, name, value)
             self._due.pop(name, None)
 
     def as_dict(self) -> dict[str, float]:
+        """The present values by name."""
         values = asdict(self)
-        return {name: values[name] for name in names()}
+        return {name: values[name] for name in fault_names()}
 
 
-def names() -> tuple[str, ...]:
-    """All that `Faults.update` takes."""
+def fault_names() -> tuple[str, ...]:
+    """The names that `Faults.update` takes."""
     return tuple(item.name for item in fields(Faults) if not item.name.startswith("_"))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final, Literal
 from uuid import uuid4
 
 import msgspec
 
-from .bell import Bell
+from .notifications import Notification
 
 Status = Literal["IN_QUEUE", "IN_PROGRESS", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"]
 FINAL: Final[frozenset[Status]] = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 
 
-class Policy(msgspec.Struct, rename="camel"):
-    """The `policy` of a request; times in milliseconds, the ranges are those of RunPod's documentation."""
+class JobPolicy(msgspec.Struct, rename="camel"):
+    """The `policy` of a request. Times are in milliseconds; the ranges are those of RunPod's documentation."""
 
     execution_timeout: int | None = None
     ttl: int | None = None
@@ -33,12 +34,12 @@ class JobRequest(msgspec.Struct, rename="camel"):
     """The body of `/run` and `/runsync`."""
 
     input: msgspec.Raw
-    policy: Policy = msgspec.field(default_factory=Policy)
+    policy: JobPolicy = msgspec.field(default_factory=JobPolicy)
     webhook: str | None = None
     s3_config: msgspec.Raw = msgspec.Raw()
 
 
-class Result(msgspec.Struct, rename="camel"):
+class JobResult(msgspec.Struct, rename="camel"):
     """The body of job-done. An absent member is an empty `Raw`."""
 
     output: msgspec.Raw = msgspec.Raw()
@@ -48,10 +49,11 @@ class Result(msgspec.Struct, rename="camel"):
 
     @property
     def failed(self) -> bool:
+        """Whether it carries an error; JSON's empty values count as none."""
         return bytes(self.error) not in (b"", b"null", b'""', b"false")
 
 
-class Chunk(msgspec.Struct):
+class JobChunk(msgspec.Struct):
     """The body of job-stream."""
 
     output: msgspec.Raw
@@ -60,9 +62,10 @@ class Chunk(msgspec.Struct):
 class Job:
     """One job and its timeline; times are seconds since the epoch.
 
-    chunks, arrivals: what job-stream brought, and the time each POST took effect.
-    read: how many chunks `/stream` has handed to the client.
-    changed: rings at every chunk and every change of status.
+    chunks, arrivals: what job-stream POSTs brought, and the time at which each took effect.
+    chunks_read: how many chunks `/stream` has handed to the client.
+    changed: notifies at every chunk and every change of status.
+    posts: how many POSTs the worker sent, by kind; `late` ones found the job finished.
     """
 
     def __init__(self, request: JobRequest, sync: bool) -> None:
@@ -75,8 +78,8 @@ class Job:
         self.output = msgspec.Raw()
         self.error = msgspec.Raw()
         self.chunks: list[msgspec.Raw] = []
-        self.read = 0
-        self.changed = Bell()
+        self.chunks_read = 0
+        self.changed = Notification()
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.expired = False
 
@@ -91,39 +94,47 @@ class Job:
     def finished(self) -> bool:
         return self.status in FINAL
 
-    def enter(self, status: Status) -> None:
-        """Take a status and tell those who wait."""
+    def set_status(self, status: Status) -> None:
+        """Change the status and notify those who wait for that. A final status ends all timers."""
         self.status = status
         if status in FINAL:
             self.done_at = time.time()
             self.stop_timers()
-        self.changed.ring()
+        self.changed.notify_all()
 
-    def add(self, chunk: msgspec.Raw) -> None:
+    def add_chunk(self, chunk: msgspec.Raw) -> None:
+        """Add a chunk that the worker has streamed."""
         self.chunks.append(chunk)
         self.arrivals.append(time.time())
-        self.changed.ring()
+        self.changed.notify_all()
 
-    def unread(self) -> list[msgspec.Raw]:
-        """The chunks that have come since the last call."""
-        chunks = self.chunks[self.read :]
-        self.read = len(self.chunks)
+    def read_chunks(self) -> list[msgspec.Raw]:
+        """The chunks that have arrived since the last call."""
+        chunks = self.chunks[self.chunks_read :]
+        self.chunks_read = len(self.chunks)
         return chunks
 
     def reset(self) -> None:
-        """Back to what it was before a worker first had it."""
+        """Make the job what it was before a worker first had it."""
         self.stop_timers()
-        self.output = self.error = msgspec.Raw()
-        self.chunks, self.arrivals, self.read, self.attempts = [], [], 0, 0
-        self.worker = self.taken_at = self.done_at = None
+        self.output = msgspec.Raw()
+        self.error = msgspec.Raw()
+        self.chunks = []
+        self.arrivals = []
+        self.chunks_read = 0
+        self.attempts = 0
+        self.worker = None
+        self.taken_at = None
+        self.done_at = None
 
-    def start_timer(self, name: str, seconds: float, then: Any) -> None:
-        """Call `then(self)` once, unless the job is finished or the timer started anew before."""
+    def start_timer(self, name: str, seconds: float, callback: Callable[[Job], None]) -> None:
+        """Call `callback` with this job after `seconds`, unless the timer is stopped or started anew before."""
         self.stop_timer(name)
-        self.timers[name] = asyncio.get_running_loop().call_later(seconds, then, self)
+        self.timers[name] = asyncio.get_running_loop().call_later(seconds, callback, self)
 
     def stop_timer(self, name: str) -> None:
-        if timer := self.timers.pop(name, None):
+        timer = self.timers.pop(name, None)
+        if timer is not None:
             timer.cancel()
 
     def stop_timers(self) -> None:
@@ -131,13 +142,15 @@ class Job:
             self.stop_timer(name)
 
     def expire(self) -> None:
-        """Let go of what it carries; only the timeline stays."""
+        """Drop the request and the result, which clients can no longer fetch; the timeline stays."""
         self.expired = True
-        self.chunks, self.output, self.error = [], msgspec.Raw(), msgspec.Raw()
+        self.chunks = []
+        self.output = msgspec.Raw()
+        self.error = msgspec.Raw()
         self.request = JobRequest(msgspec.Raw(b"null"))
 
     def for_worker(self) -> dict[str, Any]:
-        """What job-take hands out."""
+        """The job as job-take hands it out."""
         job: dict[str, Any] = {"id": self.id, "input": self.request.input}
         if self.request.webhook is not None:
             job["webhook"] = self.request.webhook
@@ -146,7 +159,7 @@ class Job:
         return job
 
     def for_client(self) -> dict[str, Any]:
-        """What `/status` answers, and `/runsync` and the webhook at the end."""
+        """The job as `/status` shows it, and `/runsync` and the webhook when it has ended."""
         state: dict[str, Any] = {"id": self.id, "status": self.status}
         if self.taken_at is not None:
             state["delayTime"] = round((self.taken_at - self.created_at) * 1000)
@@ -155,13 +168,14 @@ class Job:
                 state["executionTime"] = round((self.done_at - self.taken_at) * 1000)
         if self.attempts > 1:
             state["retries"] = self.attempts - 1
-        for name, value in (("output", self.output), ("error", self.error)):
-            if value:
-                state[name] = value
+        if self.output:
+            state["output"] = self.output
+        if self.error:
+            state["error"] = self.error
         return state
 
     def timeline(self) -> dict[str, Any]:
-        """For `/emulator/stats`."""
+        """The job as `/emulator/stats` shows it."""
         return {
             "id": self.id,
             "status": self.status,

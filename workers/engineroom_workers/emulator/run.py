@@ -1,4 +1,4 @@
-"""The emulator as a program: serve, start the workers, say what happens, end it all."""
+"""`engineroom emulate` as a program: it serves the platform, starts the workers, and ends both."""
 
 from __future__ import annotations
 
@@ -14,15 +14,24 @@ import uvloop
 from .banner import banner
 from .faults import Faults
 from .jobs import Job
-from .platform import Emulator, Options
+from .options import EndpointOptions
+from .platform import Emulator
 from .server import listen, serving
-from .worker_processes import Crew
+from .worker_processes import WorkerProcesses
+
+COLOURS = {"COMPLETED": "green", "FAILED": "red", "TIMED_OUT": "red"}
 
 
-class Plan(NamedTuple):
-    """What the command line asked for."""
+class EmulatorRun(NamedTuple):
+    """One run of the command, with what its command line asks for.
 
-    options: Options
+    command: what to start as a worker; empty if the user starts workers elsewhere.
+    workers: how many to start.
+    grace: seconds that a worker has between SIGTERM and SIGKILL.
+    quiet: whether to print nothing about finished jobs.
+    """
+
+    options: EndpointOptions
     faults: Faults
     host: str
     port: int
@@ -32,59 +41,65 @@ class Plan(NamedTuple):
     quiet: bool
 
 
-def run(plan: Plan) -> int:
-    """Run until a signal, or until no worker is left; the exit code."""
+def run(this: EmulatorRun) -> int:
+    """Run until a signal arrives or no worker is left; the exit code.
+
+    Raises:
+        click.ClickException: the address cannot be listened on.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    return int(uvloop.run(_run(plan)))
+    return int(uvloop.run(_run(this)))
 
 
-async def _run(plan: Plan) -> int:
-    stopped = asyncio.Event()
+async def _run(this: EmulatorRun) -> int:
+    stop_requested = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    emulator = Emulator(plan.options, plan.faults)
-    if not plan.quiet:
-        emulator.on_finished.append(lambda job: say(summary(job)))
+        asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
+    emulator = Emulator(this.options, this.faults)
+    if not this.quiet:
+        emulator.on_finished.append(lambda job: report(summary(job)))
     try:
-        listener = listen(plan.host, plan.port)
+        listener = listen(this.host, this.port)
     except OSError as error:
+        # Errors of name resolution have negative numbers, which are not the operating system's.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-        raise click.ClickException(f"cannot listen on {plan.host}:{plan.port}: {reason}") from error
+        raise click.ClickException(f"cannot listen on {this.host}:{this.port}: {reason}") from error
     async with serving(emulator, listener) as url:
-        click.echo(banner(url, plan.options, plan.faults, plan.command, plan.workers))
-        return await _until_the_end(plan, emulator, url, stopped)
-
-
-async def _until_the_end(plan: Plan, emulator: Emulator, url: str, stopped: asyncio.Event) -> int:
-    if not plan.command:
-        await stopped.wait()
+        click.echo(banner(url, this.options, this.faults, this.command, this.workers))
+        if this.command:
+            return await _run_workers(this, emulator, url, stop_requested)
+        await stop_requested.wait()
         return 0
-    async with Crew(emulator, url, plan.command, plan.grace, say) as crew:
-        for _ in range(plan.workers):
-            crew.start()
-        left = asyncio.create_task(crew.wait())
-        stop = asyncio.create_task(stopped.wait())
+
+
+async def _run_workers(this: EmulatorRun, emulator: Emulator, url: str, stop_requested: asyncio.Event) -> int:
+    """Run the workers until a signal arrives or none is left; the exit code."""
+    async with WorkerProcesses(emulator, url, this.command, this.grace, report) as processes:
+        for _ in range(this.workers):
+            processes.start()
+        all_ended = asyncio.create_task(processes.wait())
+        stop = asyncio.create_task(stop_requested.wait())
         try:
-            await asyncio.wait((left, stop), return_when=asyncio.FIRST_COMPLETED)
-            if left.done():
-                return left.result()
-            say("ending")
+            await asyncio.wait((all_ended, stop), return_when=asyncio.FIRST_COMPLETED)
+            if all_ended.done():
+                return all_ended.result()
+            report("ending")
             return 0
         finally:
-            left.cancel()
+            all_ended.cancel()
             stop.cancel()
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
+    """Print a line as the emulator's own, apart from its workers'."""
     click.echo(f"{click.style('emulator', fg='magenta')} {text}")
 
 
 def summary(job: Job) -> str:
     """One line on a finished job."""
-    colour = {"COMPLETED": "green", "FAILED": "red", "TIMED_OUT": "red"}.get(job.status, "yellow")
     state = job.for_client()
-    times = ", ".join(
+    times = [
         f"{name} {state[key]} ms" for name, key in (("queued", "delayTime"), ("ran", "executionTime")) if key in state
-    )
-    sent = f"{len(job.arrivals)} chunks, {job.bytes} bytes"
-    return f"{job.id} {click.style(job.status, fg=colour)}  {times or 'never taken'}, {sent}"
+    ]
+    status = click.style(job.status, fg=COLOURS.get(job.status, "yellow"))
+    return f"{job.id} {status}  {', '.join(times) or 'never taken'}, {len(job.arrivals)} chunks, {job.bytes} bytes"

@@ -11,11 +11,11 @@ import uvicorn
 
 from .app import EmulatorApp
 from .platform import Emulator
-from .webhooks import Webhooks
+from .webhooks import WebhookSender
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: whoever runs the emulator decides when it ends."""
+class _EmulatorServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the program that runs the emulator decides when it ends."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -26,11 +26,11 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket on a name or address of this machine; port 0 takes a free one.
 
     Raises:
-        OSError: it cannot be had.
+        OSError: the address is taken, or is not of this machine.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named, unlike in `socket.create_server`: asyncio sets TCP_NODELAY only where it knows that it is
-    # TCP, and without that every other response waits 40 ms for an acknowledgement.
+    # Unlike `socket.create_server`, this names the protocol: asyncio sets TCP_NODELAY only on sockets that it knows to
+    # be TCP, and without that every other response waits 40 ms for an acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,8 +44,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[str]:
-    """Serve the emulator in the running loop; yields its URL, `http://host:port`. Closes the socket at the end."""
-    server = _Server(
+    """Serve the emulator in the running loop, and close it and the socket at the end.
+
+    Yields:
+        The emulator's URL, `http://host:port`.
+    """
+    server = _EmulatorServer(
         uvicorn.Config(
             EmulatorApp(emulator),
             http="httptools",
@@ -57,8 +61,8 @@ async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[
             timeout_graceful_shutdown=1,
         )
     )
-    webhooks = Webhooks()
-    emulator.on_finished.append(webhooks.finished)
+    webhooks = WebhookSender()
+    emulator.on_finished.append(webhooks.job_finished)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
@@ -66,11 +70,17 @@ async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[
                 await task
                 raise RuntimeError("the server ended before it had started")
             await asyncio.sleep(0.005)
-        host, port = listener.getsockname()[:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        yield _url(listener)
     finally:
         emulator.close()
         server.should_exit = True
         await task
         await webhooks.close()
         listener.close()
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""An emulator inside a test: real sockets, one loop, everything in reach.
+"""An emulator inside a test: real sockets in the test's own event loop, and its state within reach.
 
 ::
 
@@ -10,7 +10,7 @@
             await platform.finished(job["id"])
             assert platform.emulator.jobs[job["id"]].posts["stream"] == 3
 
-The clients and the worker must not block the loop: run `runpod.Endpoint` and other synchronous clients in a thread
+Clients must not block the loop: run `runpod.Endpoint` and other synchronous clients in a thread
 (`await asyncio.to_thread(...)`).
 """
 
@@ -25,7 +25,8 @@ from typing import Any
 
 from .faults import Faults
 from .jobs import Job
-from .platform import Emulator, Options
+from .options import EndpointOptions
+from .platform import Emulator
 from .server import listen, serving
 from .worker_processes import OFF_PLATFORM, worker_environment
 
@@ -34,7 +35,7 @@ from .worker_processes import OFF_PLATFORM, worker_environment
 class RunningEmulator:
     """A served emulator.
 
-    emulator: the platform itself: `.jobs`, `.queue`, `.fleet.workers`, `.stats()`, `.redeliver(job, reason)`.
+    emulator: the platform itself: `.jobs`, `.queue`, `.workers.by_id`, `.stats()`, `.redeliver(job, reason)`.
     url: `http://127.0.0.1:<port>`.
     """
 
@@ -66,21 +67,21 @@ class RunningEmulator:
         return f"{self.endpoint_url}/openai/v1"
 
     def worker_environment(self, worker_id: str | None = None) -> dict[str, str]:
-        """What to add to a worker's environment; every call names another worker unless it is given an id."""
+        """The variables to add to a worker's environment; without an id every call is for another worker."""
         return {**OFF_PLATFORM, **worker_environment(self.url, self.emulator.options, worker_id)}
 
     async def finished(self, job_id: str, timeout: float = 60.0) -> Job:
         """The job, once it has ended.
 
         Raises:
-            TimeoutError: it has not, after `timeout` seconds; the message tells its state.
+            TimeoutError: it has not, after `timeout` seconds; the message shows its state.
         """
         job = self.emulator.jobs[job_id]
         await self.until(lambda: job.finished, timeout, job.timeline)
         return job
 
     async def streamed(self, job_id: str, chunks: int = 1, timeout: float = 60.0) -> Job:
-        """The job, once it has so many chunks.
+        """The job, once it has this many chunks.
 
         Raises:
             TimeoutError: as for `finished`.
@@ -90,45 +91,46 @@ class RunningEmulator:
         return job
 
     async def polled(self, workers: int = 1, timeout: float = 60.0) -> None:
-        """Wait until so many workers have asked for a job.
+        """Wait until this many workers have asked for a job.
 
         Raises:
             TimeoutError: as for `finished`.
         """
-        fleet = self.emulator.fleet.workers
-        await self.until(lambda: sum(worker.polls > 0 for worker in fleet.values()) >= workers, timeout)
+        known = self.emulator.workers.by_id
+        await self.until(lambda: sum(worker.polls > 0 for worker in known.values()) >= workers, timeout)
 
     async def until(
-        self, reached: Callable[[], object], timeout: float = 60.0, state: Callable[[], object] | None = None
+        self, condition: Callable[[], object], timeout: float = 60.0, state: Callable[[], object] | None = None
     ) -> None:
-        """Wait for anything that can be looked at.
+        """Wait until `condition` returns something true.
 
         Args:
-            state: what to tell where it does not come about; the whole platform's by default.
+            state: returns what the error shows; by default the state of the whole platform.
 
         Raises:
-            TimeoutError: it has not come about after `timeout` seconds.
+            TimeoutError: it has not after `timeout` seconds.
         """
-        end = time.monotonic() + timeout
-        while not reached():
-            if time.monotonic() > end:
-                raise TimeoutError(f"not within {timeout} s: {(state or self.emulator.stats)()}")
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                describe = state or self.emulator.stats
+                raise TimeoutError(f"not within {timeout} s: {describe()}")
             await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager
 async def running_emulator(
-    options: Options | None = None, faults: Faults | None = None, *, port: int = 0, **changes: Any
+    options: EndpointOptions | None = None, faults: Faults | None = None, *, port: int = 0, **changes: Any
 ) -> AsyncIterator[RunningEmulator]:
     """Serve an emulator on loopback, in the running loop, until the block is left.
 
     Args:
-        options: the endpoint's; by default `Options(**changes)`, with a long poll of 2 seconds instead of 10, so
-            that a worker of the SDK ends soon after SIGTERM.
-        faults: what goes wrong from the start.
+        options: the endpoint's; by default `EndpointOptions(**changes)`, with polls held for 2 seconds instead of 10,
+            so that a worker of the SDK ends soon after SIGTERM.
+        faults: those that are injected from the start.
         port: 0 takes a free one.
-        changes: fields of `Options`, e.g. `execution_timeout=1.5`.
+        changes: fields of `EndpointOptions`, e.g. `execution_timeout=1.5`.
     """
-    emulator = Emulator(options or Options(**{"hold": 2.0, **changes}), faults)
+    emulator = Emulator(options or EndpointOptions(**{"hold": 2.0, **changes}), faults)
     async with serving(emulator, listen("127.0.0.1", port)) as url:
         yield RunningEmulator(emulator, url)

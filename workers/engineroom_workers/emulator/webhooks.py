@@ -1,4 +1,4 @@
-"""A job's `webhook`: its final state is posted there, as the platform does, with two more attempts."""
+"""A job's `webhook`: the emulator posts the job's final state there, with two more attempts, as the platform does."""
 
 from __future__ import annotations
 
@@ -15,24 +15,30 @@ logger = logging.getLogger(__name__)
 ATTEMPTS = 3
 PAUSE_S = 10.0
 TIMEOUT_S = 10.0
-"""Not documented."""
+"""RunPod does not document it."""
 
 
-class Webhooks:
-    """Posts in the background; `close` gives up on what is under way."""
+class WebhookSender:
+    """Posts in the background; `close` gives up what is under way.
+
+    Args:
+        pause: seconds between two attempts.
+    """
 
     def __init__(self, pause: float = PAUSE_S) -> None:
         self._pause = pause
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def finished(self, job: Job) -> None:
-        """Post the state of a job that has just ended, if it asked for that."""
-        if url := job.request.webhook:
+    def job_finished(self, job: Job) -> None:
+        """Post the state of a job that has just ended, if its client asked for that."""
+        url = job.request.webhook
+        if url:
             task = asyncio.create_task(self._post(url, job.id, encode(job.for_client())))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
+        """Cancel all posts."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

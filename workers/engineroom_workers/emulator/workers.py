@@ -1,35 +1,38 @@
-"""The workers as the platform knows them: who polls, who pings, who holds which job, whom to tell to stop one."""
+"""The workers as the platform knows them: which of them poll and ping, and which jobs each holds."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from .bell import Bell
 from .jobs import Job
+from .notifications import Notification
 
 logger = logging.getLogger(__name__)
 
 MISSED_PINGS = 3
 
 
-class Worker:
-    """One worker.
+class ConnectedWorker:
+    """One worker that has spoken to the platform, or that the emulator has started.
 
-    jobs: those handed to it and not finished, by id.
-    stops: ids that its next job-stop poll is told.
+    jobs: the jobs that it was handed and has not finished, by id.
+    jobs_to_stop: ids of jobs that the response to its next job-stop poll names.
+    stop_requested: notifies when there is a job to stop.
     ping_jobs: the ids that its last ping named.
     stopping: it will be replaced and gets no more jobs.
+    unhealthy: the reason that it gave with its last ping; None for a healthy one.
+    first_poll_at: seconds since the epoch; None before its first poll.
     """
 
     def __init__(self, worker_id: str) -> None:
         self.id = worker_id
         self.jobs: dict[str, Job] = {}
-        self.stops: list[str] = []
-        self.stop_bell = Bell()
+        self.jobs_to_stop: list[str] = []
+        self.stop_requested = Notification()
         self.polls = 0
         self.pings = 0
         self.ping_jobs: list[str] = []
@@ -39,14 +42,26 @@ class Worker:
         self.sdk_version: str | None = None
         self.first_poll_at: float | None = None
 
-    def tell_to_stop(self, job: Job) -> None:
-        if job.id not in self.stops:
-            self.stops.append(job.id)
-        self.stop_bell.ring()
+    def request_stop(self, job: Job) -> None:
+        """Ask the worker to stop a job."""
+        if job.id not in self.jobs_to_stop:
+            self.jobs_to_stop.append(job.id)
+        self.stop_requested.notify_all()
+
+    def take_jobs_to_stop(self) -> list[str]:
+        """The ids of the jobs to stop; the next call returns only those that follow."""
+        job_ids = self.jobs_to_stop
+        self.jobs_to_stop = []
+        return job_ids
+
+    def stop_ping_timer(self) -> None:
+        if self.ping_timer is not None:
+            self.ping_timer.cancel()
+            self.ping_timer = None
 
     @property
     def state(self) -> str:
-        """As `/health` counts it."""
+        """The state under which `/health` counts it."""
         if self.unhealthy is not None:
             return "unhealthy"
         if self.first_poll_at is None:
@@ -54,6 +69,7 @@ class Worker:
         return "running" if self.jobs else "idle"
 
     def as_dict(self) -> dict[str, Any]:
+        """The worker as `/emulator/stats` shows it."""
         return {
             "id": self.id,
             "state": self.state,
@@ -67,74 +83,81 @@ class Worker:
         }
 
 
-class Fleet:
-    """All workers that are there.
+class WorkerRegistry:
+    """All workers that the platform knows, `by_id`. A new worker introduces itself with its first request.
 
     Args:
         ping_interval: seconds between two pings of a worker.
-        lost: called with a worker that has gone, and why.
-        ready: called with a worker that polls for the first time.
+        on_lost: called with a worker that is lost, and why.
+        on_first_poll: called with a worker that polls for the first time.
     """
 
     def __init__(
-        self, ping_interval: float, lost: Callable[[Worker, str], None], ready: Callable[[Worker], None]
+        self,
+        ping_interval: float,
+        on_lost: Callable[[ConnectedWorker, str], None],
+        on_first_poll: Callable[[ConnectedWorker], None],
     ) -> None:
-        self.workers: dict[str, Worker] = {}
+        self.by_id: dict[str, ConnectedWorker] = {}
         self._ping_interval = ping_interval
-        self._lost = lost
-        self._ready = ready
+        self._on_lost = on_lost
+        self._on_first_poll = on_first_poll
 
-    def known(self, worker_id: str) -> Worker:
-        """The worker of that id; a new one introduces itself by speaking."""
-        worker = self.workers.get(worker_id)
+    def get_or_add(self, worker_id: str) -> ConnectedWorker:
+        """The worker of that id, which may be a new one."""
+        worker = self.by_id.get(worker_id)
         if worker is None:
-            worker = self.workers[worker_id] = Worker(worker_id)
+            worker = ConnectedWorker(worker_id)
+            self.by_id[worker_id] = worker
         return worker
 
-    def polled(self, worker_id: str) -> Worker:
-        worker = self.known(worker_id)
+    def record_poll(self, worker_id: str) -> ConnectedWorker:
+        """Note that a worker polls for jobs, which makes it healthy again."""
+        worker = self.get_or_add(worker_id)
         worker.polls += 1
         worker.unhealthy = None
         if worker.first_poll_at is None:
             worker.first_poll_at = time.time()
-            self._ready(worker)
+            self._on_first_poll(worker)
         return worker
 
-    def pinged(self, worker_id: str, query: dict[str, str]) -> None:
-        """Note a ping. From the first on, its absence means that the worker is gone."""
-        worker = self.known(worker_id)
+    def record_ping(self, worker_id: str, query: Mapping[str, str]) -> None:
+        """Note a worker's ping. From its first ping on, a worker that misses three of them is lost.
+
+        Args:
+            query: the parameters of the request, as the SDK sends them.
+        """
+        worker = self.get_or_add(worker_id)
         worker.sdk_version = query.get("runpod_version", worker.sdk_version)
         if query.get("status") == "unhealthy":
             worker.unhealthy = f"{query.get('check', '?')}: {query.get('reason', '?')}"
             logger.warning("worker %s is unhealthy: %s", worker_id, worker.unhealthy)
             return
         worker.pings += 1
-        worker.ping_jobs = [job for job in query.get("job_id", "").split(",") if job]
-        if worker.ping_timer:
-            worker.ping_timer.cancel()
+        worker.ping_jobs = [job_id for job_id in query.get("job_id", "").split(",") if job_id]
+        worker.stop_ping_timer()
         worker.ping_timer = asyncio.get_running_loop().call_later(
-            MISSED_PINGS * self._ping_interval, self.lose, worker_id, f"no ping for {MISSED_PINGS} intervals"
+            MISSED_PINGS * self._ping_interval, self.remove, worker_id, f"no ping for {MISSED_PINGS} intervals"
         )
 
-    def lose(self, worker_id: str, reason: str) -> None:
-        """Forget a worker and have its jobs looked after. Unknown ids are fine."""
-        worker = self.workers.pop(worker_id, None)
+    def remove(self, worker_id: str, reason: str) -> None:
+        """Forget a worker that is lost and report it. Unknown ids are fine."""
+        worker = self.by_id.pop(worker_id, None)
         if worker is None:
             return
-        if worker.ping_timer:
-            worker.ping_timer.cancel()
-        self._lost(worker, reason)
+        worker.stop_ping_timer()
+        self._on_lost(worker, reason)
 
     def counts(self) -> dict[str, int]:
-        """How many there are in each state, as `/health` tells."""
+        """How many workers are in each state, as `/health` shows them."""
         counts = dict.fromkeys(("idle", "initializing", "ready", "running", "throttled", "unhealthy"), 0)
-        for worker in self.workers.values():
+        for worker in self.by_id.values():
             counts[worker.state] += 1
         counts["ready"] = counts["idle"]
         return counts
 
     def close(self) -> None:
-        for worker in self.workers.values():
-            worker.stop_bell.ring()
-            if worker.ping_timer:
-                worker.ping_timer.cancel()
+        """End the polls that wait for a job to stop, and all timers."""
+        for worker in self.by_id.values():
+            worker.stop_requested.notify_all()
+            worker.stop_ping_timer()

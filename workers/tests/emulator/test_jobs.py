@@ -50,7 +50,7 @@ async def test_run_and_status(shared: RunningEmulator, endpoint: httpx.AsyncClie
     assert job_id.endswith("-e1")
     assert state.pop("delayTime") >= 0
     assert state.pop("executionTime") >= 0
-    assert state.pop("workerId") in shared.emulator.fleet.workers
+    assert state.pop("workerId") in shared.emulator.workers.by_id
     assert state == {"id": job_id, "status": "COMPLETED", "output": ["a", {"b": 1}, None]}
 
 
@@ -79,7 +79,7 @@ async def test_runsync_answers_when_its_wait_is_over(
 ) -> None:
     told = {"input": {"hang": str(tmp_path / "mark")}}
     # The worker's poll: whatever else it does, the job is handed out at once.
-    await shared.until(lambda: shared.emulator.queued.waiters)
+    await shared.until(lambda: shared.emulator.job_available.waiters)
     state = (await endpoint.post("/runsync?wait=1000", json=told)).json()
     assert state["status"] == "IN_PROGRESS"
     await endpoint.post(f"/cancel/{state['id']}")
@@ -121,7 +121,7 @@ async def test_cancel_stops_the_handler(shared: RunningEmulator, endpoint: httpx
     assert (await endpoint.post(f"/cancel/{job_id}")).json() == {"id": job_id, "status": "CANCELLED"}
     await shared.until(mark.exists)
     assert (await status(endpoint, job_id))["status"] == "CANCELLED"
-    assert not any(worker.jobs for worker in shared.emulator.fleet.workers.values())
+    assert not any(worker.jobs for worker in shared.emulator.workers.by_id.values())
 
 
 @pytest.mark.usefixtures("short_execution")

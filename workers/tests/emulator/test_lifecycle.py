@@ -11,14 +11,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from engineroom_workers.emulator.jobs import Chunk, Job, JobRequest, Result, Status
+from engineroom_workers.emulator.jobs import Job, JobChunk, JobRequest, JobResult, Status
 from engineroom_workers.emulator.platform import Emulator
 
 T = TypeVar("T")
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
 
 
-class Lifecycle(RuleBasedStateMachine):
+class JobLifecycle(RuleBasedStateMachine):
     """The platform without its sockets, and what each job has been seen to be."""
 
     jobs = Bundle("jobs")
@@ -43,22 +43,22 @@ class Lifecycle(RuleBasedStateMachine):
     def submit(self) -> Job:
         return self.call(self.emulator.submit, JobRequest(msgspec.Raw(b"{}")))
 
-    @rule(worker=WORKERS, most=st.integers(1, 3))
-    def take(self, worker: str, most: int) -> None:
-        waiting = list(self.emulator.queue)[:most]
-        taken = self.call(self.emulator.take, self.emulator.fleet.polled(worker), most)
+    @rule(worker=WORKERS, max_jobs=st.integers(1, 3))
+    def take(self, worker: str, max_jobs: int) -> None:
+        waiting = list(self.emulator.queue)[:max_jobs]
+        taken = self.call(self.emulator.take, self.emulator.workers.record_poll(worker), max_jobs)
         assert [job.id for job in taken] == waiting
 
     @rule(job=jobs)
     def stream(self, job: Job) -> None:
         before, finished = len(job.chunks), job.finished
-        self.call(self.emulator.receive_chunk, job, Chunk(msgspec.Raw(b"1")).output)
+        self.call(self.emulator.receive_chunk, job, JobChunk(msgspec.Raw(b"1")).output)
         assert len(job.chunks) == before + (not finished)
 
     @rule(job=jobs, result=st.sampled_from([b'{"output": 1}', b'{"error": "e"}', b'{"status": "IN_PROGRESS"}']))
     def done(self, job: Job, result: bytes) -> None:
         before: Status = job.status
-        self.call(self.emulator.receive_result, job, msgspec.json.decode(result, type=Result))
+        self.call(self.emulator.receive_result, job, msgspec.json.decode(result, type=JobResult))
         assert before == job.status or not self.was_final(before)
 
     @rule(job=jobs)
@@ -79,7 +79,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(worker=WORKERS)
     def lose(self, worker: str) -> None:
-        self.call(self.emulator.fleet.lose, worker, "gone")
+        self.call(self.emulator.workers.remove, worker, "gone")
 
     @rule()
     def purge(self) -> None:
@@ -93,7 +93,7 @@ class Lifecycle(RuleBasedStateMachine):
     @invariant()
     def each_job_is_in_one_place(self) -> None:
         for job in self.emulator.jobs.values():
-            holders = [worker for worker in self.emulator.fleet.workers.values() if job.id in worker.jobs]
+            holders = [worker for worker in self.emulator.workers.by_id.values() if job.id in worker.jobs]
             places = {"IN_QUEUE": (1, 0), "IN_PROGRESS": (0, 1)}.get(job.status, (0, 0))
             assert (job.id in self.emulator.queue, len(holders)) == places
             assert self.ended.count(job.id) == job.finished + self.retried.get(job.id, 0)
@@ -109,5 +109,5 @@ class Lifecycle(RuleBasedStateMachine):
         self.loop.close()
 
 
-TestLifecycle = Lifecycle.TestCase
+TestLifecycle = JobLifecycle.TestCase
 TestLifecycle.settings = settings(max_examples=60, stateful_step_count=40)

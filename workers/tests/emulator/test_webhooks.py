@@ -14,7 +14,7 @@ from aiohttp import web
 
 from engineroom_workers.emulator.jobs import Job, JobRequest
 from engineroom_workers.emulator.testing import running_emulator
-from engineroom_workers.emulator.webhooks import Webhooks
+from engineroom_workers.emulator.webhooks import WebhookSender
 
 
 @asynccontextmanager
@@ -57,9 +57,9 @@ async def test_it_gets_what_status_tells() -> None:
 
 async def test_it_is_tried_three_times() -> None:
     async with receiver(500, 500, 500) as (url, received, all_received):
-        webhooks = Webhooks(pause=0.01)
+        webhooks = WebhookSender(pause=0.01)
         job = Job(JobRequest(msgspec.Raw(b"{}"), webhook=url), sync=False)
-        webhooks.finished(job)
+        webhooks.job_finished(job)
         with anyio.fail_after(60):
             await all_received.wait()
         await webhooks.close()

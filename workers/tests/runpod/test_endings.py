@@ -92,7 +92,7 @@ async def test_sigterm_while_the_engine_starts(platform: RunningEmulator, start_
     await platform.until(worker.metrics_file.exists)
     worker.process.terminate()
     assert await exit_code(worker) == 0
-    assert not platform.emulator.fleet.workers
+    assert not platform.emulator.workers.by_id
 
 
 async def test_sigterm_lets_running_jobs_finish(platform: RunningEmulator, start_worker: StartWorker) -> None:
@@ -103,7 +103,7 @@ async def test_sigterm_lets_running_jobs_finish(platform: RunningEmulator, start
     worker.process.terminate()
     await platform.until(lambda: "draining" in worker.log)
     # The worker has closed its poll; a job handed out before the platform notices would rightly be run.
-    await platform.until(lambda: platform.emulator.queued.waiters == 0)
+    await platform.until(lambda: platform.emulator.job_available.waiters == 0)
     later = submit(platform, {"prompt": "a"})
     assert await exit_code(worker) == 0
     assert (job.status, text_of(job.chunks)) == ("COMPLETED", TEXT)
@@ -198,7 +198,7 @@ async def test_an_engine_that_cannot_start_ends_the_worker(
     worker = start_worker(platform, ECHO_FAULT="start")
     assert await exit_code(worker) != 0
     assert "ECHO_FAULT=start" in worker.log
-    (known,) = platform.emulator.fleet.workers.values()
+    (known,) = platform.emulator.workers.by_id.values()
     assert known.polls == 0
     assert "ECHO_FAULT=start" in (known.unhealthy or "")
 

@@ -11,7 +11,8 @@ import msgspec
 import uvicorn
 
 from engineroom.asgi import ASGIApp, Receive, Scope, Send, send_body
-from engineroom_workers.emulator.platform import Emulator, Options
+from engineroom_workers.emulator.options import EndpointOptions
+from engineroom_workers.emulator.platform import Emulator
 from engineroom_workers.emulator.server import listen
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 from engineroom_workers.runpod import delivery
@@ -112,7 +113,7 @@ async def test_pings_name_the_jobs(start_worker: StartWorker) -> None:
         start_worker(platform)
         await platform.polled()
         job = submit(platform, endless())
-        (worker,) = platform.emulator.fleet.workers.values()
+        (worker,) = platform.emulator.workers.by_id.values()
         await platform.until(lambda: worker.ping_jobs == [job.id])
         assert worker.sdk_version == "1.12.0"
         platform.emulator.cancel(job)
@@ -180,7 +181,7 @@ async def served(app: ASGIApp) -> AsyncIterator[RunningEmulator]:
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
     task = asyncio.ensure_future(server.serve(sockets=[listener]))
     try:
-        yield RunningEmulator(Emulator(Options()), f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield RunningEmulator(Emulator(EndpointOptions()), f"http://127.0.0.1:{listener.getsockname()[1]}")
     finally:
         server.should_exit = server.force_exit = True
         await asyncio.wait_for(task, 60)

@@ -51,11 +51,11 @@ async def test_both_loops_say_the_same_to_the_platform(platform: RunningEmulator
         job = submit(platform, {**chat("abcdefgh", stream=True), "max_batch_size": 3, "batch_size_growth_factor": 1})
         await platform.finished(job.id, 60)
         seen[loop] = (job.status, job.posts["stream"], job.posts["done"], text_of(job.chunks))
-        (known,) = (w for w in platform.emulator.fleet.workers.values() if w.id == job.worker)
+        (known,) = (w for w in platform.emulator.workers.by_id.values() if w.id == job.worker)
         await platform.until(lambda known=known: known.pings > 0)  # type: ignore[misc]
         worker.process.kill()
         await asyncio.to_thread(worker.process.wait, 60)
-        platform.emulator.fleet.lose(known.id, "the test ended it")
+        platform.emulator.workers.remove(known.id, "the test ended it")
     assert seen["engineroom"] == seen["sdk"]
 
 

@@ -8,10 +8,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..platform import Emulator
-from .client import no_such_job, problem, reply
+from .responses import error_response, job_not_found, json_response
 
 
-class Admin:
+class AdminRoutes:
     """What tests and benchmarks read and change."""
 
     def __init__(self, emulator: Emulator) -> None:
@@ -26,27 +26,31 @@ class Admin:
         ]
 
     async def stats(self, request: Request) -> Response:
-        return reply(self.emulator.stats())
+        return json_response(self.emulator.stats())
 
     async def job(self, request: Request) -> Response:
         """One job's timeline with all that the worker sent."""
         job = self.emulator.find(request.path_params["job_id"])
         if job is None:
-            return no_such_job()
-        return reply({**job.timeline(), "input": job.request.input, "chunks": job.chunks, "result": job.for_client()})
+            return job_not_found()
+        return json_response(
+            {**job.timeline(), "input": job.request.input, "chunks": job.chunks, "result": job.for_client()}
+        )
 
     async def faults(self, request: Request) -> Response:
+        """The faults in force; a POST changes those that it names."""
         if request.method == "POST":
             try:
                 self.emulator.faults.update(msgspec.json.decode(await request.body(), type=dict[str, float]))
             except (ValueError, msgspec.MsgspecError) as error:
-                return problem(400, str(error))
-        return reply(self.emulator.faults.as_dict())
+                return error_response(400, str(error))
+        return json_response(self.emulator.faults.as_dict())
 
     async def redeliver(self, request: Request) -> Response:
+        """Put a job that a worker holds back into the queue."""
         job = self.emulator.find(request.path_params["job_id"])
         if job is None:
-            return no_such_job()
+            return job_not_found()
         if not self.emulator.redeliver(job, "redelivered on request"):
-            return problem(409, f"no worker holds this job; it is {job.status}")
-        return reply({"id": job.id, "status": job.status})
+            return error_response(409, f"no worker holds this job; it is {job.status}")
+        return json_response({"id": job.id, "status": job.status})

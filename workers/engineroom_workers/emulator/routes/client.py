@@ -1,10 +1,9 @@
-"""The routes that clients speak to: run, runsync, status, stream, cancel, retry, purge-queue, health."""
+"""The queue's routes for clients: run, runsync, status, stream, cancel, retry, purge-queue, health."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 import msgspec
 from starlette.requests import Request
@@ -13,22 +12,26 @@ from starlette.routing import Route
 
 from engineroom.asgi import ClientDisconnected, race
 
-from ..http import BodyTooLarge, encode, read_body
+from ..http import BodyTooLarge, read_body
 from ..jobs import Job, JobRequest
-from ..platform import MAX_RUN, MAX_RUNSYNC, Emulator
+from ..limits import MAX_RUN, MAX_RUNSYNC
+from ..platform import Emulator
+from .responses import error_response, job_not_found, json_response
 
-WAIT_MS, SHORTEST_WAIT_MS, LONGEST_WAIT_MS = 90_000, 1_000, 300_000
-"""`/runsync?wait=`: default and range, by RunPod's documentation."""
+DEFAULT_WAIT_MS = 90_000
+SHORTEST_WAIT_MS = 1_000
+LONGEST_WAIT_MS = 300_000
+"""How long `/runsync?wait=` may wait (RunPod's documentation)."""
 
 
-class ClientSide:
+class ClientRoutes:
     """A queue endpoint as its clients see it."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
 
     def routes(self) -> list[Route]:
-        """Routes below `/v2/<id>`."""
+        """The routes under `/v2/<id>`."""
         return [
             Route("/run", self.run, methods=["POST"]),
             Route("/runsync", self.runsync, methods=["POST"]),
@@ -41,79 +44,73 @@ class ClientSide:
         ]
 
     async def run(self, request: Request) -> Response:
-        job_request = await read_job(request, MAX_RUN)
+        job_request = await read_job_request(request, MAX_RUN)
         if isinstance(job_request, Response):
             return job_request
         job = self.emulator.submit(job_request)
-        return reply({"id": job.id, "status": job.status})
+        return json_response({"id": job.id, "status": job.status})
 
     async def runsync(self, request: Request) -> Response:
-        wait = request.query_params.get("wait", str(WAIT_MS))
+        """Queue a job and wait for its end, or for as long as the client wants to wait."""
+        wait = request.query_params.get("wait", str(DEFAULT_WAIT_MS))
         if not wait.isdecimal() or not SHORTEST_WAIT_MS <= int(wait) <= LONGEST_WAIT_MS:
-            return problem(400, f"wait must be between {SHORTEST_WAIT_MS} and {LONGEST_WAIT_MS} milliseconds")
-        job_request = await read_job(request, MAX_RUNSYNC)
+            return error_response(400, f"wait must be between {SHORTEST_WAIT_MS} and {LONGEST_WAIT_MS} milliseconds")
+        job_request = await read_job_request(request, MAX_RUNSYNC)
         if isinstance(job_request, Response):
             return job_request
         job = self.emulator.submit(job_request, sync=True)
-        with contextlib.suppress(ClientDisconnected, asyncio.TimeoutError):
+        # However the wait ends, the response shows the job as it is then; the job of a client that left goes on.
+        with contextlib.suppress(asyncio.TimeoutError, ClientDisconnected):
             await race(self.emulator.wait_finished(job), request.receive, int(wait) / 1000)
-        return reply(job.for_client())
+        return json_response(job.for_client())
 
     async def status(self, request: Request) -> Response:
-        job = self._job(request)
-        return no_such_job() if job is None else reply(job.for_client())
+        job = self._find_job(request)
+        return job_not_found() if job is None else json_response(job.for_client())
 
     async def stream(self, request: Request) -> Response:
-        job = self._job(request)
+        """The chunks that have arrived since the last request."""
+        job = self._find_job(request)
         if job is None:
-            return no_such_job()
-        return reply({"status": job.status, "stream": [{"output": chunk} for chunk in job.unread()]})
+            return job_not_found()
+        return json_response({"status": job.status, "stream": [{"output": chunk} for chunk in job.read_chunks()]})
 
     async def cancel(self, request: Request) -> Response:
-        job = self._job(request)
+        job = self._find_job(request)
         if job is None:
-            return no_such_job()
+            return job_not_found()
         self.emulator.cancel(job)
-        return reply({"id": job.id, "status": job.status})
+        return json_response({"id": job.id, "status": job.status})
 
     async def retry(self, request: Request) -> Response:
-        job = self._job(request)
+        job = self._find_job(request)
         if job is None:
-            return no_such_job()
+            return job_not_found()
         if not self.emulator.retry(job):
-            return problem(400, f"only FAILED and TIMED_OUT jobs can be retried; this one is {job.status}")
-        return reply({"id": job.id, "status": job.status})
+            return error_response(400, f"only FAILED and TIMED_OUT jobs can be retried; this one is {job.status}")
+        return json_response({"id": job.id, "status": job.status})
 
     async def purge(self, request: Request) -> Response:
-        return reply({"removed": self.emulator.purge(), "status": "completed"})
+        return json_response({"removed": self.emulator.purge(), "status": "completed"})
 
     async def health(self, request: Request) -> Response:
         emulator = self.emulator
         jobs = {**emulator.counts, "inProgress": emulator.in_progress(), "inQueue": len(emulator.queue)}
-        return reply({"jobs": dict(sorted(jobs.items())), "workers": emulator.fleet.counts()})
+        return json_response({"jobs": dict(sorted(jobs.items())), "workers": emulator.workers.counts()})
 
-    def _job(self, request: Request) -> Job | None:
+    def _find_job(self, request: Request) -> Job | None:
         return self.emulator.find(request.path_params["job_id"])
 
 
-async def read_job(request: Request, most: int) -> JobRequest | Response:
-    """The body of `/run` or `/runsync`, or the answer to a wrong one."""
+async def read_job_request(request: Request, max_bytes: int) -> JobRequest | Response:
+    """The body of `/run` or `/runsync`, or the response to a wrong one."""
     try:
-        job = msgspec.json.decode(await read_body(request.scope, request.receive, most), type=JobRequest)
+        body = await read_body(request.scope, request.receive, max_bytes)
+        job_request = msgspec.json.decode(body, type=JobRequest)
     except BodyTooLarge:
-        return problem(413, f"the body has more than {most} bytes")
+        return error_response(413, f"the body has more than {max_bytes} bytes")
     except msgspec.MsgspecError as error:
-        return problem(400, str(error))
-    return problem(400, "input must not be null") if bytes(job.input) == b"null" else job
-
-
-def reply(value: Any, status: int = 200) -> Response:
-    return Response(encode(value), status, media_type="application/json")
-
-
-def problem(status: int, message: str) -> Response:
-    return reply({"error": message}, status)
-
-
-def no_such_job() -> Response:
-    return problem(404, "no such job, or its result has expired")
+        return error_response(400, str(error))
+    if bytes(job_request.input) == b"null":
+        return error_response(400, "input must not be null")
+    return job_request

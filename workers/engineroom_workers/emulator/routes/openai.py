@@ -1,4 +1,4 @@
-"""`/v2/<id>/openai/*`: an OpenAI client's request made a job, and the job's output made an HTTP response."""
+"""`/v2/<id>/openai/*`: an OpenAI client's request becomes a job, and the job's output becomes the response."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ import msgspec
 
 from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
 
-from ..http import BodyTooLarge, ClientGone, encode, read_body, send_error, send_json
+from ..http import BodyTooLarge, encode, read_body, send_error, send_json
 from ..jobs import Job, JobRequest
-from ..platform import MAX_RUNSYNC, Emulator
+from ..limits import MAX_RUNSYNC
+from ..platform import Emulator
 
-LAST_WORDS_S = 0.5
+FINISHING_S = 0.5
+"""How long a job may still run after its client has left: one that has read `[DONE]` has all it wants."""
 SERVER_ERROR = {"status": 500, "title": "Internal Server Error"}
+STREAM_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
-class OpenAISide:
+class OpenAIRoutes:
     """What stands in front of a worker for OpenAI clients.
 
     Only the path and a JSON body reach the worker: no method, header or query. There is no way for a worker to
@@ -32,7 +35,7 @@ class OpenAISide:
         """Answer a request for `route`, the path that follows `/openai`."""
         try:
             body = await read_body(scope, receive, MAX_RUNSYNC)
-        except ClientGone:
+        except ClientDisconnected:
             return
         except BodyTooLarge:
             await send_error(send, 413, f"the body has more than {MAX_RUNSYNC} bytes")
@@ -48,55 +51,48 @@ class OpenAISide:
             job_input["openai_input"] = msgspec.Raw(body)
             streamed = isinstance(payload, dict) and payload.get("stream") is True
         job = self.emulator.submit(JobRequest(msgspec.Raw(encode(job_input))), sync=True)
-        try:
-            answered = await race((self._stream if streamed else self._whole)(job, send), receive)
-        except ClientDisconnected:
-            answered = False
-        if not answered:
+        response = self._send_stream(job, send) if streamed else self._send_whole(job, send)
+        with contextlib.suppress(ClientDisconnected):
+            await race(response, receive)
+        if not job.finished:
             await self._abandon(job)
 
     async def _abandon(self, job: Job) -> None:
-        """Cancel the job of a client that hung up; one that ends within a moment may: `[DONE]` was all it wanted."""
+        """Cancel a job that nobody waits for, unless it ends within a moment."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.emulator.wait_finished(job), LAST_WORDS_S)
+            await asyncio.wait_for(self.emulator.wait_finished(job), FINISHING_S)
         self.emulator.cancel(job)
 
-    async def _whole(self, job: Job, send: Send) -> bool:
-        """Wait for the job and send its output; false if the emulator closes before."""
+    async def _send_whole(self, job: Job, send: Send) -> None:
+        """Wait for the job and send its output."""
         await self.emulator.wait_finished(job)
-        if not job.finished:
-            return False
         if job.status == "COMPLETED":
             await send_body(send, 200, as_body(job.output), b"application/json")
-        else:
+        elif job.finished:
             await send_json(send, 500, SERVER_ERROR)
-        return True
 
-    async def _stream(self, job: Job, send: Send) -> bool:
-        """Send the job's chunks as they come; false if the emulator closes before the last."""
+    async def _send_stream(self, job: Job, send: Send) -> None:
+        """Send the job's chunks as they arrive. A job that fails before its first chunk is a 500."""
         started = False
         while True:
-            over = job.finished
-            chunks = job.unread()
-            if not started and over and not chunks and job.status != "COMPLETED":
+            finished = job.finished
+            chunks = job.read_chunks()
+            if not started and not chunks and finished and job.status != "COMPLETED":
                 await send_json(send, 500, SERVER_ERROR)
-                return True
-            if not started and (chunks or over):
+                return
+            if not started and (chunks or finished):
                 started = True
-                headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
             if started:
                 events = b"".join(as_events(chunk) for chunk in chunks)
-                await send({"type": "http.response.body", "body": events, "more_body": not over})
-            if over:
-                return True
-            if self.emulator.closed:
-                return False
+                await send({"type": "http.response.body", "body": events, "more_body": not finished})
+            if finished or self.emulator.closed:
+                return
             await job.changed.wait()
 
 
 def as_events(chunk: msgspec.Raw) -> bytes:
-    """One item of a stream: a string goes out verbatim, anything else as an event of its own."""
+    """One item of a stream as the client gets it: a string as it is, anything else as an event of its own."""
     value = msgspec.json.decode(chunk)
     return value.encode() if isinstance(value, str) else b"data: " + bytes(chunk) + b"\n\n"
 

@@ -4,155 +4,181 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
 
-from ..bell import Bell
-from ..http import BodyTooLarge, ClientGone, read_body, send_error, send_json, send_nothing
-from ..jobs import Chunk, Job, Result
-from ..platform import MAX_CHUNK, MAX_RESULT, Emulator
+from ..http import BodyTooLarge, read_body, send_error, send_json, send_no_content
+from ..jobs import Job, JobChunk, JobResult
+from ..limits import MAX_CHUNK, MAX_RESULT
+from ..notifications import Notification
+from ..platform import Emulator
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[Scope, Receive, Send, list[str]], Awaitable[None]]
+T = TypeVar("T")
+RouteHandler = Callable[[Scope, Receive, Send, list[str]], Awaitable[None]]
 
 
-class WorkerSide:
+@dataclass(frozen=True, slots=True)
+class JobPost(Generic[T]):
+    """A kind of POST that brings something for a job.
+
+    noun: what it brings, for error messages.
+    max_bytes: the largest body that the platform takes.
+    fault: the injected fault that may strike it.
+    apply: called with the job, what the POST brought, and the worker's id.
+    """
+
+    noun: str
+    decoder: msgspec.json.Decoder[T]
+    max_bytes: int
+    fault: str
+    apply: Callable[[Job, T, str], None]
+
+
+class WorkerRoutes:
     """`job-take[-batch]/<worker>`, `job-stream|job-done/<worker>/<job>`, `job-stop/<worker>`, `ping/<worker>`."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
-        self.routes: dict[tuple[str, str, int], Handler] = {
+        chunk = JobPost("chunk", msgspec.json.Decoder(JobChunk), MAX_CHUNK, "fail_stream", self._apply_chunk)
+        result = JobPost("result", msgspec.json.Decoder(JobResult), MAX_RESULT, "fail_done", self._apply_result)
+        self._handlers: dict[tuple[str, str, int], RouteHandler] = {
             ("GET", "job-take", 1): self.take_one,
             ("GET", "job-take-batch", 1): self.take_batch,
             ("GET", "job-stop", 1): self.stop,
             ("GET", "ping", 1): self.ping,
-            ("POST", "job-stream", 2): self.stream,
-            ("POST", "job-done", 2): self.done,
+            ("POST", "job-stream", 2): partial(self._receive, chunk),
+            ("POST", "job-done", 2): partial(self._receive, result),
         }
-        self._chunk = msgspec.json.Decoder(Chunk)
-        self._result = msgspec.json.Decoder(Result)
 
-    def find(self, method: str, path: list[str]) -> Handler | None:
-        """The handler of `[route, worker, ...]`, the part of the path that follows the endpoint's id."""
-        return self.routes.get((method, path[0], len(path) - 1))
+    def find(self, method: str, path: list[str]) -> RouteHandler | None:
+        """The handler of a path `[route, worker, ...]`, the part that follows the endpoint's id."""
+        return self._handlers.get((method, path[0], len(path) - 1))
 
     async def take_one(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
         await self._take(receive, send, path[1], 1, batch=False)
 
     async def take_batch(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
-        size = query(scope).get("batch_size", "1")
+        size = query_parameters(scope).get("batch_size", "1")
         if not size.isdecimal() or int(size) < 1:
             await send_error(send, 400, "batch_size must be a positive number")
             return
         await self._take(receive, send, path[1], int(size), batch=True)
 
-    async def _take(self, receive: Receive, send: Send, worker_id: str, most: int, *, batch: bool) -> None:
+    async def _take(self, receive: Receive, send: Send, worker_id: str, max_jobs: int, *, batch: bool) -> None:
         emulator = self.emulator
-        # One that is about to be replaced waits for what never comes.
-        bell = Bell() if emulator.fleet.polled(worker_id).stopping else emulator.queued
+        worker = emulator.workers.record_poll(worker_id)
         for fault, status in (("take_429", 429), ("fail_take", 500), ("take_400", 400)):
             if emulator.faults.strikes(fault):
                 await send_error(send, status, f"injected: {fault}")
                 return
-        woken = await self._hold(receive, bell, lambda: bool(emulator.queue) and bell is emulator.queued)
-        worker = emulator.fleet.known(worker_id)
-        handed = [job.for_worker() for job in emulator.take(worker, most)] if woken and not worker.stopping else []
-        if woken and emulator.queue:
-            emulator.queued.ring_one()
-        if handed:
-            await send_json(send, 200, handed if batch else handed[0])
+        if worker.stopping:
+            # It gets no more jobs, but its poll is held like any other: else it would poll again at once.
+            await self._hold(receive, Notification(), lambda: False)
+            await send_no_content(send)
+            return
+        if not await self._hold(receive, emulator.job_available, lambda: bool(emulator.queue)):
+            await send_no_content(send)
+            return
+        # While the poll was held, the worker may have been lost, or have asked to be replaced.
+        worker = emulator.workers.get_or_add(worker_id)
+        jobs = [] if worker.stopping else [job.for_worker() for job in emulator.take(worker, max_jobs)]
+        if emulator.queue:
+            # A notification wakes one poll only: what this one left in the queue is for the next.
+            emulator.job_available.notify_one()
+        if not jobs:
+            await send_no_content(send)
+        elif batch:
+            await send_json(send, 200, jobs)
         else:
-            await send_nothing(send)
+            await send_json(send, 200, jobs[0])
 
     async def stop(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
-        worker = self.emulator.fleet.known(path[1])
-        if not await self._hold(receive, worker.stop_bell, lambda: bool(worker.stops)):
-            await send_nothing(send)
-            return
-        stops, worker.stops = worker.stops, []
-        await send_json(send, 200, {"jobsToStop": stops})
+        """Answer a job-stop poll with the jobs that the worker is to stop."""
+        worker = self.emulator.workers.get_or_add(path[1])
+        if await self._hold(receive, worker.stop_requested, lambda: bool(worker.jobs_to_stop)):
+            await send_json(send, 200, {"jobsToStop": worker.take_jobs_to_stop()})
+        else:
+            await send_no_content(send)
 
-    async def _hold(self, receive: Receive, bell: Bell, ready: Callable[[], bool]) -> bool:
-        """Keep a poll open until something is ready; false when time is up or the worker has hung up."""
-        if ready():
-            return True
-        try:
-            return await race(self._wait_until(bell, ready), receive, self.emulator.options.hold)
-        except (ClientDisconnected, asyncio.TimeoutError):
-            return False
+    async def _hold(self, receive: Receive, notification: Notification, ready: Callable[[], bool]) -> bool:
+        """Keep a poll open until there is something to answer.
 
-    async def _wait_until(self, bell: Bell, ready: Callable[[], bool]) -> bool:
-        """Wait for something to be ready, which the bell announces; false if the emulator closes before."""
+        Args:
+            notification: wakes this poll when `ready` may have become true.
+
+        Returns:
+            False if the time was up first, the worker hung up, or the emulator closes.
+        """
+
+        def ready_or_closed() -> bool:
+            return ready() or self.emulator.closed
+
+        deadline = time.monotonic() + self.emulator.options.hold
+        # Another poll may take what woke this one before it runs again, so it looks again.
         while not ready():
-            if self.emulator.closed:
+            remaining = deadline - time.monotonic()
+            if self.emulator.closed or remaining <= 0:
                 return False
-            await bell.wait()
+            try:
+                await race(notification.wait_for(ready_or_closed), receive, remaining)
+            except (ClientDisconnected, asyncio.TimeoutError):
+                return False
         return True
 
     async def ping(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
-        self.emulator.fleet.pinged(path[1], query(scope))
+        self.emulator.workers.record_ping(path[1], query_parameters(scope))
         await send_json(send, 200, {})
 
-    async def stream(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
-        received = await self._receive(scope, receive, send, path, MAX_CHUNK, "fail_stream")
-        if received is None:
-            return
-        job, body = received
+    async def _receive(self, post: JobPost[T], scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
+        """Receive a POST for a job, after the injected delay, and apply it unless an injected fault strikes it."""
+        _, worker_id, job_id = path
+        job = self.emulator.find(job_id)
         try:
-            chunk = self._chunk.decode(body)
-        except msgspec.MsgspecError as error:
-            await self._refuse(send, job, f"not a chunk: {error}")
+            body = await read_body(scope, receive, post.max_bytes)
+        except ClientDisconnected:
             return
-        job.posts["stream"] += 1
-        job.bytes += len(body)
-        self.emulator.receive_chunk(job, chunk.output)
-        await send_body(send, 200, b"", b"text/plain")
-
-    async def done(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
-        received = await self._receive(scope, receive, send, path, MAX_RESULT, "fail_done")
-        if received is None:
-            return
-        job, body = received
-        try:
-            result = self._result.decode(body)
-        except msgspec.MsgspecError as error:
-            await self._refuse(send, job, f"not a result: {error}")
-            return
-        job.posts["done"] += result.status != "IN_PROGRESS"
-        job.bytes += len(body)
-        self.emulator.receive_result(job, result)
-        if result.stop_pod:
-            self.emulator.on_stop_pod(path[1])
-        await send_body(send, 200, b"", b"text/plain")
-
-    async def _receive(
-        self, scope: Scope, receive: Receive, send: Send, path: list[str], most: int, fault: str
-    ) -> tuple[Job, bytes] | None:
-        """A POST's job and body after the injected round trip; None when it has been answered already."""
-        emulator = self.emulator
-        job = emulator.find(path[2])
-        try:
-            body = await read_body(scope, receive, most)
-        except ClientGone:
-            return None
         except BodyTooLarge:
-            await self._refuse(send, job, f"the body has more than {most} bytes")
-            return None
-        if rtt_ms := emulator.faults.rtt_ms:
+            await self._refuse(send, job, f"the body has more than {post.max_bytes} bytes")
+            return
+        rtt_ms = self.emulator.faults.rtt_ms
+        if rtt_ms:
             await asyncio.sleep(rtt_ms / 1000)
         if job is None:
             await send_error(send, 404, "no such job")
-            return None
-        if emulator.faults.strikes(fault):
+            return
+        if self.emulator.faults.strikes(post.fault):
             job.posts["refused"] += 1
-            await send_error(send, 500, f"injected: {fault}")
-            return None
-        return job, body
+            await send_error(send, 500, f"injected: {post.fault}")
+            return
+        try:
+            message = post.decoder.decode(body)
+        except msgspec.MsgspecError as error:
+            await self._refuse(send, job, f"not a {post.noun}: {error}")
+            return
+        job.bytes += len(body)
+        post.apply(job, message, worker_id)
+        await send_body(send, 200, b"", b"text/plain")
+
+    def _apply_chunk(self, job: Job, chunk: JobChunk, worker_id: str) -> None:
+        job.posts["stream"] += 1
+        self.emulator.receive_chunk(job, chunk.output)
+
+    def _apply_result(self, job: Job, result: JobResult, worker_id: str) -> None:
+        if result.status != "IN_PROGRESS":
+            job.posts["done"] += 1
+        self.emulator.receive_result(job, result)
+        if result.stop_pod:
+            self.emulator.on_stop_pod(worker_id)
 
     async def _refuse(self, send: Send, job: Job | None, message: str) -> None:
         if job is not None:
@@ -161,6 +187,6 @@ class WorkerSide:
         await send_error(send, 400, message)
 
 
-def query(scope: Scope) -> dict[str, str]:
-    """The query string's values by name."""
+def query_parameters(scope: Scope) -> dict[str, str]:
+    """The values of the query string by name."""
     return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))

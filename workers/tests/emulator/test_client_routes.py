@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from engineroom_workers.emulator.limits import QUEUED_PER_WORKER
-from engineroom_workers.emulator.platform import MAX_RUN, MAX_RUNSYNC
+from engineroom_workers.emulator.limits import MAX_RUN, MAX_RUNSYNC, QUEUED_PER_WORKER
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from engineroom_workers.emulator.jobs import Job
-from engineroom_workers.emulator.platform import MAX_CHUNK, MAX_RESULT
+from engineroom_workers.emulator.limits import MAX_CHUNK, MAX_RESULT
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 
-async def submit(client: httpx.AsyncClient, told: Any = None) -> str:
-    return str((await client.post("/run", json={"input": told or {"a": 1}})).json()["id"])
+async def submit(client: httpx.AsyncClient, job_input: Any = None) -> str:
+    return str((await client.post("/run", json={"input": job_input or {"a": 1}})).json()["id"])
 
 
 async def take(client: httpx.AsyncClient, worker: str = "w1") -> httpx.Response:
@@ -76,7 +76,7 @@ async def test_a_poll_that_was_given_up_gets_no_job(platform: RunningEmulator, c
     await platform.polled(2)
     given_up.cancel()
     await asyncio.gather(given_up, return_exceptions=True)
-    await platform.until(lambda: platform.emulator.queued.waiters == 1)
+    await platform.until(lambda: platform.emulator.job_available.waiters == 1)
     job_id = await submit(client)
     assert (await waiting).json()["id"] == job_id
     assert platform.emulator.jobs[job_id].attempts == 1
@@ -88,7 +88,7 @@ async def test_job_stop_tells_the_holder_once(platform: RunningEmulator, client:
     poll = asyncio.create_task(client.get("/job-stop/w1?gpu=x"))
     await client.post(f"/cancel/{job_id}")
     assert (await poll).json() == {"jobsToStop": [job_id]}
-    assert platform.emulator.fleet.workers["w1"].stops == []
+    assert platform.emulator.workers.by_id["w1"].jobs_to_stop == []
 
 
 async def test_nobody_is_told_to_stop_a_job_that_waits(platform: RunningEmulator, client: httpx.AsyncClient) -> None:
@@ -96,7 +96,7 @@ async def test_nobody_is_told_to_stop_a_job_that_waits(platform: RunningEmulator
     await take(client)
     waiting = await submit(client)
     await client.post(f"/cancel/{waiting}")
-    assert platform.emulator.fleet.workers["w1"].stops == []
+    assert platform.emulator.workers.by_id["w1"].jobs_to_stop == []
     assert platform.emulator.jobs[waiting].status == "CANCELLED"
 
 
@@ -141,15 +141,15 @@ async def test_what_is_not_json_is_refused(
     assert (job.status, job.posts["refused"]) == ("IN_PROGRESS", 1)
 
 
-@pytest.mark.parametrize(("route", "most"), [("job-stream", MAX_CHUNK), ("job-done", MAX_RESULT)])
-async def test_size_limits(platform: RunningEmulator, client: httpx.AsyncClient, route: str, most: int) -> None:
+@pytest.mark.parametrize(("route", "max_bytes"), [("job-stream", MAX_CHUNK), ("job-done", MAX_RESULT)])
+async def test_size_limits(platform: RunningEmulator, client: httpx.AsyncClient, route: str, max_bytes: int) -> None:
     job_id = await submit(client)
     await take(client)
     frame = len(b'{"output": ""}')
-    too_much = {"output": "x" * (most - frame + 1)}
+    too_much = {"output": "x" * (max_bytes - frame + 1)}
     assert (await post(client, route, job_id, too_much)).status_code == 400
     assert platform.emulator.jobs[job_id].posts["refused"] == 1
-    assert (await post(client, route, job_id, {"output": "x" * (most - frame)})).status_code == 200
+    assert (await post(client, route, job_id, {"output": "x" * (max_bytes - frame)})).status_code == 200
 
 
 async def test_a_job_that_nobody_knows(client: httpx.AsyncClient) -> None:
@@ -165,7 +165,7 @@ async def test_other_methods_and_paths(platform: RunningEmulator, client: httpx.
 
 async def test_pings(platform: RunningEmulator, client: httpx.AsyncClient) -> None:
     assert (await client.get("/ping/w1?gpu=x&job_id=a,b&runpod_version=1.12.0")).status_code == 200
-    worker = platform.emulator.fleet.workers["w1"]
+    worker = platform.emulator.workers.by_id["w1"]
     assert (worker.ping_jobs, worker.sdk_version, worker.state) == (["a", "b"], "1.12.0", "initializing")
     await client.get("/ping/w1?gpu=x&status=unhealthy&check=memory&reason=little&runpod_version=1.12.0")
     assert worker.unhealthy == "memory: little"
@@ -178,7 +178,7 @@ async def test_a_worker_whose_pings_stop_loses_its_jobs(platform: RunningEmulato
     await take(client)
     job = platform.emulator.jobs[job_id]
     await platform.until(lambda: job.status == "IN_QUEUE")
-    assert "w1" not in platform.emulator.fleet.workers
+    assert "w1" not in platform.emulator.workers.by_id
     assert (await take(client, "w2")).json()["id"] == job_id
     await post(client, "job-done", job_id, {"output": 1}, worker="w2")
     state = (await client.get(f"/status/{job_id}")).json()
@@ -190,7 +190,7 @@ async def test_a_worker_that_never_pinged_is_not_missed(platform: RunningEmulato
     await submit(client)
     await take(client)
     await asyncio.sleep(0)
-    assert platform.emulator.fleet.workers["w1"].ping_timer is None
+    assert platform.emulator.workers.by_id["w1"].ping_timer is None
 
 
 async def test_redelivery_has_an_end(platform: RunningEmulator, client: httpx.AsyncClient) -> None:
@@ -212,7 +212,7 @@ async def test_a_job_handed_out_twice_ends_once(platform: RunningEmulator, clien
     await post(client, "job-done", job_id, {"output": "from w2"}, worker="w2")
     job = platform.emulator.jobs[job_id]
     assert (job.status, bytes(job.output), job.posts["late"]) == ("COMPLETED", b'"from w1"', 1)
-    assert not any(worker.jobs for worker in platform.emulator.fleet.workers.values())
+    assert not any(worker.jobs for worker in platform.emulator.workers.by_id.values())
 
 
 async def test_execution_timeout_tells_the_worker(platform: RunningEmulator, client: httpx.AsyncClient) -> None:
@@ -239,8 +239,8 @@ async def test_a_worker_that_will_be_replaced_gets_no_more_jobs() -> None:
             polls.append(asyncio.create_task(take(client, f"w{number}")))
             await platform.polled(number + 1)
         platform.emulator.options = replace(platform.emulator.options, hold=1)
-        platform.emulator.fleet.workers["w0"].stopping = True
-        platform.emulator.fleet.workers["w1"].stopping = True
+        platform.emulator.workers.by_id["w0"].stopping = True
+        platform.emulator.workers.by_id["w1"].stopping = True
         job_id = await submit(client)
         responses = await asyncio.gather(*polls)
         assert [response.status_code for response in responses] == [204, 204, 200]
