@@ -32,7 +32,6 @@ STILL_NAMED: set[str] = {
     "common/engineroom/server/read_ahead.py",
     "common/engineroom/settings/flags.py",
     "common/engineroom/settings/suggestions.py",
-    "common/engineroom/testing/answering.py",
     "engines/echo/engineroom_echo/instance.py",
     "engines/echo/engineroom_echo/vocabulary.py",
     "engines/fastdeploy/engineroom_fastdeploy/engine.py",

@@ -151,7 +151,7 @@ class Capabilities:
         words: list[str] = [surface for surface in SURFACE_PATHS if surface in self.surfaces]
         if self.tools != "none":
             words.append("tools" if self.tools == "forced" else "tools (auto only)")
-        names = {"logprobs": "logprobs", "several_choices": "n > 1", "json_schema": "JSON schema"}
+        names = {"logprobs": "logprobs", "several_choices": "several choices", "json_schema": "JSON schema"}
         names |= {kind: kind for kind in ("images", "audio", "video", "files")}
         return words + [word for name, word in names.items() if getattr(self, name)]
 

@@ -31,7 +31,11 @@ def check(
     """Test a server or an engine for OpenAI compatibility.
 
     WHAT is the URL of a running server (`http://127.0.0.1:8000`), or the name of an engine, which is then started
-    with the settings in force. Default: the engine that ENGINE names. The exit code is 1 if a promise is broken.
+    with the settings in force. Default: the engine that ENGINE names.
+
+    A check is left out where it is about something that the engine does not declare among its capabilities, or that a
+    server refuses with a 400 that names the field. A field that is ignored, or answered with another error, is a
+    broken promise. The exit code is 1 if there is one.
     """
     import asyncio
     import re

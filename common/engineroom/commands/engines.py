@@ -1,4 +1,4 @@
-"""`engineroom engines`: which engines are installed, what each needs, and whether it is there."""
+"""`engineroom engines`: which engines are installed, what each can do and needs, and whether that is there."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 
 @click.command()
 def engines() -> None:
-    """List the engines, what each needs, and whether that is installed."""
+    """List the engines, what each can do with the right model, what it needs, and whether that is installed."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -22,13 +22,13 @@ def engines() -> None:
     only = comma_list(env.get("ENGINEROOM_ENGINES", ""))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
     table.add_column("engine", no_wrap=True)
-    for title in ("what it is", "needs"):
+    for title in ("what it is", "can do", "needs"):
         table.add_column(title, overflow="fold", ratio=1)
     for name in plugins.engine_names(only):
         try:
             engine = plugins.load_engine(name, only)
         except PluginError as error:
-            table.add_row(name, "", f"[red]broken[/red]: {escape(str(error))}")
+            table.add_row(name, "", "", f"[red]broken[/red]: {escape(str(error))}")
             continue
         needs = [
             f"[green]✓[/green] {escape(need.what)}"
@@ -37,5 +37,8 @@ def engines() -> None:
             for need in engine.requirements(env.with_aliases(engine.aliases).with_defaults(engine.defaults))
         ]
         needs = needs or ["[green]✓[/green] nothing"]
-        table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), "\n".join(needs))
+        can_do = ", ".join(engine.capabilities.words())
+        if engine.capabilities.assumed:
+            can_do = "what its server can do"
+        table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), can_do, "\n".join(needs))
     console().print(table if table.row_count else "No engine is installed: `pip install engineroom-<engine>`.")

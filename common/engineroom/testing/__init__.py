@@ -1,8 +1,7 @@
 """The conformance kit: what an engine package runs against itself, and `engineroom check` against a server.
 
-`engineroom.testing.suite` has it as tests: an engine gives a fixture `target`, which is `engine_target(engine,
-Expectations(...))` around a running engine, and one `lifecycle`, a `Lifecycle` that makes engines. A check raises
-AssertionError with what the engine owes, or NotOffered.
+`engineroom.testing.suite` has it as pytest's tests; only that module imports pytest. A check raises AssertionError,
+with what was promised and what came, or NotOffered where the engine's capabilities leave out what it is about.
 """
 
 from .check import CHECKS, Check, NotOffered

@@ -8,104 +8,130 @@ from urllib.parse import quote
 
 import msgspec
 
+from .responses import (
+    CHAT,
+    COMPLETIONS,
+    QUESTION,
+    choices_in,
+    choices_of,
+    content_of,
+    delta_of,
+    streamed_content,
+    usage_of,
+)
 from .target import NotOffered, Target
-
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-QUESTION = [{"role": "user", "content": "Count from one to twenty in words."}]
 
 
 async def models_are_listed(target: Target) -> None:
     """GET /v1/models lists the served models."""
     status, body = await target.get("/v1/models")
-    assert status == 200, f"/v1/models answered {status}"
-    assert body["object"] == "list"
-    assert await target.model() in [model["id"] for model in body["data"]]
-    assert all(model["object"] == "model" for model in body["data"])
+    assert status == 200, f"/v1/models is answered with 200; it was {status}: {body!r}"
+    assert isinstance(body, dict), f"/v1/models is a JSON object, not this: {body!r}"
+    assert body.get("object") == "list", f"/v1/models is an object of type `list`: {body!r}"
+    names = [model["id"] for model in body["data"]]
+    name = await target.model()
+    assert name in names, f"the model {name} is served, so it is listed; listed are {names}"
+    for model in body["data"]:
+        assert model.get("object") == "model", f"each entry of the list is an object of type `model`: {model!r}"
 
 
 async def a_model_is_retrieved(target: Target) -> None:
     """GET /v1/models/{name} has the entry of the list; a name that is not served is a 404."""
     name = await target.model()
-    status, body = await target.get(f"/v1/models/{quote(name)}")
+    path = f"/v1/models/{quote(name)}"
+    status, body = await target.get(path)
     if status == 404:
         raise NotOffered("one model's own URL")
-    assert status == 200, f"answered {status}: {body}"
-    assert (body["id"], body["object"]) == (name, "model")
+    assert status == 200, f"{path} is answered with 200; it was {status}: {body!r}"
+    entry = (body.get("id"), body.get("object"))
+    assert entry == (name, "model"), f"{path} has that model's entry of the list: {body!r}"
     status, body = await target.get("/v1/models/no-such-model")
-    assert status == 404, f"a model that is not served answered {status}"
-    assert body["error"]["code"] == "model_not_found"
+    assert status == 404, f"a model that is not served is a 404; it was {status}: {body!r}"
+    code = (body.get("error") or {}).get("code")
+    assert code == "model_not_found", f"a model that is not served has the code `model_not_found`: {body!r}"
 
 
 async def chat_answers(target: Target) -> None:
     """A chat completion has an id, a choice with an assistant's message, and true usage."""
-    status, body = await target.post(CHAT, {"messages": QUESTION, "max_tokens": 8})
-    assert status == 200, f"answered {status}: {body}"
-    assert body["object"] == "chat.completion"
-    assert body["id"]
-    assert isinstance(body["created"], int)
-    choice = body["choices"][0]
-    assert choice["message"]["role"] == "assistant"
-    assert isinstance(choice["message"]["content"], str)
-    assert choice["message"]["content"]
-    assert choice["finish_reason"] in ("stop", "length")
-    usage = body["usage"]
-    assert usage["prompt_tokens"] > 0
-    assert 0 < usage["completion_tokens"] <= 8
-    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    body = await target.ask(CHAT, {"messages": QUESTION, "max_tokens": 8})
+    assert body.get("object") == "chat.completion", f"a chat's object is `chat.completion`: {body!r}"
+    assert body.get("id"), f"a chat has an id: {body!r}"
+    assert isinstance(body.get("created"), int), f"a chat's `created` is a whole number of seconds: {body!r}"
+    text = content_of(body)
+    assert text, f"a chat's message has text: {body!r}"
+    choice = choices_of(body)[0]
+    assert choice["message"].get("role") == "assistant", f"a chat's message has the role `assistant`: {choice!r}"
+    assert choice.get("finish_reason") in ("stop", "length"), f"a chat ends with `stop` or `length`: {choice!r}"
+    usage = usage_of(body, "prompt_tokens", "completion_tokens", "total_tokens")
+    assert usage["prompt_tokens"] > 0, f"the prompt had tokens, which usage counts: {usage!r}"
+    assert 0 < usage["completion_tokens"] <= 8, f"with max_tokens=8 usage counts 1 to 8 tokens: {usage!r}"
+    total = usage["prompt_tokens"] + usage["completion_tokens"]
+    assert usage["total_tokens"] == total, f"total_tokens is the sum of the others, {total}: {usage!r}"
 
 
 async def chat_streams(target: Target) -> None:
     """A streamed chat has role, content and finish reason in their places, one id, and usage only when asked."""
     request = {"messages": QUESTION, "max_tokens": 8}
     events = await target.stream(CHAT, request)
-    assert len({event["id"] for event in events}) == 1, "all chunks of a stream have one id"
-    assert all(event["object"] == "chat.completion.chunk" for event in events)
-    choices = [choice for event in events for choice in event["choices"]]
-    assert choices[0]["delta"].get("role") == "assistant", "the first delta has the role"
-    assert "".join(choice["delta"].get("content") or "" for choice in choices)
-    assert [c["finish_reason"] for c in choices if c.get("finish_reason")] in (["stop"], ["length"])
-    assert not any(event.get("usage") for event in events), "usage is sent only where it is asked for"
+    ids = {event.get("id") for event in events}
+    assert len(ids) == 1, f"all events of a stream have one id; these have {ids}"
+    kinds = {event.get("object") for event in events}
+    assert kinds == {"chat.completion.chunk"}, f"each event's object is `chat.completion.chunk`; these are {kinds}"
+    choices = choices_in(events)
+    first = delta_of(choices[0])
+    assert first.get("role") == "assistant", f"the first delta has the role `assistant`: {first!r}"
+    assert streamed_content(events), f"the deltas have text: {events!r}"
+    reasons = [choice["finish_reason"] for choice in choices if choice.get("finish_reason")]
+    assert reasons in (["stop"], ["length"]), f"a stream has one finish reason, `stop` or `length`, not {reasons}"
+    unasked = [event["usage"] for event in events if event.get("usage")]
+    assert not unasked, f"usage is sent only where `stream_options` asks for it; this was: {unasked}"
     events = await target.stream(CHAT, {**request, "stream_options": {"include_usage": True}})
-    assert events[-1]["choices"] == [], "the usage comes last, in a chunk without choices"
-    assert 0 < events[-1]["usage"]["completion_tokens"] <= 8
+    last = events[-1]
+    assert last.get("choices") == [], f"the usage comes last, in an event without choices: {last!r}"
+    usage = usage_of(last, "completion_tokens")
+    assert 0 < usage["completion_tokens"] <= 8, f"with max_tokens=8 a stream's usage counts 1 to 8 tokens: {usage!r}"
 
 
 async def completion_answers(target: Target) -> None:
     """A completion answers whole and streamed."""
     request = {"prompt": "One, two, three,", "max_tokens": 8}
-    status, body = await target.post(COMPLETIONS, request)
-    assert status == 200, f"answered {status}: {body}"
-    assert body["object"] == "text_completion"
-    assert isinstance(body["choices"][0]["text"], str)
-    assert 0 < body["usage"]["completion_tokens"] <= 8
+    body = await target.ask(COMPLETIONS, request)
+    assert body.get("object") == "text_completion", f"a completion's object is `text_completion`: {body!r}"
+    choice = choices_of(body)[0]
+    assert isinstance(choice.get("text"), str), f"a completion's choice has a text: {choice!r}"
+    usage = usage_of(body, "completion_tokens")
+    assert 0 < usage["completion_tokens"] <= 8, f"with max_tokens=8 usage counts 1 to 8 tokens: {usage!r}"
     events = await target.stream(COMPLETIONS, request)
-    assert "".join(c["text"] for event in events for c in event["choices"])
+    text = "".join(choice.get("text") or "" for choice in choices_in(events))
+    assert text, f"a streamed completion's events have text: {events!r}"
 
 
 async def max_tokens_is_honoured(target: Target) -> None:
     """`max_tokens` and `max_completion_tokens` end a generation with the reason `length`."""
     for name in ("max_tokens", "max_completion_tokens"):
-        status, body = await target.post(CHAT, {"messages": QUESTION, name: 3})
-        assert status == 200, f"{name} answered {status}: {body}"
-        assert body["usage"]["completion_tokens"] == 3, f"{name}=3 gave {body['usage']}"
-        assert body["choices"][0]["finish_reason"] == "length"
+        body = await target.ask(CHAT, {"messages": QUESTION, name: 3})
+        usage = usage_of(body, "completion_tokens")
+        assert usage["completion_tokens"] == 3, f"{name}=3 gives 3 tokens here; usage counts {usage!r}"
+        reason = choices_of(body)[0].get("finish_reason")
+        assert reason == "length", f"{name}=3 ends the generation with `length`, not {reason!r}"
 
 
 async def stop_is_honoured(target: Target) -> None:
     """A stop string ends the text before it, whole and streamed, with the reason `stop`."""
     request = {"messages": QUESTION, "max_tokens": 24, "temperature": 0, "seed": 1}
-    _, body = await target.post(CHAT, request)
-    text = body["choices"][0]["message"]["content"]
+    text = content_of(await target.ask(CHAT, request))
     stop = next((text[i : i + 2] for i in range(3, len(text) - 2) if text.find(text[i : i + 2]) == i), None)
     assert stop is not None, f"too little text to stop in: {text!r}"
-    _, body = await target.post(CHAT, {**request, "stop": [stop]})
-    choice = body["choices"][0]
-    assert stop not in choice["message"]["content"], "the text ends before the stop string"
-    assert choice["finish_reason"] == "stop"
+    body = await target.ask(CHAT, {**request, "stop": [stop]})
+    stopped = content_of(body)
+    assert stop not in stopped, f"the text ends before the stop string {stop!r}: {stopped!r}"
+    reason = choices_of(body)[0].get("finish_reason")
+    assert reason == "stop", f"a stop string ends the generation with `stop`, not {reason!r}"
     events = await target.stream(CHAT, {**request, "stop": stop})
-    choices = [c for event in events for c in event["choices"]]
-    assert stop not in "".join(c["delta"].get("content") or "" for c in choices)
-    assert choices[-1]["finish_reason"] == "stop"
+    stopped = streamed_content(events)
+    assert stop not in stopped, f"a streamed text ends before the stop string {stop!r}, too: {stopped!r}"
+    reason = choices_in(events)[-1].get("finish_reason")
+    assert reason == "stop", f"a stop string ends a stream with `stop`, not {reason!r}"
 
 
 async def several_choices(target: Target) -> None:
@@ -113,36 +139,44 @@ async def several_choices(target: Target) -> None:
     if not target.capabilities.several_choices:
         raise NotOffered("n > 1")
     request = {"messages": QUESTION, "max_tokens": 4, "n": 3}
-    status, body = await target.post(CHAT, request)
-    assert status == 200, f"n=3 answered {status}: {body}"
-    assert sorted(choice["index"] for choice in body["choices"]) == [0, 1, 2]
-    assert body["usage"]["completion_tokens"] > 4
-    events = await target.stream(CHAT, request)
-    choices = [c for event in events for c in event["choices"]]
-    assert {c["index"] for c in choices} == {0, 1, 2}
-    assert sorted(c["index"] for c in choices if c.get("finish_reason")) == [0, 1, 2]
+    body = await target.ask(CHAT, request, offers=("n",))
+    indices = sorted(choice.get("index", -1) for choice in choices_of(body))
+    assert indices == [0, 1, 2], f"n=3 gives the choices 0, 1 and 2; these came: {indices}"
+    usage = usage_of(body, "completion_tokens")
+    assert usage["completion_tokens"] > 4, f"usage counts the tokens of all 3 choices, more than one's 4: {usage!r}"
+    choices = choices_in(await target.stream(CHAT, request))
+    indices = sorted({choice.get("index", -1) for choice in choices})
+    assert indices == [0, 1, 2], f"n=3 streams the choices 0, 1 and 2; these came: {indices}"
+    ended = sorted(choice.get("index", -1) for choice in choices if choice.get("finish_reason"))
+    assert ended == [0, 1, 2], f"each of the 3 streamed choices has one finish reason; these have: {ended}"
 
 
 async def unicode_survives(target: Target) -> None:
     """Characters that are split over tokens arrive whole."""
     text = "🦙🫠 Größe, 漢字, नमस्ते 👩‍👩‍👧"
     request: dict[str, Any] = {"messages": [{"role": "user", "content": text}], "max_tokens": 120}
-    if target.capabilities.json_schema:
-        schema = {
-            "type": "object",
-            "properties": {"t": {"enum": [text]}},
-            "required": ["t"],
-            "additionalProperties": False,
-        }
-        request["response_format"] = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
-    _, body = await target.post(CHAT, request)
-    whole = body["choices"][0]["message"]["content"]
-    events = await target.stream(CHAT, request)
-    streamed = "".join(c["delta"].get("content") or "" for event in events for c in event["choices"])
-    for said in (whole, streamed):
-        assert "\ufffd" not in said, f"a character was lost: {said!r}"
-        if target.capabilities.json_schema:
-            assert msgspec.json.decode(said)["t"] == text
+    schema = {
+        "type": "object",
+        "properties": {"t": {"enum": [text]}},
+        "required": ["t"],
+        "additionalProperties": False,
+    }
+    response_format = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
+    by_schema = target.capabilities.json_schema
+    try:
+        # Where a schema can be demanded the characters are sure to come; else the model may have others to say.
+        asked = {**request, "response_format": response_format} if by_schema else request
+        body = await target.ask(CHAT, asked, offers=("response_format", "json_schema"))
+    except NotOffered:
+        asked, by_schema = request, False
+        body = await target.ask(CHAT, asked)
+    events = await target.stream(CHAT, asked)
+    for how, content in (("whole", content_of(body)), ("streamed", streamed_content(events))):
+        assert "\ufffd" not in content, f"a character was lost in a {how} answer: {content!r}"
+        if by_schema:
+            value = _decoded(content)
+            assert isinstance(value, dict), f"a {how} answer is an object, as the schema demands: {content!r}"
+            assert value.get("t") == text, f"a {how} answer has the text {text!r}, as the schema demands: {content!r}"
 
 
 async def json_schema_is_kept(target: Target) -> None:
@@ -155,28 +189,32 @@ async def json_schema_is_kept(target: Target) -> None:
         "required": ["city", "big"],
         "additionalProperties": False,
     }
-    _, body = await target.post(
-        CHAT,
-        {
-            "messages": [{"role": "user", "content": "Name a city and say whether it is big, as JSON."}],
-            "max_tokens": 200,
-            "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}},
-        },
-    )
-    answer = msgspec.json.decode(body["choices"][0]["message"]["content"])
-    assert set(answer) == {"city", "big"}
-    assert isinstance(answer["big"], bool)
+    request = {
+        "messages": [{"role": "user", "content": "Name a city and say whether it is big, as JSON."}],
+        "max_tokens": 200,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}},
+    }
+    content = content_of(await target.ask(CHAT, request, offers=("response_format", "json_schema")))
+    value = _decoded(content)
+    assert isinstance(value, dict), f"the schema demands an object: {content!r}"
+    assert set(value) == {"city", "big"}, f"the schema demands `city` and `big`, and nothing else: {content!r}"
+    assert isinstance(value["big"], bool), f"the schema demands that `big` is true or false: {content!r}"
 
 
 async def logprobs_are_given(target: Target) -> None:
     """`logprobs` gives each token's, with as many alternatives as asked for."""
     if not target.capabilities.logprobs:
         raise NotOffered("logprobs")
-    status, body = await target.post(CHAT, {"messages": QUESTION, "max_tokens": 3, "logprobs": True, "top_logprobs": 2})
-    assert status == 200, f"answered {status}: {body}"
-    content = body["choices"][0]["logprobs"]["content"]
-    assert len(content) == 3
-    assert all(entry["logprob"] <= 0 and len(entry["top_logprobs"]) == 2 for entry in content)
+    request = {"messages": QUESTION, "max_tokens": 3, "logprobs": True, "top_logprobs": 2}
+    body = await target.ask(CHAT, request, offers=("logprobs", "top_logprobs"))
+    choice = choices_of(body)[0]
+    content = (choice.get("logprobs") or {}).get("content")
+    assert isinstance(content, list), f"`logprobs: true` gives logprobs with content; this came: {choice!r}"
+    assert len(content) == 3, f"each of the 3 tokens has its logprobs; {len(content)} have: {content!r}"
+    for entry in content:
+        assert entry["logprob"] <= 0, f"a log probability is at most 0: {entry!r}"
+        alternatives = len(entry["top_logprobs"])
+        assert alternatives == 2, f"top_logprobs=2 gives 2 alternatives; {alternatives} came: {entry!r}"
 
 
 async def tools_are_called_or_refused(target: Target) -> None:
@@ -194,19 +232,32 @@ async def tools_are_called_or_refused(target: Target) -> None:
     }
     status, body = await target.post(CHAT, request)
     if status == 400:
-        assert "tool" in body["error"]["message"].lower(), f"the error does not speak of tools: {body}"
+        message = str((body.get("error") or {}).get("message"))
+        assert "tool" in message.lower(), f"a 400 for a required tool says that tools are the matter: {message!r}"
         raise NotOffered("tools (refused with a 400)")
-    assert status == 200, f"answered {status}: {body}"
-    call = body["choices"][0]["message"]["tool_calls"][0]["function"]
-    assert call["name"] == "get_weather"
-    assert isinstance(msgspec.json.decode(call["arguments"]), dict)
+    assert status == 200, f"a required tool is called (200) or refused (400); the status was {status}: {body!r}"
+    choice = choices_of(body)[0]
+    calls = (choice.get("message") or {}).get("tool_calls")
+    assert calls, f"`tool_choice: required` gives a tool call, not this: {choice!r}"
+    call = calls[0]["function"]
+    assert call["name"] == "get_weather", f"the tool called is the one there is, get_weather: {call!r}"
+    arguments = _decoded(call["arguments"])
+    assert isinstance(arguments, dict), f"a call's arguments are a JSON object: {call!r}"
 
 
 async def many_streams_at_once(target: Target) -> None:
     """64 streams at once all end as they should."""
     request = {"messages": QUESTION, "max_tokens": 4}
     streams = await asyncio.gather(*(target.stream(CHAT, request) for _ in range(64)))
-    assert all(any(c.get("finish_reason") for e in events for c in e["choices"]) for events in streams)
+    unended = sum(not any(choice.get("finish_reason") for choice in choices_in(events)) for events in streams)
+    assert not unended, f"each of 64 streams has a finish reason; {unended} have none"
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise AssertionError(f"JSON was promised, and this is not JSON ({error}): {text!r}") from error
 
 
 CHECKS = (

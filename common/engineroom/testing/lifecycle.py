@@ -15,10 +15,11 @@ from ..asgi.client import request
 from ..engine import Engine
 from ..errors import EngineStartError
 from ..process.reaper import descendants
-from .answering import CHAT, QUESTION
+from .responses import CHAT, QUESTION
 from .target import NotOffered
 
 _OUTAGE_S = 60
+_NOTICED_S = 60
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,16 @@ async def health_goes_through_its_phases(kinds: Lifecycle) -> None:
     """Loading is live and answers 503 with Retry-After; ready answers; stopped is neither live nor ready."""
     engine = kinds.make()
     try:
-        before = engine.health()
-        assert before.live
-        assert not before.ready
-        async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
-            assert answer.status == 503, f"answered {answer.status} while loading"
-            assert "retry-after" in answer.headers
-            assert msgspec.json.decode(await answer.read())["error"]["code"] == "engine_loading"
+        _check_health(engine, "before its start", live=True, ready=False)
+        await _check_unavailable(engine, "while it loads", code="engine_loading")
         await engine.start()
-        assert engine.health().live
-        assert engine.health().ready
-        async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
-            assert answer.status == 200, await answer.read()
+        _check_health(engine, "after its start", live=True, ready=True)
+        await _check_answers(engine, "after its start")
     finally:
         await engine.stop()
-    assert not engine.health().live
-    assert not engine.health().ready
+    _check_health(engine, "after its stop", live=False, ready=False)
     async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
-        assert answer.status == 503
+        assert answer.status == 503, f"a stopped engine answers 503; it was {answer.status}"
 
 
 async def stop_is_idempotent(kinds: Lifecycle) -> None:
@@ -86,9 +79,9 @@ async def a_failed_start_says_why(kinds: Lifecycle) -> None:
     finally:
         health = engine.health()
         await engine.stop()
-    assert reason, "the start did not fail, or without a reason"
-    assert not health.live
-    assert health.reason
+    assert reason, "a start that fails raises EngineStartError with a reason; it did not fail, or gave none"
+    assert not health.live, f"after a failed start an engine is not live; its health: {health}"
+    assert health.reason, f"after a failed start health says why; its health: {health}"
 
 
 async def a_cancelled_start_can_be_stopped(kinds: Lifecycle) -> None:
@@ -125,12 +118,12 @@ async def death_is_noticed(kinds: Lifecycle) -> None:
         died = asyncio.ensure_future(engine.died())
         await asyncio.sleep(0)
         await kinds.kill(engine)
-        assert await asyncio.wait_for(died, 60)
-        assert not engine.health().live
-        async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
-            assert answer.status == 503
-            assert "retry-after" in answer.headers
-            assert msgspec.json.decode(await answer.read())["error"]["code"] == "engine_dead"
+        done, _ = await asyncio.wait({died}, timeout=_NOTICED_S)
+        assert done, f"`died` returns once the engine is dead; it did not within {_NOTICED_S} s"
+        assert died.result(), "`died` returns why the engine died; it returned nothing"
+        health = engine.health()
+        assert not health.live, f"a dead engine is not live; its health: {health}"
+        await _check_unavailable(engine, "when it is dead", code="engine_dead")
     finally:
         await engine.stop()
 
@@ -145,13 +138,10 @@ async def an_outage_ends(kinds: Lifecycle) -> None:
         died = asyncio.ensure_future(engine.died())
         async with kinds.outage():
             await _becomes(engine, ready=False)
-            async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
-                assert answer.status == 503, f"answered {answer.status} while its server is away"
-                assert "retry-after" in answer.headers
+            await _check_unavailable(engine, "while its server is away")
         await _becomes(engine, ready=True)
-        async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
-            assert answer.status == 200, await answer.read()
-        assert not died.done()
+        await _check_answers(engine, "after the outage")
+        assert not died.done(), f"an outage is no death, but `died` returned: {died.result()!r}"
         died.cancel()
     finally:
         await engine.stop()
@@ -160,10 +150,34 @@ async def an_outage_ends(kinds: Lifecycle) -> None:
 async def _becomes(engine: Engine, *, ready: bool) -> None:
     deadline = time.monotonic() + _OUTAGE_S
     while engine.health().ready != ready:
-        assert engine.health().live, f"it is dead: {engine.health().reason}"
-        assert time.monotonic() < deadline, f"ready did not become {ready}: {engine.health().reason}"
+        health = engine.health()
+        assert health.live, f"an outage is no death, but the engine is not live; its health: {health}"
+        assert time.monotonic() < deadline, f"`ready` was to become {ready} within {_OUTAGE_S} s; its health: {health}"
         await asyncio.sleep(0.05)
-    assert engine.health().live
+    health = engine.health()
+    assert health.live, f"an outage is no death, but the engine is not live; its health: {health}"
+
+
+def _check_health(engine: Engine, when: str, *, live: bool, ready: bool) -> None:
+    health = engine.health()
+    assert health.live == live, f"{when} an engine is {'' if live else 'not '}live; its health: {health}"
+    assert health.ready == ready, f"{when} an engine is {'' if ready else 'not '}ready; its health: {health}"
+
+
+async def _check_answers(engine: Engine, when: str) -> None:
+    async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+        text = await answer.read()
+        assert answer.status == 200, f"{when} a chat is answered with 200; it was {answer.status}: {text!r}"
+
+
+async def _check_unavailable(engine: Engine, when: str, code: str | None = None) -> None:
+    async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+        text = await answer.read()
+        assert answer.status == 503, f"{when} an engine answers 503; it was {answer.status}: {text!r}"
+        assert "retry-after" in answer.headers, f"{when} a 503 has Retry-After; its headers: {answer.headers}"
+        if code is not None:
+            error = msgspec.json.decode(text)["error"]
+            assert error["code"] == code, f"{when} the error's code is {code}, not {error['code']!r}"
 
 
 def _body(engine: Engine) -> bytes:
@@ -172,8 +186,11 @@ def _body(engine: Engine) -> bytes:
 
 async def _no_more_than(before: set[int]) -> None:
     deadline = time.monotonic() + 30
-    while left := set(descendants(os.getpid())) - before:
-        assert time.monotonic() < deadline, f"processes are left behind: {left}"
+    while True:
+        left = set(descendants(os.getpid())) - before
+        if not left:
+            return
+        assert time.monotonic() < deadline, f"no process is left after `stop`; these are: {left}"
         await asyncio.sleep(0.05)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import msgspec
 
 from ..asgi.client import request
 from ..engine import ASSUMED, Capabilities, Engine
+from .responses import COMPLETIONS, is_honest_refusal
 
 
 class NotOffered(Exception):
@@ -60,6 +61,7 @@ class Target:
         metrics: the text of the metrics in which `expectations.running_metric` is found.
         expectations: what only a person knows.
         capabilities: what the engine declares; assumed for a server that declares nothing.
+        paths: the routes that are served; None where nobody knows.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class Target:
         metrics: Callable[[], Awaitable[str]],
         expectations: Expectations | None = None,
         capabilities: Capabilities = ASSUMED,
+        paths: Collection[str] | None = None,
     ) -> None:
         self.call = call
         self._metrics = metrics
         self.expects = expectations or Expectations()
         self.capabilities = capabilities
+        self._paths = paths
 
     async def model(self) -> str:
         """The model to ask for."""
@@ -81,33 +85,65 @@ class Target:
         _, listed = await self.get("/v1/models")
         return str(listed["data"][0]["id"])
 
+    def require(self, path: str) -> None:
+        """Raise NotOffered for a route that the engine does not serve."""
+        if self._paths is not None and path not in self._paths:
+            raise NotOffered(path)
+
     async def get(self, path: str) -> tuple[int, Any]:
         async with self.call("GET", path, b"") as answer:
             return answer.status, _decode(await answer.read())
 
     async def post(self, path: str, body: Mapping[str, Any] | bytes) -> tuple[int, Any]:
-        """Post a body; status and decoded JSON."""
+        """Post a body; status and decoded JSON. Raises NotOffered for a route that the engine does not serve."""
+        self.require(path)
         async with self.call("POST", path, await self._body(body)) as answer:
             return answer.status, _decode(await answer.read())
 
+    async def ask(self, path: str, body: Mapping[str, Any], *, offers: Sequence[str] = ()) -> dict[str, Any]:
+        """Post a body that is to be answered with 200; the decoded JSON object.
+
+        Args:
+            offers: the fields that the body is about. Where the capabilities are only assumed, a 400 that names one
+                of these is an honest refusal.
+
+        Raises:
+            NotOffered: the server refuses one of `offers` by name, or does not serve the route.
+        """
+        status, response = await self.post(path, body)
+        if status == 404 and path == COMPLETIONS and self.capabilities.assumed:
+            raise NotOffered(f"{path} (answered with a 404)")
+        if offers and self.capabilities.assumed and is_honest_refusal(status, response, offers):
+            raise NotOffered(f"{offers[0]} (refused with a 400)")
+        fields = ", ".join(name for name in body if name not in ("messages", "prompt"))
+        assert status == 200, f"POST {path} with {fields} is answered with 200; it was {status}: {response!r}"
+        assert isinstance(response, dict), f"POST {path} is answered with a JSON object, not with this: {response!r}"
+        return response
+
     async def stream(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Post a streamed request; all its events, `[DONE]` checked and taken off."""
+        """Post a streamed request; all its events, `[DONE]` checked and taken off.
+
+        Raises:
+            NotOffered: for a route that the engine does not serve.
+        """
+        self.require(path)
         from ..openai.sse import EventParser
 
         parser, events = EventParser(), []
         async with self.call("POST", path, await self._body({**body, "stream": True})) as answer:
             text = b"" if answer.status == 200 else await answer.read()
-            assert answer.status == 200, f"streaming {path} answered {answer.status}: {text[:300]!r}"
-            assert answer.headers["content-type"].startswith("text/event-stream"), "a stream is text/event-stream"
+            assert answer.status == 200, f"a stream of {path} has status 200; it was {answer.status}: {text[:300]!r}"
+            kind = answer.headers.get("content-type", "")
+            assert kind.startswith("text/event-stream"), f"a stream is text/event-stream, not {kind!r}"
             async for chunk in answer:
                 events += [bytes(data) for data in parser.feed(chunk)]
-        assert events, "a stream has events"
+        assert events, f"a stream of {path} has events; it ended without any"
         assert events[-1] == b"[DONE]", f"a stream ends with [DONE], not with {events[-1]!r}"
         return [msgspec.json.decode(event) for event in events[:-1]]
 
     async def running(self) -> float:
         """How many generations the engine runs now, by its own gauge."""
-        assert self.expects.running_metric is not None
+        assert self.expects.running_metric is not None, "running_metric is needed to count generations"
         pattern = rf"^{re.escape(self.expects.running_metric)}(?:{{.*}})? (\S+)$"
         return sum(float(value) for value in re.findall(pattern, await self._metrics(), re.MULTILINE))
 
@@ -126,7 +162,8 @@ def engine_target(engine: Engine, expectations: Expectations | None = None) -> T
     expectations = expectations or Expectations()
     if expectations.model is None:
         expectations = replace(expectations, model=engine.models[0])
-    return Target(call, engine.metrics, expectations, engine.capabilities)
+    paths = {route.path for route in engine.routes}
+    return Target(call, engine.metrics, expectations, engine.capabilities, paths)
 
 
 @asynccontextmanager

@@ -6,25 +6,23 @@ import pytest
 
 from engineroom.engine import Engine
 from engineroom.settings import Environment
-from engineroom.testing import Expectations, Lifecycle, Target, engine_target
-from engineroom.testing.suite import test_conformance, test_lifecycle
+from engineroom.testing import Expectations, Lifecycle
+from engineroom.testing.suite import anyio_backend, target, test_conformance, test_lifecycle
 from engineroom_echo import EchoEngine
 
-__all__ = ["test_conformance", "test_lifecycle"]
+__all__ = ["anyio_backend", "target", "test_conformance", "test_lifecycle"]
 
 
-@pytest.fixture
-def target(engine: EchoEngine) -> Target:
-    expectations = Expectations(
-        max_model_len=2048, running_metric="engineroom_echo_running", fields={"echo_tokens_per_s": 1000}
-    )
-    return engine_target(engine, expectations)
+@pytest.fixture(scope="module")
+def expectations() -> Expectations:
+    fields = {"echo_tokens_per_s": 1000}
+    return Expectations(max_model_len=2048, running_metric="engineroom_echo_running", fields=fields)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lifecycle() -> Lifecycle:
     def make() -> Engine:
-        return EchoEngine.configure(Environment.of({"ECHO_TOKENS_PER_S": 1000}))
+        return EchoEngine.configure(Environment.of({"ECHO_MAX_MODEL_LEN": 2048, "ECHO_TOKENS_PER_S": 1000}))
 
     def make_broken() -> Engine:
         return EchoEngine.configure(Environment.of({"ECHO_FAULT": "start"}))
