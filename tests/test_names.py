@@ -73,26 +73,17 @@ STILL_NAMED: set[str] = {
     "workers/engineroom_workers/http/page.py",
     "workers/engineroom_workers/http/protocol.py",
     "workers/engineroom_workers/http/restarting.py",
-    "workers/engineroom_workers/runpod/fallback.py",
-    "workers/engineroom_workers/runpod/handler.py",
-    "workers/engineroom_workers/runpod/items.py",
-    "workers/engineroom_workers/runpod/jobs.py",
-    "workers/engineroom_workers/runpod/platform.py",
 }
 """Files that still have such names."""
 
 STILL_SHARED: set[str] = {
     "Answer",
-    "Batching",
-    "Events",
     "Installation",
     "Options",
     "Reader",
     "Snapshot",
     "Target",
-    "Turn",
     "Variables",
-    "Worker",
     "_Answer",
 }
 """Class names that two classes still have."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .client import Response, request, take_decoded_body
 from .disconnect import ClientDisconnected, RequestTimeoutError, disconnected, race
-from .stream import StreamBuffer
+from .stream import Pump, StreamBuffer, StreamSource
 from .types import ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
 
 __all__ = [
@@ -12,12 +12,14 @@ __all__ = [
     "ClientDisconnected",
     "Headers",
     "Message",
+    "Pump",
     "Receive",
     "RequestTimeoutError",
     "Response",
     "Scope",
     "Send",
     "StreamBuffer",
+    "StreamSource",
     "disconnected",
     "header",
     "race",

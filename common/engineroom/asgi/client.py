@@ -38,7 +38,7 @@ class Response:
     @property
     def ended(self) -> bool:
         """Whether the app has sent all; some of it may still be here to be read."""
-        return self._body.closed
+        return self._body.ended
 
     async def wait(self) -> bool:
         """Wait until there is something to `drain`; False once the body is over. Raises what the app raised."""

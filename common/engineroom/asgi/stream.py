@@ -1,20 +1,36 @@
-"""A bounded buffer: whoever produces a stream waits for whoever reads it, so that neither fills the memory."""
+"""Streams inside this process: a bounded buffer between whoever produces one and whoever reads it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class StreamSource(Protocol[T_co]):
+    """Where the pieces of a stream pile up until they are asked for."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come; what is here can still be drained."""
+
+    async def wait(self) -> bool:
+        """Wait until there is something to drain; False once all has been drained and nothing more will come."""
+
+    def drain(self) -> Sequence[T_co]:
+        """All that is here, without waiting."""
 
 
 class StreamBuffer(Generic[T]):
     """What has been produced of a stream and is not read yet, in one event loop.
 
-    There may be several producers: each calls `put`, then awaits `space`. There is one reader: it awaits `wait`, then
-    takes one item (`pop`) or all that are here (`drain`).
+    Without bound it would fill the memory wherever a client reads slowly. There may be several producers: each calls
+    `put`, then awaits `space`. There is one reader: it awaits `wait`, then takes one item (`pop`) or all that are
+    here (`drain`).
 
     Args:
         limit: how large the buffer may get before `space` waits.
@@ -22,7 +38,7 @@ class StreamBuffer(Generic[T]):
     """
 
     def __init__(self, limit: int, size: Callable[[T], int] | None = None) -> None:
-        self.closed = False
+        self.ended = False
         """Whether nothing more will come; there may still be items to read."""
         self.error: Exception | None = None
         """Why the stream broke off, or None."""
@@ -35,7 +51,7 @@ class StreamBuffer(Generic[T]):
 
     def put(self, items: Iterable[T]) -> None:
         """Add items. After `close` they are dropped, because the reader has been promised an end."""
-        if self.closed:
+        if self.ended:
             return
         if self._size_of is None:
             self._items.extend(items)
@@ -48,13 +64,13 @@ class StreamBuffer(Generic[T]):
 
     async def space(self) -> None:
         """Wait while the buffer is full; a closed one never is."""
-        while self._size >= self._limit and not self.closed:
+        while self._size >= self._limit and not self.ended:
             self._room.clear()
             await self._room.wait()
 
     def close(self, error: Exception | None = None) -> None:
         """End the stream, or break it off with an error. Of several errors the first counts."""
-        self.closed = True
+        self.ended = True
         self.error = self.error or error
         self._room.set()
         self._wake_reader()
@@ -68,7 +84,7 @@ class StreamBuffer(Generic[T]):
         while not self._items:
             if self.error is not None:
                 raise self.error
-            if self.closed:
+            if self.ended:
                 return False
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
@@ -92,3 +108,36 @@ class StreamBuffer(Generic[T]):
     def _wake_reader(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+
+class Pump(StreamBuffer[T]):
+    """An iterator as a buffer: a task reads at most `ahead` pieces ahead. `await aclose()` closes the iterator.
+
+    `wait` raises what the iterator raised, after its last piece has been read.
+    """
+
+    def __init__(self, iterator: AsyncIterator[T], ahead: int = 4096) -> None:
+        super().__init__(ahead)
+        self._task = asyncio.ensure_future(self._run(iterator))
+
+    async def aclose(self) -> None:
+        """Stop reading, and close the iterator."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, iterator: AsyncIterator[T]) -> None:
+        try:
+            async for piece in iterator:
+                self.put((piece,))
+                await self.space()
+        except Exception as error:
+            self.close(error)
+        except asyncio.CancelledError:
+            # We cancelled it, then nobody reads any more; or the iterator did, and silence would pass for its end.
+            self.close(RuntimeError("The stream was cancelled by its source."))
+            raise
+        finally:
+            self.close()
+            aclose = getattr(iterator, "aclose", None)
+            if aclose is not None:
+                await aclose()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from .batching import BatchSize, Pump, Source, batched, drained
-from .generate import Delta, GenerateRequest, Usage, generate
-from .input import Batching, Call, JobInput, OutputFormat, wants_stream
-from .pacing import Pace
+from .batching import BatchSize, Pace, batched, drained
+from .generate import Delta, GenerateRequest, generate
+from .input import APICall, BatchingOptions, JobInput, OutputFormat, wants_stream
 
 __all__ = [
+    "APICall",
     "BatchSize",
-    "Batching",
-    "Call",
+    "BatchingOptions",
     "Delta",
     "GenerateRequest",
     "JobInput",
     "OutputFormat",
     "Pace",
-    "Pump",
-    "Source",
-    "Usage",
     "batched",
     "drained",
     "generate",

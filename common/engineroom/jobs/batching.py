@@ -1,19 +1,25 @@
-"""How a stream is cut into items when sending an item costs a round trip: drain by default, BatchSize on request."""
+"""How a stream is cut into items where each item costs a round trip: drain by default, BatchSize on request.
+
+Drain sends everything that has piled up since the last item was sent. `Pace` holds it back only where sending alone
+keeps the processor busy.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from .pacing import Pace
-
-from ..asgi.stream import StreamBuffer
+from ..asgi.stream import StreamSource
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
+
+_WINDOW_S = 0.1
+"""Seconds between two looks at the load."""
+_STEP_S = 0.03
+"""Seconds by which a gap begins to grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,83 +41,151 @@ class BatchSize:
             size = min(size * self.growth, self.maximum)
 
 
-class Source(Protocol[T_co]):
-    """Where pieces of a stream pile up until they are asked for; `engineroom.asgi.client.Response` is one."""
+async def batched(
+    source: StreamSource[T], size: BatchSize, tokens: Callable[[T], int]
+) -> AsyncGenerator[Sequence[T], None]:
+    """Batches of `size`; the last one is as small as it happens to be.
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing more will come; what is here can still be drained."""
-
-    async def wait(self) -> bool:
-        """Wait until there is something to drain; False once all has been drained and nothing more will come."""
-
-    def drain(self) -> Sequence[T_co]:
-        """All that is here, without waiting."""
-
-
-class Pump(Generic[T]):
-    """An iterator as a `Source`: a task reads at most `ahead` pieces ahead. `await close()` closes the iterator."""
-
-    def __init__(self, iterator: AsyncIterator[T], ahead: int = 4096) -> None:
-        self._pieces: StreamBuffer[T] = StreamBuffer(ahead)
-        self._task = asyncio.ensure_future(self._run(iterator))
-
-    @property
-    def ended(self) -> bool:
-        return self._pieces.closed
-
-    async def _run(self, iterator: AsyncIterator[T]) -> None:
-        try:
-            async for piece in iterator:
-                self._pieces.put((piece,))
-                await self._pieces.space()
-        except Exception as error:
-            self._pieces.close(error)
-        except asyncio.CancelledError:
-            # We cancelled it, then nobody reads any more; or the iterator did, and silence would pass for its end.
-            self._pieces.close(RuntimeError("The stream was cancelled by its source."))
-            raise
-        finally:
-            self._pieces.close()
-            aclose = getattr(iterator, "aclose", None)
-            if aclose is not None:
-                await aclose()
-
-    async def wait(self) -> bool:
-        """Raises what the iterator raised, after its last piece has been drained."""
-        return await self._pieces.wait()
-
-    def drain(self) -> list[T]:
-        return self._pieces.drain()
-
-    async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+    Args:
+        tokens: how many tokens a piece stands for.
+    """
+    sizes = size.sizes()
+    wanted = next(sizes)
+    batch: list[T] = []
+    count = 0
+    while await source.wait():
+        for piece in source.drain():
+            batch.append(piece)
+            count += tokens(piece)
+            if count >= wanted:
+                yield batch
+                wanted = next(sizes)
+                batch = []
+                count = 0
+    if batch:
+        yield batch
 
 
-async def drained(source: Source[T], pace: Pace) -> AsyncGenerator[Sequence[T], None]:
+async def drained(source: StreamSource[T], pace: Pace) -> AsyncGenerator[Sequence[T], None]:
     """All that has piled up since the last batch was taken, at once where the reader is faster than the stream."""
-    with pace.stream() as turn:
+    with pace.stream() as stream_pace:
         while await source.wait():
             if not source.ended:
-                await turn.wait()
-            turn.taken()
+                await stream_pace.wait()
+            stream_pace.count_send()
             yield source.drain()
 
 
-async def batched(source: Source[T], size: BatchSize, tokens: Callable[[T], int]) -> AsyncGenerator[Sequence[T], None]:
-    """Batches of `size`; the last one is as small as it happens to be.
+class Pace:
+    """How often streams may send, so that sending never starves the rest. One serves all the streams of a loop.
 
-    tokens: how many tokens a piece stands for.
+    They send as often as they like until the event loop is busy for more than `BUSY` of the time. From there on each
+    stream may send once a `gap`, which is fitted to the load: items get larger instead of late. There is nothing to
+    set.
+
+    Args:
+        clock: seconds that pass.
+        cpu: seconds of processor time that the loop's thread has used.
     """
-    sizes = size.sizes()
-    wanted, held, count = next(sizes), list[T](), 0
-    while await source.wait():
-        for piece in source.drain():
-            held.append(piece)
-            count += tokens(piece)
-            if count >= wanted:
-                yield held
-                wanted, held, count = next(sizes), [], 0
-    if held:
-        yield held
+
+    BUSY = 0.7
+    """The share of the time for which the loop may be busy; the rest keeps all that it does punctual."""
+    LONGEST_GAP = 0.25
+    """Seconds that a stream waits at most between two sends."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, cpu: Callable[[], float] = time.thread_time
+    ) -> None:
+        self.gap = 0.0
+        self._clock = clock
+        self._cpu = cpu
+        self._streams = 0
+        self._sends = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._window_began = 0.0
+        self._cpu_before = 0.0
+
+    def stream(self) -> StreamPace:
+        """One stream's pace; a context manager for as long as the stream lives."""
+        return StreamPace(self)
+
+    def now(self) -> float:
+        """Seconds on the clock."""
+        return self._clock()
+
+    def join(self) -> None:
+        """Count a stream in. The load is measured for as long as there is one."""
+        self._streams += 1
+        if self._timer is None:
+            self._begin_window()
+
+    def leave(self) -> None:
+        """Count a stream out."""
+        self._streams -= 1
+
+    def count_send(self) -> None:
+        """Count a send of any of the streams."""
+        self._sends += 1
+
+    def _begin_window(self) -> None:
+        self._window_began = self._clock()
+        self._cpu_before = self._cpu()
+        self._sends = 0
+        self._timer = asyncio.get_running_loop().call_later(_WINDOW_S, self._measure)
+
+    def _measure(self) -> None:
+        elapsed = self._clock() - self._window_began
+        # A timer that comes late says that the loop is overloaded, also where another process has the processor.
+        late = elapsed - _WINDOW_S
+        busy = (self._cpu() - self._cpu_before + late) / elapsed
+        interval = self._streams * elapsed / max(self._sends, 1)
+        self.gap = fit_gap(self.gap, busy / self.BUSY, interval, self.LONGEST_GAP)
+        if self._streams:
+            self._begin_window()
+        else:
+            self._timer = None
+            self.gap = 0.0
+
+
+def fit_gap(gap: float, load: float, interval: float, longest: float) -> float:
+    """The gap for a load of 1.
+
+    The gap grows in steps: what keeps the loop busy may be a burst of new streams, over before the next look.
+
+    Args:
+        gap: seconds; the one that led to this load.
+        load: how busy the loop is; 1 is as busy as it may be.
+        interval: seconds between a stream's sends.
+        longest: seconds; no gap is longer.
+    """
+    if load > 1:
+        return min(max(gap, interval) * load, 2 * gap + _STEP_S, longest)
+    if gap > 0.001:
+        return gap * max(load, 0.5)
+    return 0.0
+
+
+class StreamPace:
+    """The pace of one stream."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._last_send = float("-inf")
+
+    def __enter__(self) -> StreamPace:
+        self._pace.join()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._pace.leave()
+
+    async def wait(self) -> None:
+        """Wait until the stream may send; for the first time that is at once."""
+        rest = self._last_send + self._pace.gap - self._pace.now()
+        if rest > 0:
+            await asyncio.sleep(rest)
+
+    def count_send(self) -> None:
+        """Note that the stream sends now."""
+        self._last_send = self._pace.now()
+        self._pace.count_send()

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from ..asgi.client import request as call
+from ..asgi.client import request as open_request
+from ..engine import RunningEngine
 from ..openai.sse import EventParser
 from ..openai.upstream_errors import from_upstream
-
-if TYPE_CHECKING:
-    from ..engine import RunningEngine
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Token counts of one request so far: the prompt's, and all generated ones over all choices."""
-
-    prompt: int = 0
-    completion: int = 0
+from ..openai.usage import TokenUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +31,7 @@ class Delta:
     text: str = ""
     tokens: int = 1
     finish_reason: str | None = None
-    usage: Usage | None = None
+    usage: TokenUsage | None = None
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,11 +61,12 @@ async def generate(engine: RunningEngine, request: GenerateRequest) -> AsyncIter
     """
     path, body = _openai_request(engine, request)
     parser = EventParser()
-    async with call(engine.app, "POST", path, body=msgspec.json.encode(body)) as response:
+    async with open_request(engine.app, "POST", path, json=body) as response:
         if response.status >= 400:
             raise from_upstream(response.status, await response.read())
+        # A delta is held back until the next: the usage comes in an event of its own, behind the last one.
         held: Delta | None = None
-        usage: Usage | None = None
+        usage: TokenUsage | None = None
         async for chunk in response:
             for data in parser.feed(chunk):
                 if data == b"[DONE]":
@@ -103,14 +95,14 @@ def _openai_request(engine: RunningEngine, request: GenerateRequest) -> tuple[st
     return "/v1/completions", {**body, "prompt": request.prompt}
 
 
-def _usage(event: dict[str, Any]) -> Usage | None:
+def _usage(event: dict[str, Any]) -> TokenUsage | None:
     usage = event.get("usage")
     if not usage:
         return None
-    return Usage(int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+    return TokenUsage(int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
 
 
-def _delta(choice: dict[str, Any], usage: Usage | None) -> Delta:
+def _delta(choice: dict[str, Any], usage: TokenUsage | None) -> Delta:
     delta = choice.get("delta")
     text = (delta.get("content") if isinstance(delta, dict) else choice.get("text")) or ""
     return Delta(

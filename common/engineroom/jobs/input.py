@@ -1,4 +1,4 @@
-"""JobInput: the `input` of a queue job, in every shape that users send, checked and made one request.
+"""The `input` of a queue job: every shape that users send, checked and made one request.
 
 The shapes, told apart by the one field that each must have::
 
@@ -12,45 +12,57 @@ Any of them may ask for batch sizes (`max_batch_size`, `min_batch_size`, `batch_
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import unquote
 
 import msgspec
 
+from ..engine import Engine
 from ..errors import APIError
+from ..openai.schemas import ChatRequest, CompletionRequest
 from ..openai.validation import check, invalid
+from ..settings.suggestions import suggest
+from .batching import BatchSize
 from .generate import GenerateRequest
 
-if TYPE_CHECKING:
-    from ..engine import Engine
-
 DEFAULT_MAX_TOKENS = 100
-"""Of a native job that does not say; the default that RunPod's own LLM worker had up to 2.23."""
+"""Of a native job that names no number; RunPod's own LLM worker had this default up to 2.23."""
 
 OutputFormat: TypeAlias = Literal["choices", "output"]
 
 _AtLeastOne: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 
 
-class Batching(msgspec.Struct, kw_only=True):
+class BatchingOptions(msgspec.Struct, kw_only=True):
     """The batch sizes that a job asks for; None for what it leaves to the worker."""
 
     max_batch_size: _AtLeastOne | None = None
     min_batch_size: _AtLeastOne | None = None
     batch_size_growth_factor: Annotated[float, msgspec.Meta(ge=1)] | None = None
 
+    def batch_size(self, defaults: BatchingOptions) -> BatchSize | None:
+        """The batch sizes for the job; None where neither the job nor `defaults` ask for any."""
+        maximum = self.max_batch_size or defaults.max_batch_size
+        minimum = self.min_batch_size or defaults.min_batch_size
+        growth = self.batch_size_growth_factor or defaults.batch_size_growth_factor
+        if maximum is None and minimum is None and growth is None:
+            return None
+        standard = BatchSize()
+        return BatchSize(maximum or standard.maximum, minimum or standard.minimum, growth or standard.growth)
 
-class _OpenAI(Batching, kw_only=True):
+
+class _OpenAIInput(BatchingOptions, kw_only=True):
     openai_route: str
     openai_input: dict[str, Any] | None = None
 
 
-class _Route(Batching, kw_only=True):
+class _RouteInput(BatchingOptions, kw_only=True):
     route: str
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
     body: dict[str, Any] | None = None
 
 
-class _Native(Batching, kw_only=True):
+class _NativeInput(BatchingOptions, kw_only=True):
     prompt: str | None = None
     messages: Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1)] | None = None
     sampling_params: dict[str, Any] | None = None
@@ -59,11 +71,11 @@ class _Native(Batching, kw_only=True):
     apply_chat_template: bool = False
     output_format: OutputFormat | None = None
     use_openai_format: bool = False
-    """Sent by old clients; it never had an effect."""
+    """Old clients send it; it never had an effect."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class APICall:
     """A request to the engine's HTTP API; `path` is one of the engine's own, checked."""
 
     method: str
@@ -76,14 +88,14 @@ class JobInput:
     """A job's input, checked.
 
     request: what the engine is asked.
-    stream: whether the client wants the answer in pieces.
-    batching: the batch sizes it asks for.
-    output_format: the shape of a native answer, where the job asks for one.
+    stream: whether the client wants the response in pieces.
+    batching: the batch sizes that the job asks for.
+    output_format: the shape of a native response, where the job asks for one.
     """
 
-    request: Call | GenerateRequest
+    request: APICall | GenerateRequest
     stream: bool
-    batching: Batching
+    batching: BatchingOptions
     output_format: OutputFormat | None = None
 
     @classmethod
@@ -105,38 +117,40 @@ class JobInput:
         if len(shapes) > 1:
             raise invalid(f"Give either '{shapes[0]}' or '{shapes[1]}', not both.", shapes[1], "mutually_exclusive")
         if shapes[0] == "openai_route":
-            return _openai(check(value, _OpenAI), engine)
+            return _from_openai(check(value, _OpenAIInput), engine)
         if shapes[0] == "route":
-            _no_unknown(value, _Route)
-            return _route(check(value, _Route), engine)
-        _no_unknown(value, _Native)
-        return _native(check(value, _Native), engine)
+            _no_unknown(value, _RouteInput)
+            return _from_route(check(value, _RouteInput), engine)
+        _no_unknown(value, _NativeInput)
+        return _from_native(check(value, _NativeInput), engine)
 
 
 def wants_stream(value: Any) -> bool:
     """Whether an input, also a wrong one, asks for a stream: its error must then be in the stream."""
     if not isinstance(value, dict):
         return False
-    calls = value.get("openai_route") is not None or value.get("route") is not None
-    inner = (value.get("openai_input") or value.get("body")) if calls else value
-    return isinstance(inner, dict) and inner.get("stream") is True
+    if value.get("openai_route") is not None or value.get("route") is not None:
+        body = value.get("openai_input") or value.get("body")
+    else:
+        body = value
+    return isinstance(body, dict) and body.get("stream") is True
 
 
-def _openai(fields: _OpenAI, engine: Engine) -> JobInput:
+def _from_openai(fields: _OpenAIInput, engine: Engine) -> JobInput:
     json = fields.openai_input or None
     path = _path(fields.openai_route, "openai_route")
-    return JobInput(Call(_method(path, json, engine), path, json), _streams(json), fields)
+    return JobInput(APICall(_method(path, json, engine), path, json), _streams(json), fields)
 
 
-def _route(fields: _Route, engine: Engine) -> JobInput:
+def _from_route(fields: _RouteInput, engine: Engine) -> JobInput:
     path = _path(fields.route, "route")
     method = fields.method or _method(path, fields.body, engine)
     if method == "GET" and fields.body:
         raise invalid("A GET has no body.", "body", "invalid_value")
-    return JobInput(Call(method, path, fields.body), _streams(fields.body), fields)
+    return JobInput(APICall(method, path, fields.body), _streams(fields.body), fields)
 
 
-def _native(fields: _Native, engine: Engine) -> JobInput:
+def _from_native(fields: _NativeInput, engine: Engine) -> JobInput:
     params = dict(fields.sampling_params or {})
     messages, prompt = fields.messages, fields.prompt
     if messages is None and fields.apply_chat_template:
@@ -149,9 +163,6 @@ def _native(fields: _Native, engine: Engine) -> JobInput:
 
 
 def _check_sampling_params(params: dict[str, Any], *, chat: bool, engine: Engine) -> None:
-    from ..openai.schemas import ChatRequest, CompletionRequest
-    from ..settings.suggestions import suggest
-
     schema, other = (ChatRequest, CompletionRequest) if chat else (CompletionRequest, ChatRequest)
     not_sampling = {"model", "messages", "prompt", "stream", "stream_options"}
     known = (set(schema.__struct_fields__) - not_sampling) | engine.sampling_params
@@ -168,14 +179,11 @@ def _check_sampling_params(params: dict[str, Any], *, chat: bool, engine: Engine
 
 
 def _no_unknown(value: dict[str, Any], schema: type[msgspec.Struct]) -> None:
-    from ..openai.schemas import ChatRequest
-    from ..settings.suggestions import suggest
-
     known = schema.__struct_fields__
     for name in value:
         if name in known:
             continue
-        if schema is _Native and name in ChatRequest.__struct_fields__:
+        if schema is _NativeInput and name in ChatRequest.__struct_fields__:
             hint = f" Did you mean 'sampling_params.{name}'?"
         else:
             meant = suggest(name, known)
@@ -185,8 +193,6 @@ def _no_unknown(value: dict[str, Any], schema: type[msgspec.Struct]) -> None:
 
 def _path(route: str, param: str) -> str:
     """A route as a path on the engine, and on nothing else."""
-    from urllib.parse import unquote
-
     path = route if route.startswith("/") else "/" + route
     plain = unquote(path.partition("?")[0])
     if (
@@ -216,7 +222,7 @@ def _method(path: str, json: dict[str, Any] | None, engine: Engine) -> str:
 
 
 def _streams(json: dict[str, Any] | None) -> bool:
-    return (json or {}).get("stream") is True
+    return json is not None and json.get("stream") is True
 
 
 def _kind(value: Any) -> str:

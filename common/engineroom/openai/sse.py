@@ -6,6 +6,9 @@ the standard also allows and no engine sends, is not a line end here.
 
 from __future__ import annotations
 
+import re
+
+from ..asgi.client import Response
 from ..errors import EngineroomError
 
 DONE = b"data: [DONE]\n\n"
@@ -20,6 +23,8 @@ HEADERS = [
 
 MAX_EVENT = 32 << 20
 """Largest event in bytes before a stream counts as broken."""
+
+_EVENT = re.compile(rb".*?\n\r?\n", re.DOTALL)
 
 
 class EventTooLargeError(EngineroomError):
@@ -89,6 +94,44 @@ class EventParser:
     def finish(self) -> list[bytes]:
         """The data of a last event that lacks its blank line, as some servers end their streams."""
         return payloads(self._splitter.feed(b"\n\n"))
+
+
+class EventSource:
+    """The whole events of a streamed response, as they come: a `StreamSource` of bytes.
+
+    Args:
+        single: whether each piece is one event; otherwise a piece is all that there is, which costs less.
+    """
+
+    def __init__(self, response: Response, single: bool) -> None:
+        self._response = response
+        self._single = single
+        self._splitter = EventSplitter()
+        self._events = b""
+
+    @property
+    def ended(self) -> bool:
+        return self._response.ended
+
+    async def wait(self) -> bool:
+        while not self._events:
+            if not await self._response.wait():
+                # A stream that was cut off amid an event: its client is to judge what there is of it.
+                self._events = self._splitter.feed(b"\n\n") if self._splitter.rest.strip() else b""
+                return bool(self._events)
+            self._collect()
+        return True
+
+    def drain(self) -> list[bytes]:
+        self._collect()
+        events = self._events
+        self._events = b""
+        return _EVENT.findall(events) if self._single else [events]
+
+    def _collect(self) -> None:
+        chunks = self._response.drain()
+        if chunks:
+            self._events += self._splitter.feed(b"".join(chunks))
 
 
 def payloads(events: bytes) -> list[bytes]:

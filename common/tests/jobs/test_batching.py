@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from engineroom.jobs import BatchSize, Pace, Pump, batched, drained
-from engineroom.jobs.pacing import fitted
+from engineroom.asgi import Pump
+from engineroom.jobs import BatchSize, Pace, batched, drained
+from engineroom.jobs.batching import fit_gap
 
 
 @pytest.mark.parametrize(
@@ -61,7 +62,7 @@ async def test_drain_does_not_wait_for_more() -> None:
     batches = drained(pump, Pace())
     assert list(await asyncio.wait_for(anext(batches), 60)) == ["first"]
     await batches.aclose()
-    await pump.close()
+    await pump.aclose()
 
 
 async def test_pump_reads_ahead_within_bounds_and_raises_last() -> None:
@@ -71,7 +72,7 @@ async def test_pump_reads_ahead_within_bounds_and_raises_last() -> None:
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(started) <= 11
-    await pump.close()
+    await pump.aclose()
 
     async def failing() -> AsyncIterator[int]:
         yield 1
@@ -101,23 +102,23 @@ async def test_closing_a_pump_closes_its_iterator() -> None:
 
     pump = Pump(endless())
     await pump.wait()
-    await pump.close()
+    await pump.aclose()
     assert closed.is_set()
 
 
 def test_the_gap_fits_the_load() -> None:
-    assert fitted(0, load=0.9, interval=0.02, longest=0.25) == 0
-    assert fitted(0, load=1.4, interval=0.02, longest=0.25) == pytest.approx(0.028)
-    assert fitted(0.05, load=0.8, interval=0.1, longest=0.25) == pytest.approx(0.04)
-    assert fitted(0.2, load=2, interval=0.2, longest=0.25) == 0.25
+    assert fit_gap(0, load=0.9, interval=0.02, longest=0.25) == 0
+    assert fit_gap(0, load=1.4, interval=0.02, longest=0.25) == pytest.approx(0.028)
+    assert fit_gap(0.05, load=0.8, interval=0.1, longest=0.25) == pytest.approx(0.04)
+    assert fit_gap(0.2, load=2, interval=0.2, longest=0.25) == 0.25
 
 
 async def test_pace_holds_streams_back_while_the_loop_is_busy_and_lets_go_after() -> None:
     seconds = {"clock": 0.0, "cpu": 0.0}
     pace = Pace(clock=lambda: seconds["clock"], cpu=lambda: seconds["cpu"])
-    with pace.stream() as turn:
-        await turn.wait()
-        turn.taken()
+    with pace.stream() as stream:
+        await stream.wait()
+        stream.count_send()
         seconds["clock"], seconds["cpu"] = 0.1, 0.1
         pace._measure()
         assert pace.gap > 0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engineroom.errors import APIError
-from engineroom.jobs import Call, GenerateRequest, JobInput, wants_stream
+from engineroom.jobs import APICall, GenerateRequest, JobInput, wants_stream
 from engineroom.settings import Environment
 from engineroom_echo import EchoEngine
 
@@ -29,16 +29,18 @@ def refusal(value: Any, engine: EchoEngine) -> APIError:
 def test_openai(engine: EchoEngine) -> None:
     body = {"model": "echo", "stream": True}
     job = JobInput.parse({"openai_route": "/v1/chat/completions", "openai_input": body}, engine)
-    assert (job.request, job.stream) == (Call("POST", "/v1/chat/completions", body), True)
+    assert (job.request, job.stream) == (APICall("POST", "/v1/chat/completions", body), True)
 
 
 @pytest.mark.parametrize("absent", [{}, {"openai_input": None}, {"openai_input": {}}])
 def test_openai_without_a_body(engine: EchoEngine, absent: dict[str, Any]) -> None:
-    assert JobInput.parse({"openai_route": "/v1/models", **absent}, engine).request == Call("GET", "/v1/models", None)
+    assert JobInput.parse({"openai_route": "/v1/models", **absent}, engine).request == APICall(
+        "GET", "/v1/models", None
+    )
     no_get = JobInput.parse({"openai_route": "/v1/completions", **absent}, engine).request
-    assert no_get == Call("POST", "/v1/completions", None)
+    assert no_get == APICall("POST", "/v1/completions", None)
     nobody_s = JobInput.parse({"openai_route": "/v1/nothing", **absent}, engine).request
-    assert nobody_s == Call("GET", "/v1/nothing", None), "its 404 says what a client did that opened a URL"
+    assert nobody_s == APICall("GET", "/v1/nothing", None), "its 404 says what a client did that opened a URL"
 
 
 def test_what_runpod_adds_one_day_is_no_mistake_of_the_user(engine: EchoEngine) -> None:
@@ -46,10 +48,10 @@ def test_what_runpod_adds_one_day_is_no_mistake_of_the_user(engine: EchoEngine) 
 
 
 def test_route(engine: EchoEngine) -> None:
-    assert JobInput.parse({"route": "v1/models"}, engine).request == Call("GET", "/v1/models", None)
+    assert JobInput.parse({"route": "v1/models"}, engine).request == APICall("GET", "/v1/models", None)
     job = JobInput.parse({"route": "/v1/embeddings", "body": {"input": "a"}}, engine)
-    assert job.request == Call("POST", "/v1/embeddings", {"input": "a"})
-    assert JobInput.parse({"route": "/v1/models/a?b=c", "method": "GET"}, engine).request == Call(
+    assert job.request == APICall("POST", "/v1/embeddings", {"input": "a"})
+    assert JobInput.parse({"route": "/v1/models/a?b=c", "method": "GET"}, engine).request == APICall(
         "GET", "/v1/models/a?b=c", None
     )
     assert JobInput.parse({"route": "/v1/models/Größe 7"}, engine), "a model's name may have more than ASCII"

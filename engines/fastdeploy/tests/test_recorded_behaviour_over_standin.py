@@ -229,7 +229,7 @@ async def test_native_requests(engine: FastDeployEngine) -> None:
     assert "".join(delta.text for delta in deltas) == "One two three"
     assert deltas[-1].finish_reason == "length"
     assert deltas[-1].usage is not None
-    assert (deltas[-1].usage.prompt, deltas[-1].usage.completion) == (6, 3)
+    assert (deltas[-1].usage.prompt_tokens, deltas[-1].usage.completion_tokens) == (6, 3)
     body = (await seen(engine))["bodies"][-1]
     assert (body["top_k"], body["repetition_penalty"]) == (5, 1.1)
     assert {"top_k", "repetition_penalty", "guided_decoding", "reasoning_max_tokens"} <= engine.sampling_params

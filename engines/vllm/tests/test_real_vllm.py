@@ -165,7 +165,7 @@ async def test_native_generation(vllm: VLLMEngine) -> None:
     deltas = [delta async for delta in generate(vllm, asked)]
     assert "".join(delta.text for delta in deltas) == ANSWER
     assert deltas[-1].usage is not None
-    assert deltas[-1].usage.completion == 8
+    assert deltas[-1].usage.completion_tokens == 8
 
 
 async def test_metrics_are_vllm_s(vllm: VLLMEngine) -> None:

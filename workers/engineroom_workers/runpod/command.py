@@ -58,10 +58,10 @@ def work(env: Environment) -> int:
     if settings.job_loop == "engineroom":
         import uvloop
 
-        from .worker import Worker
+        from .worker import QueueWorker
 
         try:
-            return uvloop.run(Worker(engine, settings, DoorSettings.load(env).drain_timeout).run())
+            return uvloop.run(QueueWorker(engine, settings, DoorSettings.load(env).drain_timeout).run())
         except sdk.SDKMovedError as error:
             import logging
 

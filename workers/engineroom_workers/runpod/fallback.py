@@ -1,7 +1,7 @@
 """The fall-back: RunPod's own loop, through `runpod.serverless.start`, its only public door.
 
 The SDK insists on the main thread and on an event loop of its own, so the engine lives in a second thread with its
-loop, and each step of an answer crosses over.
+loop, and each step of a response crosses over.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .handler import Handler, JobFailed
+from .handler import JobFailure, JobHandler
 
 if TYPE_CHECKING:
     from engineroom.engine import Engine
@@ -49,7 +49,7 @@ def run(engine: Engine, settings: RunPodSettings) -> int:
 
         runpod.serverless.start(
             {
-                "handler": sdk_handler(Handler(engine, settings), loop),
+                "handler": sdk_handler(JobHandler(engine, settings), loop),
                 "concurrency_modifier": lambda current: settings.max_concurrency,
                 "return_aggregate_stream": True,
             }
@@ -62,32 +62,32 @@ def run(engine: Engine, settings: RunPodSettings) -> int:
 
 
 def _end_with_parent() -> None:
-    """In the SDK's ping process, which would go on for ever after a worker that was killed (Linux's prctl)."""
+    """End the SDK's ping process with the worker, also where that is killed; else it would ping for ever (Linux)."""
     import ctypes
 
     set_parent_death_signal = 1
     ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
-def sdk_handler(handler: Handler, loop: asyncio.AbstractEventLoop) -> Any:
+def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
     """The handler as the SDK wants it: an async generator of items, in the SDK's loop.
 
     The SDK looks into every item for an `error`, and makes of one that is not text Python's own notation of it.
     """
 
     async def handle(job: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
-        items = handler.answer(job).items
+        items = handler.respond(job).items
         try:
             while True:
                 try:
                     item = await asyncio.wrap_future(_across(anext(items, _END), loop))
-                except JobFailed as error:
+                except JobFailure as error:
                     yield {"error": str(error)}
                     return
                 if item is _END:
                     return
-                told = isinstance(item, dict) and item.get("error")
-                yield msgspec.json.encode(item).decode() if told else item
+                is_error = isinstance(item, dict) and item.get("error")
+                yield msgspec.json.encode(item).decode() if is_error else item
         finally:
             _across(items.aclose(), loop)
 
@@ -95,7 +95,7 @@ def sdk_handler(handler: Handler, loop: asyncio.AbstractEventLoop) -> Any:
 
 
 async def _watch(engine: Engine) -> None:
-    """End the process when the engine dies: there is no way to tell the SDK's loop."""
+    """End the process when the engine dies, because the SDK's loop cannot be stopped from outside."""
     logger.error("the engine is gone: %s", await engine.died())
     for child in multiprocessing.active_children():
         child.terminate()

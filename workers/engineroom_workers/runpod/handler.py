@@ -1,7 +1,8 @@
-"""The handler: a job in, the items of its answer out."""
+"""The handler: a job in, the items of its response out."""
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engineroom.asgi import Response, request
+from engineroom.asgi import Pump, Response, request
 from engineroom.errors import APIError
-from engineroom.jobs import Call, Delta, GenerateRequest, JobInput, Pace, Pump, batched, drained, generate, wants_stream
+from engineroom.jobs import APICall, Delta, GenerateRequest, JobInput, Pace, batched, drained, generate, wants_stream
 from engineroom.openai.errors import error_body, error_event
+from engineroom.openai.sse import EventSource, payloads
 from engineroom.openai.upstream_errors import from_upstream
 
 from . import native
-from .items import Events, object_items, text_items, whole_item
 
 if TYPE_CHECKING:
     from engineroom.engine import Engine
@@ -26,62 +27,76 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LARGEST_ITEM = 1_000_000
+"""Bytes of JSON; RunPod takes at most 1 MB for one item of a stream."""
 
-class JobFailed(Exception):
+_JSON_BYTES = 6
+"""Bytes that one character takes in JSON at most."""
+
+
+class JobFailure(Exception):
     """The job is to be marked FAILED; its text is the error's JSON."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to a job.
+class JobResponse:
+    """The response to a job.
 
-    stream: whether the client wants the items one by one, as they come.
-    items: JSON values. Closing them aborts the generation. They raise only `JobFailed`.
+    stream: whether the client wants the items one by one, as they are produced.
+    items: JSON values. Closing them aborts the generation. They raise only `JobFailure`.
     """
 
     stream: bool
     items: AsyncGenerator[Any, None]
 
 
-class Handler:
+class JobHandler:
     """Answers jobs from an engine. One for a worker: all its streams share a pace."""
 
     def __init__(self, engine: Engine, settings: RunPodSettings) -> None:
         self._engine = engine
         self._settings = settings
+        self._batching = settings.batching
         self._pace = Pace()
+        self._first = True
 
-    def answer(self, job: Mapping[str, Any]) -> Answer:
-        """The answer to a job as the platform hands it out: an object with `id` and `input`."""
-        self._engine.timeline.mark("first job")
+    def respond(self, job: Mapping[str, Any]) -> JobResponse:
+        """The response to a job as the platform hands it out: an object with `id` and `input`."""
+        if self._first:
+            self._first = False
+            self._engine.timeline.mark("first job")
         value = job.get("input")
         try:
             job_input = JobInput.parse(value, self._engine)
         except APIError as error:
-            return Answer(wants_stream(value), self._refusal(value, error))
-        return Answer(job_input.stream, self._items(value, job_input))
+            return JobResponse(wants_stream(value), self._refusal(value, error))
+        return JobResponse(job_input.stream, self._items(value, job_input))
 
     async def _refusal(self, value: Any, error: APIError) -> AsyncGenerator[Any, None]:
-        yield self._error(value, error)
+        yield self._error_item(value, error)
 
     async def _items(self, value: Any, job_input: JobInput) -> AsyncGenerator[Any, None]:
-        asked = job_input.request
-        items = self._call(asked, job_input) if isinstance(asked, Call) else self._native(asked, job_input)
+        if isinstance(job_input.request, APICall):
+            items = self._call(job_input.request, job_input)
+        else:
+            items = self._generate(job_input.request, job_input)
         try:
             async with aclosing(items):
                 async for item in items:
                     yield item
         except APIError as error:
-            yield self._error(value, error)
-        except JobFailed:
+            yield self._error_item(value, error)
+        except JobFailure:
             raise
         except Exception:
             logger.exception("a job failed")
-            yield self._error(value, APIError("The server had an error while processing your request.", status=500))
+            yield self._error_item(
+                value, APIError("The server had an error while processing your request.", status=500)
+            )
 
-    async def _call(self, call: Call, job_input: JobInput) -> AsyncGenerator[Any, None]:
-        body = b"" if call.json is None else msgspec.json.encode(call.json)
-        async with request(self._engine.app, call.method, call.path, body=body) as response:
+    async def _call(self, call: APICall, job_input: JobInput) -> AsyncGenerator[Any, None]:
+        """The items of a request to the engine's HTTP API."""
+        async with request(self._engine.app, call.method, call.path, json=call.json) as response:
             if response.status >= 400:
                 raise from_upstream(response.status, await response.read())
             content_type = response.headers.get("content-type", "")
@@ -93,8 +108,9 @@ class Handler:
                     yield item
 
     async def _events(self, response: Response, job_input: JobInput) -> AsyncGenerator[bytes, None]:
-        size = self._settings.batch_size(job_input.batching)
-        source = Events(response, single=size is not None)
+        """The events of a stream, as many together as go into one item."""
+        size = job_input.batching.batch_size(self._batching)
+        source = EventSource(response, single=size is not None)
         batches = drained(source, self._pace) if size is None else batched(source, size, tokens=lambda event: 1)
         async with aclosing(batches):
             async for batch in batches:
@@ -102,51 +118,94 @@ class Handler:
 
     def _event_items(self, events: bytes) -> Iterator[Any]:
         if self._settings.job_errors == "failed" and b'"error"' in events:
-            for event in object_items(events):
-                for told in event:
-                    if isinstance(told, dict) and told.get("error"):
-                        raise JobFailed(_json(told))
-        return text_items(events) if self._settings.raw_openai_output else object_items(events)
+            _raise_failure(events)
+        if self._settings.raw_openai_output:
+            # RunPod's OpenAI route puts the items of a stream together verbatim.
+            return split_text(events.decode("utf-8", "replace"), LARGEST_ITEM)
+        objects = event_objects(events)
+        return iter([objects] if objects else [])
 
-    async def _native(self, asked: GenerateRequest, job_input: JobInput) -> AsyncGenerator[Any, None]:
+    async def _generate(self, asked: GenerateRequest, job_input: JobInput) -> AsyncGenerator[Any, None]:
+        """The items of a native generation."""
         output_format = job_input.output_format or self._settings.native_output_format
         shape = native.shape(output_format, asked.model or self._engine.models[0])
-        pump: Pump[Delta] = Pump(generate(self._engine, asked))
+        deltas: Pump[Delta] = Pump(generate(self._engine, asked))
         try:
             if not job_input.stream:
-                deltas: list[Delta] = []
-                while await pump.wait():
-                    deltas += pump.drain()
-                yield shape(deltas, True)
+                whole: list[Delta] = []
+                while await deltas.wait():
+                    whole += deltas.drain()
+                yield shape(whole, True)
                 return
-            size = self._settings.batch_size(job_input.batching)
-            batches = (
-                drained(pump, self._pace) if size is None else batched(pump, size, tokens=lambda delta: delta.tokens)
-            )
+            size = job_input.batching.batch_size(self._batching)
+            if size is None:
+                batches = drained(deltas, self._pace)
+            else:
+                batches = batched(deltas, size, tokens=lambda delta: delta.tokens)
             async with aclosing(batches):
                 async for batch in batches:
-                    for part in native.within(batch):
+                    for part in native.split_deltas(batch):
                         if native.worth_an_item(part):
                             yield shape(part, False)
         finally:
-            await pump.close()
+            await deltas.aclose()
 
-    def _error(self, value: Any, error: APIError) -> Any:
+    def _error_item(self, value: Any, error: APIError) -> Any:
         """An error as the item that takes its type, param, code and message furthest.
 
         RunPod's OpenAI route answers a FAILED job with a bare 500, which OpenAI clients retry: the error is output
         there. In a stream it must be an event, or the client would see an empty stream that ended well.
+
+        Raises:
+            JobFailure: where errors are to fail the job.
         """
-        path, name = "", "openai_route"
+        path = ""
+        from_openai_client = isinstance(value, dict) and value.get("openai_route") is not None
         if isinstance(value, dict):
-            name = "openai_route" if value.get("openai_route") is not None else "route"
-            path = str(value.get(name) or "")
+            path = str(value.get("openai_route" if from_openai_client else "route") or "")
         body = error_body(error, path)
         if self._settings.job_errors == "failed":
-            raise JobFailed(_json(body))
+            raise JobFailure(_json(body))
         if path and wants_stream(value):
             return error_event(error, path).decode() if self._settings.raw_openai_output else [body]
-        return _json(body) if path and name == "openai_route" else body
+        return _json(body) if path and from_openai_client else body
+
+
+def _raise_failure(events: bytes) -> None:
+    """Raise the first error that is among events as a JobFailure."""
+    for event in event_objects(events):
+        if isinstance(event, dict) and event.get("error"):
+            raise JobFailure(_json(event))
+
+
+def event_objects(events: bytes) -> list[Any]:
+    """The objects that whole events carry; `[DONE]` is not one."""
+    return [msgspec.json.decode(data) for data in payloads(events) if data != b"[DONE]"]
+
+
+def split_text(text: str, limit: int) -> Iterator[str]:
+    """`text` in pieces of at most `limit` bytes of JSON: cut between events, inside one only where it is larger."""
+    if len(text) * _JSON_BYTES <= limit or len(msgspec.json.encode(text)) <= limit:
+        yield text
+        return
+    middle = len(text) // 2
+    cut = text.rfind("\n\n", 0, middle) + 2
+    if cut < 2:
+        cut = text.find("\n\n", middle) + 2
+    if cut < 2 or cut >= len(text):
+        cut = middle
+    yield from split_text(text[:cut], limit)
+    yield from split_text(text[cut:], limit)
+
+
+def whole_item(content_type: str, body: bytes) -> Any:
+    """A response that is not a stream as an item: JSON as its value, text as a string, anything else in base64."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return msgspec.json.decode(body)
+    if kind.startswith("text/"):
+        return body.decode("utf-8", "replace")
+    return {"content_type": kind, "base64": base64.b64encode(body).decode()} if body else None
 
 
 def _json(value: Any) -> str:

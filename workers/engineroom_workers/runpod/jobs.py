@@ -1,41 +1,61 @@
-"""The jobs that this worker has: one task each, so that one can be stopped without the others."""
+"""The jobs of a worker: taken from the platform, run, cancelled, and their responses delivered; none lost in silence.
+
+Each job is a task of its own, so that one can be cancelled without the others.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
-from .delivery import deliver
-from .handler import Handler
-from .platform import Platform
+import msgspec
+
+from engineroom.errors import APIError
+from engineroom.openai.errors import error_body
+
+from .handler import JobFailure, JobHandler, JobResponse
+from .platform import DeliveryError, Platform, PlatformBusy
 
 logger = logging.getLogger(__name__)
 
+LARGEST_RESULT = 20_000_000
+"""Bytes of JSON; the platform refuses a larger result, and its job would hang until it times out."""
 
-class Jobs:
-    """Starts, counts and ends jobs."""
+_HELD_S = 0.5
+"""Seconds that an empty poll must have taken to count as held by the platform; after others we pause."""
 
-    def __init__(self, handler: Handler, platform: Platform, most: int) -> None:
+
+class JobPool:
+    """Starts, counts and ends the jobs of one worker.
+
+    Args:
+        max_jobs: how many may run at a time.
+    """
+
+    def __init__(self, handler: JobHandler, platform: Platform, max_jobs: int) -> None:
         self._handler = handler
         self._platform = platform
-        self._most = most
+        self._max_jobs = max_jobs
         self._running: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._running)
 
-    async def room(self) -> int:
-        """How many more may be taken, once that is at least one."""
-        while len(self._running) >= self._most:
+    async def wait_for_room(self) -> int:
+        """Wait until at least one more job may run; how many more may."""
+        while len(self._running) >= self._max_jobs:
             self._changed.clear()
             await self._changed.wait()
-        return self._most - len(self._running)
+        return self._max_jobs - len(self._running)
 
-    async def none(self) -> None:
-        """Wait until there is none."""
+    async def wait_idle(self) -> None:
+        """Wait until no job runs."""
         while self._running:
             self._changed.clear()
             await self._changed.wait()
@@ -43,7 +63,7 @@ class Jobs:
     def start(self, job: Any) -> bool:
         """Start a job as the platform handed it out; false where it is none.
 
-        One that is running already goes on: its result is the result.
+        Where the same job is running already, that one goes on, and its result is the result.
         """
         job_id = job.get("id") if isinstance(job, dict) else None
         if not isinstance(job_id, str) or not job_id:
@@ -59,7 +79,7 @@ class Jobs:
     async def _run(self, job_id: str, job: dict[str, Any]) -> None:
         logger.debug("job %s started", job_id)
         try:
-            await deliver(job_id, self._handler.answer(job), self._platform)
+            await deliver(job_id, self._handler.respond(job), self._platform)
             logger.debug("job %s finished", job_id)
         except asyncio.CancelledError:
             logger.info("job %s stopped", job_id)
@@ -70,17 +90,153 @@ class Jobs:
             del self._running[job_id]
             self._changed.set()
 
-    def stop(self, job_ids: Sequence[str]) -> None:
-        """Stop jobs, as the platform asked: their generations are aborted, and nothing more is sent."""
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs, as the platform asked: their generations are aborted, and nothing more is sent."""
         for job_id in job_ids:
-            if task := self._running.get(job_id):
+            task = self._running.get(job_id)
+            if task is not None:
                 task.cancel()
 
-    async def end(self, grace: float) -> None:
-        """Wait `grace` seconds for what is still being said, then stop the rest."""
+    async def finish(self, grace: float) -> None:
+        """Give the jobs `grace` seconds for what they are still sending, then cancel the rest."""
         tasks = list(self._running.values())
-        if tasks:
-            _, rest = await asyncio.wait(tasks, timeout=grace)
-            for task in rest:
-                task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
+        if not tasks:
+            return
+        _, rest = await asyncio.wait(tasks, timeout=grace)
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def take_jobs(platform: Platform, pool: JobPool, stopping: asyncio.Future[None]) -> None:
+    """Take jobs until `stopping`: the next as soon as there is room, as many at a time as there is room for.
+
+    To end it, set `stopping` and call `platform.stop_taking()`; a job that arrives with the last poll is started.
+    """
+    after_error = Backoff(0.2, 10)
+    after_nothing = Backoff(0.05, 1)
+    while True:
+        room: asyncio.Future[int] = asyncio.ensure_future(pool.wait_for_room())
+        await asyncio.wait((room, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            room.cancel()
+            return
+        began = time.monotonic()
+        delay = 0.0
+        try:
+            jobs = await platform.take(room.result())
+        except PlatformBusy:
+            delay = after_error.next()
+            logger.warning("the platform asks for fewer requests; the next in %.1f s", delay)
+        except Exception as error:
+            delay = after_error.next()
+            logger.warning(
+                "no jobs could be taken (%s: %s); the next attempt in %.1f s", type(error).__name__, error, delay
+            )
+        else:
+            after_error.reset()
+            started = [pool.start(job) for job in jobs]
+            if any(started) or time.monotonic() - began > _HELD_S:
+                after_nothing.reset()
+            else:
+                delay = after_nothing.next()
+        if delay:
+            await asyncio.wait({stopping}, timeout=delay)
+
+
+async def watch_cancellations(platform: Platform, pool: JobPool) -> None:
+    """Cancel the jobs that the platform wants to end: those of clients that gave up, and those whose time is up."""
+    after_error = Backoff(0.2, 10)
+    after_nothing = Backoff(0.1, 1)
+    while True:
+        began = time.monotonic()
+        try:
+            job_ids = await platform.cancelled_jobs()
+        except Exception as error:
+            delay = after_error.next()
+            logger.log(
+                logging.DEBUG if isinstance(error, PlatformBusy) else logging.WARNING,
+                "cannot hear which jobs to stop (%s: %s); the next attempt in %.1f s",
+                type(error).__name__,
+                error,
+                delay,
+            )
+            await asyncio.sleep(delay)
+            continue
+        after_error.reset()
+        pool.cancel(job_ids)
+        if job_ids or time.monotonic() - began > _HELD_S:
+            after_nothing.reset()
+        else:
+            await asyncio.sleep(after_nothing.next())
+
+
+async def deliver(job_id: str, response: JobResponse, platform: Platform) -> None:
+    """Send a job's response: each item of a stream by itself, and all items together as the job's result.
+
+    An item that cannot be delivered ends the job with an error: a stream with a hole in it would look whole.
+    Cancelling this aborts the generation and sends nothing more.
+    """
+    output: list[Any] = []
+    result: dict[str, Any] = {"output": output}
+    async with aclosing(response.items) as items:
+        try:
+            async for item in items:
+                output.append(item)
+                if response.stream:
+                    await platform.stream(job_id, item)
+        except JobFailure as error:
+            result = {"error": str(error)}
+        except DeliveryError as error:
+            logger.error("job %s: an item of its stream could not be delivered: the platform %s", job_id, error)
+            result = _delivery_failed(f"An item of the stream could not be delivered: the platform {error}.")
+    body = msgspec.json.encode(result)
+    if len(body) > LARGEST_RESULT:
+        body = msgspec.json.encode({"output": [_too_large(len(body), response.stream)]})
+    try:
+        await platform.done(job_id, body)
+    except DeliveryError as error:
+        logger.error("job %s: its result could not be delivered: the platform %s", job_id, error)
+        if error.rejected and "error" not in result:
+            await _report(job_id, _delivery_failed(f"The result was refused: the platform {error}."), platform)
+
+
+async def _report(job_id: str, failure: dict[str, str], platform: Platform) -> None:
+    try:
+        await platform.done(job_id, msgspec.json.encode(failure))
+    except DeliveryError as error:
+        logger.error("job %s: the failure could not be reported either: the platform %s", job_id, error)
+
+
+def _delivery_failed(message: str) -> dict[str, str]:
+    body = error_body(APIError(message, status=502, code="delivery_failed"))
+    return {"error": msgspec.json.encode(body).decode()}
+
+
+def _too_large(size: int, streamed: bool) -> dict[str, Any]:
+    message = f"The output has {size / 1e6:.1f} MB of JSON, more than the {LARGEST_RESULT / 1e6:.0f} MB of a result."
+    if streamed:
+        message += " All of it was streamed."
+    return error_body(APIError(message, status=413, type="server_error", code="result_too_large"))
+
+
+class Backoff:
+    """Delays that double from `first` to `longest` seconds, each shortened at random by up to a half.
+
+    The chance keeps the workers of an endpoint from coming back all at once.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._next = first
+        self._longest = longest
+
+    def next(self) -> float:
+        """The next delay in seconds."""
+        delay = self._next
+        self._next = min(2 * delay, self._longest)
+        return delay * random.uniform(0.5, 1)
+
+    def reset(self) -> None:
+        """Begin again at `first`."""
+        self._next = self._first

@@ -6,21 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from engineroom.jobs import Delta, OutputFormat, Usage
+from engineroom.jobs import Delta, OutputFormat
+from engineroom.openai.usage import TokenUsage
 
 Shape: TypeAlias = Callable[[Sequence[Delta], bool], dict[str, Any]]
-"""Deltas as an item. The flag says that they are a whole answer, whose texts are to be put together."""
+"""Makes an item of deltas. The flag says that they are a whole response, whose texts are to be put together."""
 
 _CHARACTERS = 150_000
 """Of text in an item, at most: below 1 MB however much JSON makes of a character."""
 
 
 def shape(output_format: OutputFormat, model: str) -> Shape:
-    """A job's shape; it counts along, so each job has its own."""
-    return ChoicesShape() if output_format == "choices" else OutputShape(model)
+    """What makes the items of one job. It counts the job's tokens, so each job has its own."""
+    return ChoicesOutput() if output_format == "choices" else TextOutput(model)
 
 
-class ChoicesShape:
+class ChoicesOutput:
     """`{"choices": [{"tokens": [text, …]}, …], "usage": {"input": n, "output": n}}`, as RunPod's own LLM
     worker had it up to 2.23.
 
@@ -28,21 +29,23 @@ class ChoicesShape:
     """
 
     def __init__(self) -> None:
-        self._usage = Usage()
+        self._usage = TokenUsage()
 
     def __call__(self, deltas: Sequence[Delta], whole: bool) -> dict[str, Any]:
         choices = by_choice(deltas)
         for delta in deltas:
-            counted = Usage(self._usage.prompt, self._usage.completion + delta.tokens)
-            self._usage = delta.usage or counted
+            if delta.usage is not None:
+                self._usage = delta.usage
+            else:
+                self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + delta.tokens)
         texts = [[delta.text for delta in choice if delta.text] for choice in choices]
         return {
             "choices": [{"tokens": ["".join(text)] if whole else text} for text in texts],
-            "usage": {"input": self._usage.prompt, "output": self._usage.completion},
+            "usage": {"input": self._usage.prompt_tokens, "output": self._usage.completion_tokens},
         }
 
 
-class OutputShape:
+class TextOutput:
     """`{"output": [{"text": …, "finish_reason": …, "tokens": n}, …], "model": …}`.
 
     `tokens` counts those of the text beside it. In a stream `finish_reason` is null until a choice's last item.
@@ -61,7 +64,7 @@ class OutputShape:
             for choice in by_choice(deltas)
         ]
         if whole and len(output) == 1 and deltas[-1].usage is not None:
-            output[0]["tokens"] = deltas[-1].usage.completion
+            output[0]["tokens"] = deltas[-1].usage.completion_tokens
         return {"output": output, "model": self._model}
 
 
@@ -80,15 +83,15 @@ def worth_an_item(deltas: Sequence[Delta]) -> bool:
     return any(delta.text or delta.tokens or delta.finish_reason or delta.usage for delta in deltas)
 
 
-def within(deltas: Sequence[Delta]) -> Iterator[Sequence[Delta]]:
+def split_deltas(deltas: Sequence[Delta]) -> Iterator[Sequence[Delta]]:
     """The same deltas in groups whose text fits into an item each; one that is larger alone is cut."""
     if sum(len(delta.text) for delta in deltas) <= _CHARACTERS:
         yield deltas
     elif len(deltas) > 1:
         middle = len(deltas) // 2
-        yield from within(deltas[:middle])
-        yield from within(deltas[middle:])
+        yield from split_deltas(deltas[:middle])
+        yield from split_deltas(deltas[middle:])
     else:
         delta = deltas[0]
         yield [replace(delta, text=delta.text[:_CHARACTERS], tokens=0, finish_reason=None, usage=None)]
-        yield from within([replace(delta, text=delta.text[_CHARACTERS:])])
+        yield from split_deltas([replace(delta, text=delta.text[_CHARACTERS:])])

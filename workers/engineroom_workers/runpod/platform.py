@@ -1,4 +1,4 @@
-"""The platform as the door sees it: take jobs, send what they yield, hear which to stop, say that we live."""
+"""The platform as the door sees it: it hands out jobs, takes their results, cancels jobs, and wants to hear pings."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LONGEST_POLL = 90.0
+_LONGEST_POLL_S = 90.0
 """Seconds until a poll counts as forgotten, as in the SDK."""
-_LAST_WORD = 5.0
+_HANG_UP_S = 5.0
 """Seconds the platform has to close a poll once we have hung up."""
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
-_RETRIES = (0.1, 0.5, 1, 2, 4, 8)
+_RETRIES_S = (0.1, 0.5, 1, 2, 4, 8)
 """Seconds before each further attempt at a POST."""
-_TRY_AGAIN = {408, 425, 429}
+_RETRYABLE = {408, 425, 429}
+"""Statuses below 500 after which another attempt may succeed."""
 
 
 class DeliveryError(Exception):
-    """Something could not be brought to the platform.
+    """The platform did not take something.
 
-    rejected: it was understood and refused, so that trying again is of no use.
+    rejected: the platform understood and refused it, so that trying again is of no use.
     """
 
     def __init__(self, reason: str, rejected: bool = False) -> None:
@@ -39,7 +40,7 @@ class DeliveryError(Exception):
         self.rejected = rejected
 
 
-class Busy(Exception):
+class PlatformBusy(Exception):
     """The platform asks for fewer requests (429)."""
 
 
@@ -48,14 +49,14 @@ class Platform:
 
     def __init__(self, sdk: SDK) -> None:
         self._sdk = sdk
-        self._line = HangUp()
+        self._poll_sockets = PollSockets()
         self._stopped = False
         self._polls = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._line),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._poll_sockets),
             headers=sdk.headers,
             timeout=aiohttp.ClientTimeout(total=600),
         )
-        # No pooled connection is shared with the polls: those are hung up.
+        # The polls have a session of their own, because their connections are closed when the worker stops.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0), headers=sdk.headers, timeout=_TIMEOUT
         )
@@ -64,28 +65,28 @@ class Platform:
         await self._polls.close()
         await self._session.close()
 
-    async def take(self, most: int) -> list[dict[str, Any]]:
-        """Wait for jobs, at most `most`; none where there was none for as long as the platform holds a poll.
+    async def take(self, max_jobs: int) -> list[dict[str, Any]]:
+        """Wait for jobs, at most `max_jobs`; none where there was none for as long as the platform holds a poll.
 
-        Cancelling this may lose a job; `stop_taking` makes it return without.
+        Cancelling this may lose a job; `stop_taking` makes it return, and loses none.
 
         Raises:
-            Busy: too many requests.
+            PlatformBusy: too many requests.
             Exception: the platform cannot be reached or understood.
         """
         if not self._stopped:
-            self._line.hung_up = False
-        poll = asyncio.ensure_future(self._sdk.get_job(self._polls, most))
+            self._poll_sockets.hung_up = False
+        poll = asyncio.ensure_future(self._sdk.get_job(self._polls, max_jobs))
         try:
-            await asyncio.wait({poll}, timeout=_LONGEST_POLL)
+            await asyncio.wait({poll}, timeout=_LONGEST_POLL_S)
             if not poll.done():
-                self._line.hang_up()
-                await asyncio.wait({poll}, timeout=_LAST_WORD)
+                self._poll_sockets.hang_up()
+                await asyncio.wait({poll}, timeout=_HANG_UP_S)
             return (poll.result() or []) if poll.done() else []
         except self._sdk.too_many_requests as error:
-            raise Busy from error
+            raise PlatformBusy from error
         except (aiohttp.ClientError, OSError):
-            if self._line.hung_up:
+            if self._poll_sockets.hung_up:
                 return []
             raise
         finally:
@@ -94,17 +95,17 @@ class Platform:
     def stop_taking(self) -> None:
         """Tell the platform that no more jobs are wanted; a poll under way returns with what it already has."""
         self._stopped = True
-        self._line.hang_up()
+        self._poll_sockets.hang_up()
 
-    async def stop_signals(self) -> list[str]:
-        """Wait for the ids of jobs to be stopped; none after as long as the platform holds a poll."""
+    async def cancelled_jobs(self) -> list[str]:
+        """Wait for the ids of jobs to be cancelled; none after as long as the platform holds a poll."""
         # Not wait_for: where the poll ends at the moment of a cancellation, it forgets the cancellation.
         poll = asyncio.ensure_future(self._sdk.get_stop_signals(self._session))
         try:
-            await asyncio.wait({poll}, timeout=_LONGEST_POLL)
+            await asyncio.wait({poll}, timeout=_LONGEST_POLL_S)
             return poll.result() if poll.done() else []
         except self._sdk.too_many_requests as error:
-            raise Busy from error
+            raise PlatformBusy from error
         finally:
             poll.cancel()
 
@@ -123,7 +124,7 @@ class Platform:
             "charset": "utf-8",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        await self._send(url, body, headers, _RETRIES)
+        await self._send(url, body, headers, _RETRIES_S)
 
     async def _send(self, url: str, body: bytes, headers: dict[str, str], retries: Sequence[float]) -> None:
         for delay in (*retries, None):
@@ -133,7 +134,7 @@ class Platform:
                     if response.status < 400:
                         return
                     reason = f"answered with {response.status}"
-                    if response.status < 500 and response.status not in _TRY_AGAIN:
+                    if response.status < 500 and response.status not in _RETRYABLE:
                         raise DeliveryError(reason, rejected=True)
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
                 reason = f"not reached: {error!r}"
@@ -144,7 +145,7 @@ class Platform:
 
     @property
     def pings(self) -> bool:
-        """Whether the platform wants pings: not where its variables are missing, as in a test of one's own."""
+        """Whether the platform wants pings. It does not where its variables are missing, as in a test of one's own."""
         return self._sdk.ping_url not in ("", "PING_NOT_SET") and "RUNPOD_AI_API_KEY" in os.environ
 
     @property
@@ -155,7 +156,7 @@ class Platform:
         """Say that this worker lives and which jobs it has, or that it is unwell.
 
         Raises:
-            DeliveryError: nobody heard it.
+            DeliveryError: the platform did not take it.
         """
         params = {"runpod_version": self._sdk.version, "job_id": self._sdk.jobs_in_progress.get_job_list(), **fields}
         try:
@@ -171,19 +172,20 @@ class Platform:
             raise DeliveryError(f"not reached: {error!r}") from error
 
     def job_begins(self, job_id: str) -> None:
-        """Count a job as in progress, in what is told to the platform."""
+        """Name a job as in progress in the pings from now on."""
         self._sdk.jobs_in_progress.add(job_id)
 
     def job_ends(self, job_id: str) -> None:
+        """Name a job in the pings no more."""
         self._sdk.jobs_in_progress.remove(job_id)
 
 
-class HangUp:
-    """The sockets of one HTTP session, and the means to close our half of them.
+class PollSockets:
+    """The sockets on which we poll for jobs, and the means to close our half of them.
 
-    A job that the platform hands out at the moment when we cancel a poll would be gone: it is on its way, and nobody
-    reads it. So the poll is not cancelled. Our half of its connection is closed, which tells the other side that
-    nobody waits any longer, and whatever it had sent by then is still read.
+    A job that the platform hands out at the moment when we cancel a poll would be lost: it is on its way, and nobody
+    reads it. So we do not cancel the poll. We close our half of its connection, which tells the platform that nobody
+    waits any longer, and we still read whatever it had sent by then.
 
     `aiohttp.TCPConnector(socket_factory=...)` takes the instance.
     """
@@ -196,15 +198,16 @@ class HangUp:
         if self.hung_up:
             # aiohttp tries a GET once more when its connection closes.
             raise OSError("hung up")
-        made = socket.socket(address[0], address[1], address[2])
-        made.setblocking(False)
-        self._sockets = [*(known for known in self._sockets if known.fileno() >= 0), made]
-        return made
+        new = socket.socket(address[0], address[1], address[2])
+        new.setblocking(False)
+        self._sockets = [known for known in self._sockets if known.fileno() >= 0]
+        self._sockets.append(new)
+        return new
 
     def hang_up(self) -> None:
         """Close our half of every connection, and let none be made."""
         self.hung_up = True
-        for made in self._sockets:
+        for known in self._sockets:
             # One that is not connected yet has sent nothing; one that is closed already has nothing to lose.
             with contextlib.suppress(OSError):
-                made.shutdown(socket.SHUT_WR)
+                known.shutdown(socket.SHUT_WR)

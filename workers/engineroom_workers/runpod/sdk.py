@@ -1,8 +1,8 @@
-"""RunPod's SDK: the only page that knows its private modules.
+"""RunPod's SDK: the only module that knows the SDK's private modules.
 
-What a worker says to the platform, where and with which credentials is the SDK's: the URLs, the headers, how a poll
-is put and read. When it says it is ours (`take`, `delivery`, `ping`): the SDK's own loop sleeps while jobs wait,
-loses jobs on SIGTERM and streams that cannot be posted, and leaves its ping process behind.
+The SDK decides what a worker says to the platform, where and with which credentials: the URLs, the headers, how a
+poll is put and read. We decide when (`jobs`, `worker`), because the SDK's own loop sleeps while jobs wait, loses jobs
+on SIGTERM, loses streams that cannot be posted, and leaves its ping process behind.
 
 workers/tests/runpod/test_sdk_contract.py fails when any of this moves.
 """
@@ -24,7 +24,7 @@ _LEVELS = {"DEBUG": "INFO", "INFO": "INFO", "WARNING": "WARN", "ERROR": "ERROR"}
 
 
 class SDKMovedError(EngineroomError):
-    """The installed SDK is not as this page knows it."""
+    """The installed SDK is not as this module knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def load() -> SDK:
     """Import the SDK, which takes a while: call it in a thread.
 
     Raises:
-        SDKMovedError: it is not installed, or not as this page knows it.
+        SDKMovedError: it is not installed, or not as this module knows it.
     """
     # For a debugger the SDK has `cpuinfo` find the processor's name, which takes a second; `paramiko` makes its
     # command line's SSH keys.

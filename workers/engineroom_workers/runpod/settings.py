@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
-from engineroom.jobs import Batching, BatchSize, OutputFormat
+from engineroom.jobs import BatchingOptions, OutputFormat
 from engineroom.settings import Settings
 
 
@@ -57,12 +57,11 @@ class RunPodSettings(Settings):
         "lose jobs on SIGTERM.",
     )
 
-    def batch_size(self, asked: Batching) -> BatchSize | None:
-        """The batch sizes for a job; None where neither the job nor the environment asks for any."""
-        maximum = asked.max_batch_size or self.default_batch_size
-        minimum = asked.min_batch_size or self.min_batch_size
-        growth = asked.batch_size_growth_factor or self.batch_size_growth_factor
-        if maximum is None and minimum is None and growth is None:
-            return None
-        standard = BatchSize()
-        return BatchSize(maximum or standard.maximum, minimum or standard.minimum, growth or standard.growth)
+    @property
+    def batching(self) -> BatchingOptions:
+        """The batch sizes of jobs that do not ask for their own."""
+        return BatchingOptions(
+            max_batch_size=self.default_batch_size,
+            min_batch_size=self.min_batch_size,
+            batch_size_growth_factor=self.batch_size_growth_factor,
+        )

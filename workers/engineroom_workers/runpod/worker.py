@@ -1,4 +1,4 @@
-"""A worker's life on the queue: the engine starts, jobs are taken, the engine stops; no job is lost on the way."""
+"""A worker's life on the queue: it starts the engine, takes jobs, stops the engine, and loses no job on the way."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from engineroom.errors import EngineStartError
 
 from ..loading import loading
 from ..signals import either, stop_signals
-from . import loops, sdk
-from .handler import Handler
-from .jobs import Jobs
+from . import sdk
+from .handler import JobHandler
+from .jobs import JobPool, take_jobs, watch_cancellations
 from .platform import DeliveryError, Platform
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LAST_WORDS = 5.0
-"""Seconds that jobs have to tell their clients, once the engine is stopped or dead."""
+_FINISH_S = 5.0
+"""Seconds that jobs have to send their clients an error, once the engine is stopped or dead."""
 
 
-class Worker:
-    """One worker.
+class QueueWorker:
+    """One worker on a RunPod queue.
 
     Args:
         engine: configured, not started.
@@ -40,15 +40,15 @@ class Worker:
         self._drain_timeout = drain_timeout
 
     async def run(self) -> int:
-        """Work until SIGTERM or SIGINT, or until the engine dies; a second signal hurries. The exit code.
+        """Work until SIGTERM or SIGINT, or until the engine dies; the exit code. A second signal ends the draining.
 
         Raises:
             EngineStartError: the engine could not be started.
             SDKMovedError: the SDK is not one that this loop can drive. The engine is stopped.
         """
-        stopping, hurry = stop_signals()
+        stopping, hurrying = stop_signals()
         starting = asyncio.ensure_future(self._engine.start())
-        # The engine's process is to be on its way before the SDK's import competes with it.
+        # The engine's process starts before the SDK's import competes with it for the processor.
         await asyncio.sleep(0)
         importing = asyncio.ensure_future(asyncio.to_thread(sdk.load))
         platform: Platform | None = None
@@ -65,7 +65,7 @@ class Worker:
                 await _report_unwell(platform, str(error))
                 raise
             self._engine.timeline.mark("engine ready")
-            return await self._work(platform, stopping, hurry)
+            return await self._work(platform, stopping, hurrying)
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
@@ -73,49 +73,71 @@ class Worker:
             if platform is not None:
                 await platform.close()
 
-    async def _work(self, platform: Platform, stopping: asyncio.Future[None], hurry: asyncio.Future[None]) -> int:
-        jobs = Jobs(Handler(self._engine, self._settings), platform, self._settings.max_concurrency)
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _work(self, platform: Platform, stopping: asyncio.Future[None], hurrying: asyncio.Future[None]) -> int:
+        pool = JobPool(JobHandler(self._engine, self._settings), platform, self._settings.max_concurrency)
+        no_more_jobs: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         died = asyncio.ensure_future(self._engine.died())
-        taking = asyncio.ensure_future(loops.take(platform, jobs, over))
-        others = [asyncio.ensure_future(loops.ping(platform)), asyncio.ensure_future(loops.hear_stops(platform, jobs))]
+        taking = asyncio.ensure_future(take_jobs(platform, pool, no_more_jobs))
+        others = [
+            asyncio.ensure_future(keep_pinging(platform)),
+            asyncio.ensure_future(watch_cancellations(platform, pool)),
+        ]
         self._engine.timeline.log()
         logger.info("ready: taking jobs, up to %d at a time", self._settings.max_concurrency)
         try:
             await either(stopping, died, taking, *others)
-            for loop in (taking, *others):
-                if loop.done():
-                    loop.result()
-            over.set_result(None)
+            for running in (taking, *others):
+                if running.done():
+                    # None of them ends by itself: this raises what it failed with.
+                    running.result()
+            no_more_jobs.set_result(None)
             platform.stop_taking()
             if died.done():
                 logger.error("the engine is gone: %s", died.result())
-                await asyncio.wait({taking}, timeout=_LAST_WORDS)
+                await asyncio.wait({taking}, timeout=_FINISH_S)
             else:
-                await self._drain(taking, jobs, hurry)
-            await jobs.end(_LAST_WORDS)
+                await self._drain(taking, pool, hurrying)
+            await pool.finish(_FINISH_S)
             return 1 if died.done() else 0
         finally:
             tasks = (died, taking, *others)
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=_LAST_WORDS)
+            await asyncio.wait(tasks, timeout=_FINISH_S)
 
-    async def _drain(self, taking: asyncio.Future[None], jobs: Jobs, hurry: asyncio.Future[None]) -> None:
-        """Let running jobs finish, for a while; what still runs then is told by the engine as it stops."""
-        if len(jobs):
-            logger.info("draining: %d running jobs have %g s to finish", len(jobs), self._drain_timeout)
+    async def _drain(self, taking: asyncio.Future[None], pool: JobPool, hurrying: asyncio.Future[None]) -> None:
+        """Let running jobs finish, for a while. Then the engine stops, and ends what still runs with an error."""
+        if len(pool):
+            logger.info("draining: %d running jobs have %g s to finish", len(pool), self._drain_timeout)
         else:
             logger.info("draining: no job is running")
-        drained = asyncio.ensure_future(_drained(taking, jobs))
-        await either(drained, hurry, timeout=self._drain_timeout)
+        drained = asyncio.ensure_future(_drained(taking, pool))
+        await either(drained, hurrying, timeout=self._drain_timeout)
         drained.cancel()
         await self._engine.stop()
 
 
-async def _drained(taking: asyncio.Future[None], jobs: Jobs) -> None:
+async def _drained(taking: asyncio.Future[None], pool: JobPool) -> None:
     await asyncio.shield(taking)
-    await jobs.none()
+    await pool.wait_idle()
+
+
+async def keep_pinging(platform: Platform) -> None:
+    """Tell the platform again and again that this worker lives, and which jobs it has.
+
+    From this event loop and nowhere else: a worker whose loop hangs, or that was killed, stops looking alive.
+    """
+    if not platform.pings:
+        logger.info("no pings are sent: RUNPOD_WEBHOOK_PING or RUNPOD_AI_API_KEY is not set")
+        await asyncio.Event().wait()
+    while True:
+        try:
+            await platform.ping()
+            delay = platform.ping_interval
+        except DeliveryError as error:
+            delay = min(2.0, platform.ping_interval)
+            logger.warning("a ping was lost: the platform %s", error)
+        await asyncio.sleep(max(delay, 0.1))
 
 
 async def _report_unwell(platform: Platform, reason: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from engineroom.process.reaper import descendants
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
-from engineroom_workers.runpod.platform import HangUp
+from engineroom_workers.runpod.platform import PollSockets
 
 from .conftest import StartWorker, WorkerProcess, chat, endless, openai_client, submit, text_of
 
@@ -166,16 +166,16 @@ async def test_what_was_sent_before_we_hung_up_is_read() -> None:
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    line = HangUp()
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=line)) as session:
+    sockets = PollSockets()
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=sockets)) as session:
         poll = asyncio.ensure_future(session.get(f"http://127.0.0.1:{port}/"))
         await asyncio.wait_for(asked.wait(), 60)
         assert not poll.done()
-        line.hang_up()
+        sockets.hang_up()
         async with await asyncio.wait_for(poll, 60) as response:
             assert await response.read() == b"[]"
         with pytest.raises(OSError, match="hung up"):
-            line((socket.AF_INET, socket.SOCK_STREAM, 0))
+            sockets((socket.AF_INET, socket.SOCK_STREAM, 0))
     server.close()
 
 

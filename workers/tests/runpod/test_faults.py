@@ -15,9 +15,8 @@ from engineroom_workers.emulator.options import EndpointOptions
 from engineroom_workers.emulator.platform import Emulator
 from engineroom_workers.emulator.server import listen
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
-from engineroom_workers.runpod import delivery
-from engineroom_workers.runpod.handler import Answer
-from engineroom_workers.runpod.items import LARGEST_ITEM
+from engineroom_workers.runpod.handler import LARGEST_ITEM, JobResponse
+from engineroom_workers.runpod.jobs import deliver
 from engineroom_workers.runpod.platform import DeliveryError
 
 from .conftest import StartWorker, chat, endless, submit, text_of
@@ -30,8 +29,8 @@ async def test_stream_posts_that_fail_are_sent_again(platform: RunningEmulator, 
     await platform.polled()
     platform.faults.fail_stream = platform.faults.fail_done = 0.34
     # So many items at least, however many tokens come while one is on its way.
-    told = {**chat(TEXT, stream=True), "max_batch_size": 2, "batch_size_growth_factor": 1}
-    jobs = [submit(platform, told) for _ in range(3)]
+    value = {**chat(TEXT, stream=True), "max_batch_size": 2, "batch_size_growth_factor": 1}
+    jobs = [submit(platform, value) for _ in range(3)]
     for job in jobs:
         await platform.finished(job.id)
         assert (job.status, text_of(job.chunks)) == ("COMPLETED", TEXT)
@@ -148,25 +147,25 @@ class RefusingPlatform:
     """A stand-in for `Platform` that refuses every result that is not an error."""
 
     def __init__(self) -> None:
-        self.told: list[bytes] = []
+        self.results: list[bytes] = []
 
     async def done(self, job_id: str, result: bytes) -> None:
-        self.told.append(result)
+        self.results.append(result)
         if b'"error"' not in result:
             raise DeliveryError("answered with 400", rejected=True)
 
 
 async def test_a_refused_result_becomes_an_error() -> None:
     platform = RefusingPlatform()
-    await delivery.deliver("1", Answer(False, items("fine")), platform)  # type: ignore[arg-type]
-    assert b"delivery_failed" in platform.told[-1]
+    await deliver("1", JobResponse(False, items("fine")), platform)  # type: ignore[arg-type]
+    assert b"delivery_failed" in platform.results[-1]
 
 
 async def test_a_result_that_is_too_large_is_told() -> None:
     platform = RefusingPlatform()
-    await delivery.deliver("1", Answer(False, items("x" * 21_000_000)), platform)  # type: ignore[arg-type]
-    (told,) = platform.told
-    assert msgspec.json.decode(told)["output"][0]["error"]["code"] == "result_too_large"
+    await deliver("1", JobResponse(False, items("x" * 21_000_000)), platform)  # type: ignore[arg-type]
+    (result,) = platform.results
+    assert msgspec.json.decode(result)["output"][0]["error"]["code"] == "result_too_large"
 
 
 async def items(*values: str) -> AsyncGenerator[str, None]:

@@ -85,8 +85,8 @@ async def test_a_model_of_any_name_is_retrieved(platform: RunningEmulator, start
     await platform.polled()
     async with openai_client(platform) as client:
         assert (await client.models.retrieve("org/Größe 7")).id == "org/Größe 7"
-    (told,) = await run(platform, {"route": "/v1/models/org%2FGr%C3%B6%C3%9Fe%207"})
-    assert told["id"] == "org/Größe 7"
+    (model,) = await run(platform, {"route": "/v1/models/org%2FGr%C3%B6%C3%9Fe%207"})
+    assert model["id"] == "org/Größe 7"
 
 
 async def test_native_prompt(shared: RunningEmulator) -> None:

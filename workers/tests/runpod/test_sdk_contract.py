@@ -14,7 +14,7 @@ from engineroom.settings import Environment
 from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod import fallback, sdk
-from engineroom_workers.runpod.handler import Handler
+from engineroom_workers.runpod.handler import JobHandler
 from engineroom_workers.runpod.settings import RunPodSettings
 
 from .conftest import StartWorker, chat, endless, submit, text_of
@@ -94,7 +94,7 @@ async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
     running = "engineroom_echo_running"
     try:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.start(), loop))
-        handle = fallback.sdk_handler(Handler(engine, RunPodSettings()), loop)
+        handle = fallback.sdk_handler(JobHandler(engine, RunPodSettings()), loop)
 
         async def consume() -> None:
             async for _ in handle({"id": "1", "input": endless()}):

@@ -25,7 +25,7 @@ async def watch(engine: Engine) -> None:
         await asyncio.sleep(0.05)
 
 
-class WatchedWorker(worker.Worker):
+class WatchedWorker(worker.QueueWorker):
     async def run(self) -> int:
         watching = asyncio.ensure_future(watch(self._engine))
         try:
@@ -35,5 +35,5 @@ class WatchedWorker(worker.Worker):
 
 
 if __name__ == "__main__":
-    with patch.object(worker, "Worker", WatchedWorker):
+    with patch.object(worker, "QueueWorker", WatchedWorker):
         sys.exit(work(Environment.load()))
