@@ -1,4 +1,4 @@
-"""Libraries that only one door needs, and what to install where they are missing."""
+"""Libraries that only one door needs, and what to install if they are missing."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from engineroom.errors import PluginError
 
 
 def need(extra: str, *modules: str) -> None:
-    """Check, without importing them, that the libraries of an extra are there.
+    """Check that the modules of an extra are installed, without importing them.
+
+    Args:
+        extra: the extra of `engineroom-workers` that installs them.
 
     Raises:
-        PluginError: naming those that are missing, and the extra.
+        PluginError: some are missing; the text names them and the extra.
     """
     from importlib.util import find_spec
 

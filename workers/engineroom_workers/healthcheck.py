@@ -1,6 +1,6 @@
-"""What an image's HEALTHCHECK runs: exit code 0 where the worker is ready.
+"""What an image's HEALTHCHECK runs: exit code 0 if the worker is ready, else 1.
 
-The queue worker has no socket to ask; it ends when its engine dies, so while it lives it is well.
+The queue worker has no socket to ask. It ends when its engine dies, so it is healthy as long as it runs.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ _TIMEOUT_S = 5
 
 
 def main() -> int:
+    """Ask the worker whether it is ready; the exit code."""
     env = Environment.load()
     if StartSettings.load(env).worker != "http":
         return 0
     settings = HTTPSettings.load(env)
-    # The certificate is for the name that clients use; this asks the machine itself.
-    trusting = ssl._create_unverified_context() if settings.uvicorn_ssl_certfile else None
-    url = f"{'https' if trusting else 'http'}://127.0.0.1:{settings.port}/ping"
+    scheme = "http"
+    context = None
+    if settings.uvicorn_ssl_certfile:
+        scheme = "https"
+        # The certificate is for the name that clients use, and this asks for the machine's own address.
+        context = ssl._create_unverified_context()
+    url = f"{scheme}://127.0.0.1:{settings.port}/ping"
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S, context=trusting) as ping:
-            return 0 if ping.status == 200 else 1
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S, context=context) as response:
+            return 0 if response.status == 200 else 1
     except (urllib.error.URLError, OSError):
         return 1
 

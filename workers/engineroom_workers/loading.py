@@ -8,34 +8,23 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from engineroom.timeline import Timeline
+from engineroom.engine import RunningEngine
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_S = 0.3
-_EVERY_S = 10
-
-
-class Loading(Protocol):
-    """The part of an engine that is looked at."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def models(self) -> tuple[str, ...]: ...
-
-    @property
-    def timeline(self) -> Timeline: ...
+_FIRST_LINE_S = 0.3
+"""An engine that is ready sooner needs no line and no spinner."""
+_INTERVAL_S = 10
 
 
 @asynccontextmanager
-async def loading(engine: Loading) -> AsyncIterator[None]:
-    """Show that the engine is loading: a spinner on a terminal, elsewhere a line now and every ten seconds."""
-    task = asyncio.ensure_future(_spinner(engine) if sys.stderr.isatty() else _lines(engine))
+async def loading(engine: RunningEngine) -> AsyncIterator[None]:
+    """Show that the engine is loading, until the block is left.
+
+    A terminal gets a spinner; a log gets a line at once and another every ten seconds.
+    """
+    task = asyncio.ensure_future(_spin(engine) if sys.stderr.isatty() else _log_lines(engine))
     try:
         yield
     finally:
@@ -43,27 +32,33 @@ async def loading(engine: Loading) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-def model(engine: Loading) -> str:
-    """The name under which the engine's model is served."""
+def model_name(engine: RunningEngine) -> str:
+    """The name under which the engine serves its model, or `a model` where that is not known yet."""
     return engine.models[0] if engine.models else "a model"
 
 
-async def _lines(engine: Loading) -> None:
+async def _log_lines(engine: RunningEngine) -> None:
     started = time.monotonic()
-    await asyncio.sleep(_PATIENCE_S)
-    logger.info("%s is loading %s", engine.name, model(engine))
+    await asyncio.sleep(_FIRST_LINE_S)
+    logger.info("%s is loading %s", engine.name, model_name(engine))
     while True:
-        await asyncio.sleep(_EVERY_S)
-        seconds, last = time.monotonic() - started, engine.timeline.last
-        logger.info("%s is loading %s: %.0f s so far, last finished: %s", engine.name, model(engine), seconds, last)
+        await asyncio.sleep(_INTERVAL_S)
+        logger.info(
+            "%s is loading %s: %.0f s so far, last finished: %s",
+            engine.name,
+            model_name(engine),
+            time.monotonic() - started,
+            engine.timeline.last,
+        )
 
 
-async def _spinner(engine: Loading) -> None:
+async def _spin(engine: RunningEngine) -> None:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    await asyncio.sleep(_PATIENCE_S)
-    columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
+    await asyncio.sleep(_FIRST_LINE_S)
+    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        progress.add_task(f"{engine.name} is loading {model(engine)}", total=None)
+        progress.add_task(f"{engine.name} is loading {model_name(engine)}", total=None)
+        # The spinner turns in a thread of its own until this is cancelled.
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""`engineroom start`, which an image runs: the machine is checked, then the door opens that WORKER names."""
+"""`engineroom start`, which an image runs: it checks the machine and opens the door that WORKER names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engineroom.settings import Settings
 
 
 class StartSettings(Settings):
-    """What an image starts."""
+    """What an image starts, and which image it is."""
 
     title: ClassVar[str] = "Image"
 

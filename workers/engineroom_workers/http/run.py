@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
-from ..loading import loading, model
+from ..loading import loading, model_name
 from ..signals import either, stop_signals
 from .server import Server
 
@@ -120,7 +120,7 @@ def _url(listening: socket.socket, settings: HTTPSettings) -> str:
 
 def _announce(engine: RunningEngine, url: str) -> None:
     """Print where the model is and a request to paste; to a log instead, that line and the start's phases."""
-    name = model(engine)
+    name = model_name(engine)
     if not sys.stderr.isatty():
         engine.timeline.log()
         logger.info("ready: %s serves %s on %s", engine.name, name, url)

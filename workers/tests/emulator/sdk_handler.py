@@ -1,4 +1,4 @@
-"""A worker on RunPod's own SDK and its own loop, as a script: what it does is told by the job's input."""
+"""A worker on RunPod's own SDK and its own loop, as a script: the job's input instructs it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import runpod
 
 
 async def stream(job: dict[str, Any]) -> AsyncIterator[Any]:
-    told = job["input"]
-    if "openai_route" in told:
-        told = openai(told)
-    for item in told.get("progress", ()):
+    instructions = job["input"]
+    if "openai_route" in instructions:
+        instructions = openai(instructions)
+    for item in instructions.get("progress", ()):
         runpod.serverless.progress_update(job, item)
         await asyncio.sleep(0.3)
     try:
-        for item in told.get("items", ()):
+        for item in instructions.get("items", ()):
             yield item
-        if "raise" in told:
-            raise RuntimeError(told["raise"])
-        if "hang" in told:
+        if "raise" in instructions:
+            raise RuntimeError(instructions["raise"])
+        if "hang" in instructions:
             await asyncio.sleep(600)
     finally:
         # Where the test looks for proof that the SDK stopped this very job, be it still at its last item.
-        if "hang" in told:
-            Path(told["hang"]).write_text("stopped")
+        if "hang" in instructions:
+            Path(instructions["hang"]).write_text("stopped")
 
 
-def openai(told: dict[str, Any]) -> dict[str, Any]:
-    body = told.get("openai_input")
-    if told["openai_route"] == "/v1/models":
+def openai(instructions: dict[str, Any]) -> dict[str, Any]:
+    body = instructions.get("openai_input")
+    if instructions["openai_route"] == "/v1/models":
         return {"items": [{"object": "list", "data": [{"id": str(body), "object": "model"}]}]}
     return body["metadata"]
 

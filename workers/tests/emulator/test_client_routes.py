@@ -38,10 +38,10 @@ async def test_wait_has_a_range(client: httpx.AsyncClient, wait: str) -> None:
     assert (await client.post(f"/runsync?wait={wait}", json={"input": {}})).status_code == 400
 
 
-@pytest.mark.parametrize(("route", "most"), [("/run", MAX_RUN), ("/runsync", MAX_RUNSYNC)])
-async def test_size_limits(client: httpx.AsyncClient, route: str, most: int) -> None:
+@pytest.mark.parametrize(("route", "max_bytes"), [("/run", MAX_RUN), ("/runsync", MAX_RUNSYNC)])
+async def test_size_limits(client: httpx.AsyncClient, route: str, max_bytes: int) -> None:
     frame = len(b'{"input":""}')
-    body = b'{"input":"' + b"x" * (most - frame) + b'"}'
+    body = b'{"input":"' + b"x" * (max_bytes - frame) + b'"}'
     response = await client.post(f"{route}?wait=1000", content=body)
     assert (response.status_code, response.json()["status"]) == (200, "IN_QUEUE")
     assert (await client.post(route, content=body + b" ")).status_code == 413

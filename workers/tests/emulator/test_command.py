@@ -39,11 +39,11 @@ class Running:
     def prints(self, pattern: str) -> re.Match[str]:
         """Read on until it has printed what matches."""
         assert self.process.stdout is not None
-        while not (found := re.search(pattern, self.printed)):
+        while not (match := re.search(pattern, self.printed)):
             line = self.process.stdout.readline()
             assert line, f"it ended, having printed:\n{self.printed}"
             self.printed += line
-        return found
+        return match
 
     @property
     def endpoint(self) -> str:
@@ -141,8 +141,8 @@ def test_a_worker_is_replaced_when_its_result_asks_for_it(
     assert (first["output"], second["output"]) == ({"a": 1}, 2)
 
 
-def run(running: Running, told: dict[str, Any]) -> dict[str, Any]:
-    state: dict[str, Any] = httpx.post(f"{running.endpoint}/runsync", json={"input": told}, timeout=60).json()
+def run(running: Running, instructions: dict[str, Any]) -> dict[str, Any]:
+    state: dict[str, Any] = httpx.post(f"{running.endpoint}/runsync", json={"input": instructions}, timeout=60).json()
     return state
 
 

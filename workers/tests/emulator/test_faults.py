@@ -19,9 +19,9 @@ def test_rates_are_exact(rate: float, struck: int) -> None:
     assert sum(faults.strikes("fail_stream") for _ in range(100)) == struck
 
 
-async def completed(shared: RunningEmulator, endpoint: httpx.AsyncClient, **told: Any) -> Any:
+async def completed(shared: RunningEmulator, endpoint: httpx.AsyncClient, **instructions: Any) -> Any:
     """The output of a job that ends well."""
-    job_id = (await endpoint.post("/run", json={"input": told})).json()["id"]
+    job_id = (await endpoint.post("/run", json={"input": instructions})).json()["id"]
     job = await shared.finished(job_id, timeout=60)
     assert job.status == "COMPLETED"
     return job

@@ -32,8 +32,8 @@ def short_execution(shared: RunningEmulator) -> Iterator[None]:
     shared.emulator.options = options
 
 
-async def run(endpoint: httpx.AsyncClient, told: dict[str, Any]) -> str:
-    response = await endpoint.post("/run", json={"input": told})
+async def run(endpoint: httpx.AsyncClient, instructions: dict[str, Any]) -> str:
+    response = await endpoint.post("/run", json={"input": instructions})
     assert response.json()["status"] == "IN_QUEUE"
     return str(response.json()["id"])
 
@@ -77,16 +77,16 @@ async def test_runsync(endpoint: httpx.AsyncClient) -> None:
 async def test_runsync_answers_when_its_wait_is_over(
     shared: RunningEmulator, endpoint: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    told = {"input": {"hang": str(tmp_path / "mark")}}
+    instructions = {"input": {"hang": str(tmp_path / "mark")}}
     # The worker's poll: whatever else it does, the job is handed out at once.
     await shared.until(lambda: shared.emulator.job_available.waiters)
-    state = (await endpoint.post("/runsync?wait=1000", json=told)).json()
+    state = (await endpoint.post("/runsync?wait=1000", json=instructions)).json()
     assert state["status"] == "IN_PROGRESS"
     await endpoint.post(f"/cancel/{state['id']}")
 
 
 @pytest.mark.parametrize(
-    ("told", "error"),
+    ("instructions", "error"),
     [
         ({"raise": "broken"}, "handler: broken"),
         # The SDK makes text of whatever a generator yields as an error.
@@ -94,9 +94,9 @@ async def test_runsync_answers_when_its_wait_is_over(
     ],
 )
 async def test_errors_fail_the_job(
-    shared: RunningEmulator, endpoint: httpx.AsyncClient, told: dict[str, Any], error: str
+    shared: RunningEmulator, endpoint: httpx.AsyncClient, instructions: dict[str, Any], error: str
 ) -> None:
-    job_id = await run(endpoint, told)
+    job_id = await run(endpoint, instructions)
     await shared.finished(job_id)
     state = await status(endpoint, job_id)
     assert state["status"] == "FAILED"
@@ -167,9 +167,9 @@ async def test_the_timeline_tells_when_each_post_arrived(shared: RunningEmulator
 async def test_plain_handlers(platform: RunningEmulator, client: httpx.AsyncClient, start_worker: Any) -> None:
     start_worker(platform, "plain")
     ends = {}
-    for told in ({"a": 1}, "text", {}, {"error": {"code": 7}}, {"error": "bad", "refresh_worker": True}):
-        state = (await client.post("/runsync", json={"input": {"return": told}})).json()
-        ends[json.dumps(told)] = (state["status"], state.get("output"), state.get("error"))
+    for instructions in ({"a": 1}, "text", {}, {"error": {"code": 7}}, {"error": "bad", "refresh_worker": True}):
+        state = (await client.post("/runsync", json={"input": {"return": instructions}})).json()
+        ends[json.dumps(instructions)] = (state["status"], state.get("output"), state.get("error"))
     assert list(ends.values()) == [
         ("COMPLETED", {"a": 1}, None),
         ("COMPLETED", "text", None),

@@ -31,11 +31,11 @@ def event(text: str) -> str:
 
 @pytest.fixture
 async def chat(shared: RunningEmulator, endpoint: httpx.AsyncClient) -> AsyncIterator[Any]:
-    """Sends a chat request in whose metadata the worker is told what to yield."""
+    """Sends a chat request whose metadata instruct the worker what to yield."""
     async with openai.AsyncOpenAI(base_url=shared.openai_url, api_key="any", max_retries=0) as client:
 
-        async def create(stream: bool = False, **told: Any) -> Any:
-            return await client.chat.completions.create(model="m", messages=[], stream=stream, metadata=told)
+        async def create(stream: bool = False, **instructions: Any) -> Any:
+            return await client.chat.completions.create(model="m", messages=[], stream=stream, metadata=instructions)
 
         yield create
 
