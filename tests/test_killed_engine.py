@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import files
@@ -16,6 +15,7 @@ import httpx
 import psutil
 import pytest
 from http_door import Door, serving
+from server_process import until
 
 ENGINE = {"ENGINE": "llamacpp", "CTX_SIZE": "4096", "PARALLEL": "2", "THREADS": "1", "STOP_TIMEOUT": "5"}
 STORY = {"messages": [{"role": "user", "content": "Tell a long story."}], "ignore_eos": True, "temperature": 0}
@@ -23,13 +23,6 @@ STORY = {"messages": [{"role": "user", "content": "Tell a long story."}], "ignor
 
 def ask(door: Door, **fields: Any) -> httpx.Response:
     return httpx.post(f"{door.url}/v1/chat/completions", json={**STORY, **fields}, timeout=100)
-
-
-def until(happens: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def family(door: Door) -> list[psutil.Process]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import psutil
 import pytest
 from http_door import Door, serving
 from nginx_server import FILES, Nginx, prepare, settings
+from server_process import until
 
 from engineroom_workers.http.settings import HTTPSettings
 
@@ -47,13 +47,6 @@ def client(front: Nginx) -> Iterator[httpx.Client]:
 
 def port_of(door: Door) -> int:
     return int(door.url.rpartition(":")[2])
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def running(door: Door) -> float:

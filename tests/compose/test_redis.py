@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import pytest
 import yaml
 from compose_file import ROOT
 from http_door import free_port, serving
+from server_process import ServerProcess
 
 
 @pytest.fixture
@@ -27,28 +25,17 @@ def redis(tmp_path: Path) -> Iterator[str]:
     standin.chmod(0o755)
     url = f"redis://127.0.0.1:{port}/0"
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            ["sh", str(ROOT / "docker/compose/redis/start.sh"), *service["command"], "--port", str(port)],
-            env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDIS_URL": url},
-            cwd=tmp_path,
-            stdout=log,
-            stderr=log,
-        )
+    server = ServerProcess(
+        ["sh", str(ROOT / "docker/compose/redis/start.sh"), *service["command"], "--port", str(port)],
+        tmp_path / "log",
+        {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REDIS_URL": url},
+        tmp_path,
+    )
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        server.until_listening(port)
         yield url
     finally:
-        process.kill()
-        process.wait(10)
+        server.kill()
 
 
 def test_the_worker_keeps_answers_in_it(redis: str) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -88,6 +89,12 @@ class Door:
         code = self.process.wait(seconds)
         self._reader.join(30)
         return code
+
+
+def ask(door: Door, **fields: Any) -> httpx.Response:
+    """The response to a chat request. fields: of its body, which says hello by default."""
+    body = {"messages": [{"role": "user", "content": "Hello"}], **fields}
+    return httpx.post(f"{door.url}/v1/chat/completions", json=body, timeout=60)
 
 
 @contextmanager

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import httpx
 import pytest
 import yaml
 from http_door import free_port
+from server_process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docker/compose/nginx"
@@ -97,26 +96,15 @@ class Nginx:
         assert done.returncode == 0, done.stderr
         # As root its processes would become somebody who cannot see the tests' folders.
         (folder / "nginx.conf").write_text(_MAIN.format(user="user root;" if os.getuid() == 0 else ""))
-        self._log = folder / "nginx.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [program, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                break
-            except OSError:
-                assert self._process.poll() is None, self.log
-                assert time.monotonic() < deadline, self.log
-                time.sleep(0.02)
+        command = [program, "-p", str(folder), "-c", "nginx.conf", "-g", "daemon off;"]
+        self._process = ServerProcess(command, folder / "nginx.log")
+        self._process.until_listening(self.port)
         self.url = f"https://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
         """What it has written so far: complaints, and a line for each request."""
-        return self._log.read_text()
+        return self._process.log
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -127,9 +115,4 @@ class Nginx:
         return httpx.Client(base_url=self.url, verify=self.trust, timeout=timeout)
 
     def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
+        self._process.stop()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import httpx
 import pytest
 import yaml
 from http_door import free_port
+from server_process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "docker/compose/prometheus"
@@ -47,27 +47,23 @@ class Prometheus:
         options = [part.replace("${PROMETHEUS_RETENTION:-15d}", "15d") for part in options]
         self.url = f"http://127.0.0.1:{free_port()}"
         address = self.url.removeprefix("http://")
-        self._log = folder / "prometheus.log"
-        with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                ["sh", str(folder / "etc/start.sh"), *options, f"--web.listen-address={address}"],
-                env={"PATH": os.environ["PATH"], **environ},
-                stdout=log,
-                stderr=log,
-            )
+        self._process = ServerProcess(
+            ["sh", str(folder / "etc/start.sh"), *options, f"--web.listen-address={address}"],
+            folder / "prometheus.log",
+            {"PATH": os.environ["PATH"], **environ},
+        )
         self.until(lambda: httpx.get(f"{self.url}/-/ready").status_code == 200)
 
-    def until(self, happens: Any, seconds: float = 60) -> None:
-        """Wait until `happens()`; it may fail to connect."""
-        deadline = time.monotonic() + seconds
-        while True:
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
+        """Wait until `condition()` holds; it may fail to connect."""
+
+        def holds() -> object:
             try:
-                if happens():
-                    return
+                return condition()
             except httpx.TransportError:
-                assert self._process.poll() is None, self._log.read_text()
-            assert time.monotonic() < deadline, self._log.read_text()[-3000:]
-            time.sleep(0.05)
+                return False
+
+        self._process.until(holds, seconds)
 
     def get(self, path: str, **parameters: str | float) -> Any:
         """What its API answers; it must not be an error."""
@@ -86,9 +82,4 @@ class Prometheus:
         return found[0] if found else {"health": "unknown"}
 
     def stop(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(10)
+        self._process.stop()

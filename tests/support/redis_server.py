@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from http_door import free_port
+from server_process import ServerProcess
 
 
 class RedisServer:
@@ -23,29 +21,21 @@ class RedisServer:
         self._program = program
         self._folder = folder
         self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ServerProcess | None = None
         self.url = f"redis://127.0.0.1:{self._port}/0"
         self.start()
 
     def start(self) -> None:
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), timeout=1).close()
-                return
-            except OSError:
-                assert self._process.poll() is None, "redis-server ended"
-                assert time.monotonic() < deadline, "redis-server did not start"
-                time.sleep(0.02)
+        self._process = ServerProcess([self._program, *options], self._folder / "redis.log")
+        self._process.until_listening(self._port)
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.signal(number)
 
     def stop(self) -> None:
+        """End it at once, as a machine does that is gone."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(10)
             self._process = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from http_door import COMMAND, Door, free_port, serving
+from http_door import COMMAND, ask, free_port, serving
+from server_process import until
 from standin.engine import SERVER as STANDIN_SERVER
 from standin_openai import StandinOpenAI
 
@@ -26,17 +27,6 @@ def over(*urls: str, **settings: str) -> dict[str, str]:
 
 def unchecked(*urls: str, **settings: str) -> dict[str, str]:
     return over(*urls, UPSTREAM_CHECK="0", MODEL_NAME="echo", **settings)
-
-
-def ask(door: Door, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=60)
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @contextmanager
@@ -55,7 +45,7 @@ def emulated_runpod() -> Iterator[str]:
 def test_a_runpod_endpoint() -> None:
     with emulated_runpod() as url, serving(unchecked(url, UPSTREAM_API_KEY="rpa")) as door:
         deadline = time.monotonic() + 60
-        while (answer := ask(door)).status_code != 200:
+        while (answer := ask(door, messages=HELLO)).status_code != 200:
             assert time.monotonic() < deadline, answer.text
             time.sleep(0.2)
         assert answer.json()["choices"][0]["message"]["content"] == "Hello 🦙 there"

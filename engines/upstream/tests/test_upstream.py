@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
 import httpx
 import openai
 import pytest
-from http_door import Door, free_port, serving
+from http_door import Door, ask, free_port, serving
+from server_process import until
 
 HELLO = [{"role": "user", "content": "Hello 🦙 there"}]
 
 
 def over(*urls: str, **settings: str) -> dict[str, str]:
     return {"ENGINE": "upstream", "UPSTREAM_URLS": ",".join(f"{url}/v1" for url in urls), **settings}
-
-
-def ask(door: Door, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=60)
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

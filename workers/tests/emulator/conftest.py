@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from server_process import process_groups
 
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
@@ -64,25 +64,18 @@ def client_of(platform: RunningEmulator) -> httpx.AsyncClient:
 
 @contextlib.contextmanager
 def workers() -> Iterator[StartWorker]:
-    started: list[subprocess.Popen[bytes]] = []
+    """Starts workers; the SDK's ping process, which outlives its parent, ends with them."""
+    with process_groups() as start_group:
 
-    def start(
-        platform: RunningEmulator, handler: str = "stream", worker_id: str | None = None
-    ) -> subprocess.Popen[bytes]:
-        environ = {
-            **os.environ,
-            **platform.worker_environment(worker_id),
-            "HANDLER": handler,
-            "RUNPOD_LOG_LEVEL": "WARN",
-        }
-        started.append(subprocess.Popen([sys.executable, str(HANDLER)], env=environ, start_new_session=True))
-        return started[-1]
+        def start(
+            platform: RunningEmulator, handler: str = "stream", worker_id: str | None = None
+        ) -> subprocess.Popen[bytes]:
+            environ = {
+                **os.environ,
+                **platform.worker_environment(worker_id),
+                "HANDLER": handler,
+                "RUNPOD_LOG_LEVEL": "WARN",
+            }
+            return start_group([sys.executable, str(HANDLER)], env=environ)
 
-    try:
         yield start
-    finally:
-        for process in started:
-            # The group: the SDK's ping process outlives its parent.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)

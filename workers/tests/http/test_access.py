@@ -6,13 +6,13 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 from http_door import serving
+from server_process import until
 
 HELLO = [{"role": "user", "content": "Hello"}]
 CHAT = {"messages": HELLO}
@@ -60,12 +60,10 @@ def test_the_keys_file_is_read_again(tmp_path: Path) -> None:
         other = tmp_path / "other"
         other.write_text(json.dumps({"bob": {"key": "sk-bob", "priority": 3}}))
         other.rename(file)
-        _until(lambda: chat(door.url, authorization="Bearer sk-bob").status_code == 200)
+        until(lambda: chat(door.url, authorization="Bearer sk-bob").status_code == 200)
         assert chat(door.url, authorization="Bearer sk-alice").status_code == 401
         file.write_text("bob: [sk-bob")
-        _until(
-            lambda: chat(door.url, authorization="Bearer sk-bob").status_code == 200 and "not valid YAML" in door.log
-        )
+        until(lambda: chat(door.url, authorization="Bearer sk-bob").status_code == 200 and "not valid YAML" in door.log)
         assert "sk-bob" not in door.log
 
 
@@ -89,16 +87,8 @@ def test_whatever_becomes_of_the_keys_file_clients_are_served(tmp_path: Path) ->
                 assert chat(door.url, authorization="Bearer sk-alice").status_code == 200
                 return door.log.count("the keys stay as they were") == times
 
-            _until(complained)
+            until(complained)
         assert "Traceback" not in door.log
-
-
-def _until(happens: object, seconds: float = 60) -> None:
-    assert callable(happens)
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +162,7 @@ def test_tls(tmp_path: Path) -> None:
                 except httpx.TransportError:
                     return False
 
-            _until(ready)
+            until(ready)
             answer = client.post(f"{url}/v1/chat/completions", json=CHAT)
             assert answer.status_code == 200
             assert "strict-transport-security" in answer.headers
@@ -227,7 +217,7 @@ def test_one_byte_at_a_time_is_no_way_around() -> None:
                     return False
                 return True
 
-            _until(refused)
+            until(refused)
         assert answer.startswith(b"HTTP/1.1 408")
 
 
@@ -253,7 +243,7 @@ def test_a_request_may_take_only_so_long() -> None:
     with serving({"REQUEST_TIMEOUT": "0.5"}) as door:
         late = httpx.post(f"{door.url}/v1/chat/completions", json={**CHAT, "echo_ttft_ms": 120_000}, timeout=60)
         assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout")
-        _until(lambda: door.metric("engineroom_echo_running") == 0)
+        until(lambda: door.metric("engineroom_echo_running") == 0)
 
 
 def test_a_client_that_takes_nothing_is_cut_off() -> None:
@@ -266,6 +256,6 @@ def test_a_client_that_takes_nothing_is_cut_off() -> None:
             slow.sendall(
                 b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
             )
-            _until(lambda: door.metric("engineroom_echo_tokens_total") > 0)
-            _until(lambda: door.metric("engineroom_echo_running") == 0)
+            until(lambda: door.metric("engineroom_echo_tokens_total") > 0)
+            until(lambda: door.metric("engineroom_echo_running") == 0)
             assert door.metric("engineroom_echo_tokens_total") < 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import pytest
 from http_door import Door, serving
 from redis import Redis
 from redis_server import RedisServer
+from server_process import until
 
 ON = {"CACHE_TTL": "60"}
 
@@ -246,13 +247,6 @@ def test_answers_grow_old_and_the_oldest_make_room() -> None:
         for number in range(20):
             ask(door, f"{number} " + "x" * 300)
         assert status(ask(door, "first")) == "fwd=miss"
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_workers_share_it_in_redis_and_serve_on_without_it(redis: RedisServer) -> None:

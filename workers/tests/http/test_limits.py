@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import pytest
 from http_door import Door, serving
 from redis import Redis
 from redis_server import RedisServer
+from server_process import until
 
 from engineroom_workers.http.middleware.rate_limit import RateLimiter
 
@@ -34,13 +35,6 @@ def ask(door: Door, key: str = "", timeout: float = 60, **fields: Any) -> httpx.
 
 def slow(seconds: float) -> dict[str, Any]:
     return {"echo_ttft_ms": 1000 * seconds}
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

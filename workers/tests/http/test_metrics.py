@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import httpx
 from http_door import Door, serving
 from prometheus_client.parser import text_string_to_metric_families
 from redis_server import RedisServer
+from server_process import until
 
 from engineroom_workers.http.metrics.gpus import parse
 from engineroom_workers.http.metrics.registry import RecentSamples
@@ -75,14 +74,6 @@ def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
         assert 0 < summary["seconds"]["request"]["p50"] <= summary["seconds"]["request"]["p99"]
         assert summary["models"] == ["echo"]
         assert "sk-alice" not in json.dumps(summary)
-
-
-def until(happens: Callable[[], bool]) -> None:
-    """Wait for what follows the end of an answer."""
-    deadline = time.monotonic() + 30
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_metrics_can_be_switched_off() -> None:

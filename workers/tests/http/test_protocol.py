@@ -7,11 +7,12 @@ import json
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from http_door import Door, serving
+from server_process import until
 
 CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 5}
 
@@ -142,10 +143,3 @@ def test_a_compressed_body_is_said_to_be_the_mistake(door: Door) -> None:
     body = gzip.compress(json.dumps(CHAT).encode())
     refused = httpx.post(f"{door.url}/v1/chat/completions", content=body, headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (415, "unsupported_content_encoding")
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

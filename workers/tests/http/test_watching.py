@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
-from http_door import Door, serving
+from http_door import ask, serving
+from server_process import until
 
-HELLO = [{"role": "user", "content": "Hello"}]
 DIE = {"stream": True, "echo_fault": "die", "echo_fault_after": 2, "echo_tokens_per_s": 20}
-
-
-def ask(door: Door, **fields: Any) -> httpx.Response:
-    return httpx.post(f"{door.url}/v1/chat/completions", json={"messages": HELLO, **fields}, timeout=60)
-
-
-def until(happens: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_an_engine_that_dies_is_started_again() -> None:

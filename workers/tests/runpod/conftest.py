@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +17,7 @@ import httpx
 import msgspec
 import openai
 import pytest
+from server_process import process_groups
 
 from engineroom_workers.emulator.jobs import Job, JobRequest
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
@@ -52,31 +53,23 @@ StartWorker = Callable[..., WorkerProcess]
 @contextlib.contextmanager
 def workers(directory: Path) -> Iterator[StartWorker]:
     """Starts workers on the echo engine unless told otherwise; they and all they started are killed at the end."""
-    started: list[subprocess.Popen[bytes]] = []
+    numbers = itertools.count()
+    with process_groups() as start_group:
 
-    def start(platform: RunningEmulator, **settings: object) -> WorkerProcess:
-        name = directory / f"worker-{len(started)}"
-        environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("RUNPOD_")},
-            **platform.worker_environment(),
-            "ENGINE": "echo",
-            "METRICS": f"{name}.prom",
-            **{key: str(value) for key, value in settings.items()},
-        }
-        with open(f"{name}.log", "wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, str(WATCHED)], env=environ, stdout=log, stderr=log, start_new_session=True
-            )
-        started.append(process)
-        return WorkerProcess(process, Path(f"{name}.log"), Path(f"{name}.prom"))
+        def start(platform: RunningEmulator, **settings: object) -> WorkerProcess:
+            name = directory / f"worker-{next(numbers)}"
+            environ = {
+                **{name: value for name, value in os.environ.items() if not name.startswith("RUNPOD_")},
+                **platform.worker_environment(),
+                "ENGINE": "echo",
+                "METRICS": f"{name}.prom",
+                **{key: str(value) for key, value in settings.items()},
+            }
+            with open(f"{name}.log", "wb") as log:
+                process = start_group([sys.executable, str(WATCHED)], env=environ, stdout=log, stderr=log)
+            return WorkerProcess(process, Path(f"{name}.log"), Path(f"{name}.prom"))
 
-    try:
         yield start
-    finally:
-        for process in started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
 
 
 @pytest.fixture
