@@ -15,6 +15,9 @@ from ..errors import APIError
 KEY = "engineroom.request"
 """Where a scope carries its `Request` once it has been read; whoever needs it first reads it."""
 
+_METHODS = frozenset({"POST", "PUT", "PATCH"})
+"""Methods of requests whose body is JSON."""
+
 _DEEPEST = 100
 """Levels of nesting that are taken; what looks into a request may recurse."""
 
@@ -84,13 +87,13 @@ def checked_request(scope: Scope) -> Request:
 
 
 async def _read_request(scope: Scope, receive: Receive, max_body: int) -> Request:
-    is_json = _is_json(scope)
-    if is_json and (decoded := take_decoded_body(scope)) is not None:
+    decoded = take_decoded_body(scope) if scope["method"] in _METHODS else None
+    if decoded is not None:
         request = Request(None, decoded)
         _check_decoded(request, max_body)
         return request
     body = await _read(scope, receive, max_body)
-    return Request(body, _decode(body) if is_json else None)
+    return Request(body, _decode(body) if _is_json(scope) else None)
 
 
 async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:
@@ -112,7 +115,7 @@ async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:
 
 
 def _is_json(scope: Scope) -> bool:
-    if scope["method"] not in ("POST", "PUT", "PATCH"):
+    if scope["method"] not in _METHODS:
         return False
     kind = (header(scope, b"content-type") or b"application/json").split(b";")[0].strip().lower()
     return not kind.startswith(b"multipart/")

@@ -13,7 +13,7 @@ from ..errors import APIError, engine_dead
 from .body import Request, read_request
 from .capability_check import check_capabilities
 from .errors import error_event, error_response
-from .model_list import ModelList
+from .model_list import LIST, ModelList
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,8 @@ class Gateway:
 
     def __init__(self, engine: Engine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600) -> None:
         self._engine = engine
-        self._inner = ModelList(inner, engine)
+        self._inner = inner
+        self._model_list = ModelList(inner, engine)
         self._max_body = max_body
         self._timeout = timeout
         self._closing: asyncio.Future[NoReturn] | None = None
@@ -123,8 +124,10 @@ class Gateway:
             self._closing = asyncio.get_running_loop().create_future()
             if self._reason is not None:
                 _fail(self._closing, self._reason)
+        path = scope["path"]
+        app = self._model_list if path == LIST or path.startswith(LIST + "/") else self._inner
         try:
-            await race(self._inner(scope, receive, response.send), receive, self._timeout, self._closing)
+            await race(app(scope, receive, response.send), receive, self._timeout, self._closing)
         except RequestTimeoutError as error:
             message = f"The request took longer than {self._timeout:g} s."
             raise APIError(message, status=504, code="timeout") from error

@@ -1,13 +1,10 @@
-"""The messages of a chat request: every shape that OpenAI's API accepts, and their text for the chat template."""
+"""The messages of a chat request: every shape that OpenAI's API accepts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-
-from .validation import invalid
 
 
 class Part(msgspec.Struct, tag_field="type"):
@@ -108,42 +105,3 @@ class FunctionMessage(Message, tag="function"):
 AnyMessage: TypeAlias = (
     DeveloperMessage | SystemMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
 )
-
-
-def as_text(messages: Sequence[AnyMessage], json: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The messages as sent, but each content one string (its parts joined by line feeds) or None.
-
-    Raises:
-        APIError: for a part that is not text, and for an assistant's message that says nothing at all.
-    """
-    plain: list[dict[str, Any]] = []
-    for number, (message, sent) in enumerate(zip(messages, json, strict=True)):
-        where = f"messages.{number}"
-        if isinstance(message, AssistantMessage):
-            _check_assistant(message, where)
-        content = message.content
-        if isinstance(content, list):
-            content = "\n".join(_text(part, f"{where}.content.{at}") for at, part in enumerate(content))
-        plain.append({**sent, "content": content})
-    return plain
-
-
-def _check_assistant(message: AssistantMessage, where: str) -> None:
-    if message.audio is not None:
-        raise invalid(f"Invalid '{where}.audio': this model has no audio.", f"{where}.audio", "unsupported_value")
-    said = (message.content, message.refusal, message.tool_calls, message.function_call)
-    if all(part is None for part in said):
-        raise invalid(
-            f"Invalid value for '{where}.content': expected a string, got null.", f"{where}.content", "invalid_type"
-        )
-
-
-def _text(part: Part, where: str) -> str:
-    if isinstance(part, TextPart):
-        return part.text
-    if isinstance(part, RefusalPart):
-        return part.refusal
-    kind = type(part).__struct_config__.tag
-    raise invalid(
-        f"Invalid '{where}': this model takes text only, and '{kind}' is not.", where, "unsupported_content_type"
-    )

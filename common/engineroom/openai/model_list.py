@@ -14,11 +14,11 @@ LIST = "/v1/models"
 
 
 class ModelList:
-    """An engine's app, its list of models completed, and each model's own URL found in that.
+    """The list of models as the engine's app gives it, completed, and each model's own URL, found in that list.
 
     Args:
-        app: answers for the list, and for all else.
-        engine: its names are listed first, and also where its app does not: some servers take only one.
+        app: answers for the list.
+        engine: its names are listed first, also where its app lists fewer: some servers take only one.
     """
 
     def __init__(self, app: ASGIApp, engine: RunningEngine) -> None:
@@ -27,9 +27,6 @@ class ModelList:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
-        if path != LIST and not path.startswith(LIST + "/"):
-            await self._app(scope, receive, send)
-            return
         answer = await self._listed({**scope, "path": LIST, "query_string": b""}, receive)
         if path != LIST:
             name = path.removeprefix(LIST + "/")

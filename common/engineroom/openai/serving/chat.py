@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..messages import as_text
+from ..messages import AnyMessage, AssistantMessage, Part, RefusalPart, TextPart
 from ..schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat, TextFormat
 from ..validation import check, invalid
 from . import logprobs
@@ -60,8 +60,8 @@ class ChatAnswer(Answer):
         _check_text_only(request)
         self.stream = bool(request.stream)
         self.stops = stop_strings(request.stop)
-        self._tools = tools = choose(request, json)
-        messages = as_text(request.messages, json["messages"])
+        self._tools = tools = choose(request, json) if _names_tools(request) else Tools()
+        messages = _text_messages(request.messages, json["messages"])
         prompt = engine.chat_prompt(messages, {**json, "messages": messages, "tools": list(tools.tools)})
         asked = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
         common: dict[str, Any] = {
@@ -187,6 +187,11 @@ def _check_text_only(request: ChatRequest) -> None:
         raise invalid("'logprobs' must be true when 'top_logprobs' is given.", "top_logprobs")
 
 
+def _names_tools(request: ChatRequest) -> bool:
+    """Whether a request says anything of tools; one that does not needs no choice among them."""
+    return request.tools is not None or request.functions is not None or request.tool_choice is not None
+
+
 def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
     if tools.forced and request.response_format and not isinstance(request.response_format, TextFormat):
         raise invalid("A demanded tool call leaves no room for 'response_format'.", "response_format")
@@ -195,3 +200,42 @@ def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
     if isinstance(request.response_format, JSONSchemaFormat):
         return request.response_format.json_schema.schema or {}
     return {} if isinstance(request.response_format, JSONObjectFormat) else None
+
+
+def _text_messages(messages: Sequence[AnyMessage], json: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The messages as sent, but each content one string (its parts joined by line feeds) or None.
+
+    Raises:
+        APIError: for a part that is not text, and for an assistant's message that says nothing at all.
+    """
+    plain: list[dict[str, Any]] = []
+    for number, (message, sent) in enumerate(zip(messages, json, strict=True)):
+        where = f"messages.{number}"
+        if isinstance(message, AssistantMessage):
+            _check_assistant(message, where)
+        content = message.content
+        if isinstance(content, list):
+            content = "\n".join(_text(part, f"{where}.content.{at}") for at, part in enumerate(content))
+        plain.append({**sent, "content": content})
+    return plain
+
+
+def _check_assistant(message: AssistantMessage, where: str) -> None:
+    if message.audio is not None:
+        raise invalid(f"Invalid '{where}.audio': this model has no audio.", f"{where}.audio", "unsupported_value")
+    parts = (message.content, message.refusal, message.tool_calls, message.function_call)
+    if all(part is None for part in parts):
+        raise invalid(
+            f"Invalid value for '{where}.content': expected a string, got null.", f"{where}.content", "invalid_type"
+        )
+
+
+def _text(part: Part, where: str) -> str:
+    if isinstance(part, TextPart):
+        return part.text
+    if isinstance(part, RefusalPart):
+        return part.refusal
+    kind = type(part).__struct_config__.tag
+    raise invalid(
+        f"Invalid '{where}': this model takes text only, and '{kind}' is not.", where, "unsupported_content_type"
+    )
