@@ -59,32 +59,16 @@ STILL_NAMED: set[str] = {
     "engines/vllm/engineroom_vllm/failures.py",
     "engines/vllm/engineroom_vllm/options.py",
     "engines/vllm/engineroom_vllm/surface.py",
-    "workers/engineroom_workers/http/app.py",
-    "workers/engineroom_workers/http/metrics/gpus.py",
-    "workers/engineroom_workers/http/metrics/percentiles.py",
-    "workers/engineroom_workers/http/metrics/registry.py",
-    "workers/engineroom_workers/http/middleware/access.py",
-    "workers/engineroom_workers/http/middleware/body.py",
-    "workers/engineroom_workers/http/middleware/cache/middleware.py",
-    "workers/engineroom_workers/http/middleware/cache/store.py",
-    "workers/engineroom_workers/http/middleware/concurrency.py",
-    "workers/engineroom_workers/http/middleware/metrics.py",
     "workers/engineroom_workers/http/options.py",
-    "workers/engineroom_workers/http/page.py",
-    "workers/engineroom_workers/http/protocol.py",
-    "workers/engineroom_workers/http/restarting.py",
 }
 """Files that still have such names."""
 
 STILL_SHARED: set[str] = {
-    "Answer",
     "Installation",
     "Options",
-    "Reader",
     "Snapshot",
     "Target",
     "Variables",
-    "_Answer",
 }
 """Class names that two classes still have."""
 
