@@ -46,8 +46,6 @@ KNOWN_CIRCLES: set[str] = {
 """Modules that still stand on a circle. Nothing may join them."""
 
 KNOWN_FACES = {
-    "engineroom.testing.suite -> engineroom.testing",
-    "engineroom.commands.check -> engineroom.testing",
     "engineroom_workers.http.metrics.gpus -> engineroom.hardware.gpus",
     "engineroom_workers.http.metrics.engine_processes -> engineroom.process.reaper",
     "engineroom_fastdeploy.proxy -> engineroom.server.proxy",

@@ -1,94 +1,17 @@
-"""`engineroom serve` as a process of its own, as a user starts it."""
+"""`engineroom serve` as a process of its own, with the echo engine unless a test says otherwise."""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
-COMMAND = str(Path(sys.executable).with_name("engineroom"))
+from engineroom_workers.testing import COMMAND, Door, free_port
+from engineroom_workers.testing import serving as serving_any
 
-
-# Below those that a system gives to whoever wants any port: what is free now is free still when somebody listens there,
-# which for a server that is yet to be started is seconds later. Each is given once.
-_PORTS = iter(random.sample(range(18_000, 32_000), 14_000))
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody has, nor will be given by the system meanwhile."""
-    for port in _PORTS:
-        with socket.socket() as probe, suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no port is free")
-
-
-class Door:
-    """A running door.
-
-    log: what it has written so far.
-    """
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.url = f"http://127.0.0.1:{port}"
-        self.log = ""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log += line
-
-    def ping(self) -> int:
-        """The status of `/ping`; 0 where nobody answers."""
-        try:
-            return httpx.get(f"{self.url}/ping", timeout=10).status_code
-        except httpx.TransportError:
-            return 0
-
-    def until(self, status: int, seconds: float = 60) -> None:
-        """Wait until `/ping` answers with `status`."""
-        deadline = time.monotonic() + seconds
-        while self.ping() != status:
-            assert self.process.poll() is None or status == 0, f"it ended: {self.log}"
-            assert time.monotonic() < deadline, f"no {status} from /ping in {seconds:g} s: {self.log}"
-            time.sleep(0.02)
-
-    def metrics(self) -> str:
-        return httpx.get(f"{self.url}/metrics", timeout=30).text
-
-    def metric(self, name: str) -> float:
-        return sum(float(line.split()[-1]) for line in self.metrics().splitlines() if line.startswith(name))
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def says(self, text: str, seconds: float = 30) -> None:
-        """Wait until `text` is in its log, which is read beside what it answers."""
-        deadline = time.monotonic() + seconds
-        while text not in self.log:
-            assert time.monotonic() < deadline, f"no {text!r} in {seconds:g} s: {self.log}"
-            time.sleep(0.02)
-
-    def ended(self, seconds: float = 60) -> int:
-        """Wait for its end; the exit code."""
-        code = self.process.wait(seconds)
-        self._reader.join(30)
-        return code
+__all__ = ["COMMAND", "Door", "ask", "free_port", "serving"]
 
 
 def ask(door: Door, **fields: Any) -> httpx.Response:
@@ -99,32 +22,6 @@ def ask(door: Door, **fields: Any) -> httpx.Response:
 
 @contextmanager
 def serving(env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 60) -> Iterator[Door]:
-    """A door with the echo engine, unless `env` says otherwise; killed at the end if it still runs.
-
-    With `ready`, once it has become so within `seconds`.
-    """
-    given = (env or {}).get("PORT", "")
-    port = int(given) if given.isdigit() else free_port()
-    process = subprocess.Popen(
-        [COMMAND, "serve"],
-        env={**os.environ, "ENGINE": "echo", "PORT": str(port), **(env or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    door = Door(process, port)
-    try:
-        if ready:
-            door.until(200, seconds)
+    """A door with the echo engine, unless `env` names another."""
+    with serving_any({"ENGINE": "echo", **(env or {})}, ready, seconds) as door:
         yield door
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        door._reader.join(5)
-        assert process.stderr is not None
-        process.stderr.close()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from engineroom.testing import Check, Target
+    from ..testing.check import Check
+    from ..testing.target import Target
 
 
 @click.command()
@@ -40,7 +41,8 @@ def check(
     import asyncio
     import re
 
-    from engineroom.testing import CHECKS, Expectations, url_target
+    from ..testing.check import CHECKS
+    from ..testing.target import Expectations, url_target
 
     unknown = set(only) - {str(check) for check in CHECKS}
     if unknown:
@@ -56,9 +58,10 @@ def check(
             return await _run(chosen, target)
 
     async def against_engine() -> int:
-        from engineroom import plugins
-        from engineroom.settings.environment import Environment, Layer
-        from engineroom.testing import engine_target, running
+        from .. import plugins
+        from ..settings.environment import Environment, Layer
+        from ..testing.running import running
+        from ..testing.target import engine_target
 
         env = Environment.load()
         if what:
@@ -73,7 +76,7 @@ async def _reachable(url: str, target: Target) -> None:
     """Raise EngineroomError where every check would fail for one and the same reason."""
     import aiohttp
 
-    from engineroom.errors import EngineroomError
+    from ..errors import EngineroomError
 
     try:
         status, _ = await target.get("/v1/models")
@@ -90,8 +93,7 @@ async def _run(checks: Sequence[Check], target: Target) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from engineroom.testing import NotOffered
-
+    from ..testing.target import NotOffered
     from .screen import console
 
     screen = console()

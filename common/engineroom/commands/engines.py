@@ -11,11 +11,10 @@ def engines() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from engineroom import plugins
-    from engineroom.errors import PluginError
-    from engineroom.settings.base import comma_list
-    from engineroom.settings.environment import Environment
-
+    from .. import plugins
+    from ..errors import PluginError
+    from ..settings.base import comma_list
+    from ..settings.environment import Environment
     from .screen import console
 
     env = Environment.load()

@@ -25,7 +25,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from . import CHECKS, LIFECYCLE_CHECKS, Check, Expectations, Lifecycle, NotOffered, Target, engine_target, running
+from .check import CHECKS, Check
+from .lifecycle import LIFECYCLE_CHECKS, Lifecycle
+from .running import running
+from .target import Expectations, NotOffered, Target, engine_target
 
 __all__ = ["anyio_backend", "expectations", "target", "test_conformance", "test_lifecycle"]
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from http_door import COMMAND, Door, serving
 
-from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
+from engineroom_workers.testing import RunningEmulator, running_emulator
 
 from .conftest import KNOWN, standin
 

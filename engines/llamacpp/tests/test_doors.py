@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from door_suite import *  # noqa: F403
-from door_suite import Behind
 from llamacpp_made import SMALL
+from small_model import small_model
+
+from engineroom_workers.testing import DoorExpectations
+from engineroom_workers.testing.suite import *  # noqa: F403
 
 
 @pytest.fixture(scope="module")
@@ -15,5 +17,5 @@ def worker() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def behind() -> Behind:
-    return Behind(("smol", "alias"), "llamacpp:requests_processing")
+def door_expectations() -> DoorExpectations:
+    return small_model("llamacpp:requests_processing")

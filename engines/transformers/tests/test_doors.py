@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from both_doors import client, http_url, runpod, url
 from http_door import serving
 
-from engineroom_workers.emulator.testing import RunningEmulator
+from engineroom_workers.testing import RunningEmulator
+from engineroom_workers.testing.suite import client, http_url, runpod, url
 
 pytestmark = [pytest.mark.real_transformers, pytest.mark.timeout(180)]
 

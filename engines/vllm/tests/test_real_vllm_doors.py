@@ -5,8 +5,11 @@ from __future__ import annotations
 import anthropic
 import openai
 import pytest
-from door_suite import *  # noqa: F403
-from door_suite import ANSWER, QUESTION, Behind
+from small_model import ANSWER, small_model
+
+from engineroom_workers.testing import DoorExpectations
+from engineroom_workers.testing.suite import *  # noqa: F403
+from engineroom_workers.testing.suite import QUESTION
 
 pytestmark = [pytest.mark.real_vllm, pytest.mark.timeout(600)]
 
@@ -17,8 +20,8 @@ def worker(over_real_vllm: dict[str, str]) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def behind() -> Behind:
-    return Behind(("smol", "alias"), "vllm:num_requests_running", shared=True)
+def door_expectations() -> DoorExpectations:
+    return small_model("vllm:num_requests_running", shared=True)
 
 
 async def test_responses(client: openai.AsyncOpenAI) -> None:
