@@ -27,7 +27,6 @@ STILL_NAMED: set[str] = {
     "common/engineroom/openai/sse.py",
     "common/engineroom/openai/stop_strings.py",
     "common/engineroom/openai/validation.py",
-    "common/engineroom/process/reaper.py",
     "common/engineroom/server/engine.py",
     "common/engineroom/server/read_ahead.py",
     "common/engineroom/settings/flags.py",

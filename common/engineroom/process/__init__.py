@@ -1,4 +1,4 @@
-"""Child processes: each is owned, watched, and cleaned up, also when its owner is killed."""
+"""Child processes, which are watched and always cleaned up, also if the process that started them is killed."""
 
 from __future__ import annotations
 

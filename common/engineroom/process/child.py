@@ -1,4 +1,4 @@
-"""One child process that is always cleaned up: started under the reaper, its output kept, its end noticed."""
+"""One child process: it runs under the reaper, which cleans up after it, and the last lines of its output are kept."""
 
 from __future__ import annotations
 
@@ -44,28 +44,35 @@ class Process:
         directory: str | Path | None = None,
         grace: float = 10,
         remove: Sequence[str] = (),
-        remove_told: Sequence[str] = (),
+        remove_if_stopped: Sequence[str] = (),
         log: bool = True,
     ) -> Process:
         """Start `command` in a session of its own.
 
         Args:
-            environ: its whole environment; this process's own by default.
-            grace: seconds between SIGTERM and SIGKILL when it is to end.
+            name: the end of the logger's name, `engine.<name>`.
+            environ: the child's whole environment; this process's own by default.
+            directory: the child's working directory; this process's own by default.
+            grace: seconds between SIGTERM and SIGKILL when it is stopped.
             remove: glob patterns of files and folders to delete once it has ended.
-            remove_told: the same, but where it ends by itself they are left for the caller to read and to delete.
-            log: whether its output is passed on to the logger `engine.<name>`.
+            remove_if_stopped: the same, but if the child ends by itself, the caller may read them and must delete them.
+            log: whether its output is also logged.
 
         Raises:
-            EngineStartError: the reaper itself cannot be started.
+            EngineStartError: the reaper cannot be started. A command that cannot be is seen by `not_found`.
         """
         pipe_read, pipe_write = os.pipe()
-        options = [part for pattern in remove for part in ("--remove", pattern)]
-        options += [part for pattern in remove_told for part in ("--remove-told", pattern)]
-        reaper_file = str(Path(__file__).with_name("reaper.py"))
+        arguments = ["-I", str(Path(__file__).with_name("reaper.py")), str(pipe_read), str(grace)]
+        for pattern in remove:
+            arguments += ["--remove", pattern]
+        for pattern in remove_if_stopped:
+            arguments += ["--remove-if-stopped", pattern]
         try:
             reaper = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", reaper_file, str(pipe_read), str(grace), *options, "--", *command),
+                sys.executable,
+                *arguments,
+                "--",
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -85,7 +92,10 @@ class Process:
     def returncode(self) -> int | None:
         """The exit code, negative for a signal; None while it runs."""
         code = self._reaper.returncode
-        return code if code is None or code <= 128 else 128 - code
+        if code is None or code <= 128:
+            return code
+        # The reaper says 128 + N for signal N.
+        return 128 - code
 
     @property
     def not_found(self) -> bool:
@@ -93,15 +103,19 @@ class Process:
         return self.returncode == NOT_STARTED
 
     async def wait(self) -> int:
-        """Wait for its end and the last of its output; the exit code, negative for a signal."""
+        """Wait for its end and for the last of its output; the exit code, negative for a signal."""
         await asyncio.shield(self._ended)
         await asyncio.wait({self._reader}, timeout=1)
         assert self.returncode is not None
         return self.returncode
 
     async def stop(self) -> None:
-        """SIGTERM, grace, SIGKILL, and everything it started; returns when all is gone. Idempotent."""
+        """Stop the child and everything that it started: SIGTERM, `grace` seconds, SIGKILL. Idempotent.
+
+        Returns when all of them are gone.
+        """
         if self._pipe is not None:
+            # The reaper stops the child when the pipe closes.
             os.close(self._pipe)
             self._pipe = None
         try:

@@ -2,18 +2,19 @@
 
     worker ──pipe──> reaper ──> engine's process ──> whatever it starts, in sessions of its own or not
 
-The worker holds the pipe's other end; when the worker ends, however it ends, the pipe closes and the reaper ends
-the engine: SIGTERM, a grace period, SIGKILL, then every descendant that is left. On Linux it is their subreaper
-(prctl(2)), so it finds those that have left the process group, too. It exits with the engine's own exit code,
-`-N` for a signal as 128 + N.
+The worker holds the other end of the pipe. However the worker ends, the pipe closes then, and the reaper stops the
+engine: SIGTERM, a grace period, SIGKILL, then SIGKILL for every descendant that is left. On Linux the reaper is their
+subreaper (prctl(2)), so it also finds those that have left the process group. It exits with the engine's own exit
+code, with 128 + N for signal N.
 
-Run as a script with an isolated interpreter: it must import nothing but the standard library, and start fast.
+It runs as a script in an isolated interpreter, so it imports nothing but the standard library, and it starts fast.
 
-    python -I reaper.py PIPE_FD GRACE_S [--remove GLOB | --remove-told GLOB]... -- COMMAND [ARG]...
+    python -I reaper.py PIPE_FD GRACE_S [--remove GLOB | --remove-if-stopped GLOB]... -- COMMAND [ARG]...
 
-It removes what matches GLOB when the engine has ended, and the shared memory that its processes had and nobody else
-has; `--remove-told` only where it was told to end the engine, or
-the worker is gone: a worker whose engine ended by itself may still want to read there, and removes it then.
+When the engine has ended, the reaper removes what matches each `--remove GLOB`, and the shared memory that the
+engine's processes had mapped and nobody else has. It removes what matches `--remove-if-stopped GLOB` only if the
+worker stopped the engine or is gone: if the engine ended by itself, the worker may still read there, and removes it
+afterwards.
 """
 
 from __future__ import annotations
@@ -31,40 +32,54 @@ from collections.abc import Callable, Iterable
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
+
 NOT_STARTED = 127
-"""Exit code when the command cannot be executed, as a shell's."""
+"""Exit code if the command cannot be executed, as a shell's."""
+
+SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What wakes the reaper: a child that ended, and whatever asks it to stop."""
 
 
 def main(arguments: list[str]) -> int:
-    split = arguments.index("--")
-    pipe, grace = int(arguments[0]), float(arguments[1])
-    options = list(zip(arguments[2:split:2], arguments[3:split:2], strict=True))
+    """Run the engine to its end and clean up; the exit code."""
+    separator = arguments.index("--")
+    pipe = int(arguments[0])
+    grace = float(arguments[1])
+    removals = list(zip(arguments[2:separator:2], arguments[3:separator:2], strict=True))
+    command = arguments[separator + 1 :]
+
     prctl = _prctl()
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, lambda *_: None)
-    engine = _spawn(arguments[split + 1 :], pipe, prctl)
+
+    engine = _spawn(command, pipe, prctl)
     status = _watch(engine, pipe, wake_read)
-    shared = shared_memory(descendants(os.getpid()))
-    told = status is None
+    stopped = status is None
+    # What the engine's processes have mapped can be seen only as long as they live.
+    mapped = shared_memory(descendants(os.getpid()))
     if status is None:
-        _signal(engine, signal.SIGTERM)
+        _signal_group(engine, signal.SIGTERM)
         status = _wait(engine, grace)
-    killed = _kill_descendants(engine)
-    status = killed if status is None else status
-    for path in shared - shared_memory(map(int, filter(str.isdigit, os.listdir("/proc")))) if shared else ():
-        _remove(path)
-    for option, pattern in options:
-        if told or option == "--remove":
+    status_when_killed = _kill_descendants(engine)
+    if status is None:
+        status = status_when_killed
+
+    if mapped:
+        for path in mapped - shared_memory(_all_processes()):
+            _remove(path)
+    for option, pattern in removals:
+        if stopped or option == "--remove":
             for path in glob.glob(pattern):
                 _remove(path)
     return 128 + signal.SIGKILL if status is None else _exit_code(status)
 
 
 def _prctl() -> Callable[[int, int], object]:
+    """prctl(2) with two arguments; it does nothing where there is none."""
     if not sys.platform.startswith("linux"):
         return lambda option, value: None
     libc = ctypes.CDLL(None, use_errno=True)
@@ -73,19 +88,20 @@ def _prctl() -> Callable[[int, int], object]:
 
 def _spawn(command: list[str], pipe: int, prctl: Callable[[int, int], object]) -> int:
     """Start the engine; its process id. Returns once it executes the command: a SIGTERM before that would be lost."""
-    executing, told = os.pipe()
+    # Both ends close when the command is executed. The read returns then, with nothing.
+    exec_read, exec_write = os.pipe()
     pid = os.fork()
     if pid:
-        os.close(told)
-        os.read(executing, 1)
-        os.close(executing)
+        os.close(exec_write)
+        os.read(exec_read, 1)
+        os.close(exec_read)
         return pid
     try:
         os.close(pipe)
         os.setsid()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         os.execvp(command[0], command)
     except OSError as error:
@@ -94,97 +110,116 @@ def _spawn(command: list[str], pipe: int, prctl: Callable[[int, int], object]) -
 
 
 def _watch(engine: int, pipe: int, wake: int) -> int | None:
-    """The engine's wait status once it ends, or None as soon as it is to be ended."""
+    """Wait until the engine ends, and return its wait status, or until it is to be stopped, and return None."""
     while True:
-        ready, _, _ = select.select([pipe, wake], [], [])
-        if wake in ready:
+        readable, _, _ = select.select([pipe, wake], [], [])
+        if wake in readable:
             numbers = os.read(wake, 64)
-            if (status := _reap(engine)) is not None:
+            status = _reap(engine)
+            if status is not None:
                 return status
             if any(number != signal.SIGCHLD for number in numbers):
                 return None
-        if pipe in ready:
+        if pipe in readable:
             return None
 
 
 def _reap(engine: int) -> int | None:
-    """Reap whatever has ended; the engine's wait status if it is among them."""
-    found = None
+    """Reap every child that has ended; the engine's wait status if it is among them."""
+    engine_status = None
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return found
+            return engine_status
         if pid == 0:
-            return found
+            return engine_status
         if pid == engine:
-            found = status
+            engine_status = status
 
 
 def _wait(engine: int, seconds: float) -> int | None:
+    """Wait for the engine's end; its wait status, or None if the time was up first."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if (status := _reap(engine)) is not None:
+        status = _reap(engine)
+        if status is not None:
             return status
         time.sleep(0.01)
     return None
 
 
-def _signal(engine: int, number: int) -> None:
-    """To the engine's process group if there still is one: a shell or launcher may not pass signals on."""
+def _signal_group(engine: int, number: int) -> None:
+    """Send a signal to the engine's whole process group: a shell or launcher may not pass signals on."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(engine, number)
 
 
 def _kill_descendants(engine: int) -> int | None:
-    """Kill what is left, again until nothing is: a dying process may just have forked.
+    """Kill all descendants, again and again until none is left: a dying process may just have forked.
 
-    The dead are the reaper's to reap: where the worker is process 1, nobody else would. The engine's wait status if
-    it was among them.
+    The reaper also reaps them: where the worker is process 1, nobody else would.
+
+    Returns:
+        The engine's wait status if it was among them.
     """
-    status = None
-    _signal(engine, signal.SIGKILL)
+    engine_status = None
+    _signal_group(engine, signal.SIGKILL)
     for _ in range(100):
-        left = descendants(os.getpid())
-        reaped = _reap(engine)
-        status = reaped if reaped is not None else status
-        if not left:
+        remaining = descendants(os.getpid())
+        status = _reap(engine)
+        if status is not None:
+            engine_status = status
+        if not remaining:
             break
-        for pid in left:
+        for pid in remaining:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
-    return status
+    return engine_status
 
 
 def descendants(root: int) -> list[int]:
-    """All living descendants, from /proc; empty where there is none."""
+    """The ids of all living descendants of a process, from /proc; empty where there is no /proc."""
     children: dict[int, list[int]] = {}
     for entry in glob.glob("/proc/[0-9]*/stat"):
         with contextlib.suppress(OSError), open(entry, "rb") as file:
-            head, _, tail = file.read().rpartition(b")")
-            state, parent = tail.split()[:2]
+            # `pid (name) state parent ...`, see proc_pid_stat(5); the name may hold anything.
+            before_name, _, after_name = file.read().rpartition(b")")
+            state, parent = after_name.split()[:2]
             if state != b"Z":
-                children.setdefault(int(parent), []).append(int(head.split()[0]))
-    found, queue = [], [root]
-    while queue:
-        below = children.get(queue.pop(), [])
-        found += below
-        queue += below
-    return found
+                children.setdefault(int(parent), []).append(int(before_name.split()[0]))
+    result: list[int] = []
+    pending = [root]
+    while pending:
+        own_children = children.get(pending.pop(), [])
+        result += own_children
+        pending += own_children
+    return result
 
 
 def shared_memory(processes: Iterable[int]) -> set[str]:
-    """Files in shared memory that these processes have mapped: their creators unlink them, unless they are killed."""
-    found: set[str] = set()
+    """The files in shared memory that these processes have mapped.
+
+    Processes unlink what they created there, unless they are killed.
+    """
+    result: set[str] = set()
     for process in processes:
         with contextlib.suppress(OSError), open(f"/proc/{process}/maps", "rb") as maps:
-            paths = [line[at + 1 :].rstrip() for line in maps if (at := line.find(b" /dev/shm/")) >= 0]
-            found.update(os.fsdecode(path) for path in paths if not path.endswith(b" (deleted)"))
-    return found
+            for line in maps:
+                start = line.find(b" /dev/shm/")
+                path = line[start + 1 :].rstrip()
+                if start >= 0 and not path.endswith(b" (deleted)"):
+                    result.add(os.fsdecode(path))
+    return result
+
+
+def _all_processes() -> list[int]:
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
 
 
 def _remove(path: str) -> None:
+    """Remove a file or a folder, if it is there."""
     if os.path.isdir(path) and not os.path.islink(path):
         shutil.rmtree(path, ignore_errors=True)
         return

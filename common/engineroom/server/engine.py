@@ -169,7 +169,7 @@ class ServerEngine(Engine):
             environ=self.environ(),
             grace=self.worker.stop_timeout,
             remove=self.leftovers(),
-            remove_told=[str(self.directory)],
+            remove_if_stopped=[str(self.directory)],
             log=self.worker.engine_logs,
         )
         self.timeline.mark("engine spawned")
