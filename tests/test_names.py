@@ -15,10 +15,6 @@ FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 STILL_NAMED: set[str] = {
     "common/engineroom/commands/bake.py",
     "common/engineroom/commands/config.py",
-    "common/engineroom/hardware/gpus.py",
-    "common/engineroom/hardware/images.py",
-    "common/engineroom/models/files.py",
-    "common/engineroom/models/hub.py",
     "common/engineroom/models/settings.py",
     "common/engineroom/openai/messages.py",
     "common/engineroom/openai/serving/chat_template.py",

@@ -1,4 +1,4 @@
-"""GPUs, and the images that are made for them."""
+"""This machine's GPUs, and the images that are built for them."""
 
 from __future__ import annotations
 

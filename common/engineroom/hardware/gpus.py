@@ -1,4 +1,4 @@
-"""Which GPUs this machine gives us, and whether the image we run in is the right one for them."""
+"""The GPUs of this machine, and whether the image that the worker runs in suits them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from ..errors import EngineStartError
 from .images import Image, Matrix
 
 VARIABLE = "ENGINEROOM_IMAGE"
-"""Names the image's own row of the matrix; set in every image."""
+"""The variable that names the image's own row of the matrix; every image sets it."""
 
 MATRIX = Path(sys.prefix) / "matrix.json"
 """The copy of the matrix in an image, in the worker's own environment."""
 
-
-_WHOLE = re.compile(r"(\d+|GPU-[\w-]+)(,(\d+|GPU-[\w-]+))*")
-"""What CUDA_VISIBLE_DEVICES may hold that `nvidia-smi` can be asked for; a slice of a GPU (MIG) is not."""
+_NO_SLICE = re.compile(r"(\d+|GPU-[\w-]+)(,(\d+|GPU-[\w-]+))*")
+"""CUDA_VISIBLE_DEVICES as `nvidia-smi --id` takes it; it does not take slices of GPUs (MIG)."""
 
 
 class Device(NamedTuple):
-    """One GPU. sm: its compute capability without the point, `89` for 8.9. driver: its driver's major version."""
+    """One GPU.
+
+    sm: its compute capability without the point, `89` for 8.9.
+    driver: its driver's major version.
+    """
 
     name: str
     sm: str
@@ -32,74 +35,85 @@ class Device(NamedTuple):
 
 
 def query(fields: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The command that tells these fields of the GPUs that CUDA would see, one a line, as CSV without units."""
+    """The command that prints these fields of the GPUs that CUDA sees, a GPU a line, as CSV without units."""
     visible = environ.get("CUDA_VISIBLE_DEVICES", "")
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    return command + ([f"--id={visible}"] if _WHOLE.fullmatch(visible) else [])
+    if _NO_SLICE.fullmatch(visible):
+        command.append(f"--id={visible}")
+    return command
 
 
 def devices(environ: Mapping[str, str]) -> list[Device]:
-    """The GPUs that CUDA would see, by `nvidia-smi`.
+    """The GPUs that CUDA sees, from `nvidia-smi`.
 
     Raises:
-        EngineStartError: there is none, or no driver.
+        EngineStartError: there is no GPU, or no driver.
     """
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             query(("name", "compute_cap", "driver_version"), environ),
             capture_output=True,
             text=True,
             timeout=20,
             check=True,
-        )
-        rows = [line.rsplit(",", 2) for line in told.stdout.splitlines() if line.strip()]
-        return [Device(name.strip(), sm.strip().replace(".", ""), int(d.strip().split(".")[0])) for name, sm, d in rows]
+        ).stdout
+        return [_device(line) for line in output.splitlines() if line.strip()]
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise EngineStartError(
             f"no NVIDIA GPU can be found ({error}): give the container its GPUs (`--gpus all`), or take a CPU image"
         ) from error
 
 
+def _device(line: str) -> Device:
+    # A name may have a comma; the other fields have none.
+    name, capability, driver = (field.strip() for field in line.rsplit(",", 2))
+    return Device(name, capability.replace(".", ""), int(driver.split(".")[0]))
+
+
 def image(environ: Mapping[str, str], matrix: Path = MATRIX) -> Image | None:
-    """The image that this process runs in; None outside of one, and where ENGINEROOM_IMAGE was emptied.
+    """The image that this process runs in; None outside an image, and if ENGINEROOM_IMAGE is empty.
 
     Raises:
-        MatrixError: it names no row.
+        MatrixError: ENGINEROOM_IMAGE names no row.
     """
     name = environ.get(VARIABLE)
     return Matrix.load(matrix).named(name) if name else None
 
 
 def check_machine(environ: Mapping[str, str], matrix: Path = MATRIX) -> None:
-    """Compare this machine's GPUs and driver with the image; outside an image, and in one for CPUs, do nothing.
+    """Compare this machine's GPUs and driver with the image. Outside an image, and in one for CPUs, do nothing.
 
     Raises:
-        EngineStartError: it cannot run here; the text says which image can.
+        EngineStartError: the image cannot run here; the text names an image that can.
+        MatrixError: ENGINEROOM_IMAGE names no row.
     """
-    carried = image(environ, matrix)
-    if carried is not None and carried.cuda is not None:
-        check(carried, devices(environ), Matrix.load(matrix))
+    own_image = image(environ, matrix)
+    if own_image is not None and own_image.cuda is not None:
+        check(own_image, devices(environ), Matrix.load(matrix))
 
 
-def check(carried: Image, found: Sequence[Device], matrix: Matrix) -> None:
+def check(own_image: Image, gpus: Sequence[Device], matrix: Matrix) -> None:
     """Raise EngineStartError for the first GPU that the image does not run on."""
-    for device in found:
-        if device.sm not in carried.sm:
+    for gpu in gpus:
+        if gpu.sm not in own_image.sm:
             raise EngineStartError(
-                f"{device.name} has compute capability {device.sm}, but the image {carried.name} is for "
-                f"{', '.join(carried.sm)}: {_instead(device, carried, matrix)}"
+                f"{gpu.name} has compute capability {gpu.sm}, but the image {own_image.name} is for "
+                f"{', '.join(own_image.sm)}: {_advice(gpu, own_image, matrix)}"
             )
-        if carried.driver is not None and device.driver < carried.driver:
+        if own_image.driver is not None and gpu.driver < own_image.driver:
             raise EngineStartError(
-                f"the NVIDIA driver is {device.driver}, but the image {carried.name} (CUDA {carried.cuda}) needs "
-                f"{carried.driver} or newer: {_instead(device, carried, matrix)}"
+                f"the NVIDIA driver is {gpu.driver}, but the image {own_image.name} (CUDA {own_image.cuda}) needs "
+                f"{own_image.driver} or newer: {_advice(gpu, own_image, matrix)}"
             )
 
 
-def _instead(device: Device, carried: Image, matrix: Matrix) -> str:
-    """Which images would run on this device, those of the same engine if there are any."""
-    fit = [row for row in matrix.rows if device.sm in row.sm and device.driver >= (row.driver or 0)]
-    same = [row for row in fit if row.engine == carried.engine]
-    names = " or ".join(row.name for row in same or fit)
-    use = f"use the image {names}" if names else "none of the images runs on this machine; choose another GPU or driver"
-    return f"{use} (to start it anyway, set {VARIABLE} to nothing)"
+def _advice(gpu: Device, own_image: Image, matrix: Matrix) -> str:
+    """Which images run on this GPU: those of the same engine if there are any, else those of others."""
+    suitable = [row for row in matrix.rows if gpu.sm in row.sm and gpu.driver >= (row.driver or 0)]
+    same_engine = [row for row in suitable if row.engine == own_image.engine]
+    names = " or ".join(row.name for row in same_engine or suitable)
+    if names:
+        advice = f"use the image {names}"
+    else:
+        advice = "none of the images runs on this machine; choose another GPU or driver"
+    return f"{advice} (to start it anyway, set {VARIABLE} to nothing)"

@@ -1,13 +1,13 @@
 """The image matrix: which engine, version, CUDA and compute capabilities each image carries.
 
-Its rows live in `docker/matrix.json`, which Docker's Bake reads as it is; a copy lies in every image, so that a
-worker on the wrong machine can name the right image.
+The rows are in `docker/matrix.json`, which Docker's Bake reads as it is. Every image has a copy, so that a worker on
+the wrong machine can name the right image.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +23,34 @@ OLDEST_CUDA = {
     "120": (12, 8),
     "121": (12, 9),
 }
-"""The first CUDA that knows a compute capability, where it matters here (CUDA's release notes)."""
+"""The first CUDA version that knows a compute capability (CUDA's release notes). Every CUDA in use here knows those
+that are not listed."""
 
-DROPPED = {"50": 13, "52": 13, "53": 13, "60": 13, "61": 13, "62": 13, "70": 13, "72": 13}
-"""The CUDA major version that no longer knows a compute capability."""
+DROPPED_BY_CUDA = {"50": 13, "52": 13, "53": 13, "60": 13, "61": 13, "62": 13, "70": 13, "72": 13}
+"""The first CUDA major version that no longer knows a compute capability."""
 
 OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
 """The oldest driver branch under which any minor release of a CUDA major version runs (CUDA compatibility guide)."""
 
 
 class MatrixError(EngineroomError):
-    """The image matrix is wrong; the text names each row that is."""
+    """The image matrix is wrong, or has no such image; the text says what to correct."""
 
 
 class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row.
+    """One row of the matrix.
 
-    name: `<engine>-<version>-cu<CUDA>` or `-cpu`, then `-sm…` where rows differ in nothing else; also the tag's end.
-    cuda: the CUDA inside it, `12.9`; None for an image without.
+    name: `<engine>-<version>-cu<CUDA>` or `-cpu`, then `-sm…` if rows differ in nothing else. It ends the tag, too.
+    cuda: the version of CUDA inside it, `12.9`; None for an image without CUDA.
     driver: the oldest NVIDIA driver branch that runs it.
-    sm: compute capabilities it runs on, `89` for 8.9; of an upstream base they are a fact, checked at the start.
-    base: the image it is built on, with its tag.
-    path: where the base keeps its programs, if not on PATH.
+    sm: the compute capabilities that it runs on, `89` for 8.9. Those of an upstream base are a fact that we cannot
+        choose; the worker checks them when it starts.
+    base: the image that it is built on, with a tag.
+    path: where the base keeps its programs, if that is not on PATH.
     packages: Debian packages that the base lacks, separated by spaces.
     reinstall, index: an engine's wheel to install over the base's own, and the only index that has it.
-    add: what goes into the worker's own environment beside the worker.
-    user: the numeric id that it runs as; 0, which is root, where the base's engine or its caches are root's.
+    add: what is installed in the worker's own environment beside the worker.
+    user: the numeric id that it runs as; 0, which is root, if the base's engine or its caches belong to root.
     """
 
     name: str
@@ -67,50 +69,55 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def target(self) -> str:
-        """Its Bake target, whose name takes no dots."""
+        """The name of its Bake target, in which no dots are allowed."""
         return self.name.replace(".", "-")
 
     def problems(self) -> list[str]:
-        """What cannot be about this row, taken alone."""
-        found = []
+        """What is wrong with this row, whatever the other rows are."""
+        problems = []
         if not re.fullmatch(re.escape(f"{self.engine}-{self.version}-{self._hardware}") + r"(-sm[\d-]+)?", self.name):
-            found.append(f"its name must begin with {self.engine}-{self.version}-{self._hardware}")
+            problems.append(f"its name must begin with {self.engine}-{self.version}-{self._hardware}")
         if not re.search(r":[^/:]+$", self.base) or self.base.endswith(":latest"):
-            found.append(f"its base {self.base!r} must name a tag, and not `latest`")
+            problems.append(f"its base {self.base!r} must name a tag, and not `latest`")
         if bool(self.reinstall) != bool(self.index):
-            found.append("`reinstall` and `index` go together")
+            problems.append("`reinstall` and `index` go together")
         if (self.cuda is None) != (self.driver is None) or (self.cuda is None) != (not self.sm):
-            found.append("`cuda`, `driver` and `sm` go together")
+            problems.append("`cuda`, `driver` and `sm` go together")
         if not self.user.isdecimal():
-            found.append(f"its user {self.user!r} must be a numeric id")
+            problems.append(f"its user {self.user!r} must be a numeric id")
         if self.cuda is not None:
-            found += self._impossible(self.cuda)
-        return found
+            problems += self._cuda_problems(self.cuda)
+        return problems
 
     @property
     def _hardware(self) -> str:
         return "cpu" if self.cuda is None else f"cu{self.cuda.replace('.', '')}"
 
-    def _impossible(self, cuda: str) -> list[str]:
+    def _cuda_problems(self, cuda: str) -> list[str]:
+        """Combinations of CUDA, compute capability and driver that cannot work."""
         if not re.fullmatch(r"\d+\.\d", cuda):
             return [f"cuda {cuda!r} is not a version such as 12.9"]
         major, minor = map(int, cuda.split("."))
-        found = []
+        problems = []
         for sm in self.sm:
             if not re.fullmatch(r"\d{2,3}", sm):
-                found.append(f"sm {sm!r} is not a compute capability such as 89")
-            elif (oldest := OLDEST_CUDA.get(sm, (0, 0))) > (major, minor):
-                found.append(f"CUDA {cuda} does not know sm {sm}; {oldest[0]}.{oldest[1]} is the first that does")
-            elif DROPPED.get(sm, 99) <= major:
-                found.append(f"CUDA {cuda} no longer knows sm {sm}")
+                problems.append(f"sm {sm!r} is not a compute capability such as 89")
+                continue
+            oldest_major, oldest_minor = OLDEST_CUDA.get(sm, (0, 0))
+            if (oldest_major, oldest_minor) > (major, minor):
+                problems.append(
+                    f"CUDA {cuda} does not know sm {sm}; {oldest_major}.{oldest_minor} is the first that does"
+                )
+            if sm in DROPPED_BY_CUDA and major >= DROPPED_BY_CUDA[sm]:
+                problems.append(f"CUDA {cuda} no longer knows sm {sm}")
         oldest_driver = OLDEST_DRIVER.get(major)
         if self.driver is not None and oldest_driver and self.driver < oldest_driver:
-            found.append(f"CUDA {cuda} needs driver {oldest_driver} or newer, not {self.driver}")
-        return found
+            problems.append(f"CUDA {cuda} needs driver {oldest_driver} or newer, not {self.driver}")
+        return problems
 
 
 class Matrix:
-    """The rows, in order of preference: an engine's first image is the one to take unless something forbids it."""
+    """All images. The rows of an engine are in order of preference: take its first image that runs on your machine."""
 
     def __init__(self, rows: Sequence[Image]) -> None:
         self.rows = tuple(rows)
@@ -120,7 +127,7 @@ class Matrix:
         """Read and check a matrix.
 
         Raises:
-            MatrixError: naming every row that is malformed, impossible, or there twice.
+            MatrixError: the text names every row that is malformed, cannot work, or is there twice.
         """
         try:
             raw: list[Any] = msgspec.json.decode(path.read_bytes())["variable"]["IMAGES"]["default"]
@@ -151,34 +158,40 @@ class Matrix:
         return tuple(dict.fromkeys(row.engine for row in self.rows))
 
     def named(self, name: str) -> Image:
-        """The row of that name. Raises MatrixError where there is none."""
+        """The row of that name. Raises MatrixError if there is none."""
         for row in self.rows:
             if row.name == name:
                 return row
         raise MatrixError(f"no image is called {name!r}; there are {', '.join(row.name for row in self.rows)}")
 
     def select(self, engine: str = "", cuda: str = "", sm: str = "") -> tuple[Image, ...]:
-        """The rows that match; an empty word matches all.
+        """The rows that match; an empty string matches all.
 
         Raises:
             MatrixError: nothing matches; the text lists what there is.
         """
-        rows = self._narrow(self.rows, "ENGINE", engine, lambda row: (row.engine,))
-        rows = self._narrow(rows, "CUDA", cuda, lambda row: (row.cuda or "none",))
-        return self._narrow(rows, "SM", sm, lambda row: row.sm)
+        rows = _narrow(self.rows, "ENGINE", engine, lambda row: (row.engine,))
+        rows = _narrow(rows, "CUDA", cuda, lambda row: (row.cuda or "none",))
+        return _narrow(rows, "SM", sm, lambda row: row.sm)
 
-    @staticmethod
-    def _narrow(rows: Sequence[Image], what: str, wanted: str, values: Any) -> tuple[Image, ...]:
-        found = tuple(row for row in rows if not wanted or wanted in values(row))
-        if not found:
-            known = sorted({value for row in rows for value in values(row)}, key=lambda v: (len(v), v))
-            raise MatrixError(f"no image has {what}={wanted}; known: {', '.join(known)}")
-        return found
+
+def _narrow(
+    rows: Sequence[Image], column: str, wanted: str, values: Callable[[Image], tuple[str, ...]]
+) -> tuple[Image, ...]:
+    """The rows that have `wanted` among their values of one column; all if it is empty."""
+    matching = tuple(row for row in rows if not wanted or wanted in values(row))
+    if not matching:
+        # Versions and compute capabilities sort as numbers do if shorter ones come first.
+        known = sorted({value for row in rows for value in values(row)}, key=lambda value: (len(value), value))
+        raise MatrixError(f"no image has {column}={wanted}; known: {', '.join(known)}")
+    return matching
 
 
 def _identity(row: Image) -> tuple[object, ...]:
+    """What two rows must differ in."""
     return row.engine, row.version, row.cuda, frozenset(row.sm)
 
 
 def _name(row: object) -> object:
+    """What to call a row that may be malformed."""
     return row.get("name", "unnamed") if isinstance(row, dict) else "no object"

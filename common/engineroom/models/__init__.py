@@ -1,4 +1,4 @@
-"""Models: their files on this machine, and the hubs that they come from."""
+"""A model's files on this machine, and the hubs that models come from."""
 
 from __future__ import annotations
 
