@@ -50,17 +50,3 @@ def test_what_is_no_http_and_odd_paths_are_lines_too() -> None:
         told = lines(door)
         assert any(line.get("path") == '/v1/\n{"a":1}\u2028\ufffd' for line in told)
         assert any("Invalid HTTP" in line["message"] for line in told)
-
-
-def test_one_of_two_request_ids_counts_everywhere() -> None:
-    with serving({**JSON, "ACCESS_LOG": "1"}) as behind:
-        settings = {**JSON, "ACCESS_LOG": "1", "ENGINE": "upstream", "UPSTREAM_URLS": f"{behind.url}/v1"}
-        with serving(settings) as door:
-            body = {"messages": [{"role": "user", "content": "Hello"}]}
-            two = [("x-request-id", "one"), ("x-request-id", "two")]
-            answer = httpx.post(f"{door.url}/v1/chat/completions", json=body, headers=two, timeout=30)
-            assert answer.headers.get_list("x-request-id") == ["one"]
-            for each in (door, behind):
-                each.process.terminate()
-                assert each.ended() == 0
-                assert [line["request_id"] for line in lines(each) if line.get("method") == "POST"] == ["one"]

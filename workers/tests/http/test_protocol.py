@@ -143,3 +143,66 @@ def test_a_compressed_body_is_said_to_be_the_mistake(door: Door) -> None:
     body = gzip.compress(json.dumps(CHAT).encode())
     refused = httpx.post(f"{door.url}/v1/chat/completions", content=body, headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (415, "unsupported_content_encoding")
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"", b""),
+        (b"POST /v1/chat/comp", b"HTTP/1.1 408"),
+        (b"GET /ping HTTP/1.1\r\nhost: x\r\nx-slow: ", b"HTTP/1.1 408"),
+        (b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\nGET /ping HTTP/1.1\r\nhost", b"HTTP/1.1 200"),
+    ],
+    ids=["nothing", "half a line", "half a header", "one and a half"],
+)
+def test_a_head_that_does_not_come_holds_nothing(sent: bytes, said: bytes) -> None:
+    with serving({"BODY_TIMEOUT": "0.5"}) as door:
+        host, port = door.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as half_open:
+            half_open.sendall(sent)
+            answer = b""
+            while part := half_open.recv(4096):
+                answer += part
+        assert answer.startswith(said)
+        if sent.count(b"GET") == 2:
+            assert b"HTTP/1.1 408" in answer
+        if b"408" in answer:
+            assert b'"code":"request_timeout"' in answer
+
+
+def test_one_byte_at_a_time_is_no_way_around() -> None:
+    with serving({"BODY_TIMEOUT": "1"}) as door:
+        host, port = door.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=0.1) as slow:
+            slow.sendall(b"GET /ping HTTP/1.1\r\nx-slow: ")
+            answer = b""
+
+            def refused() -> bool:
+                nonlocal answer
+                slow.sendall(b"a")
+                try:
+                    answer = slow.recv(4096)
+                except TimeoutError:
+                    return False
+                return True
+
+            until(refused)
+        assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_headers_without_end_are_431() -> None:
+    with serving() as door:
+        host, port = door.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as endless:
+            endless.sendall(b"GET /ping HTTP/1.1\r\n")
+            for number in range(400):
+                try:
+                    endless.sendall(b"x-%d: " % number + b"a" * 1000 + b"\r\n")
+                except OSError:
+                    break
+            try:
+                answer = endless.recv(4096)
+            except ConnectionResetError:
+                answer = b""  # Closed with our bytes unread; its answer may be lost with them.
+            assert answer.startswith(b"HTTP/1.1 431") or not answer
+        assert door.ping() == 200

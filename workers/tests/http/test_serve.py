@@ -13,6 +13,7 @@ import httpx
 import openai
 import pytest
 from http_door import COMMAND, Door, free_port, serving
+from server_process import until
 
 HELLO = [{"role": "user", "content": "Hello 🦙 there"}]
 SLOW = {"echo_tokens_per_s": 20, "ignore_eos": True}
@@ -61,14 +62,6 @@ def test_errors_are_openais(client: openai.OpenAI) -> None:
         client.chat.completions.create(model="echo", messages=HELLO, max_tokens=-1)
     with pytest.raises(openai.NotFoundError, match="Invalid URL"):
         client.get("/nothing", cast_to=object)
-
-
-def test_a_body_that_is_too_large_is_413() -> None:
-    with serving({"MAX_REQUEST_MB": "0.1"}) as door:
-        for content in (b" " * 200_000, iter([b" " * 100_000, b" " * 100_000])):
-            answer = httpx.post(f"{door.url}/v1/chat/completions", content=content)
-            assert answer.status_code == 413
-            assert answer.json()["error"]["code"] == "request_too_large"
 
 
 def test_ping_and_health_follow_the_engine() -> None:
@@ -203,3 +196,12 @@ def test_options_win_over_the_environment() -> None:
     )
     assert result.returncode == 2
     assert "PORT (from command line)" in result.stderr
+
+
+def test_a_request_may_take_only_so_long() -> None:
+    with serving({"REQUEST_TIMEOUT": "0.5"}) as door:
+        late = httpx.post(
+            f"{door.url}/v1/chat/completions", json={"messages": HELLO, "echo_ttft_ms": 120_000}, timeout=60
+        )
+        assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout")
+        until(lambda: door.metric("engineroom_echo_running") == 0)
