@@ -78,8 +78,8 @@ STILL_SPLIT: set[str] = {
 
 
 def every_source() -> list[Path]:
-    """All Python of the distributions and of the engines' tools, without tests."""
-    return sources(*PACKAGES.values(), *ROOT.glob("engines/*/tools"))
+    """All Python of the distributions and of the tools and benchmarks beside them, without tests."""
+    return sources(*PACKAGES.values(), *ROOT.glob("engines/*/tools"), ROOT / "tools", ROOT / "benchmarks")
 
 
 def identifiers(node: ast.AST) -> Iterator[str]:

@@ -25,9 +25,9 @@ def of_image(image: Image) -> Iterator[Listed]:
     engine reads but nobody documents."""
     # An engine's flags depend on its version; the image says which, not whatever is installed here.
     version = {f"{image.engine.upper()}_VERSION": image.version, f"{image.engine.upper()}_PYTHON": "/nonexistent"}
-    found, env = plugins.engine_class(Environment.of({"ENGINE": image.engine, **version}))
+    engine, env = plugins.engine_class(Environment.of({"ENGINE": image.engine, **version}))
     seen: set[str] = set()
-    for group in plugins.settings_groups(found, env):
+    for group in plugins.settings_groups(engine, env):
         own = isinstance(group, FlagTable)
         if not own and not isinstance(group, type):
             continue

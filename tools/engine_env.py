@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def uv() -> str:
     """The `uv` beside this Python or on the path; ends the program where there is none."""
-    found = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    return found or sys.exit("uv is needed: pip install uv")
+    path = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    return path or sys.exit("uv is needed: pip install uv")
 
 
 def make(
@@ -71,8 +71,8 @@ def cpu_torch(requirements: Path) -> tuple[str, list[str]]:
     on any other machine uv's `--torch-backend cpu` finds it at PyTorch's. The Python is this one, 3.11 at least, or the
     one that the wheel is for.
     """
-    found = re.search(r"^torch==(\S+)", requirements.read_text(), re.MULTILINE)
-    wheels = {folder: sorted(Path(folder).glob(f"torch-{found[1] if found else ''}-*")) for folder in _find_links()}
+    pin = re.search(r"^torch==(\S+)", requirements.read_text(), re.MULTILINE)
+    wheels = {folder: sorted(Path(folder).glob(f"torch-{pin[1] if pin else ''}-*")) for folder in _find_links()}
     python, links = f"3.{max(sys.version_info[1], 11)}", []
     for folder, names in wheels.items():
         if names:

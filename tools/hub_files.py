@@ -114,20 +114,20 @@ def _in_order(image: Image) -> list[Listed]:
 def _input(listed: Listed) -> dict[str, Any]:
     setting = listed.setting
     kinds = {"number": "number", "boolean": "boolean"}
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "name": _title(setting.name),
         "type": "huggingface" if setting.name == "MODEL_NAME" else kinds.get(setting.kind, "string"),
         "description": _description(listed),
     }
     if setting.choices:
-        found |= {"type": "string", "options": [{"label": choice, "value": choice} for choice in setting.choices]}
+        entry |= {"type": "string", "options": [{"label": choice, "value": choice} for choice in setting.choices]}
     elif setting.kind == "boolean":
-        found |= {"trueValue": "true", "falseValue": "false"}
+        entry |= {"trueValue": "true", "falseValue": "false"}
     if (value := all_settings.default(listed)) is not None:
-        found["default"] = value
+        entry["default"] = value
     if setting.name not in FIRST:
-        found["advanced"] = True
-    return found
+        entry["advanced"] = True
+    return entry
 
 
 def _field(listed: Listed) -> dict[str, Any]:

@@ -44,7 +44,7 @@ DOORS = {"http": "serve", "runpod": "runpod"}
 """Doors, and the command that starts each."""
 
 
-class Recorder:
+class EntryRecorder:
     """A profile function that notes each file of ours at its first entry, while it records."""
 
     def __init__(self, root: Path) -> None:
@@ -72,7 +72,7 @@ class Recorder:
         names.extend(str(Path(filename).relative_to(self._root)) for filename in entered)
 
 
-def traced(recorder: Recorder, kinds: dict[str, Callable[[], None]]) -> dict[str, dict[str, list[str]]]:
+def traced(recorder: EntryRecorder, kinds: dict[str, Callable[[], None]]) -> dict[str, dict[str, list[str]]]:
     """The files that each kind of request enters: `files` of the core and the doors, `engine` of the engine.
 
     Args:
@@ -198,7 +198,7 @@ def trace_door(door: str) -> dict[str, dict[str, list[str]]]:
     spec = importlib.util.find_spec("engineroom")
     assert spec is not None
     assert spec.origin is not None
-    recorder = Recorder(Path(spec.origin).resolve().parents[2])
+    recorder = EntryRecorder(Path(spec.origin).resolve().parents[2])
     results: list[dict[str, dict[str, list[str]]]] = []
     failures: list[Exception] = []
     for name in [name for name in os.environ if name.startswith("RUNPOD_")]:

@@ -35,7 +35,7 @@ from processes import Others, alone, cpu_model, free_port, memory_mb, running, t
 from report import report
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-from streams import Door, prompts
+from streams import ChatServer, prompts
 
 HERE = Path(__file__).parent
 LOGS = ROOT / ".build" / "bench-engines"
@@ -54,7 +54,7 @@ async def rounds_part(contenders: Sequence[Contender], rows: Sequence[Any], toke
     """Fills rates, TTFT and idle CPU into the rows; how much of the machine others used, measurement by measurement."""
     shares: list[float] = []
     with ExitStack() as house, progress() as bar:
-        doors: list[tuple[Any, Door, int]] = []
+        doors: list[tuple[Any, ChatServer, int]] = []
         task = bar.add_task("", total=len(contenders) + (rounds + 1) * len(STREAMS) * len(contenders))
         for contender, row in zip(contenders, rows, strict=True):
             bar.update(task, description=f"starting {label(contender)}")
@@ -74,10 +74,10 @@ async def rounds_part(contenders: Sequence[Contender], rows: Sequence[Any], toke
                 for row, door, pid in (*doors[turn:], *doors[:turn]):
                     bar.update(task, description=f"round {number}: {streams} at {row['name']} {row['weights']}")
                     with alone(pid, [one for *_, one in doors]), Others() as others:
-                        found = await door.round(prompts(streams, number), tokens)
+                        result = await door.round(prompts(streams, number), tokens)
                     if number:  # The first round warms up.
-                        row["rates"][str(streams)].append(found.tokens / found.seconds)
-                        row["ttft_ms"][str(streams)].append(1e3 * statistics.median(found.first))
+                        row["rates"][str(streams)].append(result.tokens / result.seconds)
+                        row["ttft_ms"][str(streams)].append(1e3 * statistics.median(result.first))
                         shares.append(others.share)
                     bar.advance(task)
     return shares
@@ -104,12 +104,12 @@ async def starts_part(contenders: Sequence[Contender], rows: Sequence[Any], toke
 
 
 @contextmanager
-def started(contender: Contender) -> Iterator[tuple[Door, int]]:
+def started(contender: Contender) -> Iterator[tuple[ChatServer, int]]:
     """The contender's worker behind its HTTP door, ready, for the length of a block: the door and its process."""
     port, log = free_port(), LOGS / f"{contender.name}-{contender.weights}.log"
     with running([str(contender.command), "serve"], {**contender.settings, "PORT": str(port)}, log) as child:
         until(f"http://127.0.0.1:{port}/ping", seconds=1200, child=child, log=log)
-        yield Door(port), child.pid
+        yield ChatServer(port), child.pid
 
 
 def progress() -> Progress:
@@ -156,27 +156,27 @@ def main() -> None:
         parser.error(f"--engines: no {', '.join(unknown)} among {', '.join({one.name for one in CONTENDERS})}")
     asked = [one for one in CONTENDERS if wanted is None or one.name.lower() in wanted]
     missing = [one.missing for one in asked if one.missing]
-    told: dict[str, Any] = {"conditions": conditions(options), "missing": list(dict.fromkeys(missing))}
-    for line in told["missing"]:
+    measured: dict[str, Any] = {"conditions": conditions(options), "missing": list(dict.fromkeys(missing))}
+    for line in measured["missing"]:
         console.print(f"[yellow]{line}")
     if options.only != "overhead":
         here = [one for one in asked if not one.missing]
-        told["rows"] = [empty(one) for one in here]
-        told["others"] = asyncio.run(rounds_part(here, told["rows"], options.tokens, options.rounds))
-        asyncio.run(starts_part(here, told["rows"], options.tokens, options.starts))
+        measured["rows"] = [empty(one) for one in here]
+        measured["others"] = asyncio.run(rounds_part(here, measured["rows"], options.tokens, options.rounds))
+        asyncio.run(starts_part(here, measured["rows"], options.tokens, options.starts))
     if options.only != "streams" and not options.python.exists():
         console.print(f"[yellow]no {options.python}: the worker's overhead is left out: make env-transformers")
     elif options.only != "streams":
         given = options.python, options.model, options.device, options.dtype, options.tokens, options.rounds, LOGS
-        told["overhead"] = asyncio.run(overhead(*given))
-    text = report(told)
+        measured["overhead"] = asyncio.run(overhead(*given))
+    text = report(measured)
     console.print(text, markup=False, soft_wrap=True)
     if options.only is None and wanted is None:
         from plot import draw
 
-        (HERE / "results.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (HERE / "results.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
         (HERE / "results.md").write_text(text, encoding="utf-8")
-        draw(told)
+        draw(measured)
 
 
 if __name__ == "__main__":

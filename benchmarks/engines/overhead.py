@@ -13,7 +13,7 @@ from typing import Any
 from contenders import AT_ONCE, CACHE, COMMON, CONTEXT
 from processes import free_port, running, until
 from rich.progress import Progress
-from streams import Door, Round, prompts
+from streams import ChatServer, Round, prompts
 
 HERE = Path(__file__).parent
 BARE, WORKER, DEFAULTS = "bare", "worker", "bare, transformers' own choices"
@@ -64,7 +64,7 @@ async def overhead(
             if name == BARE or device_of(python, device) == "cuda":
                 log = logs / f"overhead-{len(targets)}.log"
                 targets[name] = Script(house.enter_context(running([*script, *more], {}, log, **pipes)), log)
-        targets[WORKER] = Door(port)
+        targets[WORKER] = ChatServer(port)
         where = {"device": device_of(python, device), "dtype": dtype, "model": Path(model).name, "tokens": tokens}
         return {**where, "us_a_token": await _compare(targets, tokens, rounds)}
 
@@ -78,7 +78,7 @@ def device_of(python: Path, device: str) -> str:
 
 
 async def _compare(targets: Mapping[str, Any], tokens: int, rounds: int) -> dict[str, dict[str, list[float]]]:
-    found: dict[str, dict[str, list[float]]] = {name: {"1": [], "4": [], "16": []} for name in targets}
+    times_us: dict[str, dict[str, list[float]]] = {name: {"1": [], "4": [], "16": []} for name in targets}
     with Progress(transient=True) as progress:
         task = progress.add_task("worker beside bare", total=(rounds + 1) * 3 * len(targets))
         for number in range(rounds + 1):
@@ -86,21 +86,21 @@ async def _compare(targets: Mapping[str, Any], tokens: int, rounds: int) -> dict
                 for name in sorted(targets, reverse=bool(number % 2)):
                     result = await targets[name].round(prompts(streams, number), tokens)
                     if number:  # The first round warms up.
-                        found[name][str(streams)].append(1e6 * result.seconds / result.tokens)
+                        times_us[name][str(streams)].append(1e6 * result.seconds / result.tokens)
                     progress.advance(task)
-    return found
+    return times_us
 
 
-def table(told: Mapping[str, Any]) -> list[str]:
+def table(measured: Mapping[str, Any]) -> list[str]:
     """Markdown: time of a token by streams, and the worker's share beyond the script's, pair by pair."""
-    found = told["us_a_token"]
-    bares = [name for name in found if name != WORKER]
+    times_us = measured["us_a_token"]
+    bares = [name for name in times_us if name != WORKER]
     head = " | ".join([f"{name}, ms a token" for name in (*bares, WORKER)] + [f"worker / {name}" for name in bares])
     rows = [f"| streams | {head} |", "|---" * (2 + 2 * len(bares)) + "|"]
-    for streams in found[WORKER]:
-        times = [f"{statistics.median(found[name][streams]) / 1e3:.2f}" for name in (*bares, WORKER)]
+    for streams in times_us[WORKER]:
+        times = [f"{statistics.median(times_us[name][streams]) / 1e3:.2f}" for name in (*bares, WORKER)]
         for name in bares:
-            pairs = zip(found[WORKER][streams], found[name][streams], strict=True)
+            pairs = zip(times_us[WORKER][streams], times_us[name][streams], strict=True)
             shares = sorted(ours / theirs for ours, theirs in pairs)
             times.append(f"{statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f})")
         rows.append(f"| {streams} | {' | '.join(times)} |")

@@ -15,13 +15,13 @@ SHADES = {
 }
 
 
-def draw(told: Mapping[str, Any]) -> None:
+def draw(measured: Mapping[str, Any]) -> None:
     """Tokens a second and time to first token by streams, start-up and memory, a row an engine."""
     for name, shade in SHADES.items():
-        _draw(told, HERE / name, shade)
+        _draw(measured, HERE / name, shade)
 
 
-def _draw(told: Mapping[str, Any], path: Path, shade: Mapping[str, Any]) -> None:
+def _draw(measured: Mapping[str, Any], path: Path, shade: Mapping[str, Any]) -> None:
     import matplotlib
 
     matplotlib.use("svg")
@@ -32,7 +32,7 @@ def _draw(told: Mapping[str, Any], path: Path, shade: Mapping[str, Any]) -> None
         from matplotlib import pyplot
 
         figure, panels = pyplot.subplots(2, 2, figsize=(10, 7.2), sharey=True, layout="constrained")
-        rows = told["rows"]
+        rows = measured["rows"]
         rate, ttft, start, memory = panels.flat
         _bars(rate, rows, shade, "tokens/s", lambda row, n: row["rates"][n])
         _bars(ttft, rows, shade, "time to first token, ms", lambda row, n: row["ttft_ms"][n])

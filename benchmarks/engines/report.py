@@ -9,17 +9,17 @@ from typing import Any
 from overhead import table
 
 
-def report(told: Mapping[str, Any]) -> str:
+def report(measured: Mapping[str, Any]) -> str:
     """Markdown."""
-    rows = told.get("rows") or []
-    parts = [_conditions(told), *([_streams(rows), _cost(rows)] if rows else [])]
-    if "overhead" in told:
-        parts.append(_overhead(told["overhead"]))
+    rows = measured.get("rows") or []
+    parts = [_conditions(measured), *([_streams(rows), _cost(rows)] if rows else [])]
+    if "overhead" in measured:
+        parts.append(_overhead(measured["overhead"]))
     return "\n\n".join(parts) + "\n"
 
 
-def _conditions(told: Mapping[str, Any]) -> str:
-    how = told["conditions"]
+def _conditions(measured: Mapping[str, Any]) -> str:
+    how = measured["conditions"]
     lines = [
         "# Engines side by side, measured",
         "",
@@ -31,13 +31,13 @@ def _conditions(told: Mapping[str, Any]) -> str:
         "llama.cpp has the model's weights in 4 bits (Q4_1), which are what its 16 and 32 bit forms were made of. "
         "While one engine is asked, the others' processes are stopped (SIGSTOP).",
     ]
-    if shares := told.get("others"):
+    if shares := measured.get("others"):
         lines += [
             "",
             f"Others than these processes used {100 * statistics.median(shares):.0f} % of the machine in the median "
             f"measurement, {100 * max(shares):.0f} % in the worst of {len(shares)}.",
         ]
-    for line in told["missing"]:
+    for line in measured["missing"]:
         lines += ["", f"Not here: {line}."]
     return "\n".join(lines)
 
@@ -77,17 +77,18 @@ def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _overhead(told: Mapping[str, Any]) -> str:
-    where = {"cpu": "on this CPU, no GPU", "cuda": "on a GPU"}[told["device"]]
+def _overhead(measured: Mapping[str, Any]) -> str:
+    where = {"cpu": "on this CPU, no GPU", "cuda": "on a GPU"}[measured["device"]]
     lines = [
         "### transformers through the worker, beside its own continuous batching",
         "",
-        f"{where[0].upper()}{where[1:]}: {told['model']} in {told['dtype']}, {told['tokens']} tokens an answer. Bare "
+        f"{where[0].upper()}{where[1:]}: {measured['model']} in {measured['dtype']}, "
+        f"{measured['tokens']} tokens an answer. Bare "
         "is `bare.py`: transformers' manager, configured as the worker's, greedy, in a plain script, with nothing "
         "between it and the figures. Worker is `engineroom serve` as a client sees it: HTTP, chat template, sampling "
         "by request, detokenising, events; on a CPU all of that and the client take turns with the model on the same "
         "cores. Ratios are of the times of a token pair by pair: the median, lowest to highest in brackets.",
         "",
-        *table(told),
+        *table(measured),
     ]
     return "\n".join(lines)

@@ -32,7 +32,7 @@ def prompts(streams: int, number: int) -> list[str]:
     ]
 
 
-class Door:
+class ChatServer:
     """An OpenAI-compatible server on a port of this machine."""
 
     def __init__(self, port: int) -> None:
@@ -47,9 +47,9 @@ class Door:
         timeout = aiohttp.ClientTimeout(total=600)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
             began = time.perf_counter()
-            found = await asyncio.gather(*(self._stream(session, prompt, tokens) for prompt in asked))
+            streams = await asyncio.gather(*(self._stream(session, prompt, tokens) for prompt in asked))
             seconds = time.perf_counter() - began
-        return Round(sum(number for number, _ in found), seconds, [first for _, first in found])
+        return Round(sum(number for number, _ in streams), seconds, [first for _, first in streams])
 
     async def _stream(self, session: aiohttp.ClientSession, prompt: str, tokens: int) -> tuple[int, float]:
         body = {
@@ -71,7 +71,7 @@ class Door:
                 last = line
                 if not first and any(c["delta"].get("content") for c in json.loads(line[6:])["choices"]):
                     first = time.perf_counter() - began
-        told = (json.loads(last[6:]).get("usage") or {}).get("completion_tokens")
-        if told != tokens or not first:
-            raise RuntimeError(f"{self.url}: {told} tokens, not {tokens}: {last[:500]!r}")
-        return told, first
+        counted = (json.loads(last[6:]).get("usage") or {}).get("completion_tokens")
+        if counted != tokens or not first:
+            raise RuntimeError(f"{self.url}: {counted} tokens, not {tokens}: {last[:500]!r}")
+        return counted, first

@@ -67,7 +67,7 @@ async def source_part(rounds: int) -> list[str]:
                 "first tokens, one at a time", targets, {1: {**plans[1], "max_tokens": 1}}, 20 * rounds
             )
         memory = rss_mb(door.pid)
-    results |= {(0, name): found for (_, name), found in first.items()}
+    results |= {(0, name): first_tokens for (_, name), first_tokens in first.items()}
     proxies = [name for name in targets if name != "direct"]
     rows = [
         "### A raw source at 50 tokens/s a stream: what the hop costs",
@@ -139,9 +139,10 @@ async def echo_part(rounds: int) -> list[str]:
         "|---|---|---|---|",
     ]
     for n in plans:
-        found = results[n, "door"]
+        door_results = results[n, "door"]
         rows.append(
-            f"| {n} | {median(found, 'rate'):,.0f} | {median(found, 'ttft_ms'):.1f} | {median(found, 'cpu_us'):.1f} |"
+            f"| {n} | {median(door_results, 'rate'):,.0f} | {median(door_results, 'ttft_ms'):.1f} "
+            f"| {median(door_results, 'cpu_us'):.1f} |"
         )
     return rows
 

@@ -169,8 +169,11 @@ async def cost(rounds: int) -> list[str]:
         "| | none | all | more |",
         "|---|---|---|---|",
     ]
-    for what, found in ("µs a streamed token (16 streams of 500)", token_us), ("µs a request (of 1 token)", request_us):
-        none, every = statistics.median(found["none"]), statistics.median(found["all"])
+    for what, figures in (
+        ("µs a streamed token (16 streams of 500)", token_us),
+        ("µs a request (of 1 token)", request_us),
+    ):
+        none, every = statistics.median(figures["none"]), statistics.median(figures["all"])
         rows.append(f"| {what} | {none:.1f} | {every:.1f} | {every - none:.1f} |")
     return rows
 
@@ -188,18 +191,18 @@ def main() -> None:
         "cost": lambda: asyncio.run(cost(options.rounds)),
         "hits": lambda: hits(door, EVERYTHING, bearer, MESSAGES, options.hits),
     }
-    found = {}
+    sections = {}
     for name in [options.only] if options.only else list(parts):
         busy = os.getloadavg()[0]
         rows = [*parts[name](), "", f"Load average of the machine before: {busy:.1f}."]
         print("\n".join(["", *rows]), flush=True)
-        found[rows[0]] = "\n".join(rows)
+        sections[rows[0]] = "\n".join(rows)
     head = f"# The HTTP door under overload, measured\n\n`make bench-overload`; client and door share {machine()}."
     results = HERE / "results.md"
     if options.only:
         head, *before = results.read_text(encoding="utf-8").strip().split("\n\n### ")
-        found = {f"### {part}".partition("\n")[0]: f"### {part}" for part in before} | found
-    results.write_text("\n\n".join([head, *found.values()]) + "\n", encoding="utf-8")
+        sections = {f"### {part}".partition("\n")[0]: f"### {part}" for part in before} | sections
+    results.write_text("\n\n".join([head, *sections.values()]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def _asked(
         answer = connection.getresponse()
         whole = answer.read()
         seconds.append(time.perf_counter() - began)
-        found = (answer.getheader("cache-status") or "").startswith("engineroom; hit")
-        if answer.status != 200 or (number >= 100 and found != hit):
+        was_hit = (answer.getheader("cache-status") or "").startswith("engineroom; hit")
+        if answer.status != 200 or (number >= 100 and was_hit != hit):
             raise SystemExit(f"not what was meant: {answer.status} {answer.getheader('cache-status')} {whole[:200]!r}")
     return seconds, cpu_seconds(pid) - before

@@ -72,8 +72,8 @@ async def _watched(load: MixedLoad, redis: RedisServer, seconds: float) -> list[
                     await asyncio.to_thread(redis.start)
                 samples.append(await load.sample(began))
                 last = samples[-1]
-                said = f"{last.requests} requests, {last.memory:.1f} MB, {last.files} files, {last.tasks} tasks"
-                progress.update(task, completed=now, description=said)
+                description = f"{last.requests} requests, {last.memory:.1f} MB, {last.files} files, {last.tasks} tasks"
+                progress.update(task, completed=now, description=description)
                 await asyncio.sleep(min(_EVERY_S, max(0.1, seconds - now)))
     return samples
 
@@ -93,8 +93,8 @@ def table(samples: list[Sample], after: Sample, load: MixedLoad) -> list[str]:
     late = [sample for sample in samples if sample.seconds >= end / 3]
     slope = statistics.linear_regression([s.seconds / 60 for s in late], [s.memory for s in late]).slope
     rate = 60 * (late[-1].requests - late[0].requests) / (late[-1].seconds - late[0].seconds)
-    said = f"From the first third on memory changes by {slope:+.2f} MB a minute, at {rate:.0f} requests a minute."
-    rows += ["", said]
+    summary = f"From the first third on memory changes by {slope:+.2f} MB a minute, at {rate:.0f} requests a minute."
+    rows += ["", summary]
     kinds = sorted(load.done.items())
     rows += ["", "| what clients did, and what became of it | times |", "|---|---|"]
     return rows + [f"| {what} | {count} |" for what, count in kinds]

@@ -89,11 +89,16 @@ async def streams_part(rounds: int) -> list[str]:
     return rows
 
 
-def _row(streams: int, name: str, direct: Sequence[Result], found: Sequence[Result]) -> str:
-    share = statistics.median(one.rate / other.rate for one, other in zip(found, direct, strict=True))
-    spread = " to ".join(f"{pick(one.rate for one in found):.1f}" for pick in (min, max))
-    cpu = "" if name == "vllm serve" else f"{median(found, 'cpu_us'):.1f}"
-    cells = f"{median(found, 'rate'):.1f} ({spread})", f"{100 * share:.1f} %", f"{median(found, 'ttft_ms'):.1f}", cpu
+def _row(streams: int, name: str, direct: Sequence[Result], results: Sequence[Result]) -> str:
+    share = statistics.median(one.rate / other.rate for one, other in zip(results, direct, strict=True))
+    spread = " to ".join(f"{pick(one.rate for one in results):.1f}" for pick in (min, max))
+    cpu = "" if name == "vllm serve" else f"{median(results, 'cpu_us'):.1f}"
+    cells = (
+        f"{median(results, 'rate'):.1f} ({spread})",
+        f"{100 * share:.1f} %",
+        f"{median(results, 'ttft_ms'):.1f}",
+        cpu,
+    )
     return f"| {streams} | {name} | {' | '.join(cells)} |"
 
 
@@ -115,9 +120,9 @@ def _worker_of(pid: int) -> int:
 
 
 async def start_part(rounds: int) -> list[str]:
-    found: dict[str, list[float]] = {"vllm serve": [], "engineroom serve": []}
+    seconds_of: dict[str, list[float]] = {"vllm serve": [], "engineroom serve": []}
     for number in range(rounds + 1):
-        for name, taken in found.items():
+        for name, taken in seconds_of.items():
             console.print(f"start {number} of {name}", markup=False)
             seconds = await (_bare_start() if name == "vllm serve" else _door_start())
             if number:  # The first round warms the caches up.
@@ -128,9 +133,9 @@ async def start_part(rounds: int) -> list[str]:
         "| | s, median | fastest to slowest |",
         "|---|---|---|",
     ]
-    for name, taken in found.items():
+    for name, taken in seconds_of.items():
         rows.append(f"| `{name}` | {statistics.median(taken):.2f} | {min(taken):.2f} to {max(taken):.2f} |")
-    pairs = (ours - bare for bare, ours in zip(*found.values(), strict=True))
+    pairs = (ours - bare for bare, ours in zip(*seconds_of.values(), strict=True))
     return [*rows, "", f"Median of the differences, pair by pair: {statistics.median(pairs):+.2f} s."]
 
 

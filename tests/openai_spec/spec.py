@@ -101,12 +101,12 @@ def _say_what_is_only_in_words(schemas: dict[str, Any]) -> None:
 
 def _reachable(spec: dict[str, Any], start: Any) -> set[str]:
     """The schemas that `start` refers to, directly or not."""
-    schemas, found, todo = spec["components"]["schemas"], set(), set(_references(start))
+    schemas, names, todo = spec["components"]["schemas"], set(), set(_references(start))
     while todo:
         name = todo.pop()
-        found.add(name)
-        todo |= set(_references(schemas[name])) - found
-    return found
+        names.add(name)
+        todo |= set(_references(schemas[name])) - names
+    return names
 
 
 def _know_the_models(spec: dict[str, Any], models: tuple[str, ...]) -> None:

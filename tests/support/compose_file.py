@@ -23,8 +23,8 @@ def command() -> list[str]:
     for candidate in (["docker-compose"], ["docker", "compose"]):
         if shutil.which(candidate[0]):
             done = subprocess.run([*candidate, "version", "--short"], capture_output=True, text=True, timeout=30)
-            found = re.match(r"v?(\d+)\.(\d+)", done.stdout)
-            if found and (int(found[1]), int(found[2])) >= (2, 24):
+            version = re.match(r"v?(\d+)\.(\d+)", done.stdout)
+            if version and (int(version[1]), int(version[2])) >= (2, 24):
                 return candidate
     pytest.skip("Docker Compose 2.24 or newer is not installed (tools/ci-packages.sh brings it)")
 
@@ -51,5 +51,5 @@ def config(*profiles: str, folder: Path | None = None, **environ: str) -> dict[s
     chosen = [part for profile in profiles for part in ("--profile", profile)]
     done = compose(*chosen, "config", "--format", "json", folder=folder, **{**NEEDED, **environ})
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    resolved: dict[str, Any] = json.loads(done.stdout)
+    return resolved

@@ -70,8 +70,8 @@ def prepare(folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedPro
 
 def _resolves(program: str) -> bool:
     """Whether its upstreams may `resolve`, which is since 1.27.3: Debian 12's cannot, and an address has no need to."""
-    found = re.search(r"nginx/(\d+)\.(\d+)", subprocess.run([program, "-v"], capture_output=True, text=True).stderr)
-    return found is not None and (int(found[1]), int(found[2])) >= (1, 28)
+    version = re.search(r"nginx/(\d+)\.(\d+)", subprocess.run([program, "-v"], capture_output=True, text=True).stderr)
+    return version is not None and (int(version[1]), int(version[2])) >= (1, 28)
 
 
 class Nginx:

@@ -20,10 +20,10 @@ FILES = ROOT / "docker/compose/prometheus"
 
 def program(name: str) -> str:
     """`prometheus` or `promtool`."""
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         pytest.skip(f"{name} is not installed (tools/ci-packages.sh brings it)")
-    return found
+    return path
 
 
 class Prometheus:
@@ -73,13 +73,13 @@ class Prometheus:
 
     def query(self, expression: str) -> list[Any]:
         """The series of an expression, now."""
-        found: list[Any] = self.get("query", query=expression)["result"]
-        return found
+        series: list[Any] = self.get("query", query=expression)["result"]
+        return series
 
     def target(self) -> dict[str, Any]:
         """The worker, as Prometheus sees it; some seconds pass before it looks."""
-        found: list[dict[str, Any]] = self.get("targets")["activeTargets"]
-        return found[0] if found else {"health": "unknown"}
+        targets: list[dict[str, Any]] = self.get("targets")["activeTargets"]
+        return targets[0] if targets else {"health": "unknown"}
 
     def stop(self) -> None:
         self._process.stop()

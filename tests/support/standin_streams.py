@@ -37,9 +37,9 @@ class StandinStreams(StandinServer):
                     self.answer(422, {"error": {"message": "Extra inputs are not permitted: stream_options"}})
                     return
                 common = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-                told: dict[str, Any] = {"usage": None} if options else {}
+                usage: dict[str, Any] = {"usage": None} if options else {}
                 chunks: list[dict[str, Any]] = [
-                    {**common, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": why}], **told}
+                    {**common, "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": why}], **usage}
                     for text, why in (('a ,"usage":null b', None), ("ü", "stop"))
                 ]
                 if options and options.get("include_usage"):
