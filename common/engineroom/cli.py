@@ -1,4 +1,4 @@
-"""The console script. It imports nothing at the top, so that Ctrl-C is answered quietly from the first moment on."""
+"""The console script. It imports nothing at the top, so that Ctrl-C ends it quietly from the first moment on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 def main() -> None:
     """Run `engineroom`.
 
-    Exit codes: 0 done, also after SIGTERM or Ctrl-C once something was being served; 1 the engine failed; 2 the
-    settings or the command are wrong; 130 Ctrl-C before that.
+    Exit codes: 0 for success, also after SIGTERM or Ctrl-C while something was served; 1 if the engine failed; 2 if a
+    setting or the command line is wrong; 130 for Ctrl-C before anything was served.
     """
     try:
         from .commands.command_line import run

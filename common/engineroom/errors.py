@@ -1,4 +1,4 @@
-"""The errors that cross a boundary: start-up mistakes for the person, API errors for the client."""
+"""The errors that other packages see: those of a start, which a person reads, and those of the API, for clients."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class EngineroomError(Exception):
-    """Base of all errors that engineroom raises on purpose; its text is meant to be read by a person."""
+    """The base of all errors that engineroom raises on purpose. The text is for a person."""
 
 
 class EngineStartError(EngineroomError):
     """An engine could not be started. The text says why, and what to do about it.
 
     Attributes:
-        log: the last lines the engine wrote, oldest first; empty where it wrote none.
+        log: the last lines that the engine wrote, oldest first; empty if it wrote none.
     """
 
     def __init__(self, reason: str, log: Sequence[str] = ()) -> None:
@@ -23,11 +23,15 @@ class EngineStartError(EngineroomError):
 
 
 class PluginError(EngineroomError):
-    """An engine or a door is missing, broken, or there twice; the text names what to install."""
+    """An engine or a door is missing, broken, or installed twice. The text says what to install or to remove."""
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong with the settings."""
+    """One thing that is wrong with the settings.
+
+    variable: the name of the setting.
+    source: where its value comes from, e.g. `.env`; empty if it has none.
+    """
 
     variable: str
     message: str
@@ -39,7 +43,7 @@ class Problem(NamedTuple):
 
 
 class SettingsError(EngineroomError):
-    """The settings are wrong. Carries every problem found, so that one run names them all."""
+    """The settings are wrong. It has all problems, so that one run names all of them."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -50,10 +54,10 @@ class APIError(EngineroomError):
     """An error for the client, in OpenAI's terms.
 
     Args:
-        message: what is wrong, in words a client's user understands; no traceback, no path of ours.
+        message: what is wrong, in words that a client's user understands; no traceback, no path of ours.
         status: HTTP status.
         type: OpenAI's error type; `invalid_request_error` below 500 and `server_error` from 500 unless given.
-        param: the request field at fault, dotted (`messages.0.role`), or None.
+        param: the field of the request that is wrong, dotted (`messages.0.role`), or None.
         code: a short machine-readable code, or None.
         retry_after: seconds after which a retry makes sense, sent as `Retry-After`; None sends none.
         allow: the methods that a route has, sent as `Allow` with a 405.
@@ -81,5 +85,5 @@ class APIError(EngineroomError):
 
 
 def engine_dead(reason: str) -> APIError:
-    """What clients of a dead engine are told. Whoever started the worker is about to replace it."""
+    """The error for clients of an engine that is dead. The worker is about to be replaced, so they may try again."""
     return APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead", retry_after=10)

@@ -1,4 +1,4 @@
-"""Logging: one line an event, as text for people or JSON for machines, to stderr."""
+"""The log: one line an event on stderr, as text for people or as JSON for programs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import logging
 import os
 import sys
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    from .settings.worker import WorkerSettings
+from .settings.worker import WorkerSettings
 
 
 class Event:
-    """Something to log that has fields: `what name=value …` as text, fields of the object as JSON.
+    """A message for the log that has fields: `what name=value ...` as text, members of the object as JSON.
 
-    What comes from outside stays on its line: a value with white space or the like is quoted.
+    In text, values with white space and the like are quoted, so that what a client sent cannot begin a line.
     """
 
     def __init__(self, what: str, **fields: Any) -> None:
@@ -24,16 +23,19 @@ class Event:
         self.fields = fields
 
     def __str__(self) -> str:
-        return " ".join([self.what, *(f"{name}={_quoted(str(value))}" for name, value in self.fields.items())])
+        fields = [f"{name}={_quoted(str(value))}" for name, value in self.fields.items()]
+        return " ".join([self.what, *fields])
 
 
 def _quoted(text: str) -> str:
+    """The text, quoted unless it is plain."""
     plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
     return text if text and plain else json.dumps(text)
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, and `exception` where there is one."""
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, the fields of an `Event`, and `exception`
+    if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -50,7 +52,12 @@ class JSONFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56 INFO    message`; the logger's name is there where the message is not ours, or `names` asks for it."""
+    """`12:34:56 INFO    message`, with the logger's name before the message if the logger is not ours.
+
+    Args:
+        names: whether our own loggers' names are shown, too.
+        colour: whether warnings and errors are coloured.
+    """
 
     def __init__(self, *, names: bool, colour: bool) -> None:
         super().__init__("%(asctime)s %(level)s %(from)s%(message)s", "%H:%M:%S")
@@ -58,16 +65,16 @@ class TextFormatter(logging.Formatter):
         self._colour = colour
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        ours = record.name.startswith("engineroom") and not self._names
+        hide_name = record.name.startswith("engineroom") and not self._names
         colour = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}.get(record.levelno)
         level = f"{record.levelname:<7}"
         record.__dict__["level"] = f"\x1b[{colour}m{level}\x1b[0m" if colour and self._colour else level
-        record.__dict__["from"] = "" if ours else record.name.removeprefix("engine.") + ": "
+        record.__dict__["from"] = "" if hide_name else record.name.removeprefix("engine.") + ": "
         return super().formatMessage(record)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to what `sys.stderr` is at that moment: a spinner puts itself there, to stay below the lines."""
+    """Writes to what `sys.stderr` is at that moment: a spinner replaces it, to move down as lines are written."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)

@@ -1,8 +1,8 @@
-"""A start-up timeline: which phase was over how long after the process began.
+"""The start-up timeline: how long after the start of the process each phase ended.
 
 The phases, as far as an engine and a door have them: interpreter, settings read, model resolved, engine spawned,
-engine ready, and the first job or request. One log line has them all once the engine is ready; what comes later has
-a line of its own.
+engine ready, and the first job or request. One log line has all of them once the engine is ready; each phase that
+ends later has a line of its own.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ logger = logging.getLogger(__name__)
 
 
 class Timeline:
-    """Phases in the order in which they ended, each with seconds since this process was started."""
+    """The phases in the order in which they ended.
+
+    marks: pairs of a phase and the seconds between the start of this process and the phase's end.
+    """
 
     def __init__(self) -> None:
         self.marks: list[tuple[str, float]] = []
         self._logged = False
 
     def mark(self, phase: str, at: float | None = None) -> None:
-        """Note that `phase` is over; a phase counts once.
+        """Note that `phase` has ended. Only the first call for a phase counts.
 
         Args:
-            at: seconds since this process was started, where that was not just now.
+            at: seconds since this process was started; by default, now.
         """
-        if all(name != phase for name, _ in self.marks):
-            self.marks.append((phase, process_age() if at is None else at))
-            logger.log(logging.INFO if self._logged else logging.DEBUG, "start-up: %s %.2f s", *self.marks[-1])
+        if any(name == phase for name, _ in self.marks):
+            return
+        seconds = process_age() if at is None else at
+        self.marks.append((phase, seconds))
+        logger.log(logging.INFO if self._logged else logging.DEBUG, "start-up: %s %.2f s", phase, seconds)
 
     def log(self) -> None:
         """Write the phases so far to the log, in one line."""
@@ -47,9 +52,10 @@ class Timeline:
 
 
 def process_age() -> float:
-    """Seconds since this process was started; since its first CPU use where there is no /proc."""
+    """Seconds since this process was started. Without /proc it is the CPU time that the process has used."""
     try:
-        started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
+        # The 22nd field, which is the 20th behind the name in brackets: clock ticks since the machine booted.
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, AttributeError):
         return time.process_time()

@@ -1,1 +1,1 @@
-"""The core's own commands, each found through an entry point in the group `engineroom.commands`."""
+"""The command line, and the core's own commands, which are entry points of the group `engineroom.commands`."""

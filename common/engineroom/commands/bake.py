@@ -1,21 +1,18 @@
-"""`engineroom bake`: a model into an image, while the image is built."""
+"""`engineroom bake`: it downloads a model into an image while that is built."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from engineroom.settings.environment import BAKED_ARGS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from ..settings.environment import BAKED_ARGS
 
 SECRET = Path("/run/secrets/HF_TOKEN")
-"""Where a build finds the token: a secret mount, which leaves nothing in any layer."""
+"""The file with the hub's token: a secret mount of the build, which leaves nothing in any layer of the image."""
 
 
 @click.command()
@@ -36,44 +33,50 @@ def bake(secret: Path, arguments: Path) -> None:
 
 
 def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
-    """Download what is asked for; the arguments to note, with paths for names.
+    """Download the model and its tokenizer.
+
+    Returns:
+        The arguments to bake into the image, in which paths stand for names.
 
     Raises:
         SettingsError: no model is named.
-        HubError: it cannot be had.
+        HubError: it cannot be downloaded.
     """
-    from engineroom.errors import Problem, SettingsError
-    from engineroom.models.files import weights
-    from engineroom.models.hub import download
+    from ..errors import Problem, SettingsError
+    from ..models.files import weights
+    from ..models.hub import download
 
     model = environ.get("MODEL_NAME")
     if not model:
         raise SettingsError([Problem("MODEL_NAME", "is not set; name the model to download, a repository of the hub")])
     cache = Path(environ.get("BASE_PATH") or "/models") / "huggingface-cache" / "hub"
     folder = download(model, environ.get("MODEL_REVISION") or None, cache, token)
-    named = ":" in model
-    arguments = {"MODEL_NAME": str(weights(folder)[0] if named else folder)}
+    is_file = ":" in model
+    arguments = {"MODEL_NAME": str(weights(folder)[0] if is_file else folder)}
     if environ.get("MODEL_REVISION"):
+        # A branch may move; the folder is named after the commit that was downloaded.
         arguments["MODEL_REVISION"] = folder.name
-    if tokenizer := environ.get("TOKENIZER_NAME"):
+    tokenizer = environ.get("TOKENIZER_NAME")
+    if tokenizer:
         arguments["TOKENIZER_NAME"] = str(folder if tokenizer == model else download(tokenizer, None, cache, token))
-    if quantisation := environ.get("QUANTIZATION"):
+    quantisation = environ.get("QUANTIZATION")
+    if quantisation:
         arguments["QUANTIZATION"] = quantisation
     return arguments
 
 
 def check(arguments: Mapping[str, str]) -> None:
-    """Refuse an argument that the engine would refuse when the image starts. Raises SettingsError."""
-    from engineroom import plugins
-    from engineroom.errors import SettingsError
-    from engineroom.settings.base import check_unknown
-    from engineroom.settings.environment import Environment, Layer
+    """Raise SettingsError for an argument that the engine would refuse when the image starts."""
+    from .. import plugins
+    from ..errors import SettingsError
+    from ..settings.base import check_unknown
+    from ..settings.environment import Environment, Layer
 
     layers = [Layer("baked arguments", arguments, owned=True), *Environment.load().layers]
-    found, env = plugins.engine_class(Environment(layers))
+    engine_type, env = plugins.engine_class(Environment(layers))
     problems = [
         problem
-        for problem in check_unknown(env, plugins.settings_groups(found, env), found.aliases)
+        for problem in check_unknown(env, plugins.settings_groups(engine_type, env), engine_type.aliases)
         if problem.variable in arguments
     ]
     if problems:

@@ -1,4 +1,4 @@
-"""`engineroom`: a command line whose commands are plugins, so that the core need not know a door."""
+"""`engineroom`: a command line whose commands are plugins, so that the core knows no door."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ GROUP = "engineroom.commands"
 
 
 class Commands(click.Group):
-    """The commands of every installed distribution, imported when they are called."""
+    """The commands of all installed distributions. A command is imported when it is called."""
 
-    def _points(self) -> dict[str, EntryPoint]:
+    def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=GROUP)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._points())
+        return sorted(self._entry_points())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        point = self._points().get(cmd_name)
-        command: click.Command | None = point.load() if point else None
+        entry_point = self._entry_points().get(cmd_name)
+        command: click.Command | None = entry_point.load() if entry_point else None
         return command
 
 
@@ -42,8 +42,8 @@ def cli() -> None:
 
 
 def run() -> int:
-    """Run the command that the process was given; its exit code, see `cli.main`."""
-    # click looks at the terminal only; see https://no-color.org.
+    """Run the command that the process was started with; its exit code, see `cli.main`."""
+    # click looks only whether there is a terminal. See https://no-color.org.
     colour = False if os.environ.get("NO_COLOR") else None
     try:
         cli.main(standalone_mode=False, color=colour)
@@ -60,7 +60,11 @@ def run() -> int:
 
 
 def _logged(error: EngineroomError) -> bool:
-    """Log an error where the log is JSON: who reads it looks there for why the process ended, and not for text."""
+    """Log an error if the log is JSON: its readers look there for the reason, and no text may stand between.
+
+    Returns:
+        Whether it was logged.
+    """
     import logging
 
     from ..logs import JSONFormatter
@@ -72,11 +76,12 @@ def _logged(error: EngineroomError) -> bool:
 
 
 def describe(error: EngineroomError) -> str:
-    """An error as a person reads it on a terminal."""
+    """The text of an error for a person at a terminal, with the engine's last lines if it failed to start."""
     if isinstance(error, EngineStartError):
-        tail = "".join(f"  | {line}\n" for line in error.log[-20:])
-        before = f"{click.style('the last lines of its output:', dim=True)}\n{tail}" if tail else ""
-        return before + _error(str(error))
+        if not error.log:
+            return _error(str(error))
+        title = click.style("the last lines of its output:", dim=True)
+        return "\n".join([title, *(f"  | {line}" for line in error.log[-20:]), _error(str(error))])
     if isinstance(error, SettingsError) and len(error.problems) > 1:
         lines = "".join(f"\n  {problem}" for problem in error.problems)
         return _error(f"{len(error.problems)} settings are wrong:{lines}")

@@ -1,4 +1,4 @@
-"""What the commands print on: a terminal in its own width, or a pipe, for which no line is broken."""
+"""The console on which the commands print: a terminal in its own width, or a pipe, for which no line is broken."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _UNBROKEN = 100_000
+"""Columns, more than any line has."""
 
 
 def console() -> Console:
-    """Standard output: as wide as the terminal or COLUMNS, else so wide that `grep` finds whole lines."""
+    """Standard output. It is as wide as the terminal or COLUMNS, else so wide that `grep` finds whole lines."""
     from rich.console import Console
 
     console = Console(highlight=False)
