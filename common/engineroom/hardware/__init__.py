@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .gpus import Device
+from . import gpus
+from .gpus import Device, nvidia_smi
 from .images import Image, Matrix, MatrixError
 
-__all__ = ["Device", "Image", "Matrix", "MatrixError"]
+__all__ = ["Device", "Image", "Matrix", "MatrixError", "gpus", "nvidia_smi"]

@@ -34,7 +34,7 @@ class Device(NamedTuple):
     driver: int
 
 
-def query(fields: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+def nvidia_smi(fields: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     """The command that prints these fields of the GPUs that CUDA sees, a GPU a line, as CSV without units."""
     visible = environ.get("CUDA_VISIBLE_DEVICES", "")
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
@@ -51,7 +51,7 @@ def devices(environ: Mapping[str, str]) -> list[Device]:
     """
     try:
         output = subprocess.run(
-            query(("name", "compute_cap", "driver_version"), environ),
+            nvidia_smi(("name", "compute_cap", "driver_version"), environ),
             capture_output=True,
             text=True,
             timeout=20,

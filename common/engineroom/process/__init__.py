@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import reaper
 from .child import Process
+from .reaper import descendants
 
-__all__ = ["Process"]
+__all__ = ["Process", "descendants", "reaper"]

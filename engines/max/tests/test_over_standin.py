@@ -21,7 +21,7 @@ from engineroom.asgi import request
 from engineroom.engine import MODELS, Engine, Route
 from engineroom.errors import EngineStartError
 from engineroom.openai.sse import payloads
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 from engineroom.testing import Lifecycle, running
 from engineroom.testing.suite import test_lifecycle
 from engineroom_max.engine import MAXEngine

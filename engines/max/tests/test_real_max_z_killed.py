@@ -16,7 +16,7 @@ import pytest
 from engineroom.asgi import request
 from engineroom.errors import EngineStartError
 from engineroom.plugins import open_engine
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 from engineroom_max.engine import MAXEngine
 
 from .conftest import COMMAND, REAL, real_settings

@@ -12,7 +12,7 @@ import pytest
 
 from engineroom.asgi import request
 from engineroom.plugins import open_engine
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 from engineroom_vllm.engine import VLLMEngine
 
 from .conftest import real_settings

@@ -17,7 +17,7 @@ from engineroom.asgi import request
 from engineroom.engine import MODELS, Engine, Route
 from engineroom.errors import EngineStartError
 from engineroom.jobs import GenerateRequest, JobInput
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 from engineroom.testing import Lifecycle, running
 from engineroom.testing.suite import test_lifecycle
 from engineroom_vllm.engine import VLLMEngine

@@ -13,7 +13,7 @@ import httpx
 import msgspec
 import pytest
 
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 from engineroom_workers.runpod.platform import PollSockets
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 from engineroom.settings import Environment
 from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.testing import RunningEmulator

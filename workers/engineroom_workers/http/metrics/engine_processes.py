@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from engineroom.process.reaper import descendants
+from engineroom.process import descendants
 
 
 class EngineProcesses(NamedTuple):

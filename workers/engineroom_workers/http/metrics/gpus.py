@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import NamedTuple
 
-from engineroom.hardware.gpus import query
+from engineroom.hardware import nvidia_smi
 
 _MAX_AGE_S = 5
 """A reading is good for so long: `nvidia-smi` costs a tenth of a second of somebody's processor."""
@@ -66,7 +66,7 @@ class GPUs:
 async def _run_nvidia_smi() -> str:
     """What `nvidia-smi` says; nothing where it fails or hangs, as it does when a GPU has fallen off the bus."""
     process = await asyncio.create_subprocess_exec(
-        *query(_FIELDS, os.environ),
+        *nvidia_smi(_FIELDS, os.environ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
