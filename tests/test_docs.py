@@ -54,9 +54,9 @@ def test_the_settings_of_other_workers_are_known(block: str, tmp_path: Path) -> 
         [str(BIN / "engineroom"), "config"], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     values = [line.partition("=")[2] for line in block.splitlines()]
-    assert len(re.findall(r" \.env\b", done.stdout)) == len(values), told
+    assert len(re.findall(r" \.env\b", done.stdout)) == len(values), output
 
 
 @pytest.fixture(scope="module")

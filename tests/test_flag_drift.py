@@ -23,8 +23,8 @@ NEW: dict[str, Any] = {
 
 
 def test_what_changed_is_told_a_line_each() -> None:
-    told = [" ".join(line.split()) for line in TOOL["differences"](OLD, NEW)]
-    assert told == ["a gone", "b kind: str -> choice", "c new: int", "X environment variable gone"]
+    changes = [" ".join(line.split()) for line in TOOL["differences"](OLD, NEW)]
+    assert changes == ["a gone", "b kind: str -> choice", "c new: int", "X environment variable gone"]
     assert list(TOOL["differences"](OLD, json.loads(json.dumps(OLD)))) == []
 
 

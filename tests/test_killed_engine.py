@@ -28,10 +28,10 @@ def ask(door: Door, **fields: Any) -> httpx.Response:
 def family(door: Door) -> list[psutil.Process]:
     """The reaper, the server, and what it may have started, the youngest last."""
     try:
-        found = psutil.Process(door.process.pid).children(recursive=True)
+        children = psutil.Process(door.process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in children if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def gone(processes: Sequence[psutil.Process]) -> bool:
@@ -81,9 +81,9 @@ def test_a_killed_server_is_replaced(who: str) -> None:
         assert door.metric("engineroom_engine_processes ") == 2
         assert httpx.get(f"{door.url}/metrics.json").json()["engine_processes"]["cpu_s"] > 0
         with killed(door, who):
-            told = stream.ended()
-            assert "engine_dead" in told
-            assert "[DONE]" not in told
+            answer = stream.ended()
+            assert "engine_dead" in answer
+            assert "[DONE]" not in answer
             # Nobody is sent here any more, from the moment that a client could know of it.
             health = httpx.get(f"{door.url}/health")
             assert (health.status_code, door.ping()) == (503, 204)

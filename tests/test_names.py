@@ -100,7 +100,7 @@ def identifiers(node: ast.AST) -> Iterator[str]:
 def test_names_are_the_fields_own() -> None:
     breaches = {
         f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {name}"
-        for file in every_source()
+        for file in [*every_source(), *sources(ROOT / "tests")]
         if str(file.relative_to(ROOT)) not in STILL_NAMED
         for node in ast.walk(parsed(file))
         for name in identifiers(node)

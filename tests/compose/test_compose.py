@@ -21,8 +21,8 @@ SECRETS = {"API_KEYS": "alice:sk-alice", "METRICS_KEY": "sk-metrics", "GRAFANA_P
 
 
 def services(*profiles: str, **environ: str) -> dict[str, Any]:
-    found: dict[str, Any] = config(*profiles, **environ)["services"]
-    return found
+    running: dict[str, Any] = config(*profiles, **environ)["services"]
+    return running
 
 
 @pytest.mark.parametrize(
@@ -89,21 +89,21 @@ def test_no_secret_is_in_the_file_and_each_is_where_it_belongs() -> None:
 
 
 def test_the_services_know_of_each_other() -> None:
-    found = services(*ALL, REDIS_URL="redis://redis:6379/0")
-    assert found["worker"]["environment"]["REDIS_URL"] == "redis://redis:6379/0"
-    assert found["worker"]["depends_on"] == {"redis": {"condition": "service_healthy", "required": False}}
-    address, option = found["nginx"]["environment"]["WORKER_ADDRESS"].split()
-    assert (address, option) == (f"worker:{found['worker']['environment']['PORT']}", "resolve")
+    running = services(*ALL, REDIS_URL="redis://redis:6379/0")
+    assert running["worker"]["environment"]["REDIS_URL"] == "redis://redis:6379/0"
+    assert running["worker"]["depends_on"] == {"redis": {"condition": "service_healthy", "required": False}}
+    address, option = running["nginx"]["environment"]["WORKER_ADDRESS"].split()
+    assert (address, option) == (f"worker:{running['worker']['environment']['PORT']}", "resolve")
     assert f'targets: ["{address}"]' in (ROOT / "docker/compose/prometheus/prometheus.yml").read_text()
     assert "url: http://prometheus:9090" in (ROOT / "docker/compose/grafana/datasource.yml").read_text()
-    assert found["prometheus"]["ports"][0]["target"] == 9090
+    assert running["prometheus"]["ports"][0]["target"] == 9090
 
 
 def test_limits_are_the_same_before_and_behind_nginx() -> None:
-    found = services(*ALL, MAX_REQUEST_MB="7", REQUEST_TIMEOUT="60")
+    running = services(*ALL, MAX_REQUEST_MB="7", REQUEST_TIMEOUT="60")
     for name in ("worker", "nginx"):
-        assert found[name]["environment"]["MAX_REQUEST_MB"] == "7"
-        assert found[name]["environment"]["REQUEST_TIMEOUT"] == "60"
+        assert running[name]["environment"]["MAX_REQUEST_MB"] == "7"
+        assert running[name]["environment"]["REQUEST_TIMEOUT"] == "60"
     defaults, nginx = WorkerSettings.load({}), services("tls")["nginx"]["environment"]
     assert float(nginx["MAX_REQUEST_MB"]) == defaults.max_request_mb
     assert float(nginx["REQUEST_TIMEOUT"]) == defaults.request_timeout
@@ -123,8 +123,8 @@ def test_every_file_that_is_mounted_is_there() -> None:
 def test_a_certificate_of_ones_own_is_mounted_and_else_a_volume() -> None:
     def mounted(**environ: str) -> dict[str, Any]:
         volumes = services("tls", **environ)["nginx"]["volumes"]
-        found: dict[str, Any] = next(v for v in volumes if v["target"] == "/etc/nginx/certificates")
-        return found
+        mount: dict[str, Any] = next(v for v in volumes if v["target"] == "/etc/nginx/certificates")
+        return mount
 
     assert (mounted()["type"], mounted()["source"]) == ("volume", "certificates")
     own = mounted(TLS_FOLDER="./tls")
@@ -151,8 +151,8 @@ def variables() -> set[str]:
 
 
 def test_every_variable_is_documented() -> None:
-    told = set(re.findall(r"`([A-Z_]+)(?:=[^`]*)?`", (ROOT / "docs/compose.md").read_text()))
-    assert variables() <= told
+    documented = set(re.findall(r"`([A-Z_]+)(?:=[^`]*)?`", (ROOT / "docs/compose.md").read_text()))
+    assert variables() <= documented
 
 
 def test_the_same_env_file_does_for_compose_and_the_worker(tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_the_same_env_file_does_for_compose_and_the_worker(tmp_path: Path) -> No
         "MAX_REQUEST_MB": "7",
     }
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-    found = config(folder=tmp_path)["services"]
-    assert set(found) == {"worker", "redis", "nginx"}
+    running = config(folder=tmp_path)["services"]
+    assert set(running) == {"worker", "redis", "nginx"}
     engineroom, root = Path(sys.executable).with_name("engineroom"), tmp_path / "root"
     root.mkdir()
     done = subprocess.run(
         [engineroom, "config"],
-        env={"PATH": os.environ["PATH"], "ENGINE": "echo", **found["worker"]["environment"]},
+        env={"PATH": os.environ["PATH"], "ENGINE": "echo", **running["worker"]["environment"]},
         cwd=root, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

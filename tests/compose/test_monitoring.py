@@ -81,8 +81,8 @@ def test_every_question_of_the_dashboard_has_an_answer(prometheus: Prometheus, d
 
     def answer(expression: str) -> list[Any]:
         now = time.time()
-        found = prometheus.get("query_range", query=expression, start=now - 60, end=now + 1, step=1)["result"]
-        return list(found)
+        series = prometheus.get("query_range", query=expression, start=now - 60, end=now + 1, step=1)["result"]
+        return list(series)
 
     for expression in expressions():
         if any(name in expression for name in ONLY_WITH_GPUS):
@@ -101,8 +101,8 @@ def test_dashboard_and_alerts_name_only_what_the_door_exports(prometheus: Promet
 
 def test_alerts_are_loaded_and_can_be_worked_out(prometheus: Prometheus) -> None:
     def rules() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = prometheus.get("rules")["groups"][0]["rules"]
-        return found
+        rules_now: list[dict[str, Any]] = prometheus.get("rules")["groups"][0]["rules"]
+        return rules_now
 
     prometheus.until(lambda: all(rule["health"] == "ok" for rule in rules()))
     assert [rule["name"] for rule in rules()] == [rule["alert"] for rule in RULES]

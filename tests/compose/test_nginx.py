@@ -52,9 +52,9 @@ def port_of(door: Door) -> int:
 def running(door: Door) -> float:
     """How many requests the engine has."""
     text = httpx.get(f"{door.url}/metrics", headers={"authorization": "Bearer sk-alice"}).text
-    found = re.search(r"^engineroom_echo_running (\S+)$", text, re.M)
-    assert found
-    return float(found[1])
+    sample = re.search(r"^engineroom_echo_running (\S+)$", text, re.M)
+    assert sample
+    return float(sample[1])
 
 
 def test_openais_client_speaks_tls_to_it(front: Nginx) -> None:
@@ -188,9 +188,9 @@ def test_connections_to_the_worker_are_kept(client: httpx.Client, door: Door) ->
 def test_nginx_gives_up_idle_connections_before_the_worker_does() -> None:
     template = (FILES / "engineroom.conf.template").read_text()
     upstream = template.partition("upstream worker {")[2].partition("\n}")[0]
-    found = re.search(r"keepalive_timeout (\d+)s;", upstream)
-    assert found
-    assert int(found[1]) < HTTPSettings().uvicorn_timeout_keep_alive
+    timeout = re.search(r"keepalive_timeout (\d+)s;", upstream)
+    assert timeout
+    assert int(timeout[1]) < HTTPSettings().uvicorn_timeout_keep_alive
 
 
 def test_every_variable_of_the_template_is_put_in() -> None:

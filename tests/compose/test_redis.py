@@ -40,10 +40,10 @@ def redis(tmp_path: Path) -> Iterator[str]:
 
 def test_the_worker_keeps_answers_in_it(redis: str) -> None:
     body = {"messages": [{"role": "user", "content": "Hello"}], "temperature": 0}
-    told = []
+    statuses = []
     for _ in range(2):  # What is kept outlives the worker.
         with serving({"CACHE_TTL": "60", "REDIS_URL": redis}) as door:
-            told.append(httpx.post(f"{door.url}/v1/chat/completions", json=body).headers["cache-status"])
+            statuses.append(httpx.post(f"{door.url}/v1/chat/completions", json=body).headers["cache-status"])
             assert httpx.get(f"{door.url}/health").json()["redis"] == "up"
-    assert "fwd=miss" in told[0]
-    assert "hit" in told[1]
+    assert "fwd=miss" in statuses[0]
+    assert "hit" in statuses[1]

@@ -71,8 +71,8 @@ class Buildah:
 
     def inspect(self, image: str) -> dict[str, Any]:
         """All that the image's own description holds: configuration, labels, history."""
-        found: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))
-        return found
+        description: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))
+        return description
 
     @contextlib.contextmanager
     def container(self, image: str) -> Iterator[Container]:

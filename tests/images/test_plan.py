@@ -34,8 +34,8 @@ def printed(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> subp
 def targets(**environ: str) -> Mapping[str, Any]:
     done = printed(environ=environ)
     assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)["target"]
-    return found
+    printed_targets: dict[str, Any] = json.loads(done.stdout)["target"]
+    return printed_targets
 
 
 @needs_bake
@@ -55,9 +55,9 @@ def test_every_row_has_its_target(plan: Mapping[str, Any]) -> None:
 
 @needs_bake
 def test_an_engine_s_targets_and_nothing_else() -> None:
-    found = targets(ENGINE="fastdeploy")
-    assert found
-    assert all(name.startswith("fastdeploy-") for name in found)
+    selected = targets(ENGINE="fastdeploy")
+    assert selected
+    assert all(name.startswith("fastdeploy-") for name in selected)
     assert list(targets(ENGINE="fastdeploy", SM="86", CUDA="12.9")) == ["fastdeploy-2-5-0-cu129"]
 
 

@@ -13,7 +13,7 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "message"),
     [
         ({}, "RUNPOD_WEBHOOK_GET_JOB: is not set, so this is not running as a RunPod worker"),
         ({"WORKER": "runpod"}, "RUNPOD_WEBHOOK_GET_JOB: is not set"),
@@ -22,7 +22,7 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
         ({"ENGINEROOM_IMAGE": "vllm-0.1-cu999"}, "matrix.json is not an image matrix"),
     ],
 )
-def test_the_door_that_worker_names_is_opened(tmp_path: Path, environ: dict[str, str], told: str) -> None:
+def test_the_door_that_worker_names_is_opened(tmp_path: Path, environ: dict[str, str], message: str) -> None:
     done = subprocess.run(
         [COMMAND, "start"],
         env={"PATH": os.environ["PATH"], "ENGINE": "echo", **environ},
@@ -33,5 +33,5 @@ def test_the_door_that_worker_names_is_opened(tmp_path: Path, environ: dict[str,
         check=False,
     )
     assert done.returncode in (1, 2)
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -52,9 +52,9 @@ def test_compose_names_settings_that_there_are() -> None:
     from engineroom.settings import Environment
 
     service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
-    found, env = plugins.engine_class(Environment.of({"ENGINE": "echo"}))
+    engine, env = plugins.engine_class(Environment.of({"ENGINE": "echo"}))
     known = {
-        name for group in plugins.settings_groups(found, env) for setting in group.describe() for name in setting.names
+        name for group in plugins.settings_groups(engine, env) for setting in group.describe() for name in setting.names
     }
     assert set(service["environment"]) - known == {
         *("HF_TOKEN", "HF_HOME", "MODELSCOPE_CACHE"),
