@@ -117,12 +117,11 @@ class MetricsRegistry:
             self._recent["inter_token"],
         )
 
-    def count_tokens(self, model: str, key: str, prompt: int, completion: int) -> None:
-        """Note tokens that a request has taken since the last call for it."""
-        self._prompt_tokens.labels(model, key).inc(prompt)
-        self._completion_tokens.labels(model, key).inc(completion)
-        self._tokens["prompt"] += prompt
-        self._tokens["completion"] += completion
+    def token_counter(self, model: str, key: str) -> TokenCounter:
+        """What counts the tokens of one request, while its response streams and at its end."""
+        return TokenCounter(
+            self._prompt_tokens.labels(model, key), self._completion_tokens.labels(model, key), self._tokens
+        )
 
     def summary(self) -> dict[str, Any]:
         """Counts since the start, and percentiles in seconds over the last five minutes."""
@@ -141,6 +140,38 @@ class MetricsRegistry:
 
     def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"engineroom_{name}", description, labels, buckets=buckets, registry=self._registry)
+
+
+class TokenCounter:
+    """Counts one request's tokens, in about a microsecond a call.
+
+    A counter cannot go back: where the engine's own figure is smaller in the end than what was counted on the way,
+    the difference stays.
+    """
+
+    __slots__ = ("_completion", "_counted_completion", "_counted_prompt", "_prompt", "_totals")
+
+    def __init__(self, prompt: Counter, completion: Counter, totals: Tally[str]) -> None:
+        self._prompt = prompt
+        self._completion = completion
+        self._totals = totals
+        self._counted_prompt = 0
+        self._counted_completion = 0
+
+    def update(self, prompt: int, completion: int) -> None:
+        """Count what has come since the last call.
+
+        Args:
+            prompt, completion: the request's tokens so far.
+        """
+        if prompt > self._counted_prompt:
+            self._prompt.inc(prompt - self._counted_prompt)
+            self._totals["prompt"] += prompt - self._counted_prompt
+            self._counted_prompt = prompt
+        if completion > self._counted_completion:
+            self._completion.inc(completion - self._counted_completion)
+            self._totals["completion"] += completion - self._counted_completion
+            self._counted_completion = completion
 
 
 class StreamTimer:

@@ -12,7 +12,7 @@ from .base import Gauge, Middleware, Resources
 from .context import CLIENT_CLOSED_REQUEST, RequestContext, get_context
 
 if TYPE_CHECKING:
-    from ..metrics.registry import MetricsRegistry, StreamTimer
+    from ..metrics.registry import MetricsRegistry, StreamTimer, TokenCounter
     from ..options import Options
 
 
@@ -63,8 +63,8 @@ class _MeasuredResponse:
         self._metrics = metrics
         self._context = context
         self._usage = usage
-        self._counted = TokenUsage()
         self._timer: StreamTimer | None = None
+        self._counter: TokenCounter | None = None
         self._send = send
 
     async def send(self, message: Message) -> None:
@@ -80,17 +80,11 @@ class _MeasuredResponse:
     def count_tokens(self) -> None:
         """Count the tokens that have come since the last call.
 
-        Nothing generates what comes out of the cache, so it does not count. A counter cannot go back: where the
-        engine's own figure is smaller in the end than what was counted on the way, the difference stays.
+        Nothing generates what comes out of the cache, so it does not count.
         """
-        context, usage, counted = self._context, self._usage, self._counted
-        if context.cache in ("hit", "collapsed"):
+        context, usage = self._context, self._usage
+        if not (usage.prompt_tokens or usage.completion_tokens) or context.cache in ("hit", "collapsed"):
             return
-        prompt = usage.prompt_tokens - counted.prompt_tokens
-        completion = usage.completion_tokens - counted.completion_tokens
-        if prompt > 0:
-            counted.prompt_tokens += prompt
-        if completion > 0:
-            counted.completion_tokens += completion
-        if prompt > 0 or completion > 0:
-            self._metrics.count_tokens(context.model, context.key.name, max(0, prompt), max(0, completion))
+        if self._counter is None:
+            self._counter = self._metrics.token_counter(context.model, context.key.name)
+        self._counter.update(usage.prompt_tokens, usage.completion_tokens)

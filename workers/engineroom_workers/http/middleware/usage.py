@@ -92,15 +92,17 @@ class _TokenCounter:
         if message["type"] == "http.response.start":
             self._streamed = (header(message, b"content-type") or b"").startswith(b"text/event-stream")
         elif body := message.get("body", b""):
-            self._count(body)
+            self._count(body, last=not message.get("more_body"))
         await self._send(message)
 
-    def _count(self, body: bytes) -> None:
+    def _count(self, body: bytes, last: bool) -> None:
         if self._streamed and not self._usage.prompt_tokens:
             self._events += body.count(b"\ndata: {") + body.startswith(b"data: {")
             self._usage.completion_tokens = max(self._usage.completion_tokens, self._events - _NOT_TOKENS)
         # The usage comes last, but not in the very last piece.
         self._end = body if len(body) > 2048 else (self._end + body)[-2048:]
+        if not last and b'"usage":' not in body:
+            return
         usage = self._end[max(0, self._end.rfind(b'"usage":')) :]
         prompt, completion = _PROMPT.search(usage), _COMPLETION.search(usage)
         if prompt is not None:
