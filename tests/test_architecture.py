@@ -37,21 +37,13 @@ HEAVY = {"torch", "runpod", "vllm", "paddle", "fastdeploy", "xllamacpp", "transf
 TABLE = Path(__file__).with_name("architecture.md")
 EVERYWHERE = {"msgspec", "pydantic", "typing_extensions"} | set(sys.stdlib_module_names)
 
-KNOWN_CIRCLES: set[str] = {
-    "engineroom_transformers.embedding",
-    "engineroom_transformers.loading",
-    "engineroom_upstream.balancer",
-    "engineroom_upstream.engine",
-    "engineroom_vllm.engine",
-    "engineroom_vllm.proxy",
-}
+KNOWN_CIRCLES: set[str] = set()
 """Modules that still stand on a circle. Nothing may join them."""
 
 KNOWN_FACES = {
     "engineroom_max.engine -> engineroom.server",
     "engineroom_transformers.loading -> engineroom.models",
     "engineroom_fastdeploy.proxy -> engineroom.server.proxy",
-    "engineroom_upstream.told -> engineroom.server.proxy",
 }
 """Imports that still go past a face, or through that of their own distribution."""
 

@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .loading import Loaded
+from .loading import LoadedModel
 
-_TOKENS_AT_A_TIME = 8192
-_GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-_KNOWN = {"mean", "cls", "lasttoken", "Transformer", "Pooling", "Normalize"}
-"""Ways of pooling, and modules of sentence-transformers, that are here."""
+_BATCH_TOKENS = 8192
+"""Tokens of one batch, padding included: what limits the memory that a request for embeddings takes."""
 
 
-def pooling(folder: Path, config: Any) -> str | None:
-    """`mean`, `cls` or `lasttoken` for a model whose states are embeddings, as sentence-transformers' files say.
-
-    Raises:
-        NotImplementedError: it makes its vectors in another way.
-    """
-    file = folder / "1_Pooling" / "config.json"
-    if not file.is_file():
-        names = config.architectures or []
-        return None if not names or any(name.endswith(_GENERATES) for name in names) else "mean"
-    told = json.loads(file.read_bytes()).items()
-    modes = [str(value if isinstance(value, str) else key) for key, value in told if "pooling_mode" in key and value]
-    modes = [re.sub(r"^pooling_mode_|_tokens?$", "", mode) for mode in modes] or ["mean"]
-    listed = folder / "modules.json"
-    modules = json.loads(listed.read_bytes()) if listed.is_file() else []
-    if other := {*modes, *(module["type"].rpartition(".")[2] for module in modules)} - _KNOWN:
-        raise NotImplementedError(f"its vectors need {' and '.join(sorted(other))}, which this engine does not have")
-    if len(modes) > 1:
-        raise NotImplementedError(f"its vectors are {' and '.join(modes)} pooling side by side; this engine has one")
-    return modes[0]
-
-
-def embed(loaded: Loaded, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+def embed(loaded: LoadedModel, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
     """One vector of length 1 for each prompt; blocks. Prompts of like length share a batch."""
     vectors: dict[int, list[float]] = {}
     batch: list[int] = []
+
+    def run_batch() -> None:
+        results = _pooled(loaded, [prompts[number] for number in batch])
+        vectors.update(zip(batch, results, strict=True))
+
     for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
-        if batch and len(prompts[number]) * (len(batch) + 1) > _TOKENS_AT_A_TIME:
-            vectors.update(zip(batch, _pooled(loaded, [prompts[n] for n in batch]), strict=True))
+        # The longest so far is the last: to its length the others are padded.
+        if batch and len(prompts[number]) * (len(batch) + 1) > _BATCH_TOKENS:
+            run_batch()
             batch = []
         batch.append(number)
-    vectors.update(zip(batch, _pooled(loaded, [prompts[n] for n in batch]), strict=True))
+    run_batch()
     return [vectors[number] for number in range(len(prompts))]
 
 
-def _pooled(loaded: Loaded, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
+def _pooled(loaded: LoadedModel, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
     import torch
 
     longest = max(map(len, prompts))

@@ -51,7 +51,7 @@ class TransformersEngine(TokenEngine):
         super().__init__(worker)
         self._settings, self._model = settings, model
         self._models = worker.served_model_name or (resolve(model).name.removesuffix(".gguf"),)
-        self._loaded: loading.Loaded | None = None
+        self._loaded: loading.LoadedModel | None = None
         self._batching: Batching | None = None
         self._ranks = Ranks(model, settings)
         self._embedding = asyncio.Lock()

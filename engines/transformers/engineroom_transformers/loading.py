@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.models import cache_folders, hub, hub_environ, is_whole, weights
 
-from . import embedding
-
 if TYPE_CHECKING:
     from .settings import TransformersSettings
 
+_GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How the names of architectures end that generate text."""
 
-class Loaded(NamedTuple):
+_POOLING_MODES = {"mean", "cls", "lasttoken"}
+_POOLING_MODULES = {"Transformer", "Pooling", "Normalize"}
+"""What this engine has of sentence-transformers' ways of pooling, and of its modules."""
+
+
+class LoadedModel(NamedTuple):
     """A model in memory. pooling: how its states become one vector, None for a model that generates text."""
 
     model: Any
@@ -25,7 +32,7 @@ class Loaded(NamedTuple):
     pooling: str | None
 
 
-def load(name: str, settings: TransformersSettings) -> Loaded:
+def load(name: str, settings: TransformersSettings) -> LoadedModel:
     """Find or download the model `name`, and load it; blocks for seconds to minutes.
 
     Raises:
@@ -48,7 +55,7 @@ def load(name: str, settings: TransformersSettings) -> Loaded:
     if settings.chat_template:
         tokenizer.chat_template = Path(settings.chat_template).read_text()
     config = transformers.AutoConfig.from_pretrained(where, **own)
-    mode = embedding.pooling(where, config)
+    mode = pooling(where, config)
     kind = transformers.AutoModelForCausalLM if mode is None else transformers.AutoModel
     if settings.tensor_parallel_size > 1:
         own["distributed_config"] = DistributedConfig(tp_size=settings.tensor_parallel_size)
@@ -60,7 +67,7 @@ def load(name: str, settings: TransformersSettings) -> Loaded:
         bits = {f"load_in_{settings.quantization.rpartition('-')[2]}": True}
         own["quantization_config"] = transformers.BitsAndBytesConfig(**bits)
     model = kind.from_pretrained(where, dtype=settings.dtype, **own).eval()
-    return Loaded(model, tokenizer, mode)
+    return LoadedModel(model, tokenizer, mode)
 
 
 def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]) -> Path:
@@ -79,6 +86,31 @@ def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]
         found = [file for file in sorted(folder.rglob("*.gguf")) if wanted.lower() in file.name.lower()]
         folder = found[0] if found else folder
     return folder
+
+
+def pooling(folder: Path, config: Any) -> str | None:
+    """`mean`, `cls` or `lasttoken` for a model whose states are embeddings, as sentence-transformers' files say.
+
+    Raises:
+        NotImplementedError: it makes its vectors in another way.
+    """
+    file = folder / "1_Pooling" / "config.json"
+    if not file.is_file():
+        names = config.architectures or []
+        return None if not names or any(name.endswith(_GENERATES) for name in names) else "mean"
+    # Older files have a switch for each mode (`pooling_mode_cls_token: true`), newer ones one name.
+    entries = json.loads(file.read_bytes()).items()
+    modes = [str(value if isinstance(value, str) else key) for key, value in entries if "pooling_mode" in key and value]
+    modes = [re.sub(r"^pooling_mode_|_tokens?$", "", mode) for mode in modes] or ["mean"]
+    listed = folder / "modules.json"
+    modules = json.loads(listed.read_bytes()) if listed.is_file() else []
+    needed = {*modes, *(module["type"].rpartition(".")[2] for module in modules)}
+    missing = needed - _POOLING_MODES - _POOLING_MODULES
+    if missing:
+        raise NotImplementedError(f"its vectors need {' and '.join(sorted(missing))}, which this engine does not have")
+    if len(modes) > 1:
+        raise NotImplementedError(f"its vectors are {' and '.join(modes)} pooling side by side; this engine has one")
+    return modes[0]
 
 
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:

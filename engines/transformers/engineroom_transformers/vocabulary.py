@@ -14,7 +14,7 @@ from engineroom.openai.serving.tool_calls import MARKERS
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
 
-    from .loading import Loaded
+    from .loading import LoadedModel
 
 _SPACES = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """As Python writes JSON. Were any white space allowed, a hot or small model would write nothing else."""
@@ -26,7 +26,7 @@ _GRAMMARS = 64
 class Vocabulary:
     """size: of the model's embedding table. eos: the tokens that end an answer."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self._tokenizer = tokenizer = loaded.tokenizer
         self.size: int = loaded.model.config.get_text_config().vocab_size
         eos = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)

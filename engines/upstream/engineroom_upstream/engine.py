@@ -1,13 +1,18 @@
-"""The upstream engine: its servers, found healthy or not."""
+"""The upstream engine: servers elsewhere, started by others, that are checked and asked as one."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from engineroom.asgi import send_body
 from engineroom.engine import ASSUMED, MODELS, Engine, Health, Route
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.openai.gateway import Gateway
+from engineroom.openai.model_list import LIST
 from engineroom.settings import WorkerSettings
 
 from .settings import UpstreamSettings
@@ -15,24 +20,36 @@ from .settings import UpstreamSettings
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from engineroom.asgi import Receive, Scope, Send
     from engineroom.settings import Environment, SettingsGroup
 
-    from .target import Target
+    from .balancer import Balancer
+    from .server import UpstreamServer
 
 _POLL_S = 0.5
 _STATELESS = (
-    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages"),
-    *("/v1/messages/count_tokens", "/v1/rerank", "/v1/score", "/v1/moderations", "/v1/images/generations"),
-    *("/v1/audio/speech", "/v1/audio/transcriptions", "/v1/audio/translations"),
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/embeddings",
+    "/v1/images/generations",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/moderations",
+    "/v1/rerank",
+    "/v1/responses",
+    "/v1/score",
 )
-"""What any of the servers can answer as well as another, each as far as it can; nothing that one of them remembers."""
+"""Routes that any of the servers can answer as well as another; none where one server would remember something."""
 
 
 class UpstreamEngine(Engine):
     """Servers elsewhere, seen as one engine.
 
-    It never dies, since what is elsewhere may come back: without any server that can be asked it is live and not
-    ready, and ready again once there is one.
+    It never dies, since a server elsewhere may come back: without any server that can be asked the engine is live and
+    not ready, and ready again once there is one.
     """
 
     name = "upstream"
@@ -40,15 +57,14 @@ class UpstreamEngine(Engine):
     capabilities = ASSUMED
 
     def __init__(self, worker: WorkerSettings, settings: UpstreamSettings) -> None:
-        from .balancer import Balancer
-
         self._worker = worker
         self._settings = settings
         self._started = False
-        self._over = ""
+        self._end = ""
         self._checking: asyncio.Task[None] | None = None
-        self.targets: tuple[Target, ...] = ()
-        self.app = self._gateway = Gateway(self, Balancer(self), worker.max_body, worker.request_timeout)
+        self._servers: tuple[UpstreamServer, ...] = ()
+        self._balancer: Balancer | None = None
+        self.app = self._gateway = Gateway(self, self._answer, worker.max_body, worker.request_timeout)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
@@ -73,60 +89,79 @@ class UpstreamEngine(Engine):
 
     @property
     def models(self) -> tuple[str, ...]:
-        named = self._worker.served_model_name or (self._worker.model_name,)
-        found = (model for target in self.targets for model in target.models)
-        return tuple(dict.fromkeys(name for name in (*named, *found) if name))
+        configured = self._worker.served_model_name or (self._worker.model_name,)
+        listed = (model for server in self._servers for model in server.models)
+        return tuple(dict.fromkeys(name for name in (*configured, *listed) if name))
 
     @property
     def routes(self) -> frozenset[Route]:
         return MODELS | {Route("POST", path) for path in _STATELESS}
 
     async def start(self) -> None:
-        from .target import Target
+        # Both import an HTTP client, which is slow: the settings are checked without it.
+        from .balancer import Balancer
+        from .server import UpstreamServer
 
-        urls, keys, every = self._settings.upstream_urls, self._settings.keys, self._settings.upstream_check
-        headers = [{"Authorization": f"Bearer {key}"} for key in keys] or [{}]
+        urls = self._settings.upstream_urls
+        headers = [{"Authorization": f"Bearer {key}"} for key in self._settings.keys] or [{}]
         if len(headers) == 1:
             headers *= len(urls)
-        own = self._worker.model_name
-        renamed = dict.fromkeys(self._worker.served_model_name, own) if own else {}
-        self.targets = tuple(Target(url, head, bool(every), renamed) for url, head in zip(urls, headers, strict=True))
-        if every:
-            await self._first_answer()
-            self._checking = asyncio.ensure_future(self._keep_checking(every))
+        model = self._worker.model_name
+        renamed = dict.fromkeys(self._worker.served_model_name, model) if model else {}
+        interval = self._settings.upstream_check
+        self._servers = tuple(
+            UpstreamServer(url, own, checked=bool(interval), renamed=renamed)
+            for url, own in zip(urls, headers, strict=True)
+        )
+        self._balancer = Balancer(self._servers)
+        if interval:
+            await self._first_usable()
+            self._checking = asyncio.ensure_future(self._keep_checking(interval))
         self._started = True
 
-    async def _first_answer(self) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The list of models is our own; every other request goes to a server, once the engine is ready."""
+        if scope["path"] != LIST:
+            assert self._balancer is not None
+            await self._balancer(scope, receive, send)
+            return
+        models = [
+            {"id": model, "object": "model", "created": int(time.time()), "owned_by": self.name}
+            for model in self.models
+        ]
+        await send_body(send, 200, msgspec.json.encode({"object": "list", "data": models}), b"application/json")
+
+    async def _first_usable(self) -> None:
         deadline = asyncio.get_running_loop().time() + self._worker.start_timeout
         while True:
-            await asyncio.gather(*(target.check() for target in self.targets))
-            if any(target.usable for target in self.targets):
+            await asyncio.gather(*(server.check() for server in self._servers))
+            if any(server.usable for server in self._servers):
                 return
             if asyncio.get_running_loop().time() >= deadline:
-                self._over = "; ".join(f"{target.name}: {target.reason}" for target in self.targets)
-                raise EngineStartError(f"no server could be used within START_TIMEOUT: {self._over}")
+                self._end = "; ".join(f"{server.name}: {server.reason}" for server in self._servers)
+                raise EngineStartError(f"no server could be used within START_TIMEOUT: {self._end}")
             await asyncio.sleep(_POLL_S)
 
-    async def _keep_checking(self, every: float) -> None:
+    async def _keep_checking(self, interval: float) -> None:
         while True:
-            await asyncio.sleep(every)
-            await asyncio.gather(*(target.check() for target in self.targets))
+            await asyncio.sleep(interval)
+            await asyncio.gather(*(server.check() for server in self._servers))
 
     async def stop(self) -> None:
-        self._over = self._over or "stopped"
+        self._end = self._end or "stopped"
         self._gateway.close()
         if self._checking is not None:
             self._checking.cancel()
             await asyncio.gather(self._checking, return_exceptions=True)
-        for target in self.targets:
-            await target.close()
+        for server in self._servers:
+            await server.close()
 
     def health(self) -> Health:
-        if self._over:
-            return Health(live=False, ready=False, reason=self._over)
+        if self._end:
+            return Health(live=False, ready=False, reason=self._end)
         if not self._started:
             return Health(live=True, ready=False, reason="loading")
-        if any(target.usable for target in self.targets):
+        if any(server.usable for server in self._servers):
             return Health(live=True, ready=True, reason="ready")
         return Health(live=True, ready=False, reason="no server can be asked now")
 
@@ -137,9 +172,11 @@ class UpstreamEngine(Engine):
     async def metrics(self) -> str:
         lines = []
         for name, what, value in (
-            ("running", "Requests that are with a server.", lambda target: target.running),
-            ("usable", "1 for a server that requests can go to.", lambda target: int(target.usable)),
+            ("running", "Requests that are with a server.", lambda server: server.running),
+            ("usable", "1 for a server that requests can go to.", lambda server: int(server.usable)),
         ):
             lines += [f"# HELP engineroom_upstream_{name} {what}", f"# TYPE engineroom_upstream_{name} gauge"]
-            lines += [f'engineroom_upstream_{name}{{server="{t.name}"}} {value(t)}' for t in self.targets]
+            lines += [
+                f'engineroom_upstream_{name}{{server="{server.name}"}} {value(server)}' for server in self._servers
+            ]
         return "\n".join(lines) + "\n"

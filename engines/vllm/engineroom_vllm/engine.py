@@ -132,7 +132,7 @@ class VLLMEngine(ServerEngine):
     def make_proxy(self) -> Proxy:
         from .proxy import VLLMProxy
 
-        return VLLMProxy(self)
+        return VLLMProxy(self, self.files.name, self.source)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
         return surface.with_structured_outputs(json)

@@ -1,23 +1,31 @@
-"""vLLM's answers, passed on; a list of models without paths of this machine."""
+"""The proxy before vLLM: its list of models names no folder of this machine."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import msgspec
 
-from engineroom.server import Proxy
-
-from . import surface
-
-if TYPE_CHECKING:
-    from .engine import VLLMEngine
+from engineroom.openai.model_list import LIST
+from engineroom.server import Proxy, ServerEngine
 
 
 class VLLMProxy(Proxy):
-    def __init__(self, engine: VLLMEngine) -> None:
+    """Passes everything on; in the list of models the model's name stands for the folder that vLLM loaded.
+
+    Args:
+        name: what clients are to read.
+        source: what vLLM was told to load, perhaps a folder.
+    """
+
+    def __init__(self, engine: ServerEngine, name: str, source: str) -> None:
         super().__init__(engine)
-        self._vllm = engine
+        self._name = name
+        self._source = source
 
     async def rewrite(self, path: str, body: bytes) -> bytes:
-        if path != "/v1/models":
+        if path != LIST:
             return body
-        return surface.without_paths(body, self._vllm.files.name, self._vllm.source)
+        listed = msgspec.json.decode(body)
+        for model in listed.get("data", ()) if isinstance(listed, dict) else ():
+            if model.get("root") == self._source:
+                model["root"] = self._name
+        return msgspec.json.encode(listed)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from engineroom.engine import MODELS, Route
 
 _PATHS = frozenset(
@@ -71,12 +69,3 @@ def with_structured_outputs(body: dict[str, Any]) -> dict[str, Any] | None:
         return None
     rest = {name: value for name, value in body.items() if not name.startswith("guided_")}
     return {**rest, "structured_outputs": {**guided, **(body.get("structured_outputs") or {})}}
-
-
-def without_paths(body: bytes, name: str, source: str) -> bytes:
-    """A list of models in which `name` stands for the folder that the model was loaded from."""
-    listed = msgspec.json.decode(body)
-    for model in listed.get("data", ()) if isinstance(listed, dict) else ():
-        if model.get("root") == source:
-            model["root"] = name
-    return msgspec.json.encode(listed)

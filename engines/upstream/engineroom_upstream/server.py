@@ -1,4 +1,4 @@
-"""One server, and how it is doing."""
+"""One server elsewhere: the connection to it, what it has, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
 from engineroom.server import Proxy, Upstream
 
-from .told import told_in_stream, told_status
+from .error_bodies import error_status, first_error
 
 if TYPE_CHECKING:
     from engineroom.asgi import Scope, Send
@@ -34,16 +34,16 @@ _CONNECT_S = 10
 _FAILURES = 3
 _REST_S = 10
 _SILENT_S = 30
-"""A server whose machine does not even acknowledge for so long is gone; the kernel asks it. A server that is only
-busy may be silent for as long as REQUEST_TIMEOUT."""
+"""Seconds without so much as an acknowledgement, which the kernel asks for, after which a machine counts as gone. A
+server that is only busy acknowledges, and may be silent for as long as REQUEST_TIMEOUT."""
 _BROKEN = frozenset({502, 504})
 _REFUSED = frozenset({401, 403})
 ELSEWHERE = frozenset({404, 429, 500, 502, 503, 504})
-"""Statuses with which another server may do better: one has not what is asked for, is busy, broken, cannot be reached,
-or refuses our key."""
+"""Statuses after which another server is asked: this one has not what is asked for, is busy, is broken, cannot be
+reached, or refuses our key."""
 
 
-class Remote(Upstream):
+class URLConnection(Upstream):
     """The connection to a server at a URL."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:
@@ -60,37 +60,39 @@ class Remote(Upstream):
         )
 
 
-def _watched_socket(found: aiohttp.AddrInfoType) -> socket.socket:
+def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     """A socket on which the kernel notices that the other machine has vanished, also while nothing is sent."""
-    family, kind, protocol, *_ = found
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    family, kind, protocol, *_ = address
+    watched = socket.socket(family, kind, protocol)
+    watched.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENT_S // 2)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SILENT_S // 6)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _SILENT_S)
-    return made
+        watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENT_S // 2)
+        watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SILENT_S // 6)
+        watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _SILENT_S)
+    return watched
 
 
-class Below(Proxy):
-    """A URL is an OpenAI client's `base_url`: routes are below it, without their `/v1`.
+class BaseURLProxy(Proxy):
+    """Passes requests on to an OpenAI client's `base_url`, which has the routes without their `/v1`.
 
-    An error that comes with a 200 gets its status back, as long as nothing was sent. What is no answer of such an API,
-    as a login page is not, is told as a server that is broken.
+    An error that arrives with a 200 gets its status back, as long as the client has been sent nothing. A body that no
+    such API answers with, a login page for instance, counts as a failure of the server.
     """
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target)
-        self._target = target
+    def __init__(self, server: UpstreamServer) -> None:
+        super().__init__(server)
+        self._server = server
 
     def path(self, scope: Scope) -> str:
         return str(scope["path"]).removeprefix("/v1")
 
     async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
         if 300 <= response.status < 400 and response.status != 304:
-            raise self._target.mistaken(f"a redirect ({response.status} to {response.headers.get('Location', '')})")
+            raise self._server.answered_with(
+                f"a redirect ({response.status} to {response.headers.get('Location', '')})"
+            )
         if response.status < 300 and response.content_type == "text/html":
-            raise self._target.mistaken("a page")
+            raise self._server.answered_with("a page")
         try:
             await super().answer(scope, request, response, send)
         except APIError as error:
@@ -100,19 +102,21 @@ class Below(Proxy):
 
     async def rewrite(self, path: str, body: bytes) -> bytes:
         if body and body.lstrip()[:1] not in (b"{", b"["):
-            raise self._target.mistaken("something that it called JSON")
-        if (status := told_status(body)) is not None:
-            raise self._target.normalise_error(status, body)
+            raise self._server.answered_with("something that it called JSON")
+        status = error_status(body)
+        if status is not None:
+            raise self._server.normalise_error(status, body)
         return body
 
     def look_at_first(self, events: bytes) -> None:
-        error = told_in_stream(events)
-        if error is not None and (status := told_status(error)) is not None:
-            raise self._target.normalise_error(status, error)
+        error = first_error(events)
+        status = None if error is None else error_status(error)
+        if error is not None and status is not None:
+            raise self._server.normalise_error(status, error)
 
 
-class Target:
-    """A server that requests can go to. Make it inside a running loop; `close()` it.
+class UpstreamServer:
+    """A server elsewhere that requests can go to. Make it inside a running loop; `close()` it.
 
     Args:
         url: an OpenAI client's `base_url`; one without any path means its `/v1`.
@@ -120,8 +124,10 @@ class Target:
         checked: whether it is checked before it is used.
         renamed: names that clients may use -> the name by which it knows the model.
 
-    name: host and port, for people and metrics; running: requests of ours that are with it; models: what it has, as
-    far as it was asked; reason: why it cannot be used, empty if it can.
+    name: host and port, for people and metrics.
+    running: how many requests of ours are with it.
+    models: the models that it listed; empty where it was not asked.
+    reason: why it cannot be used; empty where it can.
     """
 
     def __init__(
@@ -129,14 +135,14 @@ class Target:
     ) -> None:
         base = url.rstrip("/") + ("" if urlsplit(url).path.strip("/") else "/v1")
         self.name = base.partition("://")[2].removesuffix("/v1")
-        self.upstream = Remote(base, headers)
+        self.upstream = URLConnection(base, headers)
         self.breaker = Breaker(_FAILURES, _REST_S)
         self.running = 0
         self.models: tuple[str, ...] = ()
         self.reason = "not checked yet" if checked else ""
         self._renamed = renamed or {}
         self._key = headers.get("Authorization", "").removeprefix("Bearer ").encode()
-        self._proxy = Below(self)
+        self._proxy = BaseURLProxy(self)
 
     @property
     def usable(self) -> bool:
@@ -154,7 +160,7 @@ class Target:
         """
         self.running += 1
         try:
-            await self._proxy(scope, _nothing, send)
+            await self._proxy(scope, _read_already, send)
         finally:
             self.running -= 1
         self.breaker.succeeded()
@@ -182,7 +188,7 @@ class Target:
     async def close(self) -> None:
         await self.upstream.close()
 
-    # For the proxy.
+    # For the proxy: this is what it takes for an engine.
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
         name = str(json.get("model"))
@@ -194,7 +200,7 @@ class Target:
         return Health(live=True, ready=True, reason="ready")
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
-        # A server that tells what it was sent would tell our key.
+        # Some servers quote the headers that they were sent, and our key among them.
         error = from_upstream(status, body.replace(self._key, "•••".encode()) if self._key else body)
         if status in _BROKEN | _REFUSED:
             self.breaker.failed()
@@ -206,8 +212,8 @@ class Target:
             return APIError("The server behind this one refuses its key.", status=502, code="upstream_refused")
         return error
 
-    def mistaken(self, what: str) -> APIError:
-        """What a client is told where this server answers with something else than an answer."""
+    def answered_with(self, what: str) -> APIError:
+        """The error for a client whose request this server answered with no answer of such an API."""
         self.breaker.failed()
         logger.warning("%s answered with %s", self.name, what)
         return APIError("The server behind this one gave no valid answer.", status=502, code="upstream_invalid")
@@ -219,7 +225,7 @@ class Target:
 
 
 def _seconds(retry_after: str) -> int | None:
-    """Of a `Retry-After`: seconds or a date (RFC 9110); None where it is neither, or is over."""
+    """The seconds left of a `Retry-After`, which holds seconds or a date (RFC 9110); None where nothing is left."""
     if retry_after.isdigit():
         return int(retry_after) or None
     try:
@@ -229,8 +235,8 @@ def _seconds(retry_after: str) -> int | None:
     return max(0, math.ceil(left.total_seconds())) or None
 
 
-async def _nothing() -> dict[str, Any]:
-    raise AssertionError("the request was read before")
+async def _read_already() -> dict[str, Any]:
+    raise AssertionError("the gateway has read the request before it is served")
 
 
 class _Model(msgspec.Struct):
