@@ -15,15 +15,6 @@ FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 STILL_NAMED: set[str] = {
     "common/engineroom/commands/config.py",
     "common/engineroom/models/settings.py",
-    "common/engineroom/openai/messages.py",
-    "common/engineroom/openai/serving/chat_template.py",
-    "common/engineroom/openai/serving/tool_calls.py",
-    "common/engineroom/openai/serving/tool_choice.py",
-    "common/engineroom/openai/sse.py",
-    "common/engineroom/openai/stop_strings.py",
-    "common/engineroom/openai/validation.py",
-    "common/engineroom/server/engine.py",
-    "common/engineroom/server/read_ahead.py",
     "common/engineroom/settings/flags.py",
     "common/engineroom/settings/suggestions.py",
     "engines/echo/engineroom_echo/instance.py",
@@ -63,7 +54,6 @@ STILL_SHARED: set[str] = {
 """Class names that two classes still have."""
 
 STILL_SPLIT: set[str] = {
-    "common/engineroom/openai/serving/response.py",
     "engines/echo/engineroom_echo/instance.py",
     "engines/llamacpp/engineroom_llamacpp/child.py",
     "engines/llamacpp/engineroom_llamacpp/engine.py",

@@ -138,12 +138,12 @@ def payloads(events: bytes) -> list[bytes]:
     """The data of whole events; those without any (comments, pings) are left out."""
     if b"\r" in events:
         events = events.replace(b"\r\n", b"\n")
-    found = []
+    data_of_events = []
     for event in events.split(b"\n\n"):
         if event.startswith(b"data:") and b"\n" not in event:
             data = event[5:].strip()
         else:
             data = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
         if data:
-            found.append(data)
-    return found
+            data_of_events.append(data)
+    return data_of_events

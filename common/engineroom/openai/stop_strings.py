@@ -47,10 +47,10 @@ class TextCutter:
 
     def _cut(self, text: str) -> str:
         text = self.held + text
-        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if found:
+        matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if matches:
             self.stopped, self.held = True, ""
-            return text[: min(found)[1]]
+            return text[: min(matches)[1]]
         hold = min(possible_start(text, stop) for stop in self._stops)
         self.held = text[hold:]
         return text[:hold]

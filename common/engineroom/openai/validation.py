@@ -12,7 +12,7 @@ from ..errors import APIError
 
 T = TypeVar("T")
 
-_FOUND_AT = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>.*)`$")
+_PLACE = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<expected>[^`]*)`, got `[^`]*`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$")
@@ -57,7 +57,7 @@ def _whole_numbers(value: Any) -> Any:
 def explain(message: str, json: Any) -> APIError:
     """msgspec's words in OpenAI's: which field, what it takes, what was found."""
     path = ""
-    if at := _FOUND_AT.search(message):
+    if at := _PLACE.search(message):
         path = at["path"].replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
         message = message[: at.start()]
     if missing := _MISSING.match(message):
@@ -66,17 +66,17 @@ def explain(message: str, json: Any) -> APIError:
     if unknown := _UNKNOWN.match(message):
         path = f"{path}.{unknown['field']}" if path else unknown["field"]
         return invalid(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
-    found = _find(json, path)
+    value = _find(json, path)
     if wrong := _WRONG_TYPE.match(message):
         expected = [_KINDS.get(kind, kind) for kind in wrong["expected"].split(" | ") if kind != "null"]
         one_of = "one of " if len(expected) > 1 else ""
         return invalid(
-            f"Invalid type for '{path}': expected {one_of}{' or '.join(expected)}, but got {_kind(found)} instead.",
+            f"Invalid type for '{path}': expected {one_of}{' or '.join(expected)}, but got {_kind(value)} instead.",
             path,
             "invalid_type",
         )
     if bounds := _OUT_OF_RANGE.match(message):
-        return _out_of_range(path, found, **bounds.groupdict())
+        return _out_of_range(path, value, **bounds.groupdict())
     if no_match := _NO_MATCH.match(message):
         return invalid(
             f"Invalid '{path}': string does not match pattern. Expected a string that matches the pattern "
@@ -85,7 +85,7 @@ def explain(message: str, json: Any) -> APIError:
             "invalid_value",
         )
     if message.startswith(("Invalid value", "Invalid enum value")):
-        return invalid(f"Invalid value: '{found}' is not supported for '{path}'.", path, "invalid_value")
+        return invalid(f"Invalid value: '{value}' is not supported for '{path}'.", path, "invalid_value")
     return invalid(f"Invalid '{path}': {message}.", path, "invalid_value")
 
 
@@ -94,12 +94,12 @@ def invalid(message: str, param: str | None, code: str | None = None) -> APIErro
     return APIError(message, param=param, code=code)
 
 
-def _out_of_range(path: str, found: Any, kind: str, length: str | None, bound: str, limit: str) -> APIError:
+def _out_of_range(path: str, value: Any, kind: str, length: str | None, bound: str, limit: str) -> APIError:
     what = _KINDS.get(kind, kind).split()[-1]
     over = bound.startswith("<")
     limit = limit.removesuffix(".0")
     if length:
-        size = len(found) if isinstance(found, (str, list, dict)) else 0
+        size = len(value) if isinstance(value, (str, list, dict)) else 0
         return invalid(
             f"Invalid '{path}': {what} too {'long' if over else 'short'}. Expected {_KINDS.get(kind, kind)} with "
             f"{'maximum' if over else 'minimum'} length {limit}, but got one with length {size} instead.",
@@ -108,7 +108,7 @@ def _out_of_range(path: str, found: Any, kind: str, length: str | None, bound: s
         )
     return invalid(
         f"Invalid '{path}': {what} {'above maximum' if over else 'below minimum'} value. "
-        f"Expected a value {bound} {limit}, but got {found} instead.",
+        f"Expected a value {bound} {limit}, but got {value} instead.",
         path,
         f"{what}_{'above_max' if over else 'below_min'}_value",
     )

@@ -204,11 +204,11 @@ class ServerEngine(Engine):
         if process.not_found:
             what = process.tail[-1] if process.tail else "command not found"
             return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
-        told = self.explain_exit(code, self.log())
-        if told is None and code == -signal.SIGKILL:
-            told = "the machine may have run out of memory"
+        cause = self.explain_exit(code, self.log())
+        if cause is None and code == -signal.SIGKILL:
+            cause = "the machine may have run out of memory"
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
-        return f"{self.name} {how}" + (f": {told}" if told else "")
+        return f"{self.name} {how}" + (f": {cause}" if cause else "")
 
     def _failed(self, reason: str) -> EngineStartError:
         self._health = Health(live=False, ready=False, reason=f"failed to start: {reason}")

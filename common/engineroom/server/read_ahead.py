@@ -12,7 +12,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _CHUNK = 8 << 20
-_MOST = 0.6
+_SHARE_OF_FREE_MEMORY = 0.6
 """The share of free memory that may be filled; more would push out what has just been read."""
 
 
@@ -31,7 +31,7 @@ class ReadAhead:
     def start(self) -> None:
         """Begin, unless the files are more than fits."""
         size = sum(file.stat().st_size for file in self._files)
-        if 0 < size <= _MOST * _free_memory():
+        if 0 < size <= _SHARE_OF_FREE_MEMORY * _free_memory():
             self._work = asyncio.get_running_loop().run_in_executor(None, self._read_all)
 
     async def stop(self) -> None:

@@ -36,8 +36,8 @@ def variables(request: Mapping[str, Any]) -> dict[str, Any]:
             param = f"chat_template_kwargs.{name}"
             raise invalid(f"'{name}' cannot be set by 'chat_template_kwargs'.", param, "unsupported_parameter")
     named = ("add_generation_prompt", "continue_final_message", "reasoning_effort")
-    found = {name: request[name] for name in named if request.get(name) is not None} | own.chat_template_kwargs
-    return {"add_generation_prompt": not found.get("continue_final_message"), **found}
+    variables = {name: request[name] for name in named if request.get(name) is not None} | own.chat_template_kwargs
+    return {"add_generation_prompt": not variables.get("continue_final_message"), **variables}
 
 
 def fitted(messages: Sequence[Mapping[str, Any]], template: str, tools: object) -> list[dict[str, Any]]:
@@ -64,17 +64,17 @@ def fitted(messages: Sequence[Mapping[str, Any]], template: str, tools: object) 
 
 
 def _fitted(message: Mapping[str, Any], template: str, where: str) -> dict[str, Any]:
-    said = dict(message)
-    if said["role"] == "developer" and "developer" not in template:
-        said["role"] = "system"
-    if said["role"] == "function":
-        said["role"] = "tool"
-    calls = list(said.get("tool_calls") or ())
-    if function := said.pop("function_call", None):
+    adapted = dict(message)
+    if adapted["role"] == "developer" and "developer" not in template:
+        adapted["role"] = "system"
+    if adapted["role"] == "function":
+        adapted["role"] = "tool"
+    calls = list(adapted.get("tool_calls") or ())
+    if function := adapted.pop("function_call", None):
         calls.append({"function": function})
     if calls:
-        said["tool_calls"] = [_call(call, f"{where}.tool_calls.{number}") for number, call in enumerate(calls)]
-    return said
+        adapted["tool_calls"] = [_call(call, f"{where}.tool_calls.{number}") for number, call in enumerate(calls)]
+    return adapted
 
 
 def _call(call: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -23,8 +23,18 @@ if TYPE_CHECKING:
 encode = msgspec.json.Encoder().encode
 
 _NO_EFFECT = frozenset(
-    "user metadata store service_tier safety_identifier prediction modalities "  # noqa: SIM905
-    "prompt_cache_key prompt_cache_options prompt_cache_retention".split()
+    {
+        "metadata",
+        "modalities",
+        "prediction",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "prompt_cache_retention",
+        "safety_identifier",
+        "service_tier",
+        "store",
+        "user",
+    }
 )
 """Fields that leave the answer as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
 

@@ -91,9 +91,9 @@ class CallReader:
             if start.startswith("{"):
                 self._calling = True
                 return
-        found = [at for marker in MARKERS if (at := buffer.find(marker)) >= 0]
-        self._calling = bool(found)
-        cut = min(found) if found else len(buffer) if last else min(possible_start(buffer, m) for m in MARKERS)
+        positions = [at for marker in MARKERS if (at := buffer.find(marker)) >= 0]
+        self._calling = bool(positions)
+        cut = min(positions) if positions else len(buffer) if last else min(possible_start(buffer, m) for m in MARKERS)
         self._buffer = buffer[cut:]
         if buffer[:cut]:
             yield buffer[:cut]

@@ -70,10 +70,10 @@ def _names(tools: Sequence[Mapping[str, Any]]) -> set[str]:
 
 
 def _named(name: str, offered: Sequence[Mapping[str, Any]], param: str = "tool_choice") -> Sequence[Mapping[str, Any]]:
-    found = [tool for tool in offered if tool["function"]["name"] == name]
-    if not found:
+    named = [tool for tool in offered if tool["function"]["name"] == name]
+    if not named:
         raise _not_offered(name, param)
-    return found
+    return named
 
 
 def _allowed(allowed: Allowed, offered: set[str]) -> set[str]:
