@@ -47,24 +47,24 @@ def test_the_only_engine_needs_no_name(tmp_path: Path) -> None:
 def test_two_packages_with_one_name_conflict(tmp_path: Path) -> None:
     install(tmp_path, "engineroom-mine", "mine", GOOD)
     install(tmp_path, "engineroom-other", "mine", GOOD)
-    said = load(tmp_path, "mine").stderr
-    assert "engineroom-mine" in said
-    assert "engineroom-other" in said
-    assert "uninstall one" in said
+    error = load(tmp_path, "mine").stderr
+    assert "engineroom-mine" in error
+    assert "engineroom-other" in error
+    assert "uninstall one" in error
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("import no_such_library\n", "needs the module 'no_such_library'"),
         ("1 / 0\n", "ZeroDivisionError"),
         ("Mine = 3\n", "is not an engineroom Engine"),
     ],
 )
-def test_a_broken_plugin_is_named(tmp_path: Path, source: str, said: str) -> None:
+def test_a_broken_plugin_is_named(tmp_path: Path, source: str, message: str) -> None:
     install(tmp_path, "engineroom-mine", "mine", source)
     stderr = load(tmp_path, "mine").stderr
-    assert said in stderr
+    assert message in stderr
     assert "mine" in stderr
     assert "Traceback" not in stderr
 

@@ -21,9 +21,9 @@ def test_what_survives_is_used_for_models_and_what_is_compiled(tmp_path: Path, m
     volume, home = tmp_path / "volume", tmp_path / "home"
     volume.mkdir()
     home.mkdir()
-    found = environ(BASE_PATH=str(volume), HF_TOKEN="secret")
-    assert (found["HF_HOME"], found["THING_CACHE"]) == (f"{volume}/huggingface-cache", f"{volume}/thing")
-    assert found["HF_TOKEN"] == "secret"
+    result = environ(BASE_PATH=str(volume), HF_TOKEN="secret")
+    assert (result["HF_HOME"], result["THING_CACHE"]) == (f"{volume}/huggingface-cache", f"{volume}/thing")
+    assert result["HF_TOKEN"] == "secret"
     assert environ(HF_HOME=str(home))["THING_CACHE"] == f"{home}/thing"
     assert environ(HF_HOME=str(home), THING_CACHE="/mine")["THING_CACHE"] == "/mine"
     assert "THING_CACHE" not in environ()

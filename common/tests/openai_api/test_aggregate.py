@@ -78,8 +78,8 @@ def test_choices_in_any_order() -> None:
         chunk(delta(0, content="a"), delta(1, content="b", finish_reason="length")),
         chunk(delta(0, finish_reason="stop")),
     )
-    said = [(c["index"], c["message"]["content"], c["finish_reason"]) for c in answer["choices"]]
-    assert said == [(0, "a", "stop"), (1, "bb", "length")]
+    choices = [(c["index"], c["message"]["content"], c["finish_reason"]) for c in answer["choices"]]
+    assert choices == [(0, "a", "stop"), (1, "bb", "length")]
 
 
 def test_logprobs_are_put_end_to_end() -> None:

@@ -30,8 +30,8 @@ def split(data: bytes, places: list[int]) -> list[bytes]:
 @given(events, places)
 def test_the_data_of_every_event(events: list[tuple[str, dict[str, str], str]], places: list[int]) -> None:
     parser = EventParser()
-    found = [json.loads(data) for piece in split(stream(events), places) for data in parser.feed(piece)]
-    assert found == [value for _, value, _ in events]
+    values = [json.loads(data) for piece in split(stream(events), places) for data in parser.feed(piece)]
+    assert values == [value for _, value, _ in events]
 
 
 @given(events, places)

@@ -92,13 +92,13 @@ async def test_a_stream_that_is_cut_says_so(engine: StandinEngine) -> None:
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_error"
 
 
-@pytest.mark.parametrize(("fault", "said"), [("cut", (502, "engine_error")), ("die", (503, "engine_dead"))])
+@pytest.mark.parametrize(("fault", "expected"), [("cut", (502, "engine_error")), ("die", (503, "engine_dead"))])
 async def test_before_the_first_token_a_failure_is_a_status(
-    engine: StandinEngine, fault: str, said: tuple[int, str]
+    engine: StandinEngine, fault: str, expected: tuple[int, str]
 ) -> None:
     """Also where the server has sent its headers long before."""
     status, _, body = await post(engine, stream=True, fault=fault, fault_after=0, gap=0.2)
-    assert (status, json.loads(body)["error"]["code"]) == said
+    assert (status, json.loads(body)["error"]["code"]) == expected
 
 
 @pytest.mark.parametrize(

@@ -29,5 +29,5 @@ def test_a_missing_command_names_the_remedy(tmp_path: Path, monkeypatch: pytest.
         returncode, not_found, tail = 127, True, ("/none: No such file or directory",)
 
     process: Any = Ended()
-    told = StandinEngine()._why(process)
-    assert told == "standin could not be started: /none: No such file or directory; install it"
+    reason = StandinEngine()._why(process)
+    assert reason == "standin could not be started: /none: No such file or directory; install it"

@@ -48,8 +48,8 @@ class StandinServer:
         try:
             words = body.get("words") or [f"{body.get('prompt', 'chat')} ", str(body.get("seed"))]
             for i, word in enumerate(words):
-                said = {"delta": {"content": word}} if chat else {"text": word}
-                choice = {"index": 0, **said, "finish_reason": "stop" if i == len(words) - 1 else None}
+                content = {"delta": {"content": word}} if chat else {"text": word}
+                choice = {"index": 0, **content, "finish_reason": "stop" if i == len(words) - 1 else None}
                 await self._write(answer, {"id": f"id{len(self.seen)}", "object": kind, "choices": [choice]})
                 if body.get("seed") == 14:
                     return answer
@@ -118,9 +118,9 @@ async def asked(app: ASGIApp, path: str, **body: object) -> AsyncIterator[Any]:
 
 
 def events(body: bytes) -> Iterator[dict[str, Any]]:
-    *found, done = payloads(body)
+    *chunks, done = payloads(body)
     assert done == b"[DONE]"
-    yield from map(json.loads, found)
+    yield from map(json.loads, chunks)
 
 
 async def test_several_choices_whole(app: ASGIApp, server: StandinServer) -> None:
@@ -143,10 +143,10 @@ async def test_several_choices_streamed_under_one_id(app: ASGIApp) -> None:
     async with asked(app, CHAT, n=2, seed=1, stream=True, stream_options={"include_usage": True}) as answer:
         *chunks, last = events(await answer.read())
     assert answer.headers["content-type"].startswith("text/event-stream")
-    said = {0: "", 1: ""}
+    texts = {0: "", 1: ""}
     for chunk in chunks:
-        said[chunk["choices"][0]["index"]] += chunk["choices"][0]["delta"]["content"]
-    assert said == {0: "chat 1", 1: "chat 2"}
+        texts[chunk["choices"][0]["index"]] += chunk["choices"][0]["delta"]["content"]
+    assert texts == {0: "chat 1", 1: "chat 2"}
     assert len({chunk["id"] for chunk in (*chunks, last)}) == 1
     assert (last["choices"], last["usage"]["completion_tokens"]) == ([], 4)
 
@@ -161,13 +161,13 @@ async def test_every_prompt_has_its_choices_side_by_side(app: ASGIApp, stream: b
     async with asked(app, COMPLETIONS, prompt=["a", [7, 8]], n=2, stream=stream) as answer:
         body = await answer.read()
     if stream:
-        said = dict.fromkeys(range(4), "")
+        texts = dict.fromkeys(range(4), "")
         for event in events(body):
-            said[event["choices"][0]["index"]] += event["choices"][0]["text"]
+            texts[event["choices"][0]["index"]] += event["choices"][0]["text"]
     else:
-        said = {choice["index"]: choice["text"] for choice in json.loads(body)["choices"]}
+        texts = {choice["index"]: choice["text"] for choice in json.loads(body)["choices"]}
         assert json.loads(body)["usage"]["prompt_tokens"] == 10
-    assert said == {0: "a None", 1: "a None", 2: "[7, 8] None", 3: "[7, 8] None"}
+    assert texts == {0: "a None", 1: "a None", 2: "[7, 8] None", 3: "[7, 8] None"}
 
 
 @pytest.mark.parametrize("body", [{"n": 1}, {"prompt": ["a"]}, {"prompt": [1, 2, 3]}, {"n": "two"}, {"prompt": []}])
@@ -225,10 +225,10 @@ async def test_a_stop_string_is_not_shown(app: ASGIApp, path: str, stop: object,
             body = await answer.read()
         if expected is None:
             continue
-        said = dict.fromkeys(range(n), "")
+        texts = dict.fromkeys(range(n), "")
         for choice in (choice for event in events(body) for choice in event["choices"]):
-            said[choice["index"]] += choice["delta"]["content"] if path == CHAT else choice["text"]
-        assert said == dict.fromkeys(range(n), expected)
+            texts[choice["index"]] += choice["delta"]["content"] if path == CHAT else choice["text"]
+        assert texts == dict.fromkeys(range(n), expected)
     async with asked(app, path, words=words, stop=stop, n=2) as answer:
         whole = json.loads(await answer.read())["choices"][1]
     assert expected is None or (whole["message"]["content"] if path == CHAT else whole["text"]) == expected

@@ -19,16 +19,16 @@ def call(arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("arguments", ['{"a": 1}', ""])
 def test_a_call_s_arguments_are_an_object(arguments: str) -> None:
-    said = {"role": "assistant", "content": None, "tool_calls": [call(arguments)]}
-    _, fitted = chat_template.fitted([USER, said], TEMPLATE, None)
+    message = {"role": "assistant", "content": None, "tool_calls": [call(arguments)]}
+    _, fitted = chat_template.fitted([USER, message], TEMPLATE, None)
     assert fitted["tool_calls"][0]["function"] == {"name": "f", "arguments": {"a": 1} if arguments else {}}
     assert fitted["tool_calls"][0]["id"] == "c1"
-    assert said["tool_calls"] == [call(arguments)], "what was sent is left alone"
+    assert message["tool_calls"] == [call(arguments)], "what was sent is left alone"
 
 
 def test_functions_are_shown_as_tools() -> None:
-    said = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
-    asked, answered = chat_template.fitted([said, {"role": "function", "name": "f", "content": "1"}], TEMPLATE, None)
+    message = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    asked, answered = chat_template.fitted([message, {"role": "function", "name": "f", "content": "1"}], TEMPLATE, None)
     assert asked["tool_calls"] == [{"type": "function", "function": {"name": "f", "arguments": {}}}]
     assert "function_call" not in asked
     assert answered["role"] == "tool"

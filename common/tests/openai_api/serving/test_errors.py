@@ -21,9 +21,9 @@ ENDLESS = {"ignore_eos": True, "echo_tokens_per_s": 50, "max_tokens": 4000}
 
 
 def running(http: httpx.Client) -> int:
-    found = re.search(r"^engineroom_echo_running (\d+)$", http.get("/metrics").text, re.MULTILINE)
-    assert found
-    return int(found[1])
+    match = re.search(r"^engineroom_echo_running (\d+)$", http.get("/metrics").text, re.MULTILINE)
+    assert match
+    return int(match[1])
 
 
 def eventually(condition: Callable[[], bool]) -> None:
