@@ -22,7 +22,7 @@ MARKERS = ("<tool_call>", "[TOOL_CALLS]", "<|python_tag|>")
 _BETWEEN = re.compile(r"(?:[\s\[\],;]|</?tool_call>|TOOL_CALLS|<\|python_tag\|>)*")
 """What stands before, between and behind the JSON of calls."""
 _FIRST_KEY = re.compile(r'\{\s*(?:\}|"(?!(?:name|arguments|parameters|type|id)")[^"]*")')
-"""An object that begins in another way is no call, and is not waited for."""
+"""An object whose first key is another than a call's is no call: nobody waits for its end."""
 _HEAD = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
 
 
@@ -57,7 +57,11 @@ def schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 class CallReader:
-    """Reads one choice's text: what is shown, and the calls in it, their arguments as they come.
+    """Reads one choice's text as it is generated: tells text that is shown from calls, and streams a call's arguments.
+
+    It is in one of two states. In text, it shows everything up to a marker. At a call, it has read a marker, or the
+    choice began with `{`: it waits until the buffer tells whether a call stands there. JSON that is no call of an
+    offered tool is shown as text.
 
     Args:
         names: of the tools that are offered; JSON that calls another is text.
@@ -65,77 +69,100 @@ class CallReader:
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names
-        self._calling = False
+        self._at_call = False
         self._begun = False
-        self._buffer = self._before = ""
-        self._at = _Json()
+        """Whether anything but white space has come: only at the very beginning is a bare `{` taken for a call."""
+        self._buffer = ""
+        """What has come and is not yet given out. At a call, it begins with the object once that has begun."""
+        self._skipped = ""
+        """The markers before the object, which are shown after all if the object is no call."""
+        self._object = _ObjectScanner()
         self._sent: int | None = None
+        """How much of the buffer has been given out as arguments; None until the call's name is known."""
         self.calls = 0
         """How many calls are complete."""
 
     def feed(self, text: str, last: bool = False) -> Iterator[str | ToolCallPiece]:
         """What `text` adds; with `last` also what was held back."""
         self._buffer += text
+        # Each step takes something off the buffer, changes the state or gives out more arguments. A step that does
+        # none of it waits for more text.
         while self._buffer:
-            before = len(self._buffer), self._calling, self._sent
-            yield from self._call(last) if self._calling else self._text(last)
-            if (len(self._buffer), self._calling, self._sent) == before:
+            before = len(self._buffer), self._at_call, self._sent
+            if self._at_call:
+                yield from self._read_call(last)
+            else:
+                yield from self._read_text(last)
+            if (len(self._buffer), self._at_call, self._sent) == before:
                 return
 
-    def _text(self, last: bool) -> Iterator[str]:
+    def _read_text(self, last: bool) -> Iterator[str]:
         buffer = self._buffer
         if not self._begun:
-            if not (start := buffer.lstrip()) and not last:
+            start = buffer.lstrip()
+            if not start and not last:
                 return
             self._begun = True
             if start.startswith("{"):
-                self._calling = True
+                self._at_call = True
                 return
-        positions = [at for marker in MARKERS if (at := buffer.find(marker)) >= 0]
-        self._calling = bool(positions)
-        cut = min(positions) if positions else len(buffer) if last else min(possible_start(buffer, m) for m in MARKERS)
-        self._buffer = buffer[cut:]
-        if buffer[:cut]:
-            yield buffer[:cut]
+        positions = [buffer.find(marker) for marker in MARKERS if marker in buffer]
+        if positions:
+            self._at_call = True
+            end = min(positions)
+        elif last:
+            end = len(buffer)
+        else:
+            # The end of the buffer may be the beginning of a marker, which is not shown before that is known.
+            end = min(possible_start(buffer, marker) for marker in MARKERS)
+        self._buffer = buffer[end:]
+        if end:
+            yield buffer[:end]
 
-    def _call(self, last: bool) -> Iterator[str | ToolCallPiece]:
-        if self._at.position == 0:
+    def _read_call(self, last: bool) -> Iterator[str | ToolCallPiece]:
+        if self._object.position == 0:
             start = _BETWEEN.match(self._buffer)
             rest = self._buffer[start.end() if start else 0 :]
             if not rest.startswith("{"):
-                yield from self._no_call(rest, last)
+                yield from self._leave_call(rest, last)
                 return
-            self._before = self._buffer[: len(self._buffer) - len(rest)]
+            self._skipped = self._buffer[: len(self._buffer) - len(rest)]
             self._buffer = rest
-        closed = self._at.read(self._buffer)
-        if self._sent is None and (head := _HEAD.match(self._buffer)) and head["name"] in self._names:
+        closed = self._object.read(self._buffer)
+        head = _HEAD.match(self._buffer) if self._sent is None else None
+        if head and head["name"] in self._names:
             self._sent = head.end()
             yield ToolCallPiece(self.calls, head["name"])
         if self._sent is not None:
-            end = self._at.inner_end or len(self._buffer)
+            # The name came before the arguments, so these can be streamed, up to the brace that closes them.
+            end = self._object.inner_end or len(self._buffer)
             if end > self._sent:
                 yield ToolCallPiece(self.calls, arguments=self._buffer[self._sent : end])
                 self._sent = end
         elif closed or last or _FIRST_KEY.match(self._buffer):
-            yield from self._whole(self._buffer[: self._at.position])
-        if closed or last or not self._calling:
-            self.calls += self._sent is not None
-            self._buffer, self._sent = self._buffer[self._at.position :], None
-            self._at = _Json()
+            yield from self._read_whole_object(self._buffer[: self._object.position])
+        if closed or last or not self._at_call:
+            if self._sent is not None:
+                self.calls += 1
+            self._buffer = self._buffer[self._object.position :]
+            self._sent = None
+            self._object = _ObjectScanner()
 
-    def _no_call(self, rest: str, last: bool) -> Iterator[str]:
-        """Behind the markers stands no call: wait for more, or go on with text."""
-        if rest and (last or not any(possible_start(rest, m) == 0 for m in (*MARKERS, "</tool_call>"))):
-            self._calling, self._begun = False, True
-            if not self.calls:
-                rest = self._buffer
+    def _leave_call(self, rest: str, last: bool) -> Iterator[str]:
+        """What follows the markers does not begin with an object: wait if it still may, or go on with text."""
+        may_be_marker = any(possible_start(rest, marker) == 0 for marker in (*MARKERS, "</tool_call>"))
+        if rest and (last or not may_be_marker):
+            self._at_call = False
+            self._begun = True
+            # Markers after a call only close it; markers without any call were the model's own words.
+            shown = rest if self.calls else self._buffer
             self._buffer = ""
-            yield rest
+            yield shown
         elif last:
             self._buffer = ""
 
-    def _whole(self, text: str) -> Iterator[str | ToolCallPiece]:
-        """A closed object that does not begin like a call: its keys stand in another order, or it is text."""
+    def _read_whole_object(self, text: str) -> Iterator[str | ToolCallPiece]:
+        """An object whose beginning is not that of a call: its keys stand in another order, or it is text."""
         try:
             call = json.loads(text)
             arguments = call.get("arguments", call.get("parameters"))
@@ -143,8 +170,9 @@ class CallReader:
         except (ValueError, KeyError, TypeError, AttributeError):
             known = False
         if not known:
-            self._calling, self._begun = False, True
-            yield text if self.calls else self._before + text
+            self._at_call = False
+            self._begun = True
+            yield text if self.calls else self._skipped + text
             return
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -153,10 +181,10 @@ class CallReader:
         self.calls += 1
 
 
-class _Json:
-    """How far a JSON object has been read.
+class _ObjectScanner:
+    """How far a JSON object has been read, a character at a time, since it comes in pieces that no parser takes.
 
-    position: characters read. inner_end: where the first value inside it that is an object ended, once it did.
+    position: characters read. inner_end: where the first object or list inside it ended, 0 until then.
     """
 
     def __init__(self) -> None:
