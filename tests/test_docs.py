@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -40,6 +41,22 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
             broken.append(link)
     assert not broken
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/engines.md"])
+def test_what_authors_are_told_of_is_there(page: str) -> None:
+    """Every dotted name can be imported, every path leads to something."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    missing = []
+    for name in re.findall(r"`(engineroom(?:_\w+)?(?:\.\w+)+)`", text):
+        try:
+            pkgutil.resolve_name(name)
+        except (ImportError, AttributeError):
+            missing.append(name)
+    paths = re.findall(r"`((?:common|workers|engines|docs|tests|tools|docker|benchmarks)/[\w./]+)`", text)
+    missing += [path for path in paths if not (ROOT / path).exists()]
+    assert len(paths) >= 2
+    assert not missing
 
 
 @pytest.mark.parametrize("block", blocks(ROOT / "docs/migrating.md", "dotenv"), ids=lambda block: block.split()[0])

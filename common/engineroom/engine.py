@@ -24,6 +24,8 @@ What the engine promises
       file or shared memory of the engine is left.
     * The app answers at any time: with a 503 and `Retry-After` while loading, a 503 when dead, and OpenAI's 404 for
       a route that it does not serve. It never raises because of what a client sent.
+    * `capabilities` says what a request may ask for, for certain once `start` has returned. The gateway in front of
+      every engine refuses the rest with a 400 that names the field.
     * `http.disconnect` aborts the generation, so that it costs nothing more; so does cancelling the call.
     * `health` never blocks. `live` is true until the engine is dead for good, and false from then on. `ready` goes
       false -> true -> false. Only an engine whose server runs elsewhere may become ready again after an outage;

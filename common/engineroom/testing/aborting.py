@@ -69,7 +69,6 @@ async def _long_request(target: Target, *, stream: bool) -> bytes:
 
 async def _idle(target: Target) -> None:
     """Raises NotOffered where it cannot be seen that a generation ends."""
-    target.require(CHAT)
     if not target.capabilities.abort:
         raise NotOffered("aborting a generation")
     if target.expects.running_metric is None:

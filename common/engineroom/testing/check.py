@@ -7,15 +7,21 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from . import aborting, answering, refusing
+from .responses import CHAT, COMPLETIONS
 from .target import NotOffered, Target
 
 
 @dataclass(frozen=True)
 class Check:
-    """One obligation of an engine; awaiting `run(target)` raises AssertionError where it is not met."""
+    """One obligation of an engine; awaiting `run(target)` raises AssertionError where it is not met.
+
+    path: the route that it is about; None for a check that every engine passes, whatever it serves.
+    seconds: how long it may take.
+    """
 
     name: str
     run: Callable[[Target], Awaitable[None]]
+    path: str | None = CHAT
     seconds: float = 120
 
     @property
@@ -24,6 +30,8 @@ class Check:
         return (self.run.__doc__ or "").strip().partition("\n")[0]
 
     async def __call__(self, target: Target) -> None:
+        if self.path is not None and not target.serves(self.path):
+            raise NotOffered(self.path)
         try:
             await asyncio.wait_for(self.run(target), self.seconds)
         except asyncio.TimeoutError:
@@ -33,8 +41,18 @@ class Check:
         return self.name
 
 
+_OTHER_PATHS = {
+    answering.models_are_listed: None,
+    answering.a_model_is_retrieved: None,
+    answering.completion_answers: COMPLETIONS,
+    refusing.unknown_route_is_404: None,
+}
+"""Checks that are not about chat -> the route that they are about."""
+
 CHECKS = tuple(
-    Check(function.__name__, function) for module in (answering, refusing, aborting) for function in module.CHECKS
+    Check(function.__name__, function, _OTHER_PATHS.get(function, CHAT))
+    for module in (answering, refusing, aborting)
+    for function in module.CHECKS
 )
 
 __all__ = ["CHECKS", "Check", "NotOffered"]

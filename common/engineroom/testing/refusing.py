@@ -27,8 +27,8 @@ async def unknown_model_is_404(target: Target) -> None:
 async def unknown_route_is_404(target: Target) -> None:
     """An unknown route is OpenAI's 404, a wrong method a 405."""
     error_of(*await target.get("/v1/no-such-route"), 404)
-    target.require(CHAT)
-    error_of(*await target.get(CHAT), 405)
+    if target.serves(CHAT):
+        error_of(*await target.get(CHAT), 405)
 
 
 async def too_long_is_400(target: Target) -> None:

@@ -85,18 +85,16 @@ class Target:
         _, listed = await self.get("/v1/models")
         return str(listed["data"][0]["id"])
 
-    def require(self, path: str) -> None:
-        """Raise NotOffered for a route that the engine does not serve."""
-        if self._paths is not None and path not in self._paths:
-            raise NotOffered(path)
+    def serves(self, path: str) -> bool:
+        """Whether the engine serves a route, as far as is known."""
+        return self._paths is None or path in self._paths
 
     async def get(self, path: str) -> tuple[int, Any]:
         async with self.call("GET", path, b"") as answer:
             return answer.status, _decode(await answer.read())
 
     async def post(self, path: str, body: Mapping[str, Any] | bytes) -> tuple[int, Any]:
-        """Post a body; status and decoded JSON. Raises NotOffered for a route that the engine does not serve."""
-        self.require(path)
+        """Post a body; status and decoded JSON."""
         async with self.call("POST", path, await self._body(body)) as answer:
             return answer.status, _decode(await answer.read())
 
@@ -121,12 +119,7 @@ class Target:
         return response
 
     async def stream(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Post a streamed request; all its events, `[DONE]` checked and taken off.
-
-        Raises:
-            NotOffered: for a route that the engine does not serve.
-        """
-        self.require(path)
+        """Post a streamed request; all its events, `[DONE]` checked and taken off."""
         from ..openai.sse import EventParser
 
         parser, events = EventParser(), []

@@ -10,8 +10,6 @@ from llamacpp_made import make
 from engineroom.testing import Expectations, Target, engine_target, running
 from engineroom_llamacpp import LlamaCppEngine
 
-MODEL = "SmolLM2-135M-Instruct"
-
 
 @pytest.fixture(scope="session")
 async def engine() -> AsyncIterator[LlamaCppEngine]:
@@ -21,10 +19,8 @@ async def engine() -> AsyncIterator[LlamaCppEngine]:
 
 def target_of(engine: LlamaCppEngine) -> Target:
     """What a test talks to: greedy answers, unless it asks otherwise."""
-    expectations = Expectations(
-        model=MODEL, max_model_len=2048, running_metric="llamacpp:requests_processing", fields={"temperature": 0}
-    )
-    return engine_target(engine, expectations)
+    metric = "llamacpp:requests_processing"
+    return engine_target(engine, Expectations(max_model_len=2048, running_metric=metric, fields={"temperature": 0}))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from engineroom.openai.strict import COMPLETIONS, checked, refuse
 
 _IGNORED = ("audio", "echo", "function_call", "functions", "logit_bias", "prediction", "suffix", "web_search_options")
 _NEEDS = dict.fromkeys(("frequency_penalty", "presence_penalty", "repetition_penalty"), "enable_penalties")
-_NEEDS |= {"min_tokens": "enable_min_tokens", "response_format": "enable_structured_output"}
+_NEEDS |= {"min_tokens": "enable_min_tokens"}
 """Fields that MAX passes over in silence, or refuses, unless a flag of its own is set."""
 
 

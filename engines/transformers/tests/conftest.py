@@ -113,7 +113,7 @@ async def with_tools(anyio_backend: str) -> AsyncIterator[TransformersEngine]:
 
 def target_of(engine: Engine, **expected: Any) -> Target:
     """What a test talks to: greedy answers, unless it asks otherwise."""
-    usual = {"model": "smol", "running_metric": "engineroom_transformers_running", "fields": {"temperature": 0}}
+    usual = {"running_metric": "engineroom_transformers_running", "fields": {"temperature": 0}}
     return engine_target(engine, Expectations(**{"max_model_len": 2048, **usual, **expected}))
 
 
