@@ -89,7 +89,7 @@ def test_whatever_becomes_of_the_keys_file_clients_are_served(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("alice: {key: sk-a, speed: 3}", "alice.speed"),
         ("alice: {concurrency: 3}", "alice has no key"),
@@ -102,11 +102,11 @@ def test_whatever_becomes_of_the_keys_file_clients_are_served(tmp_path: Path) ->
         ("{}", "there is no key in it"),
     ],
 )
-def test_a_wrong_keys_file_is_named_and_no_key_is_quoted(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_keys_file_is_named_and_no_key_is_quoted(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "keys.yaml"
     file.write_text(text)
     with serving({"API_KEYS_FILE": str(file)}, ready=False) as door:
         assert door.ended() == 2
         assert "API_KEYS_FILE" in door.log
-        assert said in door.log
+        assert message in door.log
         assert "sk-" not in door.log

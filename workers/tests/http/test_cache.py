@@ -113,8 +113,8 @@ def test_completions_and_embeddings_too(door: Door) -> None:
     stream = client.completions.create(model="echo", prompt="p", seed=1, stream=True)
     assert [*texts, "".join(chunk.choices[0].text for chunk in stream)] == [texts[0]] * 3
     body = {"model": "echo", "input": "vector"}
-    said = [status(httpx.post(f"{door.url}/v1/embeddings", json=body)) for _ in range(2)]
-    assert said == ["fwd=miss", "hit"]
+    statuses = [status(httpx.post(f"{door.url}/v1/embeddings", json=body)) for _ in range(2)]
+    assert statuses == ["fwd=miss", "hit"]
 
 
 @pytest.mark.parametrize(

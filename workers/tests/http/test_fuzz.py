@@ -121,9 +121,9 @@ def well_answered(status: int, body: bytes) -> None:
     ids=["deep", "deep and cut", "a method", "a length", "a path", "not HTTP"],
 )
 def test_what_fuzzing_found(door: Door, sent: bytes, status: int) -> None:
-    found, body = exchange(door, sent)
-    assert found == status
-    well_answered(found, body)
+    answered, body = exchange(door, sent)
+    assert answered == status
+    well_answered(answered, body)
 
 
 @FUZZ

@@ -18,19 +18,19 @@ def lines(door: Door) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "code", "said"),
+    ("settings", "code", "message"),
     [
         ({"ECHO_FAULT": "start"}, 1, "ECHO_FAULT=start"),
         ({"API_KEYS_FILE": "/there/is/none"}, 2, "API_KEYS_FILE"),
         ({"CACHE_TTL": "9", "REDIS_URL": "localhost"}, 2, "REDIS_URL"),
     ],
 )
-def test_why_it_did_not_start_is_a_line_as_any_other(settings: dict[str, str], code: int, said: str) -> None:
+def test_why_it_did_not_start_is_a_line_as_any_other(settings: dict[str, str], code: int, message: str) -> None:
     with serving({**JSON, **settings}, ready=False) as door:
         assert door.ended() == code
         last = lines(door)[-1]
         assert last["level"] == "CRITICAL"
-        assert said in last["message"]
+        assert message in last["message"]
 
 
 def test_why_it_ended_too() -> None:
@@ -47,6 +47,6 @@ def test_what_is_no_http_and_odd_paths_are_lines_too() -> None:
         httpx.request("NOWAY", f"{door.url}/v1/models")
         door.process.terminate()
         assert door.ended() == 0
-        told = lines(door)
-        assert any(line.get("path") == '/v1/\n{"a":1}\u2028\ufffd' for line in told)
-        assert any("Invalid HTTP" in line["message"] for line in told)
+        logged = lines(door)
+        assert any(line.get("path") == '/v1/\n{"a":1}\u2028\ufffd' for line in logged)
+        assert any("Invalid HTTP" in line["message"] for line in logged)

@@ -27,14 +27,14 @@ def ask(door: Door, headers: dict[str, str] | None = None, **fields: Any) -> htt
 
 def samples(door: Door) -> dict[str, float]:
     """Every sample by its name and labels; the text must be what Prometheus can read."""
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(httpx.get(f"{door.url}/metrics").text):
         for sample in family.samples:
             labels = ",".join(f"{name}={value}" for name, value in sorted(sample.labels.items()))
             key = f"{sample.name}{{{labels}}}"
-            assert key not in found
-            found[key] = sample.value
-    return found
+            assert key not in values
+            values[key] = sample.value
+    return values
 
 
 def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
@@ -52,22 +52,22 @@ def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
         route = "route=/v1/chat/completions"
         whole_ones = f"engineroom_requests_total{{key=alice,model=echo,{route},status=200}}"
         until(lambda: samples(door).get(whole_ones) == 4 and door.metric("engineroom_requests_running") == 0)
-        found = samples(door)
-        assert found[whole_ones] == 4
-        assert found[f"engineroom_requests_total{{key=alice,model=,{route},status=404}}"] == 1
-        assert found[f"engineroom_requests_total{{key=anonymous,model=,{route},status=401}}"] == 1
-        assert found["engineroom_requests_total{key=alice,model=,route=other,status=404}"] == 1
-        assert found[f"engineroom_time_to_first_token_seconds_count{{model=echo,{route}}}"] == 1
+        values = samples(door)
+        assert values[whole_ones] == 4
+        assert values[f"engineroom_requests_total{{key=alice,model=,{route},status=404}}"] == 1
+        assert values[f"engineroom_requests_total{{key=anonymous,model=,{route},status=401}}"] == 1
+        assert values["engineroom_requests_total{key=alice,model=,route=other,status=404}"] == 1
+        assert values[f"engineroom_time_to_first_token_seconds_count{{model=echo,{route}}}"] == 1
         tokens = whole["usage"]["completion_tokens"]
-        assert found["engineroom_completion_tokens_total{key=alice,model=echo}"] == 3 * tokens
-        assert found["engineroom_prompt_tokens_total{key=alice,model=echo}"] == 3 * whole["usage"]["prompt_tokens"]
-        assert found["engineroom_cache_requests_total{result=hit}"] == 1
-        assert found[f"engineroom_inter_token_seconds_count{{model=echo,{route}}}"] >= 1
+        assert values["engineroom_completion_tokens_total{key=alice,model=echo}"] == 3 * tokens
+        assert values["engineroom_prompt_tokens_total{key=alice,model=echo}"] == 3 * whole["usage"]["prompt_tokens"]
+        assert values["engineroom_cache_requests_total{result=hit}"] == 1
+        assert values[f"engineroom_inter_token_seconds_count{{model=echo,{route}}}"] >= 1
         for gauge in ("requests_running", "requests_waiting", "breaker_open"):
-            assert found[f"engineroom_{gauge}{{}}"] == 0
-        assert found["engineroom_engine_ready{}"] == 1
-        assert found["engineroom_process_resident_memory_bytes{}"] > 0
-        assert found["engineroom_echo_running{}"] == 0
+            assert values[f"engineroom_{gauge}{{}}"] == 0
+        assert values["engineroom_engine_ready{}"] == 1
+        assert values["engineroom_process_resident_memory_bytes{}"] > 0
+        assert values["engineroom_echo_running{}"] == 0
         summary = httpx.get(f"{door.url}/metrics.json").json()
         assert summary["requests"]["by_status"] == {"200": 4, "404": 2, "401": 1}
         assert summary["seconds"]["time_to_first_token"]["count"] == 1
@@ -121,8 +121,8 @@ def test_percentiles_by_nearest_rank() -> None:
 
 
 def test_gpus_as_nvidia_smi_tells() -> None:
-    told = "0, NVIDIA H200, 37, 1024, 143771, 41, 120.50\n1, Small GPU, [N/A], 10, 100, 30, [N/A]\n"
-    first, second = parse(told)
+    csv = "0, NVIDIA H200, 37, 1024, 143771, 41, 120.50\n1, Small GPU, [N/A], 10, 100, 30, [N/A]\n"
+    first, second = parse(csv)
     assert first["utilisation_ratio"] == 0.37
     assert first["memory_used_bytes"] == 1024**3
     assert second == {
@@ -150,9 +150,9 @@ def test_gauges_are_of_the_gpus_that_are_ours(tmp_path: Path) -> None:
         assert {gauge % 0: 0.37, gauge % 1: 0.5}.items() <= samples(door).items()
         assert len(httpx.get(f"{door.url}/metrics.json").json()["gpus"]) == 2
     with serving({**path, "CUDA_VISIBLE_DEVICES": "1"}) as door:
-        told = samples(door)
-        assert told[gauge % 1] == 0.5
-        assert gauge % 0 not in told
+        values = samples(door)
+        assert values[gauge % 1] == 0.5
+        assert gauge % 0 not in values
 
 
 def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:
         with serving({**settings, "REDIS_URL": server.url}) as door:
             ask(door, stream=True, temperature=0)
             until(lambda: "engineroom_requests_total" in {key.partition("{")[0] for key in samples(door)})
-            told = {key.partition("{")[0] for key in samples(door)}
+            exported = {key.partition("{")[0] for key in samples(door)}
     finally:
         server.stop()
     dashboard = Path(__file__).parents[3] / "docs" / "grafana" / "engineroom.json"
     shown = set(re.findall(r"engineroom_[a-z_]+", dashboard.read_text(encoding="utf-8")))
-    assert {name for name in shown if not name.startswith("engineroom_gpu_")} <= told
+    assert {name for name in shown if not name.startswith("engineroom_gpu_")} <= exported

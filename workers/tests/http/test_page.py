@@ -107,18 +107,18 @@ async def test_the_page_asks_for_a_key_where_one_is_needed(tmp_path: Path) -> No
 def test_the_settings_are_behind_the_keys() -> None:
     with serving({"PAGE": "1", "API_KEYS": "alice:sk-alice"}) as door:
         assert httpx.get(f"{door.url}/settings.json").status_code == 401
-        told = httpx.get(f"{door.url}/settings.json", headers={"x-api-key": "sk-alice"})
-        assert told.status_code == 200
-        assert "sk-alice" not in told.text
+        response = httpx.get(f"{door.url}/settings.json", headers={"x-api-key": "sk-alice"})
+        assert response.status_code == 200
+        assert "sk-alice" not in response.text
 
 
 def test_nobodys_password_is_shown_not_even_in_an_url() -> None:
     settings = {"PAGE": "1", "CACHE_TTL": "9", "REDIS_URL": "redis://:open-sesame@127.0.0.1:1/0"}
     settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://me:open-sesame@127.0.0.1:1"
     with serving(settings) as door:
-        told = {one["name"]: one["value"] for one in httpx.get(f"{door.url}/settings.json").json()}
-        assert told["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://•••@127.0.0.1:1"
-        assert "open-sesame" not in str(told)
+        values = {one["name"]: one["value"] for one in httpx.get(f"{door.url}/settings.json").json()}
+        assert values["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://•••@127.0.0.1:1"
+        assert "open-sesame" not in str(values)
 
 
 def test_there_is_no_page_unless_asked_for() -> None:

@@ -146,7 +146,7 @@ def test_a_compressed_body_is_said_to_be_the_mistake(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "said"),
+    ("sent", "expected"),
     [
         (b"", b""),
         (b"POST /v1/chat/comp", b"HTTP/1.1 408"),
@@ -155,7 +155,7 @@ def test_a_compressed_body_is_said_to_be_the_mistake(door: Door) -> None:
     ],
     ids=["nothing", "half a line", "half a header", "one and a half"],
 )
-def test_a_head_that_does_not_come_holds_nothing(sent: bytes, said: bytes) -> None:
+def test_a_head_that_does_not_come_holds_nothing(sent: bytes, expected: bytes) -> None:
     with serving({"BODY_TIMEOUT": "0.5"}) as door:
         host, port = door.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=60) as half_open:
@@ -163,7 +163,7 @@ def test_a_head_that_does_not_come_holds_nothing(sent: bytes, said: bytes) -> No
             answer = b""
             while part := half_open.recv(4096):
                 answer += part
-        assert answer.startswith(said)
+        assert answer.startswith(expected)
         if sent.count(b"GET") == 2:
             assert b"HTTP/1.1 408" in answer
         if b"408" in answer:

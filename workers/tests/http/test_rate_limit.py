@@ -90,11 +90,11 @@ async def test_a_client_that_waits_as_long_as_it_is_told_is_served(monkeypatch: 
         if window.taken:
             continue
         refused += 1
-        before, told = now, window.wait
-        if told > 0.2:
-            now = before + told - 0.1
+        before, wait = now, window.wait
+        if wait > 0.2:
+            now = before + wait - 0.1
             assert not (await limiter.take("tokens", "alice", 1000, cost)).taken
-        now = before + told + 0.001
+        now = before + wait + 0.001
         assert (await limiter.take("tokens", "alice", 1000, cost)).taken
     assert refused > 500
 
@@ -150,9 +150,9 @@ def test_in_redis_too_a_client_that_waits_as_long_as_it_is_told_is_served(redis:
         client.pexpire(counter, 63_000)  # As if 57 seconds had passed: keys live for two minutes.
         refused = ask(door, max_tokens=28)
         assert refused.status_code == 429
-        told = int(refused.headers["retry-after"])
-        assert 3 <= told <= 6
-        time.sleep(told)
+        retry_after = int(refused.headers["retry-after"])
+        assert 3 <= retry_after <= 6
+        time.sleep(retry_after)
         assert ask(door, max_tokens=28).status_code == 200
 
 

@@ -167,7 +167,7 @@ def test_a_failed_start_says_why_and_ends_with_1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "said"),
+    ("env", "message"),
     [
         ({"PORT": "eighty"}, "PORT"),
         ({"ENGINE": "ehco"}, "did you mean echo?"),
@@ -176,10 +176,10 @@ def test_a_failed_start_says_why_and_ends_with_1() -> None:
         ({"REQUEST_TIMOUT": "5"}, "did you mean REQUEST_TIMEOUT?"),
     ],
 )
-def test_a_wrong_setting_is_named_and_ends_with_2(env: dict[str, str], said: str) -> None:
+def test_a_wrong_setting_is_named_and_ends_with_2(env: dict[str, str], message: str) -> None:
     with serving(env, ready=False) as door:
         assert door.ended() == 2
-        assert said in door.log
+        assert message in door.log
         assert "Traceback" not in door.log
 
 

@@ -53,7 +53,7 @@ class RateLimitMiddleware(ErrorMiddleware):
         if scope["method"] != "POST":  # A list of models is no request to a model; health checks ask for it.
             await self.app(scope, receive, send)
             return
-        key, usage = get_context(scope).key, get_usage(scope)
+        key = get_context(scope).key
         requests = key.requests_per_minute or self._requests_per_minute
         tokens = key.tokens_per_minute or self._tokens_per_minute
         estimate = estimate_tokens(get_request(scope)) if tokens else 0
@@ -67,11 +67,15 @@ class RateLimitMiddleware(ErrorMiddleware):
         except APIError as error:
             await error_response(send, scope, error)
             return
+        if not tokens:
+            await self.app(scope, receive, send)
+            return
+        usage = get_usage(scope)  # Whoever looks has the tokens counted; here only a limit wants them.
         try:
             await self.app(scope, receive, send)
         finally:
             excess = usage.prompt_tokens + usage.completion_tokens - estimate
-            if tokens and excess > 0:
+            if excess > 0:
                 await self._limiter.take_up_to("tokens", key.name, tokens, excess)
 
 
