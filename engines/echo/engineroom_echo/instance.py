@@ -25,10 +25,46 @@ _FORMATS = {
     "uuid": "00000000-0000-4000-8000-000000000000",
 }
 _UNDERSTOOD = frozenset(
-    "type const enum anyOf oneOf allOf $ref $defs definitions properties required additionalProperties items "  # noqa: SIM905
-    "prefixItems minItems maxItems minLength maxLength format minimum maximum exclusiveMinimum exclusiveMaximum "
-    "pattern multipleOf maxProperties title description default examples deprecated readOnly writeOnly nullable "
-    "strict $schema $id $comment".split()
+    {
+        "type",
+        "const",
+        "enum",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "$ref",
+        "$defs",
+        "definitions",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "prefixItems",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "maxLength",
+        "format",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "pattern",
+        "multipleOf",
+        "maxProperties",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "nullable",
+        "strict",
+        "$schema",
+        "$id",
+        "$comment",
+    }
 )
 
 
@@ -86,15 +122,15 @@ class _Maker:
         return merged
 
     def _resolve(self, ref: str) -> Any:
-        found: Any = self._root
+        target: Any = self._root
         if not ref.startswith("#"):
             raise _cannot(f"cannot follow '{ref}'")
         for key in filter(None, ref[1:].split("/")):
             key = key.replace("~1", "/").replace("~0", "~")
-            if not isinstance(found, Mapping) or key not in found:
+            if not isinstance(target, Mapping) or key not in target:
                 raise _cannot(f"'{ref}' leads nowhere")
-            found = found[key]
-        return found
+            target = target[key]
+        return target
 
     def _first_possible(self, schema: dict[str, Any], branch: str, depth: int) -> Any:
         rest = {key: value for key, value in schema.items() if key != branch}

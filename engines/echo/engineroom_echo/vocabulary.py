@@ -41,8 +41,8 @@ def chat_template(messages: Sequence[Mapping[str, Any]]) -> list[int]:
     prompt: list[int] = []
     for message in messages:
         calls = message.get("tool_calls") or message.get("function_call")
-        said = (message.get("content") or "") + (json.dumps(calls) if calls else "")
-        prompt += [_BEGIN[message["role"]], *encode(said), _END]
+        text = (message.get("content") or "") + (json.dumps(calls) if calls else "")
+        prompt += [_BEGIN[message["role"]], *encode(text), _END]
     return [*prompt, _BEGIN["assistant"]]
 
 

@@ -119,8 +119,23 @@ CHOICES = {
 _NAMES = {"flash_attn": {"on": "ENABLED", "off": "DISABLED"}, "load_mode": {"dio": "DIRECT_IO"}}
 
 SPECIAL = frozenset(
-    "chat_template_file chat_template_kwargs fit lora lora_scaled media_path moe_cache_mib n_gpu_layers reasoning "  # noqa: SIM905
-    "reasoning_effort reranking rope_scale tensor_split threads threads_batch".split()
+    {
+        "chat_template_file",
+        "chat_template_kwargs",
+        "fit",
+        "lora",
+        "lora_scaled",
+        "media_path",
+        "moe_cache_mib",
+        "n_gpu_layers",
+        "reasoning",
+        "reasoning_effort",
+        "reranking",
+        "rope_scale",
+        "tensor_split",
+        "threads",
+        "threads_batch",
+    }
 )
 """Flags that `_special` deals with."""
 

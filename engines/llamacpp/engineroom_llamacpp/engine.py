@@ -57,10 +57,40 @@ class LlamaCppEngine(ServerEngine):
     aliases: ClassVar[Mapping[str, str]] = flags.aliases()
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
     sampling_params = frozenset(
-        "cache_prompt dry_allowed_length dry_base dry_multiplier dry_penalty_last_n dry_sequence_breakers "  # noqa: SIM905
-        "dynatemp_exponent dynatemp_range grammar ignore_eos json_schema min_keep min_p mirostat mirostat_eta "
-        "mirostat_tau n_keep n_predict n_probs post_sampling_probs repeat_last_n repeat_penalty return_tokens samplers "
-        "t_max_predict_ms timings_per_token top_k top_n_sigma typical_p xtc_probability xtc_threshold lora".split()
+        {
+            "cache_prompt",
+            "dry_allowed_length",
+            "dry_base",
+            "dry_multiplier",
+            "dry_penalty_last_n",
+            "dry_sequence_breakers",
+            "dynatemp_exponent",
+            "dynatemp_range",
+            "grammar",
+            "ignore_eos",
+            "json_schema",
+            "min_keep",
+            "min_p",
+            "mirostat",
+            "mirostat_eta",
+            "mirostat_tau",
+            "n_keep",
+            "n_predict",
+            "n_probs",
+            "post_sampling_probs",
+            "repeat_last_n",
+            "repeat_penalty",
+            "return_tokens",
+            "samplers",
+            "t_max_predict_ms",
+            "timings_per_token",
+            "top_k",
+            "top_n_sigma",
+            "typical_p",
+            "xtc_probability",
+            "xtc_threshold",
+            "lora",
+        }
     )
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "responses", "messages", "embeddings", "rerank"}),

@@ -44,8 +44,19 @@ class MAXEngine(ServerEngine):
     )
     remedy = 'uv pip install "max[serve]" into an environment of its own, and set MAX_COMMAND to the `max` in it'
     sampling_params = frozenset(
-        "cache_salt chat_template_kwargs ignore_eos min_p min_tokens reasoning repetition_penalty "  # noqa: SIM905
-        "return_token_ids stop_token_ids thinking_temperature top_k".split()
+        {
+            "cache_salt",
+            "chat_template_kwargs",
+            "ignore_eos",
+            "min_p",
+            "min_tokens",
+            "reasoning",
+            "repetition_penalty",
+            "return_token_ids",
+            "stop_token_ids",
+            "thinking_temperature",
+            "top_k",
+        }
     )
     aliases = dict.fromkeys(("MODEL", "MODEL_PATH"), "MODEL_NAME") | {"MODEL_REVISION": "HUGGINGFACE_MODEL_REVISION"}
     aliases |= {"MAX_MODEL_LEN": "MAX_LENGTH", "MAX_NUM_SEQS": "MAX_BATCH_SIZE"}
@@ -110,8 +121,8 @@ class MAXEngine(ServerEngine):
         return requests.prepare(path, {**json, "model": self.models[0]}, self.flags)
 
     async def on_ready(self, upstream: Upstream) -> None:
-        found = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
-        self._task = self.flags.get("task") or (found[1] if found else self._task)
+        task_line = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
+        self._task = self.flags.get("task") or (task_line[1] if task_line else self._task)
         if self._task == "text_generation":
             self.capabilities = await tool_probe.narrow_tools(self.capabilities, upstream, self.models[0])
 
