@@ -31,7 +31,9 @@ class TokenEngine(Engine, TokenSource):
 
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
-        self.app = self._gateway = Gateway(self, OpenAIApp(self), worker.max_body, worker.request_timeout)
+        self.app = self._gateway = Gateway(
+            self, OpenAIApp(self), worker.max_body, worker.request_timeout, counts_usage=True
+        )
 
     @property
     def routes(self) -> frozenset[Route]:

@@ -58,6 +58,15 @@ class Request:
         self.json[name] = value
         self._body = None
 
+    def with_field(self, name: str, value: Any) -> Request:
+        """A copy with one field more, or another value of it. A body that is there is not encoded anew for one more."""
+        assert self.json is not None
+        json = {**self.json, name: value}
+        if self._body is None or name in self.json or not self.json:
+            return Request(None, json)
+        field = msgspec.json.encode({name: value})[:-1]
+        return Request(field + b"," + self._body.partition(b"{")[2], json)
+
 
 async def read_request(scope: Scope, receive: Receive, max_body: int) -> Request:
     """The request of `scope`; read now, unless that has been done already.

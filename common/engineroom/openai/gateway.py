@@ -14,6 +14,7 @@ from .body import Request, read_request
 from .capability_check import check_capabilities
 from .errors import error_event, error_response
 from .model_list import LIST, ModelList
+from .usage_counter import UsageCounter
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +34,21 @@ class Gateway:
             has started or amid it.
         max_body: largest body in bytes.
         timeout: seconds that one request may take in all.
+        counts_usage: whether `inner` itself writes the tokens of its responses to `get_usage(scope)`. Where it does
+            not, the gateway counts them as the responses go by.
     """
 
-    def __init__(self, engine: Engine, inner: ASGIApp, max_body: int = 32_000_000, timeout: float = 3600) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        inner: ASGIApp,
+        max_body: int = 32_000_000,
+        timeout: float = 3600,
+        *,
+        counts_usage: bool = False,
+    ) -> None:
         self._engine = engine
-        self._inner = inner
+        self._inner = inner if counts_usage else UsageCounter(inner)
         self._model_list = ModelList(inner, engine)
         self._max_body = max_body
         self._timeout = timeout

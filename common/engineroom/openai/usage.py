@@ -18,12 +18,30 @@ class TokenUsage:
     completion_tokens: generated, over all its choices.
     cached_tokens: those of the prompt that were not computed anew, where the engine says so.
     reasoning_tokens: those of the completion that were thinking, where the engine says so.
+    reported: the engine's own `usage`, as it came; None until then, when the tokens are an estimate by the events of
+        the stream.
     """
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    reported: dict[str, Any] | None = None
+
+    def read(self, reported: Mapping[str, Any]) -> None:
+        """Take over the `usage` object of a response or of an event.
+
+        It is OpenAI's (`prompt_tokens`), or that of Responses and of Messages (`input_tokens`). A later one wins, field
+        by field: Anthropic's streams tell the prompt at their start and the completion at their end.
+        """
+        self.reported = {**(self.reported or {}), **reported}
+        for prompt, completion in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")):
+            if isinstance(reported.get(prompt), int):
+                self.prompt_tokens = reported[prompt]
+                self.cached_tokens = _detail(reported, f"{prompt}_details", "cached_tokens")
+            if isinstance(reported.get(completion), int):
+                self.completion_tokens = reported[completion]
+                self.reasoning_tokens = _detail(reported, f"{completion}_details", "reasoning_tokens")
 
 
 def get_usage(scope: Scope) -> TokenUsage:
@@ -32,6 +50,11 @@ def get_usage(scope: Scope) -> TokenUsage:
     if usage is None:
         usage = scope[_KEY] = TokenUsage()
     return usage
+
+
+def requested_usage(scope: Scope) -> TokenUsage | None:
+    """The usage of a scope's request where somebody has called `get_usage`; None where nobody wants it counted."""
+    return scope.get(_KEY)
 
 
 class ChoicesUsage:
@@ -71,4 +94,6 @@ class ChoicesUsage:
 
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
     """A number that many servers leave out, or say null for."""
-    return int((usage.get(group) or {}).get(name) or 0)
+    details = usage.get(group)
+    number = details.get(name) if isinstance(details, Mapping) else None
+    return number if isinstance(number, int) else 0

@@ -18,7 +18,6 @@ from .middleware.metrics import MetricsMiddleware
 from .middleware.own_routes import OwnRoutesMiddleware
 from .middleware.rate_limit import RateLimitMiddleware
 from .middleware.tracing import TracingMiddleware
-from .middleware.usage import UsageMiddleware
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
@@ -37,7 +36,6 @@ LAYERS: tuple[type[Middleware], ...] = (
     APIKeyMiddleware,
     OwnRoutesMiddleware,  # The door's own routes end here; those of the engine go on.
     BodyMiddleware,
-    UsageMiddleware,
     RateLimitMiddleware,
     CacheMiddleware,
     ConcurrencyMiddleware,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,11 @@ from ...asgi.types import Receive, Scope, Send, send_body
 from ...errors import APIError
 from ..body import checked_request
 from ..model_list import LIST
+from ..routes import CHAT_COMPLETIONS, EMBEDDINGS
 from ..sse import DONE, HEADERS
-from .generation import Choices, Piece
-from .response import Answer, encode
+from ..usage import TokenUsage, get_usage
+from .generation import Choices
+from .response import Answer, encode, usage_object
 
 if TYPE_CHECKING:
     from .tokens import TokenSource
@@ -36,47 +37,46 @@ class OpenAIApp:
             models = [self._model(name) for name in self._engine.models]
             await _send_json(send, encode({"object": "list", "data": models}))
         else:
-            await self._post(path, checked_request(scope).json, send)
+            await self._post(path, checked_request(scope).json, get_usage(scope), send)
 
-    async def _post(self, path: str, json: dict[str, Any] | None, send: Send) -> None:
+    async def _post(self, path: str, json: dict[str, Any] | None, usage: TokenUsage, send: Send) -> None:
         if json is None:
             raise APIError("The request's body must be JSON.", status=415, code="unsupported_media_type")
-        if path == "/v1/embeddings":
+        if path == EMBEDDINGS:
             from .embeddings import embeddings
 
-            await _send_json(send, await embeddings(self._engine, json))
+            await _send_json(send, await embeddings(self._engine, json, usage))
             return
-        if path == "/v1/chat/completions":
+        if path == CHAT_COMPLETIONS:
             from .chat import ChatAnswer
 
-            await self._generate(ChatAnswer(self._engine, json), send)
+            await self._generate(ChatAnswer(self._engine, json), usage, send)
         else:
             from .completions import CompletionAnswer
 
-            await self._generate(CompletionAnswer(self._engine, json), send)
+            await self._generate(CompletionAnswer(self._engine, json), usage, send)
 
-    async def _generate(self, answer: Answer, send: Send) -> None:
+    async def _generate(self, answer: Answer, usage: TokenUsage, send: Send) -> None:
         choices = Choices(self._engine, answer.requests, answer.stops)
+        started = False
         async with aclosing(choices.batches()) as batches:
-            if answer.stream:
-                await _stream(answer, choices, batches, send)
-                return
             async for pieces in batches:
-                answer.add(pieces)
-        await _send_json(send, answer.body(choices.tokens))
+                usage.prompt_tokens, usage.completion_tokens = answer.prompt_tokens, choices.tokens
+                if not answer.stream:
+                    answer.add(pieces)
+                    continue
+                if not started:
+                    started = True
+                    await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+                await send({"type": "http.response.body", "body": answer.events(pieces), "more_body": True})
+        usage.read(usage_object(answer.prompt_tokens, choices.tokens))
+        if answer.stream:
+            await send({"type": "http.response.body", "body": answer.last_events(choices.tokens) + DONE})
+        else:
+            await _send_json(send, answer.body(choices.tokens))
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": self._engine.name}
-
-
-async def _stream(answer: Answer, choices: Choices, batches: AsyncIterator[list[Piece]], send: Send) -> None:
-    started = False
-    async for pieces in batches:
-        if not started:
-            started = True
-            await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        await send({"type": "http.response.body", "body": answer.events(pieces), "more_body": True})
-    await send({"type": "http.response.body", "body": answer.last_events(choices.tokens) + DONE})
 
 
 async def _send_json(send: Send, body: bytes) -> None:

@@ -21,7 +21,7 @@ from .response import (
     engine_params,
     sampling,
     stop_strings,
-    usage,
+    usage_object,
 )
 from .tokens import TokenRequest
 from .tool_calls import schema
@@ -75,7 +75,7 @@ class ChatAnswer(Answer):
             **sampling(request),
         }
         self.requests = [TokenRequest(choice=choice, **common) for choice in range(request.n or 1)]
-        self._prompt_tokens = len(prompt)
+        self.prompt_tokens = len(prompt)
         self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
         self._envelope = Envelope("chatcmpl", "chat.completion.chunk", request.model, self._with_usage)
         self._text_heads = [
@@ -107,7 +107,7 @@ class ChatAnswer(Answer):
     def last_events(self, completion_tokens: int) -> bytes:
         if not self._with_usage:
             return b""
-        return self._envelope.usage_event(usage(self._prompt_tokens, completion_tokens))
+        return self._envelope.usage_event(usage_object(self.prompt_tokens, completion_tokens))
 
     def add(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
@@ -128,7 +128,7 @@ class ChatAnswer(Answer):
                 **self._envelope.fields,
                 "object": "chat.completion",
                 "choices": [self._choice(index, message) for index, message in enumerate(self._messages)],
-                "usage": usage(self._prompt_tokens, completion_tokens),
+                "usage": usage_object(self.prompt_tokens, completion_tokens),
             }
         )
 

@@ -18,7 +18,7 @@ from .response import (
     engine_params,
     sampling,
     stop_strings,
-    usage,
+    usage_object,
 )
 from .tokens import TokenRequest
 
@@ -65,7 +65,7 @@ class CompletionAnswer(Answer):
             for choice in range(n)
         ]
         self._echoed = [text for text in _echoed(request) for _ in range(n)]
-        self._prompt_tokens = sum(map(len, prompts))
+        self.prompt_tokens = sum(map(len, prompts))
         self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
         self._envelope = Envelope("cmpl", "text_completion", request.model, self._with_usage)
         self._text_tail = b',"logprobs":null,"finish_reason":null' + self._envelope.tail
@@ -95,7 +95,7 @@ class CompletionAnswer(Answer):
     def last_events(self, completion_tokens: int) -> bytes:
         if not self._with_usage:
             return b""
-        return self._envelope.usage_event(usage(self._prompt_tokens, completion_tokens))
+        return self._envelope.usage_event(usage_object(self.prompt_tokens, completion_tokens))
 
     def add(self, pieces: Sequence[Piece]) -> None:
         for piece in pieces:
@@ -109,7 +109,7 @@ class CompletionAnswer(Answer):
             {
                 **self._envelope.fields,
                 "choices": [self._choice(index) for index in range(len(self.requests))],
-                "usage": usage(self._prompt_tokens, completion_tokens),
+                "usage": usage_object(self.prompt_tokens, completion_tokens),
             }
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import APIError
 from ..schemas import EmbeddingRequest
+from ..usage import TokenUsage
 from ..validation import check, invalid
 from .prompts import as_tokens
 from .response import encode
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from .tokens import TokenSource
 
 
-async def embeddings(engine: TokenSource, json: Mapping[str, Any]) -> bytes:
+async def embeddings(engine: TokenSource, json: Mapping[str, Any], usage: TokenUsage) -> bytes:
     """The body of the answer to one POST /v1/embeddings.
+
+    Args:
+        usage: gets the request's tokens.
 
     Raises:
         APIError: for a request that is wrong, an input that is empty or too long, and for `dimensions`.
@@ -41,6 +45,8 @@ async def embeddings(engine: TokenSource, json: Mapping[str, Any]) -> bytes:
             )
     vectors = await engine.embed(prompts)
     tokens = sum(map(len, prompts))
+    reported = {"prompt_tokens": tokens, "total_tokens": tokens}
+    usage.read(reported)
     return encode(
         {
             "object": "list",
@@ -53,7 +59,7 @@ async def embeddings(engine: TokenSource, json: Mapping[str, Any]) -> bytes:
                 for index, vector in enumerate(vectors)
             ],
             "model": request.model,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            "usage": reported,
         }
     )
 

@@ -51,11 +51,13 @@ class Answer(ABC):
     requests: what the engine is to generate, one for each choice.
     stops: the stop strings.
     stream: whether the client asked for events.
+    prompt_tokens: over all prompts.
     """
 
     requests: Sequence[TokenRequest]
     stops: Sequence[str]
     stream: bool
+    prompt_tokens: int
 
     @abstractmethod
     def events(self, pieces: Sequence[Piece]) -> bytes:
@@ -135,7 +137,8 @@ def completion_budget(prompt: int, asked: int | None, max_model_len: int, param:
     return room if asked is None else min(asked, room)
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+def usage_object(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
+    """The `usage` of a response."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,

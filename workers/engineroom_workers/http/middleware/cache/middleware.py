@@ -14,7 +14,7 @@ import msgspec
 from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, race
 from engineroom.errors import APIError
 from engineroom.openai.body import get_request
-from engineroom.openai.usage import get_usage
+from engineroom.openai.usage import get_usage, requested_usage
 
 from ..base import ErrorMiddleware, Resources, with_headers
 from ..context import get_context
@@ -132,7 +132,7 @@ class CacheMiddleware(ErrorMiddleware):
             await self._store.put(key, entry)
             self._land(key, flight, entry)
 
-        recorder = Recorder(flight.send, self._largest, keep)
+        recorder = Recorder(flight.send, self._largest, requested_usage(scope), keep)
         try:
             await self.app(scope, receive, recorder.send)
         finally:

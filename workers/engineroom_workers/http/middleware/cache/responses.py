@@ -11,6 +11,7 @@ from engineroom.asgi import Headers, Message, Send, header, send_body
 from engineroom.errors import APIError
 from engineroom.openai.aggregate import Aggregator
 from engineroom.openai.sse import DONE, HEADERS, encode, payloads
+from engineroom.openai.usage import TokenUsage
 
 _DELTA_LATER = frozenset({"index", "message", "finish_reason"})
 
@@ -19,14 +20,19 @@ class Recorder:
     """Passes an answer on and remembers it, as long as it is a good one of at most `limit` bytes.
 
     Args:
+        usage: of this request, where it is counted: a stream does not tell it to a client that did not ask, and the
+            answer is kept with it all the same.
         keep: gets the whole answer as JSON, if there is one to keep, before the client has the last of it: whoever asks
             the same again then finds it.
 
     whole: whether it has come to its end, good or not.
     """
 
-    def __init__(self, send: Send, limit: int, keep: Callable[[bytes], Awaitable[None]]) -> None:
+    def __init__(
+        self, send: Send, limit: int, usage: TokenUsage | None, keep: Callable[[bytes], Awaitable[None]]
+    ) -> None:
         self._send = send
+        self._usage = usage
         self._keep = keep
         self._room = limit
         self._parts: list[bytes] = []
@@ -53,10 +59,12 @@ class Recorder:
 
     def _answer(self) -> bytes | None:
         body = b"".join(self._parts)
-        return _joined(body) if self._streamed else body
+        if not self._streamed:
+            return body
+        return _joined(body, None if self._usage is None else self._usage.reported)
 
 
-def _joined(events: bytes) -> bytes | None:
+def _joined(events: bytes, usage: Mapping[str, Any] | None) -> bytes | None:
     aggregator = Aggregator()
     *chunks, last = payloads(events) or [b""]
     if last != b"[DONE]":
@@ -66,7 +74,10 @@ def _joined(events: bytes) -> bytes | None:
             aggregator.add(msgspec.json.decode(chunk))
     except (APIError, msgspec.DecodeError):
         return None  # It ended in an error, which the client has seen.
-    return msgspec.json.encode(aggregator.answer())
+    answer = aggregator.answer()
+    if usage is not None:
+        answer.setdefault("usage", usage)
+    return msgspec.json.encode(answer)
 
 
 def suits(body: bytes, request: Mapping[str, Any]) -> bool:

@@ -1,0 +1,20 @@
+"""The paths of OpenAI's API, and of the APIs that engines serve beside it."""
+
+from __future__ import annotations
+
+from ..engine import SURFACE_PATHS
+
+CHAT_COMPLETIONS = SURFACE_PATHS["chat"]
+COMPLETIONS = SURFACE_PATHS["completions"]
+RESPONSES = SURFACE_PATHS["responses"]
+MESSAGES = SURFACE_PATHS["messages"]
+EMBEDDINGS = SURFACE_PATHS["embeddings"]
+RERANK = SURFACE_PATHS["rerank"]
+COUNT_TOKENS = f"{MESSAGES}/count_tokens"
+"""Anthropic's: how many tokens the messages of a request are."""
+
+TEXT_ROUTES = frozenset({CHAT_COMPLETIONS, COMPLETIONS})
+"""The routes whose streams are chunks with `choices`, ended by `[DONE]`."""
+
+GENERATING_ROUTES = TEXT_ROUTES | {RESPONSES, MESSAGES}
+"""The routes that generate text, and that can stream it."""
