@@ -53,8 +53,8 @@ def _version(checkout: Path | None) -> str:
                 texts.append(metadata.version(package))
             except metadata.PackageNotFoundError:
                 continue
-    found = [match[0] for text in texts if (match := re.search(r"\d+\.\d+", text))]
-    return found[0] if found else "unknown"
+    versions = [match[0] for text in texts if (match := re.search(r"\d+\.\d+", text))]
+    return versions[0] if versions else "unknown"
 
 
 def rows_of(parser: argparse.ArgumentParser) -> Iterator[dict[str, Any]]:

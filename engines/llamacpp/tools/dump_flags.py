@@ -43,11 +43,11 @@ def main() -> int:
     binary = options.parse_args().llama_server
     own = [sys.executable, str(Path(__file__).with_name("real_parser.py")), "help"]
     text = subprocess.run([binary, "--help"] if binary else own, capture_output=True, text=True, check=True).stdout
-    rows = sorted(filter(None, map(row, entries(text))), key=lambda found: str(found["name"]))
-    aliases = {alias: str(found["name"]).upper() for found in rows for alias in found.pop("spellings")}
-    names = {str(found["name"]).upper() for found in rows}
+    rows = sorted(filter(None, map(row, entries(text))), key=lambda flag: str(flag["name"]))
+    aliases = {alias: str(flag["name"]).upper() for flag in rows for alias in flag.pop("spellings")}
+    names = {str(flag["name"]).upper() for flag in rows}
     print(f'{{"engine": "llama.cpp", "version": "{version(binary)}", "flags": [')
-    print(",\n".join(json.dumps(found) for found in rows))
+    print(",\n".join(json.dumps(flag) for flag in rows))
     print('], "aliases": {')
     print(",\n".join(f'"{a}": "{name}"' for a, name in sorted(aliases.items()) if a not in names))
     print("}}")
@@ -56,8 +56,8 @@ def main() -> int:
 
 def version(binary: str | None) -> str:
     if binary:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
-        return (said.stdout + said.stderr).splitlines()[0].removeprefix("version: ")
+        shown = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
+        return (shown.stdout + shown.stderr).splitlines()[0].removeprefix("version: ")
     import xllamacpp
 
     return f"b{xllamacpp.__version__.rsplit('.', 1)[1]}"
@@ -84,14 +84,14 @@ def row(entry: str) -> dict[str, Any] | None:
         return None
     negative = next((f"--{name}" for name in long if name.startswith("no-")), None) if positive != long else None
     choices = _choices(hint, rest)
-    found: dict[str, Any] = {
+    parsed: dict[str, Any] = {
         "name": canonical.replace("-", "_"),
         "flags": [f"--{canonical}"],
         "kind": _kind(canonical, hint, rest, choices, negative),
     }
     spellings = [name.upper().replace("-", "_") for name in positive if name != canonical]
-    found["spellings"] = ([f"LLAMA_ARG_{env[1]}"] if env else []) + [name for name in spellings if "_" in name]
-    return found | ({"choices": choices} if choices else {}) | ({"negative": negative} if negative else {})
+    parsed["spellings"] = ([f"LLAMA_ARG_{env[1]}"] if env else []) + [name for name in spellings if "_" in name]
+    return parsed | ({"choices": choices} if choices else {}) | ({"negative": negative} if negative else {})
 
 
 def _choices(hint: str, rest: str) -> list[str] | None:

@@ -36,22 +36,22 @@ def main() -> int:
 
 def values(params: Any) -> dict[str, Any]:
     """All parameters by dotted name."""
-    found: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
     for name in dir(params):
         if name.startswith("__"):
             continue
         value = getattr(params, name)
         if hasattr(value, "value"):
-            found[name] = value.value
+            plain[name] = value.value
         elif type(value).__module__.startswith("xllamacpp"):
-            found |= {f"{name}.{inner}": inside for inner, inside in values(value).items()}
+            plain |= {f"{name}.{inner}": inside for inner, inside in values(value).items()}
         elif isinstance(value, (set, frozenset)):
-            found[name] = sorted(value)
+            plain[name] = sorted(value)
         elif isinstance(value, list):
-            found[name] = [values(item) if type(item).__module__.startswith("xllamacpp") else item for item in value]
+            plain[name] = [values(item) if type(item).__module__.startswith("xllamacpp") else item for item in value]
         elif not callable(value):
-            found[name] = value
-    return found
+            plain[name] = value
+    return plain
 
 
 def _server_example() -> int:
