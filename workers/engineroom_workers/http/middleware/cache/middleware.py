@@ -86,8 +86,8 @@ class CacheMiddleware(ErrorMiddleware):
             context.cache = "hit"
             await _respond(scope, send, entry, json, f"hit; ttl={entry.ttl}")
             return
-        context.cache = "miss"
         if control.only_if_cached:
+            context.cache = "miss"
             raise _not_cached()
         entry = await self._join_flight(key, context.key.priority, receive)
         if entry is not None and suits(entry.body, json):
@@ -96,6 +96,7 @@ class CacheMiddleware(ErrorMiddleware):
             return
         # Nobody else asks this now, or the one who did failed, or its response lacks what this one needs. Each asks
         # for itself then: to wait for one another's failures in turn would take long.
+        context.cache = "miss"
         await self._forward(key, scope, receive, with_headers(send, _cache_status("fwd=miss")))
 
     async def _join_flight(self, key: bytes, priority: int, receive: Receive) -> Entry | None:
