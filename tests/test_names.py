@@ -13,10 +13,6 @@ FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 """Words that say that something happened, or how much of it, but not what the value is."""
 
 STILL_NAMED: set[str] = {
-    "common/engineroom/commands/config.py",
-    "common/engineroom/models/settings.py",
-    "common/engineroom/settings/flags.py",
-    "common/engineroom/settings/suggestions.py",
     "engines/fastdeploy/engineroom_fastdeploy/engine.py",
     "engines/fastdeploy/engineroom_fastdeploy/gpu.py",
     "engines/fastdeploy/engineroom_fastdeploy/installed.py",
@@ -26,15 +22,10 @@ STILL_NAMED: set[str] = {
     "engines/fastdeploy/engineroom_fastdeploy/settings.py",
     "engines/llamacpp/engineroom_llamacpp/engine.py",
     "engines/llamacpp/engineroom_llamacpp/models.py",
-    "engines/transformers/engineroom_transformers/engine.py",
-    "engines/transformers/engineroom_transformers/loading.py",
-    "engines/transformers/engineroom_transformers/sampling.py",
-    "engines/transformers/engineroom_transformers/vocabulary.py",
     "engines/vllm/engineroom_vllm/engine.py",
     "engines/vllm/engineroom_vllm/failures.py",
     "engines/vllm/engineroom_vllm/options.py",
     "engines/vllm/engineroom_vllm/surface.py",
-    "workers/engineroom_workers/http/options.py",
 }
 """Files that still have such names."""
 

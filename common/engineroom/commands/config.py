@@ -41,9 +41,9 @@ def config(show_all: bool, as_json: bool) -> None:
     from engineroom.settings.environment import Environment
 
     env = Environment.load()
-    found, seen = plugins.engine_class(env)
+    engine, seen = plugins.engine_class(env)
     rows = []
-    for group in plugins.settings_groups(found, seen):
+    for group in plugins.settings_groups(engine, seen):
         for setting in group.describe():
             value, source = setting.in_force(seen)
             masked = "********" if setting.secret and value else value
@@ -57,7 +57,7 @@ def config(show_all: bool, as_json: bool) -> None:
         from .screen import console
 
         screen = console()
-        screen.print(f"engine: [bold]{found.name}[/bold]\n")
+        screen.print(f"engine: [bold]{engine.name}[/bold]\n")
         _print(screen, shown, descriptions=show_all)
         if more := len(rows) - len(shown):
             screen.print(f"[dim]{more} settings are at their defaults: `engineroom config --all` lists them.[/dim]")

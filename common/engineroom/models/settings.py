@@ -37,11 +37,11 @@ class HubSettings(Settings):
         """
         base = {**os.environ, **{name: env[name] for name in names if name in env}}
         baked = env.source("MODEL_NAME").startswith("baked")
-        found = hub_environ(base, self.base_path, self.hf_token, baked=baked)
-        kept = writable(self.base_path) or writable(found.get("HF_HOME", ""))
+        environ = hub_environ(base, self.base_path, self.hf_token, baked=baked)
+        kept = writable(self.base_path) or writable(environ.get("HF_HOME", ""))
         if compiled and kept:
-            found.setdefault(compiled[0], str(kept / compiled[1]))
-        return found
+            environ.setdefault(compiled[0], str(kept / compiled[1]))
+        return environ
 
     def find(self, model: str, revision: str | None, environ: Mapping[str, str]) -> ModelFiles:
         """The model's files, where they are there already: at its path, in a cache or on the volume."""

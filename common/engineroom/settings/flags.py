@@ -171,11 +171,11 @@ class Variables(NamedTuple):
 
 def version_beside(command: str, distribution: str) -> str | None:
     """The version of what a command was installed with, read off the files beside it: nothing is run or imported."""
-    found = shutil.which(command)
-    beside = (
-        Path(found).resolve().parents[1].glob(f"lib/python*/*-packages/{distribution}-*.dist-info") if found else ()
-    )
-    return next((path.name.removeprefix(f"{distribution}-").removesuffix(".dist-info") for path in beside), None)
+    executable = shutil.which(command)
+    if executable is None:
+        return None
+    packages = Path(executable).resolve().parents[1].glob(f"lib/python*/*-packages/{distribution}-*.dist-info")
+    return next((path.name.removeprefix(f"{distribution}-").removesuffix(".dist-info") for path in packages), None)
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

@@ -31,7 +31,7 @@ def suggest(name: str, known: Iterable[str], *, sure: bool = False) -> str | Non
 
     if sure and (len(name) < 8 or "_" not in name or not name.isupper() or name.startswith(FOREIGN)):
         return None
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.87 if sure else 0.6)
-    if sure and found and name.count("_") != found[0].count("_"):
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.87 if sure else 0.6)
+    if sure and matches and name.count("_") != matches[0].count("_"):
         return None
-    return found[0] if found else None
+    return matches[0] if matches else None

@@ -155,7 +155,7 @@ class TransformersEngine(TokenEngine):
                 if token in sampling.eos:
                     yield Token(id=token, finish_reason="stop")
                     return
-                own, top = sampling.told[number] if sampling.told else (None, ())
+                own, top = sampling.logprob_rows[number] if sampling.logprob_rows else (None, ())
                 yield Token(vocabulary.text(token), token, own, [(vocabulary.shown(t), p) for t, p in top])
         yield Token(finish_reason="length")
 

@@ -83,8 +83,8 @@ def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]
         cache = cache_folders(environ)[0]
         folder = hub.download(name, settings.model_revision, cache, environ.get("HF_TOKEN"))
     if wanted:
-        found = [file for file in sorted(folder.rglob("*.gguf")) if wanted.lower() in file.name.lower()]
-        folder = found[0] if found else folder
+        files = [file for file in sorted(folder.rglob("*.gguf")) if wanted.lower() in file.name.lower()]
+        folder = files[0] if files else folder
     return folder
 
 
@@ -115,17 +115,17 @@ def pooling(folder: Path, config: Any) -> str | None:
 
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:
     """What a failed load means, and what to do."""
-    told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
     if isinstance(error, hub.HubError):
         return str(error)
-    if "does not recognize this architecture" in told or "Unrecognized model" in told:
-        return f"this version of transformers does not know {name}: {told[:300]}; try TRUST_REMOTE_CODE=true"
-    if "trust_remote_code" in told:
+    if "does not recognize this architecture" in message or "Unrecognized model" in message:
+        return f"this version of transformers does not know {name}: {message[:300]}; try TRUST_REMOTE_CODE=true"
+    if "trust_remote_code" in message:
         return f"{name} brings code of its own: set TRUST_REMOTE_CODE=true if you trust it"
-    if isinstance(error, MemoryError) or "out of memory" in told.lower():
-        return f"{name} does not fit: take a smaller one, QUANTIZATION, or a lower KV_CACHE_TOKENS ({told[:300]})"
+    if isinstance(error, MemoryError) or "out of memory" in message.lower():
+        return f"{name} does not fit: take a smaller one, QUANTIZATION, or a lower KV_CACHE_TOKENS ({message[:300]})"
     if isinstance(error, ImportError):
-        return f"{told[:300]}: pip install 'engineroom-transformers[engine]', or that, into {sys.prefix}"
-    if "SafetensorError" in told:
-        return f"{name}: its weights are not whole, download them anew ({told[:300]})"
-    return f"{name} cannot be loaded: {told[:600]}"
+        return f"{message[:300]}: pip install 'engineroom-transformers[engine]', or that, into {sys.prefix}"
+    if "SafetensorError" in message:
+        return f"{name}: its weights are not whole, download them anew ({message[:300]})"
+    return f"{name} cannot be loaded: {message[:600]}"

@@ -39,7 +39,7 @@ class Sampling:
     """One request's parameters, and its state while it runs. Every rank of a tensor-parallel group has its own copy.
 
     eos: the token ids that end it. grammar: llguidance's, None for free text; `failed` says why it could not go on.
-    logprobs: as `TokenRequest.logprobs`; `told` has each token's own and its alternatives', in order.
+    logprobs: as `TokenRequest.logprobs`; `logprob_rows` has each token's own and its alternatives', in order.
     """
 
     params: Params
@@ -50,7 +50,7 @@ class Sampling:
     eos: Sequence[int]
     grammar: str | None = None
     logprobs: int | None = None
-    told: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
+    logprob_rows: list[tuple[float, list[tuple[int, float]]]] = field(default_factory=list)
     failed: str = ""
     _matcher: LLMatcher | None = None
     _accepted: int = 0
@@ -189,5 +189,5 @@ class Sampler:
         for number, values in known.items():
             top = values.topk(rows[number].logprobs or 0)
             pairs = list(zip(top.indices.tolist(), top.values.tolist(), strict=True))
-            rows[number].told.append((float(values[chosen[number]]), pairs))
+            rows[number].logprob_rows.append((float(values[chosen[number]]), pairs))
         return scores.fill_(-math.inf).scatter_(1, chosen[:, None], 0.0)

@@ -76,10 +76,10 @@ class Vocabulary:
     def chat(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
         """The prompt of a chat. Raises APIError where the model's template does not take it."""
         tools = params.get("tools") or None
-        said = chat_template.fitted(messages, str(self._tokenizer.chat_template or ""), tools)
+        adapted = chat_template.fitted(messages, str(self._tokenizer.chat_template or ""), tools)
         options = chat_template.variables(params)
         try:
-            text = self._tokenizer.apply_chat_template(said, tools=tools, tokenize=False, **options)
+            text = self._tokenizer.apply_chat_template(adapted, tools=tools, tokenize=False, **options)
         except Exception as error:  # Whatever the template, or Jinja for it, raises.
             raise APIError(f"The chat template refuses these messages: {error}", param="messages") from error
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -38,11 +38,11 @@ class Options(NamedTuple):
 
         def read(model: type[S]) -> S:
             try:
-                found = model.load(env)
+                settings = model.load(env)
             except SettingsError as error:
                 problems.extend(error.problems)
-                found = cast("S", model.model_construct())
-            return found
+                settings = cast("S", model.model_construct())
+            return settings
 
         options = cls(
             read(WorkerSettings),
