@@ -48,7 +48,7 @@ SETTINGS = {
     "LOG_LEVEL": "WARNING",
 }
 LINKED = """#!/bin/sh
-[ "$1" = -I ] && echo 0.32.0 && exit
+[ "$1" = -c ] && echo '{{"vllm": "0.32.0"}}' && exit
 while [ "$1" != --uds ]; do shift; done
 ln -s {socket} "$2"
 exec sleep infinity

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class EngineroomError(Exception):
@@ -48,6 +50,30 @@ class SettingsError(EngineroomError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Problems:
+    """Collects what is wrong with the settings while they are read, so that one run names all of it."""
+
+    def __init__(self) -> None:
+        self._problems: list[Problem] = []
+
+    def add(self, variable: str, message: str, source: str = "") -> None:
+        """One more `Problem`."""
+        self._problems.append(Problem(variable, message, source))
+
+    def collect(self, read: Callable[[], T], otherwise: T) -> T:
+        """What `read` returns; `otherwise` where it raises a SettingsError, whose problems are kept."""
+        try:
+            return read()
+        except SettingsError as error:
+            self._problems += error.problems
+            return otherwise
+
+    def check(self) -> None:
+        """Raises SettingsError where there is any problem."""
+        if self._problems:
+            raise SettingsError(self._problems)
 
 
 class APIError(EngineroomError):

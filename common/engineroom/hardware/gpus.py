@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,10 @@ MATRIX = Path(sys.prefix) / "matrix.json"
 
 _NO_SLICE = re.compile(r"(\d+|GPU-[\w-]+)(,(\d+|GPU-[\w-]+))*")
 """CUDA_VISIBLE_DEVICES as `nvidia-smi --id` takes it; it does not take slices of GPUs (MIG)."""
+
+
+_NAMES_DEVICE = re.compile(r"\d+|GPU-[\w-]+|MIG-[\w/-]+")
+"""An entry of CUDA_VISIBLE_DEVICES for a GPU or a slice of one."""
 
 
 class Device(NamedTuple):
@@ -41,6 +46,28 @@ def nvidia_smi(fields: Sequence[str], environ: Mapping[str, str]) -> list[str]:
     if _NO_SLICE.fullmatch(visible):
         command.append(f"--id={visible}")
     return command
+
+
+def count(environ: Mapping[str, str], devices: Path = Path("/dev")) -> int:
+    """How many NVIDIA GPUs this process may use, without starting CUDA; 0 where there is none.
+
+    CUDA_VISIBLE_DEVICES counts first: CUDA stops reading it at the first entry that names no device. A container has
+    a device file for each GPU that it was given, whatever the machine has; `nvidia-smi` is asked only where there is no
+    such file although there is a driver (WSL).
+    """
+    for variable in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        visible = environ.get(variable)
+        if visible is not None and visible not in ("", "all", "void"):
+            entries = [entry.strip() for entry in visible.split(",")]
+            return sum(1 for _ in takewhile(_NAMES_DEVICE.fullmatch, entries))
+    files = [file for file in devices.glob("nvidia*") if re.fullmatch(r"nvidia\d+", file.name)]
+    if files or not Path("/dev/dxg").exists():
+        return len(files)
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.splitlines())
 
 
 def devices(environ: Mapping[str, str]) -> list[Device]:

@@ -15,6 +15,11 @@ _CONNECTION = (
     r"Connect(?:ion)?Error|ConnectTimeout|couldn't connect to|MaxRetryError|NameResolutionError"
 )
 
+_NO_REPOSITORY = (
+    r"RepositoryNotFoundError|401 Client Error|HFValidationError|"
+    r"is not a local folder and is not a valid model identifier"
+)
+
 
 class HubError(EngineroomError):
     """A model cannot be downloaded; the text says why, and what to do about it."""
@@ -34,7 +39,7 @@ def explain(model: str, error_text: str, token: str | None) -> str | None:
         return f"{model} is gated: ask for access on its page with your account, and set HF_TOKEN, which is not set now"
     if re.search(r"RevisionNotFoundError|not a valid git identifier", error_text):
         return f"{model} has no such branch, tag or commit: check MODEL_REVISION"
-    if re.search(r"RepositoryNotFoundError|401 Client Error|HFValidationError", error_text):
+    if re.search(_NO_REPOSITORY, error_text):
         or_private = (
             "or the account of HF_TOKEN may not see it" if token else "or it is private and HF_TOKEN is not set"
         )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, free_port, free_ports
+from .download import ModelDownload
 from .engine import ServerEngine
+from .python import EnginePython, find_python
 from .read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -13,7 +15,19 @@ if TYPE_CHECKING:
     from .fan_out import FanOutProxy
     from .proxy import Proxy
 
-__all__ = ["Address", "FanOutProxy", "Proxy", "ReadAhead", "ServerEngine", "Upstream", "free_port", "free_ports"]
+__all__ = [
+    "Address",
+    "EnginePython",
+    "FanOutProxy",
+    "ModelDownload",
+    "Proxy",
+    "ReadAhead",
+    "ServerEngine",
+    "Upstream",
+    "find_python",
+    "free_port",
+    "free_ports",
+]
 
 _LAZY = {
     "Upstream": "connection",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..engine import Engine, Health
 from ..errors import APIError, EngineStartError, engine_dead
+from ..models.files import ModelFiles
 from ..models.hub import explain
 from ..process.child import Process
 from .address import Address, free_port
@@ -41,6 +42,10 @@ class ServerEngine(Engine):
 
     The process runs under a reaper (`engineroom.process.reaper`) in a session of its own. Its output is logged as
     `engine.<name>`. Requests are sent over kept-alive connections, and answers are streamed back as they come.
+
+    Args:
+        files: the model and where its files are, for an engine that looks for them itself; MODEL_NAME as it is, and
+            nothing on this machine, by default.
     """
 
     transport: ClassVar[Literal["unix", "tcp"]] = "tcp"
@@ -64,10 +69,11 @@ class ServerEngine(Engine):
     idle_timeout: float | None = None
     """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
 
-    def __init__(self, worker: WorkerSettings) -> None:
+    def __init__(self, worker: WorkerSettings, files: ModelFiles | None = None) -> None:
         from ..openai.gateway import Gateway
 
         self.worker = worker
+        self.files = files or ModelFiles(worker.model_name or "", None)
         self.directory: Path | None = None
         self._health = Health(live=True, ready=False, reason="loading")
         self._process: Process | None = None
@@ -131,7 +137,7 @@ class ServerEngine(Engine):
         if line is None:
             return None
         known = next((advice for pattern, advice in self.advice.items() if re.search(pattern, line)), None)
-        known = known or explain(self.worker.model_name or "the model", line, os.environ.get("HF_TOKEN"))
+        known = known or explain(self.files.name or "the model", line, os.environ.get("HF_TOKEN"))
         return f"{known} ({line})" if known else line
 
     async def before_start(self) -> None:
@@ -144,8 +150,12 @@ class ServerEngine(Engine):
 
     @property
     def models(self) -> tuple[str, ...]:
-        names = self.worker.served_model_name
-        return names or ((self.worker.model_name,) if self.worker.model_name else ())
+        return self.worker.served_model_name or ((self.files.name,) if self.files.name else ())
+
+    @property
+    def source(self) -> str:
+        """What the server is told to load: a folder or file where the model is there already, else the repository."""
+        return str(self.files.folder or self.files.name)
 
     async def start(self) -> None:
         self._gone = asyncio.get_running_loop().create_future()

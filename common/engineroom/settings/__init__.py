@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import CommaList, Setting, Settings, SettingsGroup, check_unknown, comma_list
-from .environment import Environment, Layer
+from .environment import Environment, Layer, read_mapping
 from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
 from .suggestions import suggest
 from .worker import WorkerSettings
@@ -21,6 +21,7 @@ __all__ = [
     "WorkerSettings",
     "check_unknown",
     "comma_list",
+    "read_mapping",
     "suggest",
     "version_beside",
     "version_numbers",

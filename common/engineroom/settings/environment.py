@@ -113,7 +113,15 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _file_layer(path: Path, variable: str, name: str) -> Layer:
+def read_mapping(path: Path, variable: str) -> dict[str, Any]:
+    """The content of a YAML or JSON file that holds a mapping; nothing for an empty file.
+
+    Args:
+        variable: the setting that names the file.
+
+    Raises:
+        SettingsError: it cannot be read, or holds something else.
+    """
     import yaml
 
     try:
@@ -126,4 +134,9 @@ def _file_layer(path: Path, variable: str, name: str) -> Layer:
         values = {}
     if not isinstance(values, dict):
         raise SettingsError([Problem(variable, f"{path} must hold a mapping of names to values")])
-    return Layer(name, {str(key).upper().replace("-", "_"): as_text(value) for key, value in values.items()}, True)
+    return {str(key): value for key, value in values.items()}
+
+
+def _file_layer(path: Path, variable: str, name: str) -> Layer:
+    values = read_mapping(path, variable)
+    return Layer(name, {key.upper().replace("-", "_"): as_text(value) for key, value in values.items()}, True)

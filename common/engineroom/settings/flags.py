@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,6 +105,15 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
         there = sorted(folder.glob("*.json"), key=lambda path: version_numbers(path.stem))
         fits = [path for path in there if version is None or version_numbers(path.stem) <= version_numbers(version)]
         return cls.load((fits or there[:1])[-1])
+
+    def without(self, names: Collection[str], engine: str | None = None) -> Self:
+        """The table without some flags, e.g. those that the worker gives itself.
+
+        Args:
+            engine: another way to write the engine's name, for people.
+        """
+        flags = tuple(flag for flag in self.flags if flag.name not in names)
+        return msgspec.structs.replace(self, engine=engine or self.engine, flags=flags)
 
     @property
     def title(self) -> str:

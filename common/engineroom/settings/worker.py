@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
+from ..errors import Problem, SettingsError
 from .base import CommaList, Settings
 
 
@@ -50,6 +51,13 @@ class WorkerSettings(Settings):
     )
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
     engine_logs: bool = Field(True, description="Whether the output of the engine's process is copied to the log.")
+
+    def required_model(self) -> str:
+        """MODEL_NAME, for an engine without a default. Raises SettingsError where it is not set."""
+        if not self.model_name:
+            message = "which model to serve: a repository `org/name`, or a folder"
+            raise SettingsError([Problem("MODEL_NAME", message)])
+        return self.model_name
 
     @property
     def max_body(self) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
-from engineroom.errors import Problem, SettingsError
 from engineroom.models import HubSettings, weights
 from engineroom.openai.strict import CHAT, COMPLETIONS, EMBEDDINGS
 from engineroom.server import Address, ServerEngine, free_port, tool_probe
@@ -71,14 +70,13 @@ class MAXEngine(ServerEngine):
     def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:
         self._own, self._table, given = own, table, table.read(env)
         self._variables = own.environ(env, table.environ, compiled=("MODULAR_CACHE_DIR", "max-cache"))
-        files = own.find(worker.model_name or "", given.get("huggingface_model_revision"), self._variables)
-        self.source = str(files.folder or files.name)
+        files = own.find(worker.required_model(), given.get("huggingface_model_revision"), self._variables)
         self.flags = {**_defaults(files.folder, given), **given}
         self._task = "text_generation"
         if not self.flags.get("enable_structured_output"):
             reason = "MAX has no 'response_format' here; set ENABLE_STRUCTURED_OUTPUT=true."
             self.capabilities = self.capabilities.narrow(reason, json_schema=False)
-        super().__init__(worker.model_copy(update={"model_name": files.name}))
+        super().__init__(worker, files)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
@@ -87,9 +85,7 @@ class MAXEngine(ServerEngine):
 
     @classmethod
     def configure(cls, env: Environment) -> MAXEngine:
-        if not (worker := WorkerSettings.load(env)).model_name:
-            raise SettingsError([Problem("MODEL_NAME", "which model to serve: a repository `org/name`, or a folder")])
-        return cls(worker, MAXSettings.load(env), _table(env), env)
+        return cls(WorkerSettings.load(env), MAXSettings.load(env), _table(env), env)
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:

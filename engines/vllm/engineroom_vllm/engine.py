@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from engineroom.engine import Capabilities, Requirement, Route
-from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
-from engineroom.models import ModelFiles, cache_folders, resolve, weights
-from engineroom.process import Process
-from engineroom.server import Address, ReadAhead, ServerEngine
+from engineroom.errors import APIError, EngineStartError
+from engineroom.models import ModelFiles, weights
+from engineroom.server import Address, EnginePython, ModelDownload, ReadAhead, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import failures, install, snapshots, surface
-from .options import Options, read
-from .settings import SpeculativeSettings, VLLMSettings
-from .worker_vllm import ALIASES, INVERTED, DroppedSettings
+from . import diagnostics, install, snapshots, surface
+from .options import ServeOptions, read
+from .settings import VLLMSettings
+from .worker_vllm import INVERTED, RENAMED, DroppedSettings, SpeculativeSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -39,7 +36,8 @@ class VLLMEngine(ServerEngine):
     name = "vllm"
     summary = "vLLM: high throughput on GPUs, many models, LoRA, tools, structured output"
     transport = "unix"
-    aliases = {**ALIASES, **{name: name for name in INVERTED}}
+    # A switch that vLLM has turned round is known by its name, and is translated with its value.
+    aliases = {**RENAMED, **{name: name for name in INVERTED}}
     sampling_params = surface.SAMPLING_PARAMS
     # Its own server knows what the model takes, and refuses the rest: tools without a parser, images, sound, video.
     capabilities = Capabilities(
@@ -57,61 +55,42 @@ class VLLMEngine(ServerEngine):
         self,
         worker: WorkerSettings,
         files: ModelFiles,
-        options: Options,
-        installed: install.Installation,
+        options: ServeOptions,
+        python: EnginePython,
         variables: Mapping[str, str],
     ) -> None:
-        self.files = files
         self._options = options
-        self._installed = installed
+        self._python = python
         self._variables = variables
         self._routes = surface.GENERATING
         self._ahead = ReadAhead(weights(files.folder) if files.folder else ())
-        self._fetch: Process | None = None
-        super().__init__(worker)
+        self._download: ModelDownload | None = None
+        super().__init__(worker, files)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
-        snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version)
+        snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm"))
         dropped = DroppedSettings(snapshot.table.by_variable)
         return VLLMSettings, SpeculativeSettings, snapshot.table, snapshot.environment, dropped
 
     @classmethod
     def configure(cls, env: Environment) -> Self:
         worker = WorkerSettings.load(env)
-        installed = install.find(env.get("VLLM_PYTHON"))
-        snapshot = snapshots.load(installed.version)
+        python = install.find(env.get("VLLM_PYTHON"))
+        snapshot = snapshots.load(python.version("vllm"))
         options = read(env, snapshot)
-        if worker.model_name is None:
-            raise SettingsError([Problem("MODEL_NAME", "which model to serve: a repository `org/name`, or a folder")])
-        variables = install.process_environment(
-            {**os.environ, **snapshot.environment.read(env)},
-            options.settings,
-            installed.python,
-            baked=env.source("MODEL_NAME").startswith("baked"),
-        )
-        caches = cache_folders(variables, options.settings.base_path)
-        files = resolve(worker.model_name, options.values.get("revision"), caches)
-        return cls(worker, files, options, installed, variables)
+        variables = install.process_environment(env, options.settings, snapshot.environment.names, python)
+        files = options.settings.find(worker.required_model(), options.values.get("revision"), variables)
+        return cls(worker, files, options, python, variables)
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
-        installed = install.find(env.get("VLLM_PYTHON"))
-        remedy = "pip install vllm, or set VLLM_PYTHON to the Python that has it"
-        return (Requirement(f"vLLM in {installed.python}", installed.version is not None, remedy),)
+        python = install.find(env.get("VLLM_PYTHON"))
+        return (Requirement(f"vLLM in {python.executable}", python.version("vllm") is not None, install.REMEDY),)
 
     @property
     def models(self) -> tuple[str, ...]:
-        return (*self._served_names, *self._options.lora_names)
-
-    @property
-    def _served_names(self) -> tuple[str, ...]:
-        return self.worker.served_model_name or (self.files.name,)
-
-    @property
-    def source(self) -> str:
-        """What vLLM is told to load: a folder where the model is there already, else the repository."""
-        return str(self.files.folder or self.files.name)
+        return (*super().models, *self._options.lora_names)
 
     @property
     def routes(self) -> frozenset[Route]:
@@ -122,8 +101,9 @@ class VLLMEngine(ServerEngine):
         return name in self.models or _LOAD_LORA in self._routes
 
     def command(self, address: Address) -> Sequence[str]:
-        serve = (self._installed.python, "-m", "vllm.entrypoints.cli.main", "serve", self.source)
-        return [*serve, "--uds", str(address.unix), "--served-model-name", *self._served_names, *self._options.argv]
+        serve = [self._python.executable, "-m", "vllm.entrypoints.cli.main", "serve", self.source]
+        names = super().models  # Adapters have their names in their own flag.
+        return [*serve, "--uds", str(address.unix), "--served-model-name", *names, *self._options.argv]
 
     def environ(self) -> Mapping[str, str]:
         # Its sockets between processes go where they are swept up with ours.
@@ -138,37 +118,40 @@ class VLLMEngine(ServerEngine):
         return surface.with_structured_outputs(json)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
-        return failures.normalise(status, body)
+        return diagnostics.normalise(status, body)
 
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        return failures.explain(returncode, log)
+        repository = None if self.files.folder else self.files.name
+        return diagnostics.explain(log, repository, self._variables.get("HF_TOKEN"))
 
     async def before_start(self) -> None:
-        if self._installed.version is None:
-            raise EngineStartError(
-                f"no vLLM is installed in {self._installed.python}: pip install vllm, or set VLLM_PYTHON to the "
-                "Python that has it"
-            )
-        logger.info("vLLM %s, model %s from %s", self._installed.version, self.files.name, self.source)
+        version = self._python.version("vllm")
+        if version is None:
+            raise EngineStartError(f"no vLLM is installed in {self._python.executable}: {install.REMEDY}")
+        logger.info("vLLM %s, model %s from %s", version, self.files.name, self.source)
         self._ahead.start()
-        if (fetch := self._fetch_command()) is not None:
-            self._fetch = await Process.spawn(fetch, name=f"{self.name}.fetch", environ=self._variables, grace=1)
-
-    def _fetch_command(self) -> list[str] | None:
-        values = self._options.values
-        usual = values.get("load_format", "auto") in ("auto", "safetensors", "hf")
-        if self.files.folder or not usual or self._variables.get("VLLM_USE_MODELSCOPE"):
-            return None
-        script = str(Path(__file__).with_name("fetch.py"))
-        where = values.get("revision") or "", values.get("download_dir") or ""
-        return [self._installed.python, script, self.files.name, *where]
+        # vLLM imports for a quarter of a minute before it asks the hub, and then finds what is here already. What
+        # fails here it meets again, and explains. Some load formats take other files than these.
+        usual_files = self._options.values.get("load_format", "auto") in ("auto", "safetensors", "hf")
+        if self.files.folder is None and usual_files and not self._variables.get("VLLM_USE_MODELSCOPE"):
+            self._download = ModelDownload(
+                self._python.executable,
+                self.files.name,
+                self._variables,
+                revision=self._options.values.get("revision"),
+                cache=self._options.values.get("download_dir"),
+                one_format=True,
+            )
+            await self._download.start(self.name)
 
     async def on_ready(self, upstream: Upstream) -> None:
         await self._stop_helpers()
-        if described := await upstream.text("/openapi.json"):
-            self._routes = surface.routes_of(msgspec.json.decode(described))
-        if told := failures.phases(self._process.tail if self._process else ()):
-            logger.info("vLLM says: %s", ", ".join(f"{phase} in {seconds:g} s" for phase, seconds in told))
+        description = await upstream.text("/openapi.json")
+        if description:
+            self._routes = surface.routes_of(msgspec.json.decode(description))
+        phases = diagnostics.phases(self.log())
+        if phases:
+            logger.info("vLLM says: %s", ", ".join(f"{phase} in {seconds:g} s" for phase, seconds in phases))
 
     async def stop(self) -> None:
         await self._stop_helpers()
@@ -176,6 +159,6 @@ class VLLMEngine(ServerEngine):
 
     async def _stop_helpers(self) -> None:
         await self._ahead.stop()
-        if self._fetch is not None:
-            await self._fetch.stop()
-            self._fetch = None
+        if self._download is not None:
+            await self._download.stop()
+            self._download = None

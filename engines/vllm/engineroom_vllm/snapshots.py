@@ -17,27 +17,68 @@ FOLDER = Path(__file__).with_name("flags")
 
 OURS = frozenset(
     {
-        *("api_key", "config", "headless", "host", "log_level", "model", "port", "root_path", "served_model_name"),
-        *("grpc", "grpc_port", "hf_token", "uds", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_ciphers"),
-        *("ssl_keyfile", "enable_ssl_refresh", "allow_credentials", "allowed_headers", "allowed_methods"),
-        *("allowed_origins", "disable_fastapi_docs", "enable_offline_docs"),
+        "allow_credentials",
+        "allowed_headers",
+        "allowed_methods",
+        "allowed_origins",
+        "api_key",
+        "config",
+        "disable_fastapi_docs",
+        "enable_offline_docs",
+        "enable_ssl_refresh",
+        "grpc",
+        "grpc_port",
+        "headless",
+        "hf_token",
+        "host",
+        "log_level",
+        "model",
+        "port",
+        "root_path",
+        "served_model_name",
+        "ssl_ca_certs",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_ciphers",
+        "ssl_keyfile",
+        "uds",
     }
 )
 """Flags that are not settings: this worker gives them, or they are about a socket that no client sees."""
 
-
-_LIBRARIES = (
-    *("CUDA_DEVICE_ORDER", "FLASHINFER_WORKSPACE_BASE", "HF_DATASETS_CACHE", "HF_ENDPOINT", "HF_HOME"),
-    *("HF_HUB_CACHE", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE"),
-    *("HUGGINGFACE_HUB_CACHE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS"),
-    *("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR"),
-    *("TORCH_CUDA_ARCH_LIST", "TRANSFORMERS_OFFLINE", "TRITON_CACHE_DIR"),
+_LIBRARIES = frozenset(
+    {
+        "CUDA_DEVICE_ORDER",
+        "FLASHINFER_WORKSPACE_BASE",
+        "HF_DATASETS_CACHE",
+        "HF_ENDPOINT",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+        "HF_HUB_ENABLE_HF_TRANSFER",
+        "HF_HUB_OFFLINE",
+        "HF_XET_HIGH_PERFORMANCE",
+        "HUGGINGFACE_HUB_CACHE",
+        "NCCL_DEBUG",
+        "NCCL_P2P_DISABLE",
+        "NCCL_SOCKET_IFNAME",
+        "OMP_NUM_THREADS",
+        "PYTORCH_ALLOC_CONF",
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "TOKENIZERS_PARALLELISM",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TORCH_CUDA_ARCH_LIST",
+        "TRANSFORMERS_OFFLINE",
+        "TRITON_CACHE_DIR",
+    }
 )
 """Variables of the libraries under vLLM that users put into their settings files."""
 
 
-class Snapshot(NamedTuple):
-    """What is known of one version. `all_flags` has every flag, `table` those that are settings."""
+class VersionSnapshot(NamedTuple):
+    """What is known of one version.
+
+    all_flags: every flag of its parser; table: those that are settings; environment: the variables that it reads.
+    """
 
     all_flags: FlagTable
     table: FlagTable
@@ -45,22 +86,22 @@ class Snapshot(NamedTuple):
 
 
 @functools.cache
-def load(version: str | None) -> Snapshot:
+def load(version: str | None) -> VersionSnapshot:
     """The snapshot of that version, else of the nearest one before it, else of the oldest there is.
 
     Without a version the newest. That a version has no snapshot of its own is logged.
     """
-    everything = FlagTable.nearest(FOLDER, version)
-    if version is not None and version_numbers(everything.version)[:2] != version_numbers(version)[:2]:
+    all_flags = FlagTable.nearest(FOLDER, version)
+    if version is not None and version_numbers(all_flags.version)[:2] != version_numbers(version)[:2]:
         logger.warning(
             "vLLM %s has no snapshot of its flags here; settings are checked against those of %s",
             version,
-            everything.version,
+            all_flags.version,
         )
-    table = FlagTable("vLLM", everything.version, tuple(flag for flag in everything.flags if flag.name not in OURS))
-    taken = {flag.variable for flag in everything.flags} | set(DROPPED)
-    read = {*everything.environ, *_LIBRARIES}
-    return Snapshot(everything, table, Variables("vLLM's environment", tuple(sorted(read - taken))))
+    table = all_flags.without(OURS, engine="vLLM")
+    settings = {flag.variable for flag in all_flags.flags} | DROPPED.keys()
+    variables = {*all_flags.environ, *_LIBRARIES} - settings
+    return VersionSnapshot(all_flags, table, Variables("vLLM's environment", tuple(sorted(variables))))
 
 
 def versions() -> list[str]:

@@ -9,8 +9,15 @@ from engineroom.engine import MODELS, Route
 
 _PATHS = frozenset(
     {
-        *("/tokenize", "/detokenize", "/pooling", "/classify", "/score", "/rerank", "/generative_scoring"),
-        *("/cohere/v2/chat", "/version"),
+        "/classify",
+        "/cohere/v2/chat",
+        "/detokenize",
+        "/generative_scoring",
+        "/pooling",
+        "/rerank",
+        "/score",
+        "/tokenize",
+        "/version",
     }
 )
 _PREFIXES = ("/v1/", "/v2/")
@@ -38,28 +45,45 @@ _GUIDED = {
 }
 """vLLM's old fields -> fields of `structured_outputs`. It ignores the old ones without a word since 0.12."""
 
-SAMPLING_PARAMS = frozenset(
-    {
-        *_GUIDED,
-        *("add_special_tokens", "allowed_token_ids", "bad_words", "chat_template_kwargs", "ignore_eos"),
-        *("include_stop_str_in_output", "length_penalty", "logprob_token_ids", "min_p", "min_tokens", "priority"),
-        *("prompt_logprobs", "repetition_detection", "repetition_penalty", "return_token_ids"),
-        *("skip_special_tokens", "spaces_between_special_tokens", "stop_token_ids", "stream_interval"),
-        *("structured_outputs", "thinking_token_budget", "top_k", "truncate_prompt_tokens", "use_beam_search"),
-        *("vllm_xargs",),
-    }
-)
+SAMPLING_PARAMS = frozenset(_GUIDED) | {
+    "add_special_tokens",
+    "allowed_token_ids",
+    "bad_words",
+    "chat_template_kwargs",
+    "ignore_eos",
+    "include_stop_str_in_output",
+    "length_penalty",
+    "logprob_token_ids",
+    "min_p",
+    "min_tokens",
+    "priority",
+    "prompt_logprobs",
+    "repetition_detection",
+    "repetition_penalty",
+    "return_token_ids",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "stop_token_ids",
+    "stream_interval",
+    "structured_outputs",
+    "thinking_token_budget",
+    "top_k",
+    "truncate_prompt_tokens",
+    "use_beam_search",
+    "vllm_xargs",
+}
 """The request fields of 0.32 beyond OpenAI's that steer sampling, and the older ones that are sent on as those."""
 
 
 def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:
-    """The routes of vLLM's own description of itself, which follows the tasks that the model has."""
-    found = {*MODELS}
+    """The routes in vLLM's own description of itself, which follows the tasks that the model has."""
+    routes = set(MODELS)
     for path, methods in openapi.get("paths", {}).items():
         if path in _PATHS or path.startswith(_PREFIXES):
-            literal = path.partition("{")[0]
-            found |= {Route(method.upper(), literal + ("*" if literal != path else "")) for method in methods}
-    return frozenset(found)
+            # A parameter in a path (`/v1/files/{id}`) stands for all that may follow.
+            literal, parameter, _ = path.partition("{")
+            routes |= {Route(method.upper(), f"{literal}*" if parameter else literal) for method in methods}
+    return frozenset(routes)
 
 
 def with_structured_outputs(body: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
-"""worker-vllm's names and ways to write a value, in vLLM's own terms.
+"""An environment written for worker-vllm, in vLLM's own terms, so that it works unchanged.
 
-Names are the engine's `aliases`; here is what a name alone does not say: a value written otherwise, or one that
-means "not set".
+First the other names of the same settings, then values that are written otherwise, then older settings that became one,
+and last those that vLLM no longer has.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any, ClassVar
 
-from engineroom.settings import Environment, Setting
+from pydantic import Field
 
-ALIASES: Mapping[str, str] = MappingProxyType(
+from engineroom.settings import Environment, Setting, Settings
+
+RENAMED: Mapping[str, str] = MappingProxyType(
     {
         "CUSTOM_CHAT_TEMPLATE": "CHAT_TEMPLATE",
         "MODEL": "MODEL_NAME",
@@ -23,18 +26,19 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "VLLM_STARTUP_TIMEOUT": "START_TIMEOUT",
     }
 )
+"""worker-vllm's name -> the name used here."""
 
 INVERTED: Mapping[str, str] = MappingProxyType(
     {"DISABLE_LOG_REQUESTS": "ENABLE_LOG_REQUESTS", "DISABLE_LOGGING_REQUEST": "ENABLE_LOG_REQUESTS"}
 )
-"""Switches that vLLM has turned round."""
+"""Switches of which vLLM now has the opposite -> that opposite."""
 
 
 def translate(env: Environment, flags: Mapping[str, object]) -> Environment:
     """The environment with every value written as vLLM takes it.
 
     Args:
-        flags: the variables that are vLLM's flags. `None` counts as not set for them: worker-vllm's documentation
+        flags: the variables that are vLLM's flags. For these `None` counts as not set: worker-vllm's documentation
             gives it as a default.
     """
     return Environment([layer._replace(values=_translated(layer.values, flags)) for layer in env.layers])
@@ -45,7 +49,7 @@ def _translated(values: Mapping[str, str], flags: Mapping[str, object]) -> dict[
     for name, value in values.items():
         if name in flags and value.strip() in ("", "None"):
             continue
-        changed[name] = _WRITTEN[name](value) if name in _WRITTEN else value
+        changed[name] = _SPELLINGS[name](value) if name in _SPELLINGS else value
     for old, new in INVERTED.items():
         if values.get(old) and not values.get(new):
             changed[new] = "false" if values[old].strip().lower() in ("1", "true", "yes", "on") else "true"
@@ -83,7 +87,7 @@ def _limit_mm_per_prompt(value: str) -> str:
     return json.dumps({name.strip(): int(count) for name, _, count in pairs})
 
 
-_WRITTEN: Mapping[str, Callable[[str], str]] = MappingProxyType(
+_SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
         "LIMIT_MM_PER_PROMPT": _limit_mm_per_prompt,
         "LORA_MODULES": _lora_modules,
@@ -91,6 +95,41 @@ _WRITTEN: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "MAX_NUM_BATCHED_TOKENS": _zero_is_unset,
     }
 )
+"""Settings whose values worker-vllm spells otherwise -> the value as vLLM's parser takes it."""
+
+
+class SpeculativeSettings(Settings):
+    """worker-vllm's older names for speculative decoding, a field each; SPECULATIVE_CONFIG wins over them all."""
+
+    title: ClassVar[str] = "vLLM: speculative decoding, older names"
+
+    speculative_method: str | None = Field(None, description="`method` of SPECULATIVE_CONFIG.")
+    speculative_model: str | None = Field(None, description="`model` of SPECULATIVE_CONFIG; `[ngram]` for n-grams.")
+    num_speculative_tokens: int | None = Field(
+        None, ge=0, description="`num_speculative_tokens` of SPECULATIVE_CONFIG."
+    )
+    ngram_prompt_lookup_max: int | None = Field(None, ge=0, description="`prompt_lookup_max` of SPECULATIVE_CONFIG.")
+    ngram_prompt_lookup_min: int | None = Field(None, ge=0, description="`prompt_lookup_min` of SPECULATIVE_CONFIG.")
+    speculative_draft_tensor_parallel_size: int | None = Field(
+        None, ge=0, description="`draft_tensor_parallel_size` of SPECULATIVE_CONFIG."
+    )
+    speculative_max_model_len: int | None = Field(None, ge=0, description="`max_model_len` of SPECULATIVE_CONFIG.")
+
+    def as_config(self) -> dict[str, Any] | None:
+        """What SPECULATIVE_CONFIG would be; None where neither a method nor a model is named."""
+        if not self.speculative_method and not self.speculative_model:
+            return None
+        ngram = self.speculative_model == "[ngram]"
+        fields = {
+            "method": self.speculative_method or ("ngram" if ngram else None),
+            "model": None if ngram else self.speculative_model,
+            "num_speculative_tokens": self.num_speculative_tokens,
+            "prompt_lookup_max": self.ngram_prompt_lookup_max,
+            "prompt_lookup_min": self.ngram_prompt_lookup_min,
+            "draft_tensor_parallel_size": self.speculative_draft_tensor_parallel_size,
+            "max_model_len": self.speculative_max_model_len,
+        }
+        return {name: value for name, value in fields.items() if value}
 
 
 _SPECULATIVE = "not one of vLLM's any more; SPECULATIVE_CONFIG takes what vLLM has now"
@@ -137,15 +176,20 @@ DROPPED: Mapping[str, str] = MappingProxyType(
         "WORKER_USE_RAY": "write DISTRIBUTED_EXECUTOR_BACKEND=ray instead",
     }
 )
+"""Settings of worker-vllm that vLLM no longer has -> what to do instead."""
 
 
 class DroppedSettings:
-    """The names above as settings, so that they are known and documented; those the snapshot has are left out."""
+    """The names above as settings, so that they are known and documented.
+
+    Args:
+        flags: the variables that are flags of this vLLM; a name that is among them is not dropped.
+    """
 
     title = "Gone from vLLM"
 
-    def __init__(self, present: Mapping[str, object]) -> None:
-        self.names = {name: advice for name, advice in DROPPED.items() if name not in present}
+    def __init__(self, flags: Mapping[str, object]) -> None:
+        self.names = {name: advice for name, advice in DROPPED.items() if name not in flags}
 
     def describe(self) -> Sequence[Setting]:
         return [Setting(name, help=f"Ignored with a warning: {advice}.") for name, advice in self.names.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
 
 LINKED = """#!/bin/sh
-[ "$1" = -I ] && echo 0.32.0 && exit
+[ "$1" = -c ] && echo '{{"vllm": "0.32.0"}}' && exit
 while [ "$1" != --uds ]; do shift; done
 ln -s {socket} "$2"
 exec sleep infinity
@@ -31,8 +32,10 @@ def standin_python(tmp_path: Path) -> Callable[[str], str]:
     """A command that stands in for a Python with vLLM of a version: it tells that version, and serves a stand-in."""
 
     def make(version: str = "0.32.0") -> str:
+        versions = json.dumps({"vllm": version} if version else {})
         python = tmp_path / f"standin-python-{version or 'none'}"
-        python.write_text(f'#!/bin/sh\n[ "$1" = -I ] && echo "{version}" || exec {sys.executable} {STANDIN} "$@"\n')
+        tells = f"echo '{versions}'"
+        python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && {tells} || exec {sys.executable} {STANDIN} "$@"\n')
         python.chmod(0o755)
         return str(python)
 

@@ -13,7 +13,7 @@ import pytest
 
 from engineroom.errors import SettingsError
 from engineroom.server import Address
-from engineroom_vllm import gpus, snapshots
+from engineroom_vllm import snapshots
 from engineroom_vllm.engine import VLLMEngine
 
 Configure = Callable[..., VLLMEngine]
@@ -189,27 +189,6 @@ def test_several_names_and_adapters_are_served(configure: Configure) -> None:
     assert engine.models == ("a", "b", "sql")
     assert engine.knows_model("sql")
     assert not engine.knows_model("other")
-
-
-@pytest.mark.parametrize(
-    ("environ", "files", "expected"),
-    [
-        ({}, 0, 0),
-        ({}, 2, 2),
-        ({"CUDA_VISIBLE_DEVICES": "0,3"}, 8, 2),
-        ({"CUDA_VISIBLE_DEVICES": "GPU-1b,MIG-2c/3/0"}, 8, 2),
-        ({"CUDA_VISIBLE_DEVICES": "0,-1,2"}, 8, 1),
-        ({"NVIDIA_VISIBLE_DEVICES": "all"}, 4, 4),
-        ({"NVIDIA_VISIBLE_DEVICES": "none"}, 4, 0),
-    ],
-)
-def test_gpus_are_counted_by_what_is_visible(
-    environ: dict[str, str], files: int, expected: int, tmp_path: Path
-) -> None:
-    for number in range(files):
-        (tmp_path / f"nvidia{number}").touch()
-    (tmp_path / "nvidiactl").touch()
-    assert gpus.count(environ, tmp_path) == expected
 
 
 def test_tensor_parallel_size_is_the_number_of_gpus_unless_set(

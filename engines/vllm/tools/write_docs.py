@@ -10,8 +10,8 @@ from pathlib import Path
 from engineroom.settings import Setting
 from engineroom_vllm import snapshots
 from engineroom_vllm.engine import VLLMEngine
-from engineroom_vllm.settings import SpeculativeSettings, VLLMSettings
-from engineroom_vllm.worker_vllm import DroppedSettings
+from engineroom_vllm.settings import VLLMSettings
+from engineroom_vllm.worker_vllm import DroppedSettings, SpeculativeSettings
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "vllm-settings.md"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engineroom_vllm.failures import explain
+from engineroom_vllm.diagnostics import explain
 
 LOGS = Path(__file__).with_name("logs")
 
@@ -28,18 +28,18 @@ def log(name: str) -> list[str]:
     ],
 )
 def test_the_line_that_says_why_is_quoted_with_advice(name: str, advice: str, quoted: str) -> None:
-    told = explain(1, log(name))
-    assert told is not None
-    assert advice in told
-    assert quoted in told
-    assert "\n" not in told
-    assert "pid=" not in told
+    reason = explain(log(name), "org/model")
+    assert reason is not None
+    assert advice in reason
+    assert quoted in reason
+    assert "\n" not in reason
+    assert "pid=" not in reason
 
 
 def test_an_engine_process_that_vanishes_is_told_apart() -> None:
     lines = ["(APIServer pid=1) vllm.v1.engine.exceptions.EngineDeadError: EngineCore encountered an issue."]
-    assert "engine process died" in str(explain(1, lines))
+    assert "engine process died" in str(explain(lines))
 
 
 def test_a_log_that_says_nothing_is_not_guessed_at() -> None:
-    assert explain(1, ["(APIServer pid=1) INFO 11-21 04:44:44 [x.py:1] all is well"]) is None
+    assert explain(["(APIServer pid=1) INFO 11-21 04:44:44 [x.py:1] all is well"]) is None
