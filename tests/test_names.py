@@ -15,9 +15,7 @@ FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 STILL_NAMED: set[str] = {
     "engines/fastdeploy/engineroom_fastdeploy/engine.py",
     "engines/fastdeploy/engineroom_fastdeploy/gpu.py",
-    "engines/fastdeploy/engineroom_fastdeploy/installed.py",
     "engines/fastdeploy/engineroom_fastdeploy/logs.py",
-    "engines/fastdeploy/engineroom_fastdeploy/model.py",
     "engines/fastdeploy/engineroom_fastdeploy/proxy.py",
     "engines/fastdeploy/engineroom_fastdeploy/settings.py",
     "engines/llamacpp/engineroom_llamacpp/engine.py",

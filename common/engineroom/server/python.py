@@ -47,27 +47,35 @@ class EnginePython:
         return {**environ, "PATH": os.pathsep.join((str(scripts), environ.get("PATH", os.defpath)))}
 
 
-def find_python(distributions: Sequence[str], named: str | None = None, command: str | None = None) -> EnginePython:
+def find_python(
+    distributions: Sequence[str],
+    named: str | None = None,
+    *,
+    command: str | None = None,
+    beside: Sequence[str] = (),
+) -> EnginePython:
     """The Python that has an engine; one without any version where none has it. Takes some 50 ms.
 
     Looked for in this interpreter, behind the engine's own command, and in `python3`: an engine's own image has it
     there.
 
     Args:
-        distributions: the names that it may be installed under, and those of which the version matters besides.
+        distributions: the names that it may be installed under.
         named: the Python that the user named; it is taken, whatever it has.
         command: the engine's own command, a script whose first line names its interpreter.
+        beside: other distributions of which the version matters.
     """
+    wanted = (*distributions, *beside)
     if named is not None:
-        return _ask(named, distributions)
-    here = EnginePython(sys.executable, dict(_installed_here(distributions)))
-    if here.versions:
+        return _ask(named, wanted)
+    here = EnginePython(sys.executable, dict(_installed_here(wanted)))
+    if here.version(*distributions) is not None:
         return here
     others = (_interpreter_of(command), "/usr/bin/python3", shutil.which("python3"))
     for executable in dict.fromkeys(others):
         if executable is not None:
-            python = _ask(executable, distributions)
-            if python.versions:
+            python = _ask(executable, wanted)
+            if python.version(*distributions) is not None:
                 return python
     return EnginePython("python3", {})
 

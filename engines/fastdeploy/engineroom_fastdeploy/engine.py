@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, Problem, SettingsError
-from engineroom.models import cache_folders, resolve
-from engineroom.server import Address, ServerEngine, free_ports
+from engineroom.models import ModelFiles
+from engineroom.server import Address, EnginePython, ModelDownload, ServerEngine, free_ports
 from engineroom.settings import WorkerSettings
 
 from . import gpu, logs
 from .errors import normalise
-from .installed import Installation, find, snapshots
-from .model import download
+from .installed import FASTDEPLOY, PADDLE, find, snapshots
 from .requests import SAMPLING_PARAMS, prepare
 from .settings import (
     ALIASES,
@@ -43,7 +42,7 @@ class FastDeployEngine(ServerEngine):
 
     Args:
         version: major and minor of the FastDeploy that runs.
-        installed: the Python it is in, and what that has.
+        python: the Python that has it.
         flags: its options by its own names.
         variables: its environment variables that are set, wherever they were set.
     """
@@ -71,23 +70,20 @@ class FastDeployEngine(ServerEngine):
         worker: WorkerSettings,
         settings: FastDeploySettings,
         version: tuple[int, int],
-        installed: Installation,
+        python: EnginePython,
         flags: Mapping[str, Any],
         variables: Mapping[str, str],
     ) -> None:
         self._settings = settings
         self.version = version
-        self._installed = installed
+        self._python = python
         self._flags = dict(flags)
         self._variables = {**_defaults(version), **variables}
         self._ports: list[int] = []
         self._revision = str(self._flags.pop("revision", "main")).replace("master", "main")
-        caches = cache_folders(os.environ, settings.base_path)
-        self._files = resolve(worker.model_name or "", self._revision, caches)
-        self._model = str(self._files.folder or "")
         self.idle_timeout = settings.fastdeploy_idle_timeout
         self.capabilities = self._narrowed()
-        super().__init__(worker)
+        super().__init__(worker, settings.find(worker.model_name or "", self._revision, os.environ))
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
@@ -100,10 +96,10 @@ class FastDeployEngine(ServerEngine):
 
     @classmethod
     def configure(cls, env: Environment) -> FastDeployEngine:
-        version, found = running_version(env)
+        version, python = running_version(env)
         oldest = min(snapshots())
         if version is None:
-            message = f"no FastDeploy is installed for {found.python}; name the Python that has it"
+            message = f"no FastDeploy is installed for {python.executable}; name the Python that has it"
             raise SettingsError([Problem("FASTDEPLOY_PYTHON", message)])
         if version < oldest:
             message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
@@ -114,27 +110,23 @@ class FastDeployEngine(ServerEngine):
             lambda: read_file(env),
             lambda: read_flags(env, version),
         )
-        engine = cls(worker, settings, version, found, {**more, **flags}, Variables().read(env))
-        if not engine._model and engine._files.name.startswith(("/", ".", "~")):
-            raise SettingsError([Problem("MODEL_NAME", f"there is no folder {engine._files.name}")])
+        engine = cls(worker, settings, version, python, {**more, **flags}, Variables().read(env))
+        if engine.files.folder is None and engine.files.name.startswith(("/", ".", "~")):
+            raise SettingsError([Problem("MODEL_NAME", f"there is no folder {engine.files.name}")])
         return engine
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
-        found = find(env.get("FASTDEPLOY_PYTHON"))
+        python = find(env.get("FASTDEPLOY_PYTHON"))
         remedy = "set FASTDEPLOY_PYTHON to the Python that has it (docs/fastdeploy.md)"
         smi = Requirement("an NVIDIA GPU (nvidia-smi)", shutil.which("nvidia-smi") is not None, "docker run --gpus all")
-        return (Requirement(f"FastDeploy in {found.python}", found.fastdeploy is not None, remedy), smi)
+        return (Requirement(f"FastDeploy in {python.executable}", python.version(*FASTDEPLOY) is not None, remedy), smi)
 
     @property
     def routes(self) -> frozenset[Route]:
         pooling = self._flags.get("runner") == "pooling" or self._flags.get("convert", "auto") not in ("auto", "none")
         posts = ("embeddings", "reward") if pooling else ("chat/completions", "completions")
         return MODELS | {Route("POST", f"/v1/{path}") for path in posts}
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return self.worker.served_model_name or (self._files.name,)
 
     def knows_model(self, name: str) -> bool:
         return name in ("default", self.worker.model_name) or super().knows_model(name)
@@ -162,10 +154,16 @@ class FastDeployEngine(ServerEngine):
         if self._settings.fastdeploy_checks:
             devices = await asyncio.to_thread(gpu.devices, self.environ())
             carried = self._settings.fastdeploy_sm or gpu.carried(self.version, os.environ)
-            gpu.check(self.version, self._installed.paddle, carried, devices)
-        if not self._model and "FD_MODEL_SOURCE" not in self._variables:
-            python = self._installed.python
-            self._model = await download(python, self._files.name, self._revision, self.environ())
+            gpu.check(self.version, self._python.version(*PADDLE), carried, devices)
+        # FastDeploy's own downloader asks another hub and hides every error.
+        if self.files.folder is None and "FD_MODEL_SOURCE" not in self._variables:
+            name, python = self.files.name, self._python.executable
+            download = ModelDownload(python, name, self.environ(), revision=self._revision)
+            try:
+                await download.start(self.name)
+                self.files = ModelFiles(name, Path(await download.folder()))
+            finally:
+                await download.stop()
 
     def command(self, address: Address) -> Sequence[str]:
         import yaml
@@ -181,7 +179,7 @@ class FastDeployEngine(ServerEngine):
             "port": address.port,
             "engine_worker_queue_port": ",".join(map(str, queues)),
             "cache_queue_port": ",".join(map(str, caches)),
-            "model": self._model or self._files.name,
+            "model": self.source,
             "served_model_name": self.models[0],
         }
         if self.version < (2, 4):
@@ -189,7 +187,7 @@ class FastDeployEngine(ServerEngine):
         path = self.directory / "fastdeploy.yaml"
         path.write_text(yaml.safe_dump(config))
         module = "fastdeploy.entrypoints.openai.api_server"
-        return [self._installed.python, "-m", module, "--config", str(path)]
+        return [self._python.executable, "-m", module, "--config", str(path)]
 
     def environ(self) -> Mapping[str, str]:
         private = {"FD_LOG_DIR": f"{self.directory}/log", "PROMETHEUS_MULTIPROC_DIR": f"{self.directory}/prometheus"}

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from engineroom.errors import Problem, SettingsError
 from engineroom.models import HubSettings
-from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting
+from engineroom.server import EnginePython
+from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting, read_mapping
 
-from .installed import SNAPSHOTS, Installation, find, minor, snapshots
+from .installed import FASTDEPLOY, SNAPSHOTS, find, minor, snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -106,18 +107,18 @@ class OtherVersions:
         return [Setting(name, help=f"FastDeploy {version} has it.") for name, (version, _) in self.flags().items()]
 
 
-def running_version(env: Environment) -> tuple[tuple[int, int] | None, Installation]:
-    """Which FastDeploy will run, None where nothing tells; and what is installed.
+def running_version(env: Environment) -> tuple[tuple[int, int] | None, EnginePython]:
+    """Which FastDeploy will run, None where nothing tells; and the Python that it is in.
 
     Raises:
         SettingsError: FASTDEPLOY_VERSION is no version.
     """
-    found = find(env.get("FASTDEPLOY_PYTHON"))
-    told = env.get("FASTDEPLOY_VERSION") or found.fastdeploy
+    python = find(env.get("FASTDEPLOY_PYTHON"))
+    version = env.get("FASTDEPLOY_VERSION") or python.version(*FASTDEPLOY)
     try:
-        return (minor(told) if told else None), found
+        return (minor(version) if version else None), python
     except ValueError:
-        problem = Problem("FASTDEPLOY_VERSION", f"expected a version such as 2.5; got {told!r}")
+        problem = Problem("FASTDEPLOY_VERSION", f"expected a version such as 2.5; got {version!r}")
         raise SettingsError([problem]) from None
 
 
@@ -175,16 +176,9 @@ def read_file(env: Environment) -> dict[str, Any]:
     Raises:
         SettingsError: it cannot be read.
     """
-    import yaml
-
     name = env.get("FASTDEPLOY_CONFIG")
-    try:
-        values = yaml.safe_load(Path(name).read_text(encoding="utf-8")) if name else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError([Problem("FASTDEPLOY_CONFIG", f"cannot be read: {error}")]) from error
-    if not isinstance(values, dict):
-        raise SettingsError([Problem("FASTDEPLOY_CONFIG", f"{name} must hold a mapping of names to values")])
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+    values = read_mapping(Path(name), "FASTDEPLOY_CONFIG") if name else {}
+    return {key.replace("-", "_"): value for key, value in values.items()}
 
 
 def together(*reads: Callable[[], Any]) -> list[Any]:

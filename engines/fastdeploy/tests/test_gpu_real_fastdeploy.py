@@ -16,7 +16,7 @@ from engineroom.settings import Environment
 from engineroom.testing import Target, running
 from engineroom.testing.suite import test_conformance
 from engineroom_fastdeploy import FastDeployEngine
-from engineroom_fastdeploy.installed import find
+from engineroom_fastdeploy.installed import FASTDEPLOY, find
 
 from .conftest import target_of
 
@@ -25,7 +25,9 @@ __all__ = ["test_conformance"]
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="needs an NVIDIA GPU"),
-    pytest.mark.skipif(find(os.environ.get("FASTDEPLOY_PYTHON")).fastdeploy is None, reason="needs FastDeploy"),
+    pytest.mark.skipif(
+        find(os.environ.get("FASTDEPLOY_PYTHON")).version(*FASTDEPLOY) is None, reason="needs FastDeploy"
+    ),
     pytest.mark.timeout(1800),
 ]
 

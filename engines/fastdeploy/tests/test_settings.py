@@ -238,9 +238,15 @@ def test_its_own_variables_may_stand_in_a_file(tmp_path: Path) -> None:
 
 
 def test_metadata_of_another_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engineroom_fastdeploy.installed import Installation, find
+    from engineroom_fastdeploy.installed import FASTDEPLOY, PADDLE, find
 
     install(tmp_path, fastdeploy_gpu="2.4.0", paddlepaddle_gpu="3.3.0")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert find(sys.executable) == Installation(sys.executable, "2.4.0", "3.3.0")
-    assert find(None).fastdeploy == "2.4.0"
+    python = find(sys.executable)
+    assert (python.executable, python.version(*FASTDEPLOY), python.version(*PADDLE)) == (
+        sys.executable,
+        "2.4.0",
+        "3.3.0",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find(None).version(*FASTDEPLOY) == "2.4.0"
