@@ -78,9 +78,13 @@ def test_it_chats_through_a_door(example: Installed) -> None:
     with serving(ours) as door:
         chat = httpx.post(f"{door.url}/v1/chat/completions", json=body, timeout=60).json()
         refused = httpx.post(f"{door.url}/v1/chat/completions", json={**body, "logprobs": True}, timeout=60)
+        only = ("--only", "several_choices", "--only", "logprobs_are_given")
+        checked = example.run(ENGINEROOM, "check", door.url, *only)
     expected = {"parrot": "Once more, please.", "narrator": "Once upon a time"}
     assert chat["choices"][0]["message"]["content"].startswith(expected[example.name])
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "logprobs")
+    assert "not checked: logprobs (refused with a 400)" in checked
+    assert "1 kept, 0 broken, 1 not checked" in checked
 
 
 def test_its_settings_are_known(example: Installed) -> None:

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
 if TYPE_CHECKING:
     from ..testing.check import Check
     from ..testing.target import Target
+
+_LONGEST_REASON = 500
+_MARKS = {"kept": ("✓", "green"), "broken": ("✗", "red"), "not checked": ("-", "dim")}
+"""Outcome -> the mark before its line, and the colour of both."""
+
+
+class CheckResult(NamedTuple):
+    """What became of one check. reason: why it is not kept."""
+
+    outcome: Literal["kept", "broken", "not checked"]
+    reason: str = ""
 
 
 @click.command()
@@ -93,27 +105,35 @@ async def _run(checks: Sequence[Check], target: Target) -> int:
     from rich.table import Table
     from rich.text import Text
 
-    from ..testing.target import NotOffered
     from .screen import console
 
     screen = console()
-    kept = broken = left_out = 0
+    counts = Counter[str]()
     for check in checks:
         started = time.perf_counter()
         with screen.status(check.promise):
-            try:
-                await check(target)
-                mark, colour, reason, kept = "✓", "green", "", kept + 1
-            except NotOffered as error:
-                mark, colour, reason, left_out = "-", "dim", f"not checked: {error}", left_out + 1
-            except Exception as error:
-                mark, colour, reason, broken = "✗", "red", f"{type(error).__name__}: {error}"[:500], broken + 1
+            result = await _result(check, target)
         seconds = time.perf_counter() - started
-        line = Text.assemble(check.promise, (f" {check.name}, {seconds:.1f} s", "dim"))
+        counts[result.outcome] += 1
         row = Table.grid(padding=(0, 1, 0, 0))
-        row.add_row(Text(mark, colour), line)
-        if reason:
-            row.add_row("", Text(reason, colour))
+        mark, colour = _MARKS[result.outcome]
+        row.add_row(Text(mark, colour), Text.assemble(check.promise, (f" {check.name}, {seconds:.1f} s", "dim")))
+        if result.reason:
+            row.add_row("", Text(result.reason, colour))
         screen.print(row)
-    screen.print(f"\n{kept} kept, {broken} broken, {left_out} not checked")
-    return 1 if broken else 0
+    screen.print(f"\n{counts['kept']} kept, {counts['broken']} broken, {counts['not checked']} not checked")
+    return 1 if counts["broken"] else 0
+
+
+async def _result(check: Check, target: Target) -> CheckResult:
+    from ..testing.target import NotOffered
+
+    try:
+        await check(target)
+    except NotOffered as error:
+        return CheckResult("not checked", f"not checked: {error}")
+    except AssertionError as error:
+        return CheckResult("broken", str(error)[:_LONGEST_REASON])
+    except Exception as error:
+        return CheckResult("broken", f"{type(error).__name__}: {error}"[:_LONGEST_REASON])
+    return CheckResult("kept")
