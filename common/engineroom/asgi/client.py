@@ -61,11 +61,12 @@ class Response:
             self.headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in message.get("headers", ())}
             self._started.set()
             return
-        if body := message.get("body", b""):
-            self._body.put((bytes(body),))
+        body = message.get("body", b"")
+        full = self._body.put((bytes(body),)) if body else False
         if not message.get("more_body"):
             self._body.close()
-        await self._body.space()
+        elif full:
+            await self._body.space()
 
     async def _run(self, app: ASGIApp, scope: Scope, body: _RequestBody) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -29,8 +29,8 @@ class StreamBuffer(Generic[T]):
     """What has been produced of a stream and is not read yet, in one event loop.
 
     Without bound it would fill the memory wherever a client reads slowly. There may be several producers: each calls
-    `put`, then awaits `space`. There is one reader: it awaits `wait`, then takes one item (`pop`) or all that are
-    here (`drain`).
+    `put`, and awaits `space` where the buffer is full. There is one reader: it awaits `wait`, then takes one item
+    (`pop`) or all that are here (`drain`).
 
     Args:
         limit: how large the buffer may get before `space` waits.
@@ -49,18 +49,21 @@ class StreamBuffer(Generic[T]):
         self._reader: asyncio.Future[None] | None = None
         self._room = asyncio.Event()
 
-    def put(self, items: Iterable[T]) -> None:
-        """Add items. After `close` they are dropped, because the reader has been promised an end."""
+    def put(self, items: Sequence[T]) -> bool:
+        """Add items; whether the buffer is full now, so that the producer must await `space`.
+
+        After `close` they are dropped, because the reader has been promised an end.
+        """
         if self.ended:
-            return
+            return False
+        self._items.extend(items)
         if self._size_of is None:
-            self._items.extend(items)
             self._size = len(self._items)
         else:
-            for item in items:
-                self._items.append(item)
-                self._size += self._size_of(item)
-        self._wake_reader()
+            self._size += sum(map(self._size_of, items))
+        if self._reader is not None:
+            self._wake_reader()
+        return self._size >= self._limit
 
     async def space(self) -> None:
         """Wait while the buffer is full; a closed one never is."""
@@ -87,7 +90,10 @@ class StreamBuffer(Generic[T]):
             if self.ended:
                 return False
             self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
+            try:
+                await self._reader
+            finally:
+                self._reader = None
         return True
 
     def pop(self) -> T:
@@ -128,8 +134,8 @@ class Pump(StreamBuffer[T]):
     async def _run(self, iterator: AsyncIterator[T]) -> None:
         try:
             async for piece in iterator:
-                self.put((piece,))
-                await self.space()
+                if self.put((piece,)):
+                    await self.space()
         except Exception as error:
             self.close(error)
         except asyncio.CancelledError:

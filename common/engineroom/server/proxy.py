@@ -64,10 +64,8 @@ class Proxy:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = checked_request(scope)
-        body = request.body
-        if request.json is not None:
-            changed = self._engine.prepare(scope["path"], request.json)
-            body = body if changed is None else msgspec.json.encode(changed)
+        changed = None if request.json is None else self._engine.prepare(scope["path"], request.json)
+        body = request.body if changed is None else msgspec.json.encode(changed)
         try:
             async with await self.open(scope, body) as response:
                 await self.answer(scope, request, response, send)

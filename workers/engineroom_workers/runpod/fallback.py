@@ -15,16 +15,14 @@ import signal
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
+from engineroom.engine import Engine
+
 from .handler import JobFailure, JobHandler
-
-if TYPE_CHECKING:
-    from engineroom.engine import Engine
-
-    from .settings import RunPodSettings
+from .settings import RunPodSettings
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from engineroom.asgi import Pump, Response, request
+from engineroom.engine import Engine
 from engineroom.errors import APIError
 from engineroom.jobs import APICall, Delta, GenerateRequest, JobInput, Pace, batched, drained, generate, wants_stream
 from engineroom.openai.errors import error_body, error_event
@@ -19,11 +20,7 @@ from engineroom.openai.sse import EventSource, payloads
 from engineroom.openai.upstream_errors import from_upstream
 
 from . import native
-
-if TYPE_CHECKING:
-    from engineroom.engine import Engine
-
-    from .settings import RunPodSettings
+from .settings import RunPodSettings
 
 logger = logging.getLogger(__name__)
 

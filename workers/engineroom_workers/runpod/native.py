@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from engineroom.jobs import Delta, OutputFormat
-from engineroom.openai.usage import TokenUsage
 
 Shape: TypeAlias = Callable[[Sequence[Delta], bool], dict[str, Any]]
 """Makes an item of deltas. The flag says that they are a whole response, whose texts are to be put together."""
@@ -29,19 +28,21 @@ class ChoicesOutput:
     """
 
     def __init__(self) -> None:
-        self._usage = TokenUsage()
+        self._prompt_tokens = 0
+        self._completion_tokens = 0
 
     def __call__(self, deltas: Sequence[Delta], whole: bool) -> dict[str, Any]:
         choices = by_choice(deltas)
         for delta in deltas:
-            if delta.usage is not None:
-                self._usage = delta.usage
+            if delta.usage is None:
+                self._completion_tokens += delta.tokens
             else:
-                self._usage = replace(self._usage, completion_tokens=self._usage.completion_tokens + delta.tokens)
+                self._prompt_tokens = delta.usage.prompt_tokens
+                self._completion_tokens = delta.usage.completion_tokens
         texts = [[delta.text for delta in choice if delta.text] for choice in choices]
         return {
             "choices": [{"tokens": ["".join(text)] if whole else text} for text in texts],
-            "usage": {"input": self._usage.prompt_tokens, "output": self._usage.completion_tokens},
+            "usage": {"input": self._prompt_tokens, "output": self._completion_tokens},
         }
 
 

@@ -8,13 +8,12 @@ import logging
 import os
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 import msgspec
 
-if TYPE_CHECKING:
-    from .sdk import SDK
+from .sdk import SDK
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
 
+from engineroom.engine import Engine
 from engineroom.errors import EngineStartError
 
 from ..loading import loading
@@ -14,11 +14,7 @@ from . import sdk
 from .handler import JobHandler
 from .jobs import JobPool, take_jobs, watch_cancellations
 from .platform import DeliveryError, Platform
-
-if TYPE_CHECKING:
-    from engineroom.engine import Engine
-
-    from .settings import RunPodSettings
+from .settings import RunPodSettings
 
 logger = logging.getLogger(__name__)
 

@@ -165,10 +165,11 @@ class Choices:
                     pieces = reader.feed(token)
                     if not pieces:
                         continue
-                    self._pieces.put(pieces)
+                    full = self._pieces.put(pieces)
                     if pieces[-1].finish_reason is not None:
                         return
-                    await self._pieces.space()
+                    if full:
+                        await self._pieces.space()
             self._pieces.put(reader.end())
         except Exception as error:
             self._pieces.close(error)
