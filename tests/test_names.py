@@ -13,24 +13,13 @@ FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 """Words that say that something happened, or how much of it, but not what the value is."""
 
 STILL_NAMED: set[str] = {
-    "engines/fastdeploy/engineroom_fastdeploy/engine.py",
-    "engines/fastdeploy/engineroom_fastdeploy/gpu.py",
-    "engines/fastdeploy/engineroom_fastdeploy/logs.py",
     "engines/fastdeploy/engineroom_fastdeploy/proxy.py",
-    "engines/fastdeploy/engineroom_fastdeploy/settings.py",
     "engines/llamacpp/engineroom_llamacpp/engine.py",
-    "engines/llamacpp/engineroom_llamacpp/models.py",
-    "engines/vllm/engineroom_vllm/engine.py",
-    "engines/vllm/engineroom_vllm/failures.py",
-    "engines/vllm/engineroom_vllm/options.py",
-    "engines/vllm/engineroom_vllm/surface.py",
 }
 """Files that still have such names."""
 
 STILL_SHARED: set[str] = {
-    "Installation",
     "Options",
-    "Snapshot",
     "Variables",
 }
 """Class names that two classes still have."""

@@ -225,10 +225,10 @@ class FastDeployEngine(ServerEngine):
 
 def _defaults(version: tuple[int, int]) -> dict[str, str]:
     """FastDeploy's variables that are set unless the user sets them."""
-    found = {"DO_NOT_TRACK": "1"}
+    defaults = {"DO_NOT_TRACK": "1"}
     if version >= (2, 5):
-        found["FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE"] = "1"
+        defaults["FD_ENABLE_REQUEST_DISCONNECT_STOP_INFERENCE"] = "1"
     if version >= (2, 6):
         # Batched replies get lost when they come before anybody listens; and prompts are nobody's business.
-        found |= {"ZMQ_SEND_BATCH_DATA": "0", "FD_LOG_REQUESTS": "0"}
-    return found
+        defaults |= {"ZMQ_SEND_BATCH_DATA": "0", "FD_LOG_REQUESTS": "0"}
+    return defaults

@@ -36,7 +36,7 @@ def carried(version: tuple[int, int], environ: Mapping[str, str]) -> tuple[str, 
     return image.sm if image is not None else built_for(version)
 
 
-def check(version: tuple[int, int], paddle: str | None, carried: Sequence[str], found: Sequence[Device]) -> None:
+def check(version: tuple[int, int], paddle: str | None, carried: Sequence[str], visible: Sequence[Device]) -> None:
     """Raises EngineStartError, with what to use instead, where the build cannot run here.
 
     Args:
@@ -44,7 +44,7 @@ def check(version: tuple[int, int], paddle: str | None, carried: Sequence[str], 
         carried: the compute capabilities that the build was compiled for.
     """
     running = ".".join(map(str, version))
-    for device in found:
+    for device in visible:
         if device.sm not in carried:
             raise EngineStartError(
                 f"{device.name} has compute capability {device.sm}, and this FastDeploy {running} was built for "

@@ -14,11 +14,11 @@ _TELLING = re.compile(r"\w*(Error|Exception).*|.*(out of memory|is not exist|un
 
 def of_workers(folder: Path, lines: int = 20) -> list[str]:
     """The last lines of each file, with its name before them."""
-    found = []
+    last_lines = []
     for path in (path for pattern in _FILES for path in sorted(folder.glob(pattern))):
         text = path.read_bytes()[-16384:].decode("utf-8", "replace")
-        found += [f"{path.name}: {line}" for line in text.splitlines()[-lines:] if line.strip()]
-    return found
+        last_lines += [f"{path.name}: {line}" for line in text.splitlines()[-lines:] if line.strip()]
+    return last_lines
 
 
 def explain(log: Sequence[str]) -> str | None:

