@@ -12,7 +12,7 @@ from ..asgi.disconnect import ClientDisconnected
 from ..asgi.types import Receive, Scope, header
 from ..errors import APIError
 
-KEY = "engineroom.request"
+_KEY = "engineroom.request"
 """Where a scope carries its `Request` once it has been read; whoever needs it first reads it."""
 
 _METHODS = frozenset({"POST", "PUT", "PATCH"})
@@ -80,19 +80,24 @@ async def read_request(scope: Scope, receive: Receive, max_body: int) -> Request
     """
     request = get_request(scope)
     if request is None:
-        request = scope[KEY] = await _read_request(scope, receive, max_body)
+        request = scope[_KEY] = await _read_request(scope, receive, max_body)
     return request
 
 
 def get_request(scope: Scope) -> Request | None:
     """The request of `scope` if it has been read, else None."""
-    return scope.get(KEY)
+    return scope.get(_KEY)
 
 
 def checked_request(scope: Scope) -> Request:
     """The request of a scope behind the gateway, which has read and checked it."""
-    request: Request = scope[KEY]
+    request: Request = scope[_KEY]
     return request
+
+
+def with_request(scope: Scope, request: Request) -> Scope:
+    """A copy of the scope with another request, for the apps further in; those further out keep theirs."""
+    return {**scope, _KEY: request}
 
 
 async def _read_request(scope: Scope, receive: Receive, max_body: int) -> Request:

@@ -9,7 +9,7 @@ import msgspec
 
 from ..asgi.types import ASGIApp, Message, Receive, Scope, Send, header
 from ..errors import APIError
-from .body import KEY, get_request
+from .body import get_request, with_request
 from .routes import MESSAGES, RESPONSES, TEXT_ROUTES
 from .sse import EventSplitter, payloads
 from .usage import TokenUsage, requested_usage
@@ -63,7 +63,8 @@ class UsageCounter:
             return
         response = _StrippedResponse(path, json, usage, send)
         try:
-            await self._app({**scope, KEY: request.with_field("stream_options", _INCLUDED)}, receive, response.send)
+            asking = with_request(scope, request.with_field("stream_options", _INCLUDED))
+            await self._app(asking, receive, response.send)
         except APIError as error:
             if response.started or not _refuses_stream_options(error):
                 raise
