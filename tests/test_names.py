@@ -18,10 +18,7 @@ STILL_NAMED: set[str] = {
 }
 """Files that still have such names."""
 
-STILL_SHARED: set[str] = {
-    "Options",
-    "Variables",
-}
+STILL_SHARED: set[str] = set()
 """Class names that two classes still have."""
 
 

@@ -12,10 +12,10 @@ from engineroom.in_process import Token, TokenRequest
 
 from . import vocabulary
 from .instance import minimal_instance
-from .settings import Options
+from .settings import EchoOptions
 
 
-def answer(request: TokenRequest, options: Options) -> Iterator[Token]:
+def answer(request: TokenRequest, options: EchoOptions) -> Iterator[Token]:
     """The tokens of one choice, the last of which says why they end.
 
     Raises:

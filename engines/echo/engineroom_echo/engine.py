@@ -16,7 +16,7 @@ from engineroom.settings import WorkerSettings
 from . import vocabulary
 from .answer import answer
 from .pacing import paced
-from .settings import EchoSettings, Options
+from .settings import EchoOptions, EchoSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +37,7 @@ class EchoEngine(TokenEngine):
     name = "echo"
     summary = "Echoes what it is told; there is no model in it. For tests, and as a template."
     defaults = {"MODEL_NAME": "echo"}
-    sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *Options.model_fields})
+    sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *EchoOptions.model_fields})
     vocabulary_size = vocabulary.SIZE
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),
@@ -82,7 +82,7 @@ class EchoEngine(TokenEngine):
         return vocabulary.chat_template(messages)
 
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
-        options = Options.of(self._settings, request.params)
+        options = EchoOptions.of(self._settings, request.params)
         says = answer(request, options)
         self._running += 1
         try:

@@ -11,7 +11,7 @@ from engineroom.settings import Settings
 
 
 class EchoSettings(Settings):
-    """The engine's settings; `Options` says which a request can override."""
+    """The engine's settings; `EchoOptions` says which a request can override."""
 
     title: ClassVar[str] = "Echo engine"
 
@@ -28,7 +28,7 @@ class EchoSettings(Settings):
     echo_fault_after: int = Field(0, ge=0, description="Tokens of a stream before the fault.")
 
 
-class Options(BaseModel):
+class EchoOptions(BaseModel):
     """How one request is to be served: the settings, unless the request has the field of the same name."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -41,7 +41,7 @@ class Options(BaseModel):
     ignore_eos: bool = False
 
     @classmethod
-    def of(cls, settings: EchoSettings, params: Any) -> Options:
+    def of(cls, settings: EchoSettings, params: Any) -> EchoOptions:
         """Raises APIError for a field with a value that it cannot have."""
         try:
             return cls.model_validate({**settings.model_dump(), **params})

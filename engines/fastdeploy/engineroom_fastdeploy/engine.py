@@ -23,8 +23,8 @@ from .settings import (
     ALIASES,
     DEFAULTS,
     FastDeploySettings,
+    FastDeployVariables,
     OtherVersions,
-    Variables,
     read_file,
     read_flags,
     running_version,
@@ -92,7 +92,7 @@ class FastDeployEngine(ServerEngine):
         except SettingsError:
             version = None
         table = table_of(version)
-        return (FastDeploySettings, table, Variables(), OtherVersions(table))
+        return (FastDeploySettings, table, FastDeployVariables(), OtherVersions(table))
 
     @classmethod
     def configure(cls, env: Environment) -> FastDeployEngine:
@@ -110,7 +110,7 @@ class FastDeployEngine(ServerEngine):
             lambda: read_file(env),
             lambda: read_flags(env, version),
         )
-        engine = cls(worker, settings, version, python, {**more, **flags}, Variables().read(env))
+        engine = cls(worker, settings, version, python, {**more, **flags}, FastDeployVariables().read(env))
         if engine.files.folder is None and engine.files.name.startswith(("/", ".", "~")):
             raise SettingsError([Problem("MODEL_NAME", f"there is no folder {engine.files.name}")])
         return engine

@@ -70,7 +70,7 @@ class FastDeploySettings(HubSettings):
     )
 
 
-class Variables:
+class FastDeployVariables:
     """FastDeploy's own environment variables: known, so that a configuration file may hold them, and passed on."""
 
     title = "FastDeploy's variables"
