@@ -40,7 +40,6 @@ EVERYWHERE = {"msgspec", "pydantic", "typing_extensions"} | set(sys.stdlib_modul
 KNOWN_FACES = {
     "engineroom_max.engine -> engineroom.server",
     "engineroom_transformers.loading -> engineroom.models",
-    "engineroom_fastdeploy.proxy -> engineroom.server.proxy",
 }
 """Imports that still go past a face, or through that of their own distribution."""
 

@@ -113,3 +113,8 @@ class APIError(EngineroomError):
 def engine_dead(reason: str) -> APIError:
     """The error for clients of an engine that is dead. The worker is about to be replaced, so they may try again."""
     return APIError(f"The engine is gone: {reason}.", status=503, code="engine_dead", retry_after=10)
+
+
+def incomplete_stream() -> APIError:
+    """What a client gets whose engine ended a stream before it was complete."""
+    return APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")

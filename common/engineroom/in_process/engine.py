@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..engine import MODELS, Capabilities, Engine, Health, Route
 from ..errors import engine_dead
+from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from ..openai.serving.tokens import TokenSource
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class TokenEngine(Engine, TokenSource):
 
     @property
     def routes(self) -> frozenset[Route]:
-        served = {*MODELS, Route("POST", "/v1/chat/completions"), Route("POST", "/v1/completions")}
+        served = {*MODELS, Route("POST", CHAT_COMPLETIONS), Route("POST", COMPLETIONS)}
         if type(self).embed is not TokenSource.embed:
-            served.add(Route("POST", "/v1/embeddings"))
+            served.add(Route("POST", EMBEDDINGS))
         return frozenset(served)
 
     @abstractmethod

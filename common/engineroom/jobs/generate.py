@@ -10,6 +10,7 @@ import msgspec
 
 from ..asgi.client import request as open_request
 from ..engine import RunningEngine
+from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
 from ..openai.sse import EventParser
 from ..openai.upstream_errors import from_upstream
 from ..openai.usage import TokenUsage
@@ -91,8 +92,8 @@ def _openai_request(engine: RunningEngine, request: GenerateRequest) -> tuple[st
         "stream_options": {"include_usage": True},
     }
     if request.messages is not None:
-        return "/v1/chat/completions", {**body, "messages": request.messages}
-    return "/v1/completions", {**body, "prompt": request.prompt}
+        return CHAT_COMPLETIONS, {**body, "messages": request.messages}
+    return COMPLETIONS, {**body, "prompt": request.prompt}
 
 
 def _usage(event: dict[str, Any]) -> TokenUsage | None:

@@ -1,63 +1,205 @@
-"""A streamed answer as one: chunks of a chat completion or a completion become the answer they would have been.
+"""Streams and whole responses, made of one another: for chat completions, completions, Responses and Messages.
 
-For engines whose path without streaming is broken or missing, and for doors that must answer in one piece.
+For engines whose path without streaming is broken or missing, and for doors that keep one and serve both. The order of
+a server's events is not trusted: the first may lack `role` or `content`, or be without an id; usage may come anywhere.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from ..errors import incomplete_stream
+from .routes import MESSAGES, RESPONSES
 from .upstream_errors import from_upstream
 
-_WHOLE = {"chat.completion.chunk": "chat.completion"}
-_ONCE = frozenset({"role", "id", "type", "name"})
-"""Strings that some servers repeat in every delta, and that are never said in pieces."""
+_CHAT_CHUNK, _CHAT = "chat.completion.chunk", "chat.completion"
+_ENVELOPE = frozenset({"id", "created", "model", "object"})
+"""What all chunks of a stream have in common; the first that says it counts."""
+_WHOLE_STRINGS = frozenset({"role", "id", "type", "name"})
+"""Strings that some servers repeat in every delta, and that never come in pieces."""
 _REASONS = frozenset({"finish_reason", "stop_reason", "matched_stop"})
 """What a choice says whole, once, at its end."""
+_NOT_IN_FIRST_CHUNK = frozenset({"index", "message", "finish_reason"})
+_ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+"""The events of the Responses API that carry the response as it is in the end."""
 
 
-class Aggregator:
-    """Takes in the chunks of one answer, in order.
+class StreamAggregator(ABC):
+    """Takes in the events of one stream, in order, and gives the response they would have been without streaming."""
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take in one decoded event.
+
+        Raises:
+            APIError: the event is an error, as an engine sends it when it fails amid a stream.
+        """
+        if event.get("error"):
+            raise from_upstream(500, msgspec.json.encode(event))
+        self._add(event)
+
+    @abstractmethod
+    def _add(self, event: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def response(self) -> dict[str, Any]:
+        """The whole response.
+
+        Raises:
+            APIError: 502, events are missing at its end.
+        """
+
+
+def make_aggregator(path: str) -> StreamAggregator:
+    """What puts the streams of a route together."""
+    if path == RESPONSES:
+        return ResponseAggregator()
+    return MessageAggregator() if path == MESSAGES else CompletionAggregator()
+
+
+class CompletionAggregator(StreamAggregator):
+    """The chunks of a chat completion or of a completion.
 
     Strings and lists of a choice or its delta are concatenated, also those that OpenAI does not have
     (`reasoning_content`, `completion_token_ids`); tool calls are merged by their index; of anything else the last
-    value that is not null counts.
+    value that is not null counts. `[DONE]` is not an event: whoever reads the stream looks for it.
     """
 
     def __init__(self) -> None:
-        self._answer: dict[str, Any] = {}
+        self._envelope: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
-    def add(self, chunk: Mapping[str, Any]) -> None:
-        """Take in one decoded chunk.
-
-        Raises:
-            APIError: the chunk is an error, as an engine sends it when it fails amid a stream.
-        """
-        if "error" in chunk:
-            raise from_upstream(500, msgspec.json.encode(chunk))
-        for name, value in chunk.items():
-            if name == "choices" or (value is None and name in self._answer):
+    def _add(self, event: Mapping[str, Any]) -> None:
+        for name, value in event.items():
+            if name == "choices":
                 continue
-            if name in ("id", "created", "model", "object"):
-                self._answer.setdefault(name, value)
-            else:
-                self._answer[name] = value
-        for part in chunk.get("choices") or ():
-            index = part.get("index", 0)
+            if name in _ENVELOPE:
+                self._envelope[name] = self._envelope.get(name) or value
+            elif value is not None or name not in self._envelope:
+                self._envelope[name] = value
+        for part in event.get("choices") or ():
+            index = part.get("index") or 0
             _add_choice(self._choices.setdefault(index, {"index": index}), part)
 
-    def answer(self) -> dict[str, Any]:
-        """The whole answer so far, as the API gives it without streaming."""
-        kind = self._answer.get("object", "")
-        choices = [_finished(choice) for _, choice in sorted(self._choices.items())]
-        answer = {**self._answer, "object": _WHOLE.get(kind, kind), "choices": choices}
-        if answer.get("usage", answer) is None:
-            del answer["usage"]
-        return answer
+    def response(self) -> dict[str, Any]:
+        if not self._choices:
+            raise incomplete_stream()
+        kind = self._envelope.get("object") or ""
+        chat = kind == _CHAT_CHUNK
+        choices = [_finished(choice, chat) for _, choice in sorted(self._choices.items())]
+        response = {**self._envelope, "object": _CHAT if chat else kind, "choices": choices}
+        if response.get("usage", response) is None:
+            del response["usage"]
+        return response
+
+
+class ResponseAggregator(StreamAggregator):
+    """The events of OpenAI's Responses API, of which the last carries the whole response."""
+
+    def __init__(self) -> None:
+        self._response: dict[str, Any] | None = None
+
+    def _add(self, event: Mapping[str, Any]) -> None:
+        if event.get("type") not in _ENDINGS:
+            return
+        response: dict[str, Any] = event["response"]
+        if response.get("status") == "failed":
+            raise from_upstream(500, msgspec.json.encode({"error": response.get("error")}))
+        self._response = response
+
+    def response(self) -> dict[str, Any]:
+        if self._response is None:
+            raise incomplete_stream()
+        return self._response
+
+
+class MessageAggregator(StreamAggregator):
+    """The events of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages-streaming)."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._usage: dict[str, Any] = {}
+        self._blocks: dict[int, dict[str, Any]] = {}
+        self._inputs: dict[int, str] = {}
+        self._complete = False
+
+    def _add(self, event: Mapping[str, Any]) -> None:
+        kind, index = event.get("type"), event.get("index") or 0
+        if kind == "message_start":
+            self._message = {**event["message"], **self._message}
+            self._usage = {**(event["message"].get("usage") or {}), **self._usage}
+        elif kind == "content_block_start":
+            self._blocks[index] = {**event["content_block"], **self._blocks.get(index, {})}
+        elif kind == "content_block_delta":
+            self._add_block_delta(index, event["delta"])
+        elif kind == "message_delta":
+            self._message.update(event["delta"])
+            self._usage.update(event.get("usage") or {})
+        elif kind == "message_stop":
+            self._complete = True
+
+    def _add_block_delta(self, index: int, delta: Mapping[str, Any]) -> None:
+        if delta["type"] == "input_json_delta":
+            self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
+            return
+        block = self._blocks.setdefault(index, {})
+        if delta["type"] == "citations_delta":
+            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+            return
+        for name, text in delta.items():
+            if name != "type":
+                block[name] = block.get(name, "") + text
+
+    def response(self) -> dict[str, Any]:
+        if not self._complete:
+            raise incomplete_stream()
+        for index, text in self._inputs.items():
+            self._blocks.setdefault(index, {})["input"] = _tool_input(text)
+        blocks = [block for _, block in sorted(self._blocks.items())]
+        return {**self._message, "content": blocks, "usage": self._usage}
+
+
+def _tool_input(text: str) -> Any:
+    """A tool's input; a whole message cannot hold one that `max_tokens` cut off."""
+    try:
+        return msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError:
+        return {}
+
+
+def to_chunks(response: Mapping[str, Any], include_usage: bool) -> list[dict[str, Any]]:
+    """A whole chat completion or completion as the chunks of a stream, without `[DONE]`.
+
+    Args:
+        include_usage: whether a last chunk has the usage, as `stream_options` asks for it.
+    """
+    chat = response.get("object") == _CHAT
+    head = {name: value for name, value in response.items() if name not in ("choices", "usage")}
+    if chat:
+        head["object"] = _CHAT_CHUNK
+    tail: dict[str, Any] = {"usage": None} if include_usage else {}
+    chunks: list[dict[str, Any]] = []
+    for choice in response.get("choices", ()):
+        parts = _chat_parts(choice) if chat else [choice]
+        chunks += [{**head, "choices": [part], **tail} for part in parts]
+    if include_usage:
+        chunks.append({**head, "choices": [], "usage": response.get("usage")})
+    return chunks
+
+
+def _chat_parts(choice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A choice of a chat completion in two: its message, and its end."""
+    others = {name: value for name, value in choice.items() if name not in _NOT_IN_FIRST_CHUNK}
+    delta = {name: value for name, value in choice.get("message", {}).items() if value is not None}
+    if "tool_calls" in delta:
+        delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(delta["tool_calls"])]
+    return [
+        {"index": choice["index"], "delta": delta, **others, "finish_reason": None},
+        {"index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")},
+    ]
 
 
 def _add_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
@@ -78,8 +220,9 @@ def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
         if name == "tool_calls":
             calls = message.setdefault("tool_calls", {})
             for position, call in enumerate(value or ()):
-                _add_delta(calls.setdefault(call.get("index", position), {}), call)
-        elif isinstance(value, str) and isinstance(known, str) and name in _ONCE:
+                index = call.get("index")
+                _add_delta(calls.setdefault(position if index is None else index, {}), call)
+        elif isinstance(value, str) and isinstance(known, str) and name in _WHOLE_STRINGS:
             message[name] = known or value
         elif isinstance(value, Mapping):
             if not isinstance(known, dict):
@@ -110,16 +253,18 @@ def _add_logprobs(choice: dict[str, Any], value: Mapping[str, Any] | None) -> No
             known[name] = list(entries) if isinstance(entries, list) else entries
 
 
-def _finished(choice: Mapping[str, Any]) -> dict[str, Any]:
-    if "message" not in choice:
+def _finished(choice: Mapping[str, Any], chat: bool) -> dict[str, Any]:
+    if not chat and "message" not in choice:
         return {"text": "", "logprobs": None, **choice}
-    message = {"role": "assistant", "content": None, "refusal": None, **choice["message"]}
+    message = {"role": "assistant", "content": None, "refusal": None, **choice.get("message", {})}
+    message["role"] = message["role"] or "assistant"
     calls = message.pop("tool_calls", None)
     if calls:
         message["tool_calls"] = [
             {key: value for key, value in call.items() if key != "index"} for _, call in sorted(calls.items())
         ]
+    if calls or "function_call" in message:
         message["content"] = message["content"] or None
-    elif message["content"] is None and not message["refusal"] and "function_call" not in message:
+    elif message["content"] is None and not message["refusal"]:
         message["content"] = ""
     return {"logprobs": None, **choice, "message": message}

@@ -10,10 +10,10 @@ from typing import Any
 
 from ..engine import Capabilities
 from ..errors import APIError
+from .routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES, TEXT_ROUTES
 from .validation import invalid
 
-_CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
-_WITH_TOOLS = frozenset({_CHAT, "/v1/responses", "/v1/messages"})
+_WITH_TOOLS = frozenset({CHAT_COMPLETIONS, RESPONSES, MESSAGES})
 
 _PART_CAPABILITIES = {
     "image_url": "images",
@@ -39,7 +39,7 @@ def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabil
         APIError: 400, `param` the field that asks for what is not offered. The sentence is the engine's own where
             its capabilities give a reason.
     """
-    if path in (_CHAT, _COMPLETIONS):
+    if path in TEXT_ROUTES:
         _check_choices(json, capabilities)
         _check_logprobs(path, json, capabilities)
         _check_response_format(json, capabilities)
@@ -59,7 +59,7 @@ def _check_logprobs(path: str, json: Mapping[str, Any], capabilities: Capabiliti
         return
     # In a chat `logprobs` is a switch. In a completion it is a number, and 0 asks for the chosen token's own.
     logprobs = json.get("logprobs")
-    asked = logprobs is not None and logprobs is not False if path == _COMPLETIONS else bool(logprobs)
+    asked = logprobs is not None and logprobs is not False if path == COMPLETIONS else bool(logprobs)
     if asked or json.get("top_logprobs"):
         param = "logprobs" if asked else "top_logprobs"
         raise _refused(capabilities, "logprobs", param, f"This engine has no logprobs; leave out '{param}'.")

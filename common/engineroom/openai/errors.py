@@ -11,6 +11,7 @@ import msgspec
 
 from ..asgi.types import Headers, Scope, Send, send_body
 from ..errors import APIError
+from .routes import MESSAGES
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -24,7 +25,7 @@ _ANTHROPIC_TYPES = {
 
 def is_anthropic(path: str) -> bool:
     """Whether a route is one of Anthropic's Messages API."""
-    return path.startswith("/v1/messages")
+    return path.startswith(MESSAGES)
 
 
 def error_body(error: APIError, path: str = "") -> dict[str, Any]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from .schemas import ChatRequest, CompletionRequest, EmbeddingRequest
 from .validation import check, invalid
 
-CHAT, COMPLETIONS, EMBEDDINGS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
-_SCHEMAS: Mapping[str, Any] = {CHAT: ChatRequest, COMPLETIONS: CompletionRequest, EMBEDDINGS: EmbeddingRequest}
+_SCHEMAS: Mapping[str, Any] = {
+    CHAT_COMPLETIONS: ChatRequest,
+    COMPLETIONS: CompletionRequest,
+    EMBEDDINGS: EmbeddingRequest,
+}
 
 
 def checked(path: str, json: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,38 +58,43 @@ def requested_usage(scope: Scope) -> TokenUsage | None:
 
 
 class ChoicesUsage:
-    """The usage of all choices together.
+    """The usage of all choices together, where a server tells each choice's own.
 
     Args:
-        n: choices of each prompt; a prompt's tokens count once.
+        n: choices of each prompt. Each of them counts the prompt, which is to count once.
     """
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._chat = 0
-        self._sums: dict[str, Any] = {}
+        self._choices = 0
+        self._prompt = self._completion = self._cached = self._reasoning = 0
 
-    def add(self, usage: Mapping[str, Any], index: int | None) -> None:
+    def add(self, usage: Mapping[str, Any], index: int | None = None) -> None:
         """Take in what the engine says of one choice; `index` None where it does not say of which."""
-        if index is None:
-            index, self._chat = self._chat, self._chat + 1
-        first = index % self._n == 0 if self._n > 1 else True
-        prompt = usage["prompt_tokens"] if first else 0
-        cached = _detail(usage, "prompt_tokens_details", "cached_tokens") if first else 0
-        sums = self._sums
-        sums["prompt_tokens"] = sums.get("prompt_tokens", 0) + prompt
-        sums["completion_tokens"] = sums.get("completion_tokens", 0) + usage["completion_tokens"]
-        sums["total_tokens"] = sums["prompt_tokens"] + sums["completion_tokens"]
-        sums["prompt_tokens_details"] = {
-            "cached_tokens": cached + _detail(sums, "prompt_tokens_details", "cached_tokens")
-        }
-        if reasoning := _detail(usage, "completion_tokens_details", "reasoning_tokens"):
-            before = _detail(sums, "completion_tokens_details", "reasoning_tokens")
-            sums["completion_tokens_details"] = {"reasoning_tokens": before + reasoning}
+        position = self._choices if index is None else index
+        self._choices += 1
+        self._prompt += usage.get("prompt_tokens") or 0
+        self._completion += usage.get("completion_tokens") or 0
+        self._reasoning += _detail(usage, "completion_tokens_details", "reasoning_tokens")
+        # The further choices of a prompt find all of it computed by the first.
+        if position % self._n == 0:
+            self._cached += _detail(usage, "prompt_tokens_details", "cached_tokens")
 
     @property
     def total(self) -> dict[str, Any] | None:
-        return self._sums or None
+        """One `usage` object; None where no choice had any."""
+        if not self._choices:
+            return None
+        prompt = self._prompt // self._n
+        total: dict[str, Any] = {
+            "prompt_tokens": prompt,
+            "completion_tokens": self._completion,
+            "total_tokens": prompt + self._completion,
+            "prompt_tokens_details": {"cached_tokens": self._cached},
+        }
+        if self._reasoning:
+            total["completion_tokens_details"] = {"reasoning_tokens": self._reasoning}
+        return total
 
 
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .connection import Upstream
     from .fan_out import FanOutProxy
     from .proxy import Proxy
+    from .streamed_proxy import StreamedProxy, StreamRewriter
 
 __all__ = [
     "Address",
@@ -23,6 +24,8 @@ __all__ = [
     "Proxy",
     "ReadAhead",
     "ServerEngine",
+    "StreamRewriter",
+    "StreamedProxy",
     "Upstream",
     "find_python",
     "free_port",
@@ -33,6 +36,8 @@ _LAZY = {
     "Upstream": "connection",
     "FanOutProxy": "fan_out",
     "Proxy": "proxy",
+    "StreamRewriter": "streamed_proxy",
+    "StreamedProxy": "streamed_proxy",
 }
 """Names whose modules need an HTTP client, which costs a start more than all else: they load when asked for."""
 

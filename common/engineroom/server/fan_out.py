@@ -9,18 +9,15 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from ..asgi.types import Receive, Scope, Send, send_body
-from ..errors import APIError
-from ..openai import sse
-from ..openai.aggregate import Aggregator
+from ..asgi.types import Receive, Scope, Send
 from ..openai.body import checked_request
+from ..openai.event_stream import ResponseWriter, decode_event, read_events, wants_usage_event
+from ..openai.routes import COMPLETIONS, TEXT_ROUTES
 from ..openai.schemas import MAX_CHOICES
 from ..openai.stop_strings import TextCutter
 from ..openai.usage import ChoicesUsage
 from ..openai.validation import invalid
 from .proxy import Proxy
-
-_CHAT, _COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
 class FanOutProxy(Proxy):
@@ -39,11 +36,11 @@ class FanOutProxy(Proxy):
             return
         json = self._engine.prepare(path, json) or json
         parts = split(path, json)
-        merged = _Merged(json, send)
+        merged = _MergedResponse(path, json, send)
         tasks = [asyncio.ensure_future(self._part(scope, index, part, merged)) for index, part in enumerate(parts)]
         try:
             await asyncio.gather(*tasks)
-            await merged.finish()
+            await merged.close()
         except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
             raise await self._engine.lost(error) from error
         finally:
@@ -51,25 +48,15 @@ class FanOutProxy(Proxy):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _part(self, scope: Scope, index: int, part: Mapping[str, Any], merged: _Merged) -> None:
+    async def _part(self, scope: Scope, index: int, part: Mapping[str, Any], merged: _MergedResponse) -> None:
         """Raises APIError where the server refuses the part, or ends it before it is complete."""
-        parser, done = sse.EventParser(), False
         async with await self.open(scope, msgspec.json.encode(part)) as response:
             if response.status >= 400:
                 raise self._engine.normalise_error(response.status, await response.read())
-            async for chunk in response.content.iter_any():
-                for data in parser.feed(chunk):
-                    done = data == b"[DONE]"
-                    if not done:
-                        await merged.take(index, self._event(data))
-        if not done:
-            raise APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")
-
-    def _event(self, data: bytes) -> dict[str, Any]:
-        event: dict[str, Any] = msgspec.json.decode(data)
-        if "error" in event:
-            raise self._engine.normalise_error(500, data)
-        return event
+            chunks = response.content.iter_any()
+            async for batch in read_events(chunks, scope["path"], self._engine.normalise_error):
+                for data in batch:
+                    await merged.add(index, decode_event(data))
 
 
 def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -92,7 +79,7 @@ def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _concerned(path: str, json: Mapping[str, Any]) -> bool:
     """Whether a request asks for more than one choice, or for a stream with a stop string."""
-    if path not in (_CHAT, _COMPLETIONS):
+    if path not in TEXT_ROUTES:
         return False
     n, stops = json.get("n"), bool(json.get("stream") and json.get("stop"))
     return stops or (isinstance(n, int) and n > 1) or len(_prompts(path, json)) > 1
@@ -101,27 +88,25 @@ def _concerned(path: str, json: Mapping[str, Any]) -> bool:
 def _prompts(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each prompt's part has of its own: its prompt where there is a list of them, which numbers are not."""
     prompt = json.get("prompt")
-    if path == _COMPLETIONS and isinstance(prompt, list) and not any(isinstance(item, int) for item in prompt):
+    if path == COMPLETIONS and isinstance(prompt, list) and not any(isinstance(item, int) for item in prompt):
         return [{"prompt": item} for item in prompt]
     return [{}]
 
 
-class _Merged:
-    """The parts' answers as one, streamed or whole, as `json` asks for."""
+class _MergedResponse:
+    """The parts' events as those of one response."""
 
-    def __init__(self, json: Mapping[str, Any], send: Send) -> None:
-        self._send = send
-        self._whole = None if json.get("stream") else Aggregator()
-        self._wants_usage = bool((json.get("stream_options") or {}).get("include_usage"))
+    def __init__(self, path: str, json: Mapping[str, Any], send: Send) -> None:
+        self._writer = ResponseWriter(path, json, send)
+        self._tells_usage = not json.get("stream") or wants_usage_event(json)
         self._usage = ChoicesUsage(json.get("n") or 1)
         stop = json.get("stop") or ()
         self._stops = [text for text in ([stop] if isinstance(stop, str) else stop) if text]
         self._cutters: dict[int, TextCutter] = {}
         self._head: dict[str, Any] = {}
         self._sending = asyncio.Lock()
-        self._started = False
 
-    async def take(self, index: int, event: dict[str, Any]) -> None:
+    async def add(self, index: int, event: dict[str, Any]) -> None:
         """Take in an event of one part; returns once the client may be sent the next."""
         choices, usage = event.pop("choices", None), event.pop("usage", None)
         if usage:
@@ -130,11 +115,8 @@ class _Merged:
         if not choices:
             return
         choices = [self._cut(index, {**choice, "index": index}) for choice in choices]
-        merged = {**event, **self._head, "choices": choices}
-        if self._whole is not None:
-            self._whole.add(merged)
-        else:
-            await self._event(msgspec.json.encode(merged))
+        async with self._sending:
+            await self._writer.write([{**event, **self._head, "choices": choices}])
 
     def _cut(self, index: int, choice: dict[str, Any]) -> dict[str, Any]:
         """The choice with its text ended where a stop string begins."""
@@ -145,19 +127,8 @@ class _Merged:
             holder[name] = text + ("" if cutter.stopped or not choice.get("finish_reason") else cutter.finish())
         return choice
 
-    async def _event(self, data: bytes, *, more: bool = True) -> None:
-        async with self._sending:
-            if not self._started:
-                self._started = True
-                await self._send({"type": "http.response.start", "status": 200, "headers": list(sse.HEADERS)})
-            await self._send({"type": "http.response.body", "body": sse.encode(data), "more_body": more})
-
-    async def finish(self) -> None:
-        """All parts are whole: send the answer, or the end of the stream."""
-        if self._whole is not None:
-            body = msgspec.json.encode({**self._whole.answer(), "usage": self._usage.total})
-            await send_body(self._send, 200, body, b"application/json")
-            return
-        if self._wants_usage:
-            await self._event(msgspec.json.encode({**self._head, "choices": [], "usage": self._usage.total}))
-        await self._event(b"[DONE]", more=False)
+    async def close(self) -> None:
+        """All parts are whole: send the response, or the end of the stream."""
+        if self._tells_usage:
+            await self._writer.write([{**self._head, "choices": [], "usage": self._usage.total}])
+        await self._writer.close()

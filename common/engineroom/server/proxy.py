@@ -10,8 +10,9 @@ import msgspec
 from yarl import URL
 
 from ..asgi.types import Headers, Receive, Scope, Send, send_body
-from ..errors import APIError
+from ..errors import APIError, incomplete_stream
 from ..openai.body import Request, checked_request
+from ..openai.routes import TEXT_ROUTES
 
 if TYPE_CHECKING:
     from ..engine import Health
@@ -32,7 +33,6 @@ _PLAIN = "/:@!$&'()*+,;=[]"
 """Characters that mean nothing else in a URL's path: what a client quoted stays quoted (RFC 3986)."""
 
 _LARGEST_ERROR = 65536
-_ENDS_WITH_DONE = ("/v1/chat/completions", "/v1/completions")
 _EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Nothing between us and the client is to hold events back (nginx reads the second)."""
 
@@ -130,10 +130,9 @@ class Proxy:
         # nothing, so that a server which dies meanwhile is told by a status, and can be followed by another.
         content, end = response.content, b""
         chunk = await content.readany()
-        ends_with_done = events and scope["path"] in _ENDS_WITH_DONE
-        cut = APIError("The engine ended the stream before it was complete.", status=502, code="engine_error")
+        ends_with_done = events and scope["path"] in TEXT_ROUTES
         if ends_with_done and not chunk:
-            raise cut
+            raise incomplete_stream()
         if events:
             self.look_at_first(chunk)
         headers: Headers = [(b"content-type", content_type.encode("latin-1"))]
@@ -149,14 +148,5 @@ class Proxy:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             chunk = await content.readany()
         if ends_with_done and not end.rstrip().endswith(b"[DONE]"):
-            raise cut
+            raise incomplete_stream()
         await send({"type": "http.response.body", "body": b""})
-
-
-def decode_object(body: bytes) -> dict[str, Any] | None:
-    """A JSON object, or None for anything else."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return decoded if isinstance(decoded, dict) else None

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..engine import Capabilities, ToolUse
+from ..openai.routes import CHAT_COMPLETIONS
 
 if TYPE_CHECKING:
     from .connection import Upstream
 
-_CHAT = "/v1/chat/completions"
 _TOOL = {
     "type": "function",
     "function": {"name": "wave", "description": "Wave.", "parameters": {"type": "object", "properties": {}}},
@@ -28,12 +28,12 @@ _REASONS: dict[ToolUse, str] = {
 async def probe_tools(upstream: Upstream, model: str) -> ToolUse:
     """Ask a server that is ready: two answers of one token, and one of at most 64 where the model sees tools."""
     greet = {"model": model, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 1, "temperature": 0}
-    plain = await upstream.ask(_CHAT, greet)
-    shown = await upstream.ask(_CHAT, {**greet, "tools": [_TOOL]})
+    plain = await upstream.ask(CHAT_COMPLETIONS, greet)
+    shown = await upstream.ask(CHAT_COMPLETIONS, {**greet, "tools": [_TOOL]})
     if plain is None or shown is None or shown["usage"]["prompt_tokens"] <= plain["usage"]["prompt_tokens"]:
         return "none"
     demand = {**greet, "tools": [_TOOL], "tool_choice": "required", "max_tokens": 64}
-    answer = await upstream.ask(_CHAT, demand)
+    answer = await upstream.ask(CHAT_COMPLETIONS, demand)
     return "forced" if answer and answer["choices"][0]["message"].get("tool_calls") else "optional"
 
 

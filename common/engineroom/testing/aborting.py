@@ -7,7 +7,8 @@ import time
 
 import msgspec
 
-from .responses import CHAT, QUESTION
+from ..openai.routes import CHAT_COMPLETIONS
+from .responses import QUESTION
 from .target import NotOffered, Target
 
 _FREED_S = 10
@@ -17,7 +18,7 @@ _LONG = {"messages": QUESTION, "max_tokens": 2000, "ignore_eos": True}
 async def leaving_a_stream_frees_the_engine(target: Target) -> None:
     """A client that leaves a stream ends its generation."""
     body = await _long_request(target, stream=True)
-    async with target.call("POST", CHAT, body) as answer:
+    async with target.call("POST", CHAT_COMPLETIONS, body) as answer:
         chunks = answer.__aiter__()
         await chunks.__anext__()
         await _until(target, 1)
@@ -29,7 +30,7 @@ async def leaving_a_whole_answer_frees_the_engine(target: Target) -> None:
     body = await _long_request(target, stream=False)
 
     async def ask() -> None:
-        async with target.call("POST", CHAT, body) as answer:
+        async with target.call("POST", CHAT_COMPLETIONS, body) as answer:
             await answer.read()
 
     asking = asyncio.ensure_future(ask())
@@ -52,7 +53,7 @@ async def half_of_many_may_leave(target: Target) -> None:
     body = msgspec.json.encode({**asked, "stream": True})
 
     async def stream(leaves: bool) -> bytes:
-        async with target.call("POST", CHAT, body) as answer:
+        async with target.call("POST", CHAT_COMPLETIONS, body) as answer:
             return await (answer.__aiter__().__anext__() if leaves else answer.read())
 
     answers = await asyncio.gather(*(stream(leaves=bool(number % 2)) for number in range(12)))

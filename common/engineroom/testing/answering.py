@@ -8,9 +8,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
 from .responses import (
-    CHAT,
-    COMPLETIONS,
     QUESTION,
     choices_in,
     choices_of,
@@ -53,7 +52,7 @@ async def a_model_is_retrieved(target: Target) -> None:
 
 async def chat_answers(target: Target) -> None:
     """A chat completion has an id, a choice with an assistant's message, and true usage."""
-    body = await target.ask(CHAT, {"messages": QUESTION, "max_tokens": 8})
+    body = await target.ask(CHAT_COMPLETIONS, {"messages": QUESTION, "max_tokens": 8})
     assert body.get("object") == "chat.completion", f"a chat's object is `chat.completion`: {body!r}"
     assert body.get("id"), f"a chat has an id: {body!r}"
     assert isinstance(body.get("created"), int), f"a chat's `created` is a whole number of seconds: {body!r}"
@@ -72,7 +71,7 @@ async def chat_answers(target: Target) -> None:
 async def chat_streams(target: Target) -> None:
     """A streamed chat has role, content and finish reason in their places, one id, and usage only when asked."""
     request = {"messages": QUESTION, "max_tokens": 8}
-    events = await target.stream(CHAT, request)
+    events = await target.stream(CHAT_COMPLETIONS, request)
     ids = {event.get("id") for event in events}
     assert len(ids) == 1, f"all events of a stream have one id; these have {ids}"
     kinds = {event.get("object") for event in events}
@@ -85,7 +84,7 @@ async def chat_streams(target: Target) -> None:
     assert reasons in (["stop"], ["length"]), f"a stream has one finish reason, `stop` or `length`, not {reasons}"
     unasked = [event["usage"] for event in events if event.get("usage")]
     assert not unasked, f"usage is sent only where `stream_options` asks for it; this was: {unasked}"
-    events = await target.stream(CHAT, {**request, "stream_options": {"include_usage": True}})
+    events = await target.stream(CHAT_COMPLETIONS, {**request, "stream_options": {"include_usage": True}})
     last = events[-1]
     assert last.get("choices") == [], f"the usage comes last, in an event without choices: {last!r}"
     usage = usage_of(last, "completion_tokens")
@@ -109,7 +108,7 @@ async def completion_answers(target: Target) -> None:
 async def max_tokens_is_honoured(target: Target) -> None:
     """`max_tokens` and `max_completion_tokens` end a generation with the reason `length`."""
     for name in ("max_tokens", "max_completion_tokens"):
-        body = await target.ask(CHAT, {"messages": QUESTION, name: 3})
+        body = await target.ask(CHAT_COMPLETIONS, {"messages": QUESTION, name: 3})
         usage = usage_of(body, "completion_tokens")
         assert usage["completion_tokens"] == 3, f"{name}=3 gives 3 tokens here; usage counts {usage!r}"
         reason = choices_of(body)[0].get("finish_reason")
@@ -119,15 +118,15 @@ async def max_tokens_is_honoured(target: Target) -> None:
 async def stop_is_honoured(target: Target) -> None:
     """A stop string ends the text before it, whole and streamed, with the reason `stop`."""
     request = {"messages": QUESTION, "max_tokens": 24, "temperature": 0, "seed": 1}
-    text = content_of(await target.ask(CHAT, request))
+    text = content_of(await target.ask(CHAT_COMPLETIONS, request))
     stop = next((text[i : i + 2] for i in range(3, len(text) - 2) if text.find(text[i : i + 2]) == i), None)
     assert stop is not None, f"too little text to stop in: {text!r}"
-    body = await target.ask(CHAT, {**request, "stop": [stop]})
+    body = await target.ask(CHAT_COMPLETIONS, {**request, "stop": [stop]})
     stopped = content_of(body)
     assert stop not in stopped, f"the text ends before the stop string {stop!r}: {stopped!r}"
     reason = choices_of(body)[0].get("finish_reason")
     assert reason == "stop", f"a stop string ends the generation with `stop`, not {reason!r}"
-    events = await target.stream(CHAT, {**request, "stop": stop})
+    events = await target.stream(CHAT_COMPLETIONS, {**request, "stop": stop})
     stopped = streamed_content(events)
     assert stop not in stopped, f"a streamed text ends before the stop string {stop!r}, too: {stopped!r}"
     reason = choices_in(events)[-1].get("finish_reason")
@@ -139,12 +138,12 @@ async def several_choices(target: Target) -> None:
     if not target.capabilities.several_choices:
         raise NotOffered("n > 1")
     request = {"messages": QUESTION, "max_tokens": 4, "n": 3}
-    body = await target.ask(CHAT, request, offers=("n",))
+    body = await target.ask(CHAT_COMPLETIONS, request, offers=("n",))
     indices = sorted(choice.get("index", -1) for choice in choices_of(body))
     assert indices == [0, 1, 2], f"n=3 gives the choices 0, 1 and 2; these came: {indices}"
     usage = usage_of(body, "completion_tokens")
     assert usage["completion_tokens"] > 4, f"usage counts the tokens of all 3 choices, more than one's 4: {usage!r}"
-    choices = choices_in(await target.stream(CHAT, request))
+    choices = choices_in(await target.stream(CHAT_COMPLETIONS, request))
     indices = sorted({choice.get("index", -1) for choice in choices})
     assert indices == [0, 1, 2], f"n=3 streams the choices 0, 1 and 2; these came: {indices}"
     ended = sorted(choice.get("index", -1) for choice in choices if choice.get("finish_reason"))
@@ -166,11 +165,11 @@ async def unicode_survives(target: Target) -> None:
     try:
         # Where a schema can be demanded the characters are sure to come; else the model may have others to say.
         asked = {**request, "response_format": response_format} if by_schema else request
-        body = await target.ask(CHAT, asked, offers=("response_format", "json_schema"))
+        body = await target.ask(CHAT_COMPLETIONS, asked, offers=("response_format", "json_schema"))
     except NotOffered:
         asked, by_schema = request, False
-        body = await target.ask(CHAT, asked)
-    events = await target.stream(CHAT, asked)
+        body = await target.ask(CHAT_COMPLETIONS, asked)
+    events = await target.stream(CHAT_COMPLETIONS, asked)
     for how, content in (("whole", content_of(body)), ("streamed", streamed_content(events))):
         assert "\ufffd" not in content, f"a character was lost in a {how} answer: {content!r}"
         if by_schema:
@@ -194,7 +193,7 @@ async def json_schema_is_kept(target: Target) -> None:
         "max_tokens": 200,
         "response_format": {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}},
     }
-    content = content_of(await target.ask(CHAT, request, offers=("response_format", "json_schema")))
+    content = content_of(await target.ask(CHAT_COMPLETIONS, request, offers=("response_format", "json_schema")))
     value = _decoded(content)
     assert isinstance(value, dict), f"the schema demands an object: {content!r}"
     assert set(value) == {"city", "big"}, f"the schema demands `city` and `big`, and nothing else: {content!r}"
@@ -206,7 +205,7 @@ async def logprobs_are_given(target: Target) -> None:
     if not target.capabilities.logprobs:
         raise NotOffered("logprobs")
     request = {"messages": QUESTION, "max_tokens": 3, "logprobs": True, "top_logprobs": 2}
-    body = await target.ask(CHAT, request, offers=("logprobs", "top_logprobs"))
+    body = await target.ask(CHAT_COMPLETIONS, request, offers=("logprobs", "top_logprobs"))
     choice = choices_of(body)[0]
     content = (choice.get("logprobs") or {}).get("content")
     assert isinstance(content, list), f"`logprobs: true` gives logprobs with content; this came: {choice!r}"
@@ -230,7 +229,7 @@ async def tools_are_called_or_refused(target: Target) -> None:
         "tools": [{"type": "function", "function": function}],
         "tool_choice": "required",
     }
-    status, body = await target.post(CHAT, request)
+    status, body = await target.post(CHAT_COMPLETIONS, request)
     if status == 400:
         message = str((body.get("error") or {}).get("message"))
         assert "tool" in message.lower(), f"a 400 for a required tool says that tools are the matter: {message!r}"
@@ -248,7 +247,7 @@ async def tools_are_called_or_refused(target: Target) -> None:
 async def many_streams_at_once(target: Target) -> None:
     """64 streams at once all end as they should."""
     request = {"messages": QUESTION, "max_tokens": 4}
-    streams = await asyncio.gather(*(target.stream(CHAT, request) for _ in range(64)))
+    streams = await asyncio.gather(*(target.stream(CHAT_COMPLETIONS, request) for _ in range(64)))
     unended = sum(not any(choice.get("finish_reason") for choice in choices_in(events)) for events in streams)
     assert not unended, f"each of 64 streams has a finish reason; {unended} have none"
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
 from . import aborting, answering, refusing
-from .responses import CHAT, COMPLETIONS
 from .target import NotOffered, Target
 
 
@@ -21,7 +21,7 @@ class Check:
 
     name: str
     run: Callable[[Target], Awaitable[None]]
-    path: str | None = CHAT
+    path: str | None = CHAT_COMPLETIONS
     seconds: float = 120
 
     @property
@@ -50,7 +50,7 @@ _OTHER_PATHS = {
 """Checks that are not about chat -> the route that they are about."""
 
 CHECKS = tuple(
-    Check(function.__name__, function, _OTHER_PATHS.get(function, CHAT))
+    Check(function.__name__, function, _OTHER_PATHS.get(function, CHAT_COMPLETIONS))
     for module in (answering, refusing, aborting)
     for function in module.CHECKS
 )

@@ -14,8 +14,9 @@ import msgspec
 from ..asgi.client import request
 from ..engine import Engine
 from ..errors import EngineStartError
+from ..openai.routes import CHAT_COMPLETIONS
 from ..process.reaper import descendants
-from .responses import CHAT, QUESTION
+from .responses import QUESTION
 from .target import NotOffered
 
 _OUTAGE_S = 60
@@ -51,7 +52,7 @@ async def health_goes_through_its_phases(kinds: Lifecycle) -> None:
     finally:
         await engine.stop()
     _check_health(engine, "after its stop", live=False, ready=False)
-    async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+    async with request(engine.app, "POST", CHAT_COMPLETIONS, body=_body(engine)) as answer:
         assert answer.status == 503, f"a stopped engine answers 503; it was {answer.status}"
 
 
@@ -102,7 +103,7 @@ async def nothing_is_left_behind(kinds: Lifecycle) -> None:
     engine = kinds.make()
     await engine.start()
     body = msgspec.json.encode({"model": engine.models[0], "messages": QUESTION, "stream": True, "max_tokens": 500})
-    async with request(engine.app, "POST", CHAT, body=body) as answer:
+    async with request(engine.app, "POST", CHAT_COMPLETIONS, body=body) as answer:
         await answer.__aiter__().__anext__()
         await engine.stop()
     await _no_more_than(children)
@@ -165,13 +166,13 @@ def _check_health(engine: Engine, when: str, *, live: bool, ready: bool) -> None
 
 
 async def _check_answers(engine: Engine, when: str) -> None:
-    async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+    async with request(engine.app, "POST", CHAT_COMPLETIONS, body=_body(engine)) as answer:
         text = await answer.read()
         assert answer.status == 200, f"{when} a chat is answered with 200; it was {answer.status}: {text!r}"
 
 
 async def _check_unavailable(engine: Engine, when: str, code: str | None = None) -> None:
-    async with request(engine.app, "POST", CHAT, body=_body(engine)) as answer:
+    async with request(engine.app, "POST", CHAT_COMPLETIONS, body=_body(engine)) as answer:
         text = await answer.read()
         assert answer.status == 503, f"{when} an engine answers 503; it was {answer.status}: {text!r}"
         assert "retry-after" in answer.headers, f"{when} a 503 has Retry-After; its headers: {answer.headers}"

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 QUESTION = [{"role": "user", "content": "Count from one to twenty in words."}]
 
 

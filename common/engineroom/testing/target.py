@@ -12,7 +12,8 @@ import msgspec
 
 from ..asgi.client import request
 from ..engine import ASSUMED, Capabilities, Engine
-from .responses import COMPLETIONS, is_honest_refusal
+from ..openai.routes import COMPLETIONS
+from .responses import is_honest_refusal
 
 
 class NotOffered(Exception):

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from engineroom.errors import APIError
-from engineroom.openai.aggregate import Aggregator
+from engineroom.openai.aggregate import CompletionAggregator, make_aggregator, to_chunks
+from engineroom.openai.routes import CHAT_COMPLETIONS, MESSAGES, RESPONSES
 
 
 def chunk(*choices: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -20,10 +21,10 @@ def delta(index: int = 0, finish_reason: str | None = None, **fields: Any) -> di
 
 
 def together(*chunks: dict[str, Any]) -> dict[str, Any]:
-    aggregator = Aggregator()
+    aggregator = CompletionAggregator()
     for part in chunks:
         aggregator.add(part)
-    return aggregator.answer()
+    return aggregator.response()
 
 
 def test_reasoning_and_other_strings_are_joined() -> None:
@@ -112,3 +113,64 @@ def test_a_chunk_without_choices_or_index() -> None:
         {**text, "choices": [{"text": "a"}]}, {**text, "choices": [{"text": "b", "finish_reason": "stop"}]}, text
     )
     assert answer["choices"] == [{"index": 0, "text": "ab", "logprobs": None, "finish_reason": "stop"}]
+
+
+def test_a_first_event_without_anything_and_usage_in_the_middle() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    answer = together(
+        {"id": "", "object": "", "model": "", "choices": []},
+        {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "m", "choices": [{"finish_reason": None}]},
+        chunk({"index": None, "delta": {"content": "a"}}, usage=usage),
+        chunk({"index": 0, "delta": {"role": "assistant", "content": "b"}, "finish_reason": "stop"}, usage=None),
+    )
+    assert (answer["id"], answer["object"], answer["model"]) == ("chatcmpl-1", "chat.completion", "m")
+    assert answer["usage"] == usage
+    assert [(c["index"], c["message"]["content"]) for c in answer["choices"]] == [(0, "ab")]
+
+
+def test_nothing_at_all_is_no_answer() -> None:
+    for path in (CHAT_COMPLETIONS, RESPONSES, MESSAGES):
+        with pytest.raises(APIError, match="before it was complete"):
+            make_aggregator(path).response()
+
+
+def test_a_whole_answer_as_chunks_and_back() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    whole = together(
+        chunk(delta(role="assistant", content=None, tool_calls=[{"index": 0, **call}], finish_reason="tool_calls")),
+        chunk(usage={"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}),
+    )
+    chunks = to_chunks(whole, include_usage=True)
+    assert chunks[0]["choices"][0]["delta"]["tool_calls"] == [{"index": 0, **call}]
+    assert together(*chunks) == whole
+
+
+def test_a_response_is_the_last_event_s() -> None:
+    for ending in ("completed", "incomplete"):
+        aggregator = make_aggregator(RESPONSES)
+        aggregator.add({"type": "response.created", "response": {"status": "in_progress", "error": None}})
+        aggregator.add({"type": f"response.{ending}", "response": {"status": ending, "output": []}})
+        assert aggregator.response() == {"status": ending, "output": []}
+    with pytest.raises(APIError, match=r"Oh\."):
+        aggregator.add({"type": "response.failed", "response": {"status": "failed", "error": {"message": "Oh."}}})
+
+
+def test_a_message_in_an_order_of_its_own() -> None:
+    aggregator = make_aggregator(MESSAGES)
+    for event in (
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"a"'}},
+        {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 3}}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "b"}},
+        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "name": "f", "input": {}}},
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": ": 1}"}},
+        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5}},
+        {"type": "message_stop"},
+    ):
+        aggregator.add(event)
+    assert aggregator.response() == {
+        "id": "m",
+        "content": [{"type": "text", "text": "ab"}, {"type": "tool_use", "name": "f", "input": {"a": 1}}],
+        "stop_reason": "tool_use",
+        "usage": {"input_tokens": 3, "output_tokens": 5},
+    }

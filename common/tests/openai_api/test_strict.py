@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from engineroom.errors import APIError
-from engineroom.openai.strict import CHAT, checked, refuse
+from engineroom.openai.routes import CHAT_COMPLETIONS
+from engineroom.openai.strict import checked, refuse
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
 
 
 def test_nulls_are_left_out_and_unknown_fields_left_alone() -> None:
-    assert checked(CHAT, {**ASKED, "n": None, "min_p": 0.1}) == {**ASKED, "min_p": 0.1}
+    assert checked(CHAT_COMPLETIONS, {**ASKED, "n": None, "min_p": 0.1}) == {**ASKED, "min_p": 0.1}
     assert checked("/v1/elsewhere", {"n": "x", "a": None}) == {"n": "x"}
     with pytest.raises(APIError) as refused:
-        checked(CHAT, {**ASKED, "temperature": 9})
+        checked(CHAT_COMPLETIONS, {**ASKED, "temperature": 9})
     assert refused.value.param == "temperature"
 
 

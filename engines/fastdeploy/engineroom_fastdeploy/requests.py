@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engineroom.errors import APIError
-
-GENERATE = ("/v1/chat/completions", "/v1/completions")
+from engineroom.openai.routes import TEXT_ROUTES
 
 SINCE = {
     "request_id": (2, 4),
@@ -59,7 +58,7 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
         APIError: 400 for what FastDeploy would ignore without a word.
     """
     request = {**json, "model": model}
-    if path not in GENERATE:
+    if path not in TEXT_ROUTES:
         return request
     for name, since in SINCE.items():
         if request.get(name) is not None and version < since:

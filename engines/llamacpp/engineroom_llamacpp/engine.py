@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.openai import routes
 from engineroom.process import Process
 from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
@@ -32,11 +33,11 @@ logger = logging.getLogger(__name__)
 _CHILD = Path(__file__).with_name("child.py")
 _ALWAYS = (
     *MODELS,
-    ("POST", requests.CHAT),
-    ("POST", requests.COMPLETIONS),
-    ("POST", requests.RESPONSES),
-    ("POST", requests.MESSAGES),
-    ("POST", "/v1/messages/count_tokens"),
+    ("POST", routes.CHAT_COMPLETIONS),
+    ("POST", routes.COMPLETIONS),
+    ("POST", routes.RESPONSES),
+    ("POST", routes.MESSAGES),
+    ("POST", routes.COUNT_TOKENS),
     ("POST", "/tokenize"),
     ("POST", "/detokenize"),
     ("POST", "/apply-template"),
@@ -45,8 +46,8 @@ _ALWAYS = (
     ("GET", "/slots"),
     ("GET", "/lora-adapters"),
 )
-_EMBEDDING = (("POST", requests.EMBEDDINGS),)
-_RERANKING = (("POST", "/v1/rerank"),)
+_EMBEDDING = (("POST", routes.EMBEDDINGS),)
+_RERANKING = (("POST", routes.RERANK),)
 
 
 class LlamaCppEngine(ServerEngine):

@@ -1,7 +1,7 @@
 """Requests on their way to llama.cpp: refused where it would ignore what they ask, and put so that it can be stopped.
 
-It notices that a client has gone only while it streams, so everything that generates is streamed from it and put
-together here (`answers`) for a client that wants it whole. That also gives true counts where `n` is more than one.
+It notices that a client has gone only while it streams, so everything that generates is streamed from it, and put
+together (`StreamedProxy`) for a client that wants it whole. That also gives true counts where `n` is more than one.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from engineroom.errors import APIError
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, GENERATING_ROUTES, TEXT_ROUTES
 from engineroom.openai.strict import checked, refuse
 
 from . import forced
 
-CHAT, COMPLETIONS, RESPONSES, MESSAGES = "/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"
-EMBEDDINGS = "/v1/embeddings"
-GENERATING = frozenset({CHAT, COMPLETIONS, RESPONSES, MESSAGES})
-
 _IGNORED = {
-    CHAT: {"functions": "use `tools`", "audio": ""},
+    CHAT_COMPLETIONS: {"functions": "use `tools`", "audio": ""},
     COMPLETIONS: {"echo": "", "suffix": ""},
     EMBEDDINGS: {"dimensions": ""},
 }
@@ -38,10 +35,10 @@ def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
     refuse(json, _IGNORED.get(path, {}), "llama.cpp")
     if path == COMPLETIONS:
         json = _completion(json)
-    elif path == CHAT and json.get("logprobs"):
+    elif path == CHAT_COMPLETIONS and json.get("logprobs"):
         # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
         json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
-    if path in GENERATING:
+    if path in GENERATING_ROUTES:
         json = _tools(path, json)
         return _streamed(path, json)
     return json
@@ -61,9 +58,9 @@ def _tools(path: str, json: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in json.items() if name not in ("tools", "tool_choice")}
     if not forced.is_forced(choice):
         return json
-    if path != CHAT:
+    if path != CHAT_COMPLETIONS:
         raise APIError(
-            f"llama.cpp cannot be made to call a tool on this route; {CHAT} can.",
+            f"llama.cpp cannot be made to call a tool on this route; {CHAT_COMPLETIONS} can.",
             param="tool_choice",
             code="unsupported_parameter",
         )
@@ -71,7 +68,7 @@ def _tools(path: str, json: dict[str, Any]) -> dict[str, Any]:
 
 
 def _streamed(path: str, json: dict[str, Any]) -> dict[str, Any]:
-    if path in (CHAT, COMPLETIONS):
+    if path in TEXT_ROUTES:
         if "stream_options" in json and not json.get("stream"):
             raise APIError("'stream_options' is only allowed when 'stream' is enabled.", param="stream_options")
         options = {"include_usage": True} if not json.get("stream") or forced.is_prepared(json) else {}

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.models import HubSettings, weights
-from engineroom.openai.strict import CHAT, COMPLETIONS, EMBEDDINGS
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from engineroom.server import Address, ServerEngine, free_port, tool_probe
 from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, version_beside
 
@@ -94,7 +94,9 @@ class MAXEngine(ServerEngine):
 
     @property
     def routes(self) -> frozenset[Route]:
-        paths = {"text_generation": (CHAT, COMPLETIONS), "embeddings_generation": (EMBEDDINGS,)}.get(self._task, ())
+        paths = {"text_generation": (CHAT_COMPLETIONS, COMPLETIONS), "embeddings_generation": (EMBEDDINGS,)}.get(
+            self._task, ()
+        )
         return MODELS | {Route("POST", path) for path in paths}
 
     def command(self, address: Address) -> Sequence[str]:

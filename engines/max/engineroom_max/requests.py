@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engineroom.openai.strict import COMPLETIONS, checked, refuse
+from engineroom.openai.routes import COMPLETIONS
+from engineroom.openai.strict import checked, refuse
 
 _IGNORED = ("audio", "echo", "function_call", "functions", "logit_bias", "prediction", "suffix", "web_search_options")
 _NEEDS = dict.fromkeys(("frequency_penalty", "presence_penalty", "repetition_penalty"), "enable_penalties")

@@ -14,6 +14,7 @@ from engineroom.engine import Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
 from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.models import resolve
+from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
 from engineroom.settings import WorkerSettings
 
@@ -90,7 +91,7 @@ class TransformersEngine(TokenEngine):
         if self._loaded is None:
             return super().routes
         embeds = self._loaded.pooling is not None
-        return frozenset(r for r in super().routes if r.method == "GET" or (r.path == "/v1/embeddings") is embeds)
+        return frozenset(r for r in super().routes if r.method == "GET" or (r.path == EMBEDDINGS) is embeds)
 
     async def load(self) -> None:
         try:

@@ -13,6 +13,15 @@ from engineroom.engine import ASSUMED, MODELS, Engine, Health, Route
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.openai.gateway import Gateway
 from engineroom.openai.model_list import LIST
+from engineroom.openai.routes import (
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    COUNT_TOKENS,
+    EMBEDDINGS,
+    MESSAGES,
+    RERANK,
+    RESPONSES,
+)
 from engineroom.settings import WorkerSettings
 
 from .settings import UpstreamSettings
@@ -31,15 +40,15 @@ _STATELESS = (
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
+    CHAT_COMPLETIONS,
+    COMPLETIONS,
+    EMBEDDINGS,
     "/v1/images/generations",
-    "/v1/messages",
-    "/v1/messages/count_tokens",
+    MESSAGES,
+    COUNT_TOKENS,
     "/v1/moderations",
-    "/v1/rerank",
-    "/v1/responses",
+    RERANK,
+    RESPONSES,
     "/v1/score",
 )
 """Routes that any of the servers can answer as well as another; none where one server would remember something."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engineroom.engine import MODELS, Route
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, COUNT_TOKENS, MESSAGES, RESPONSES
 
 _PATHS = frozenset(
     {
@@ -27,11 +28,11 @@ GENERATING = MODELS | frozenset(
     {
         Route("POST", "/detokenize"),
         Route("POST", "/tokenize"),
-        Route("POST", "/v1/chat/completions"),
-        Route("POST", "/v1/completions"),
-        Route("POST", "/v1/messages"),
-        Route("POST", "/v1/messages/count_tokens"),
-        Route("POST", "/v1/responses"),
+        Route("POST", CHAT_COMPLETIONS),
+        Route("POST", COMPLETIONS),
+        Route("POST", MESSAGES),
+        Route("POST", COUNT_TOKENS),
+        Route("POST", RESPONSES),
     }
 )
 """What is assumed before vLLM has been asked: a model that generates text."""

@@ -14,7 +14,7 @@ from ..routes import CHAT_COMPLETIONS, EMBEDDINGS
 from ..sse import DONE, HEADERS
 from ..usage import TokenUsage, get_usage
 from .generation import Choices
-from .response import Answer, encode, usage_object
+from .response import ServingResponse, encode, usage_object
 
 if TYPE_CHECKING:
     from .tokens import TokenSource
@@ -48,32 +48,32 @@ class OpenAIApp:
             await _send_json(send, await embeddings(self._engine, json, usage))
             return
         if path == CHAT_COMPLETIONS:
-            from .chat import ChatAnswer
+            from .chat import ChatResponse
 
-            await self._generate(ChatAnswer(self._engine, json), usage, send)
+            await self._generate(ChatResponse(self._engine, json), usage, send)
         else:
-            from .completions import CompletionAnswer
+            from .completions import CompletionResponse
 
-            await self._generate(CompletionAnswer(self._engine, json), usage, send)
+            await self._generate(CompletionResponse(self._engine, json), usage, send)
 
-    async def _generate(self, answer: Answer, usage: TokenUsage, send: Send) -> None:
-        choices = Choices(self._engine, answer.requests, answer.stops)
+    async def _generate(self, response: ServingResponse, usage: TokenUsage, send: Send) -> None:
+        choices = Choices(self._engine, response.requests, response.stops)
         started = False
         async with aclosing(choices.batches()) as batches:
-            async for pieces in batches:
-                usage.prompt_tokens, usage.completion_tokens = answer.prompt_tokens, choices.tokens
-                if not answer.stream:
-                    answer.add(pieces)
+            async for chunks in batches:
+                usage.prompt_tokens, usage.completion_tokens = response.prompt_tokens, choices.tokens
+                if not response.stream:
+                    response.add(chunks)
                     continue
                 if not started:
                     started = True
                     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-                await send({"type": "http.response.body", "body": answer.events(pieces), "more_body": True})
-        usage.read(usage_object(answer.prompt_tokens, choices.tokens))
-        if answer.stream:
-            await send({"type": "http.response.body", "body": answer.last_events(choices.tokens) + DONE})
+                await send({"type": "http.response.body", "body": response.events(chunks), "more_body": True})
+        usage.read(usage_object(response.prompt_tokens, choices.tokens))
+        if response.stream:
+            await send({"type": "http.response.body", "body": response.last_events(choices.tokens) + DONE})
         else:
-            await _send_json(send, answer.body(choices.tokens))
+            await _send_json(send, response.body(choices.tokens))
 
     def _model(self, name: str) -> dict[str, Any]:
         return {"id": name, "object": "model", "created": self._created, "owned_by": self._engine.name}

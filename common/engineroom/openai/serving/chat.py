@@ -3,52 +3,35 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from ..messages import AnyMessage, AssistantMessage, Part, RefusalPart, TextPart
 from ..schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat, TextFormat
 from ..validation import check, invalid
 from . import logprobs
 from .response import (
-    Answer,
     Envelope,
+    ServingResponse,
     check_streaming,
     completion_budget,
     encode,
     engine_params,
     sampling,
     stop_strings,
-    usage_object,
 )
 from .tokens import TokenRequest
 from .tool_calls import schema
 from .tool_choice import Tools, choose
 
 if TYPE_CHECKING:
-    from .generation import Piece
+    from .generation import ChoiceChunk
     from .tokens import TokenSource
-    from .tool_calls import ToolCallPiece
+    from .tool_calls import ToolCallChunk
 
 
-class _Call(msgspec.Struct):
-    name: str
-    arguments: list[str]
-
-
-class _Message(msgspec.Struct):
-    """One choice of an answer that is not streamed."""
-
-    text: list[str]
-    calls: dict[int, _Call]
-    logprobs: list[dict[str, Any]] | None
-    finish_reason: str = "stop"
-
-
-class ChatAnswer(Answer):
-    """The answer to one POST /v1/chat/completions.
+class ChatResponse(ServingResponse):
+    """The response to one POST /v1/chat/completions.
 
     Raises:
         APIError: for a request that is wrong, or that a model of text cannot serve.
@@ -76,79 +59,51 @@ class ChatAnswer(Answer):
         }
         self.requests = [TokenRequest(choice=choice, **common) for choice in range(request.n or 1)]
         self.prompt_tokens = len(prompt)
-        self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        self._envelope = Envelope("chatcmpl", "chat.completion.chunk", request.model, self._with_usage)
+        null_usage = bool(request.stream_options and request.stream_options.include_usage)
+        envelope = Envelope("chatcmpl", "chat.completion.chunk", request.model, null_usage)
         self._text_heads = [
-            self._envelope.head + b'%d,"delta":{"content":' % choice for choice in range(len(self.requests))
+            envelope.head + b'{"index":%d,"delta":{"content":' % choice for choice in range(len(self.requests))
         ]
-        self._text_tail = b'},"logprobs":null,"finish_reason":null' + self._envelope.tail
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + envelope.tail
         self._begun: set[int] = set()
         self._called: set[int] = set()
-        self._messages = [_Message([], {}, [] if request.logprobs else None) for _ in self.requests]
+        super().__init__(request, envelope, {"content": [], "refusal": None} if request.logprobs else None)
 
-    def events(self, pieces: Sequence[Piece]) -> bytes:
+    def choices(self, chunk: ChoiceChunk) -> Iterator[dict[str, Any]]:
+        index = chunk.index
+        if index not in self._begun:
+            self._begun.add(index)
+            yield _choice(index, {"role": "assistant", "content": None if chunk.call else "", "refusal": None})
+        if chunk.logprobs:
+            probs = {"content": logprobs.chat(chunk.logprobs), "refusal": None}
+            yield {**_choice(index, {"content": chunk.text}), "logprobs": probs}
+        elif chunk.text:
+            yield _choice(index, {"content": chunk.text})
+        if chunk.call is not None:
+            yield _choice(index, self._call_delta(index, chunk.call))
+        if chunk.finish_reason is not None:
+            yield {**_choice(index, {}), "finish_reason": self._finish_reason(index, chunk.finish_reason)}
+
+    def events(self, chunks: Sequence[ChoiceChunk]) -> bytes:
         out: list[bytes] = []
-        for piece in pieces:
-            index = piece.index
-            if index not in self._begun:
-                self._begun.add(index)
-                content = None if piece.call else ""
-                out.append(self._event(index, {"role": "assistant", "content": content, "refusal": None}))
-            if piece.logprobs:
-                out.append(self._event(index, {"content": piece.text}, piece))
-            elif piece.text:
-                out += (self._text_heads[index], encode(piece.text), self._text_tail)
-            if piece.call is not None:
-                out.append(self._event(index, self._call_delta(index, piece.call)))
-            if piece.finish_reason is not None:
-                out.append(self._event(index, {}, finish_reason=self._finish_reason(index, piece.finish_reason)))
+        for chunk in chunks:
+            plain = chunk.finish_reason is None and chunk.call is None and not chunk.logprobs
+            if plain and chunk.text and chunk.index in self._begun:
+                out += (self._text_heads[chunk.index], encode(chunk.text), self._text_tail)
+            else:
+                out += map(self._envelope.event, self.choices(chunk))
         return b"".join(out)
 
-    def last_events(self, completion_tokens: int) -> bytes:
-        if not self._with_usage:
-            return b""
-        return self._envelope.usage_event(usage_object(self.prompt_tokens, completion_tokens))
-
-    def add(self, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
-            message = self._messages[piece.index]
-            message.text.append(piece.text)
-            if message.logprobs is not None and piece.logprobs:
-                message.logprobs += logprobs.chat(piece.logprobs)
-            if piece.call is not None:
-                self._called.add(piece.index)
-                call = message.calls.setdefault(piece.call.call, _Call(piece.call.name or "", []))
-                call.arguments.append(piece.call.arguments)
-            if piece.finish_reason is not None:
-                message.finish_reason = self._finish_reason(piece.index, piece.finish_reason)
-
-    def body(self, completion_tokens: int) -> bytes:
-        return encode(
-            {
-                **self._envelope.fields,
-                "object": "chat.completion",
-                "choices": [self._choice(index, message) for index, message in enumerate(self._messages)],
-                "usage": usage_object(self.prompt_tokens, completion_tokens),
-            }
-        )
-
-    def _event(
-        self, index: int, delta: Mapping[str, Any], piece: Piece | None = None, finish_reason: str | None = None
-    ) -> bytes:
-        probs = {"content": logprobs.chat(piece.logprobs), "refusal": None} if piece and piece.logprobs else None
-        rest = encode({"delta": delta, "logprobs": probs, "finish_reason": finish_reason})
-        return b"%s%d,%s%s" % (self._envelope.head, index, rest[1:-1], self._envelope.tail)
-
-    def _call_delta(self, index: int, piece: ToolCallPiece) -> dict[str, Any]:
+    def _call_delta(self, index: int, chunk: ToolCallChunk) -> dict[str, Any]:
         self._called.add(index)
-        function: dict[str, Any] = {"arguments": piece.arguments}
-        if piece.name is not None:
-            function = {"name": piece.name, "arguments": piece.arguments}
+        function: dict[str, Any] = {"arguments": chunk.arguments}
+        if chunk.name is not None:
+            function = {"name": chunk.name, "arguments": chunk.arguments}
         if self._tools.legacy:
             return {"function_call": function}
-        call: dict[str, Any] = {"index": piece.call, "function": function}
-        if piece.name is not None:
-            call = {"index": piece.call, "id": _call_id(), "type": "function", "function": function}
+        call: dict[str, Any] = {"index": chunk.call, "function": function}
+        if chunk.name is not None:
+            call = {"index": chunk.call, "id": _call_id(), "type": "function", "function": function}
         return {"tool_calls": [call]}
 
     def _finish_reason(self, index: int, reason: str) -> str:
@@ -156,20 +111,9 @@ class ChatAnswer(Answer):
             return reason
         return "function_call" if self._tools.legacy else "tool_calls"
 
-    def _choice(self, index: int, message: _Message) -> dict[str, Any]:
-        text = "".join(message.text)
-        answer: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-        if message.calls:
-            answer["content"] = text or None
-            calls = [
-                {"name": call.name, "arguments": "".join(call.arguments)} for _, call in sorted(message.calls.items())
-            ]
-            if self._tools.legacy:
-                answer["function_call"] = calls[0]
-            else:
-                answer["tool_calls"] = [{"id": _call_id(), "type": "function", "function": call} for call in calls]
-        probs = None if message.logprobs is None else {"content": message.logprobs, "refusal": None}
-        return {"index": index, "message": answer, "logprobs": probs, "finish_reason": message.finish_reason}
+
+def _choice(index: int, delta: Mapping[str, Any]) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": None}
 
 
 def _call_id() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..schemas import MAX_CHOICES, CompletionRequest
@@ -10,28 +10,27 @@ from ..validation import check, invalid
 from . import logprobs
 from .prompts import as_tokens
 from .response import (
-    Answer,
     Envelope,
+    ServingResponse,
     check_streaming,
     completion_budget,
     encode,
     engine_params,
     sampling,
     stop_strings,
-    usage_object,
 )
 from .tokens import TokenRequest
 
 if TYPE_CHECKING:
-    from .generation import Piece
-    from .tokens import Token, TokenSource
+    from .generation import ChoiceChunk
+    from .tokens import TokenSource
 
 _DEFAULT_MAX_TOKENS = 16
 """OpenAI's own default for completions."""
 
 
-class CompletionAnswer(Answer):
-    """The answer to one POST /v1/completions: `n` choices for each prompt, in the prompts' order.
+class CompletionResponse(ServingResponse):
+    """The response to one POST /v1/completions: `n` choices for each prompt, in the prompts' order.
 
     Raises:
         APIError: for a request that is wrong, and for `suffix`, a larger `best_of` and an `echo` that would need
@@ -66,71 +65,41 @@ class CompletionAnswer(Answer):
         ]
         self._echoed = [text for text in _echoed(request) for _ in range(n)]
         self.prompt_tokens = sum(map(len, prompts))
-        self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
-        self._envelope = Envelope("cmpl", "text_completion", request.model, self._with_usage)
-        self._text_tail = b',"logprobs":null,"finish_reason":null' + self._envelope.tail
+        null_usage = bool(request.stream_options and request.stream_options.include_usage)
+        envelope = Envelope("cmpl", "text_completion", request.model, null_usage)
+        self._text_tail = b',"logprobs":null,"finish_reason":null}' + envelope.tail
         self._begun: set[int] = set()
-        self._texts: list[list[str]] = [[] for _ in self.requests]
-        self._tokens: list[list[tuple[Token, int]]] = [[] for _ in self.requests]
-        self._finish_reasons = ["stop"] * len(self.requests)
-        self._logprobs = request.logprobs is not None
+        super().__init__(request, envelope, None if request.logprobs is None else logprobs.completion([], 0))
 
-    def events(self, pieces: Sequence[Piece]) -> bytes:
+    def choices(self, chunk: ChoiceChunk) -> Iterator[dict[str, Any]]:
+        index = chunk.index
+        if self._echoed and index not in self._begun:
+            self._begun.add(index)
+            yield _choice(index, self._echoed[index])
+        if chunk.logprobs:
+            yield {**_choice(index, chunk.text), "logprobs": logprobs.completion(chunk.logprobs, self._offset(index))}
+        elif chunk.text:
+            yield _choice(index, chunk.text)
+        if chunk.finish_reason is not None:
+            yield {**_choice(index, ""), "finish_reason": chunk.finish_reason}
+
+    def events(self, chunks: Sequence[ChoiceChunk]) -> bytes:
         out: list[bytes] = []
         head, text_tail = self._envelope.head, self._text_tail
-        for piece in pieces:
-            index = piece.index
-            if self._echoed and index not in self._begun:
-                self._begun.add(index)
-                out.append(self._event(index, self._echoed[index]))
-            if piece.logprobs:
-                probs = logprobs.completion(piece.logprobs, self._offset(index))
-                out.append(self._event(index, piece.text, probs))
-            elif piece.text:
-                out += (head, b'%d,"text":' % index, encode(piece.text), text_tail)
-            if piece.finish_reason is not None:
-                out.append(self._event(index, "", None, piece.finish_reason))
+        for chunk in chunks:
+            plain = chunk.finish_reason is None and not chunk.logprobs
+            if plain and chunk.text and not self._echoed:
+                out += (head, b'{"index":%d,"text":' % chunk.index, encode(chunk.text), text_tail)
+            else:
+                out += map(self._envelope.event, self.choices(chunk))
         return b"".join(out)
-
-    def last_events(self, completion_tokens: int) -> bytes:
-        if not self._with_usage:
-            return b""
-        return self._envelope.usage_event(usage_object(self.prompt_tokens, completion_tokens))
-
-    def add(self, pieces: Sequence[Piece]) -> None:
-        for piece in pieces:
-            self._texts[piece.index].append(piece.text)
-            self._tokens[piece.index] += piece.logprobs or ()
-            if piece.finish_reason is not None:
-                self._finish_reasons[piece.index] = piece.finish_reason
-
-    def body(self, completion_tokens: int) -> bytes:
-        return encode(
-            {
-                **self._envelope.fields,
-                "choices": [self._choice(index) for index in range(len(self.requests))],
-                "usage": usage_object(self.prompt_tokens, completion_tokens),
-            }
-        )
-
-    def _choice(self, index: int) -> dict[str, Any]:
-        echoed = self._echoed[index] if self._echoed else ""
-        probs = logprobs.completion(self._tokens[index], self._offset(index)) if self._logprobs else None
-        return {
-            "index": index,
-            "text": echoed + "".join(self._texts[index]),
-            "logprobs": probs,
-            "finish_reason": self._finish_reasons[index],
-        }
-
-    def _event(
-        self, index: int, text: str, probs: Mapping[str, Any] | None = None, finish_reason: str | None = None
-    ) -> bytes:
-        rest = encode({"text": text, "logprobs": probs, "finish_reason": finish_reason})
-        return b"%s%d,%s%s" % (self._envelope.head, index, rest[1:-1], self._envelope.tail)
 
     def _offset(self, index: int) -> int:
         return len(self._echoed[index]) if self._echoed else 0
+
+
+def _choice(index: int, text: str) -> dict[str, Any]:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": None}
 
 
 def _check_supported(request: CompletionRequest) -> None:

@@ -1,4 +1,4 @@
-"""A request's choices, generated at the same time: tokens become pieces of the answer, handed on as they come."""
+"""A request's choices, generated at the same time: tokens become chunks of the response, handed on as they come."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import msgspec
 from ...asgi.stream import StreamBuffer
 from ...errors import APIError
 from ..stop_strings import TextCutter
-from .tool_calls import CallReader, ToolCallPiece
+from .tool_calls import ToolCallChunk, ToolCallParser
 
 if TYPE_CHECKING:
     from .tokens import Token, TokenRequest, TokenSource
 
 _AHEAD = 64
-"""How many pieces may wait for a slow client before the generations wait too."""
+"""How many chunks may wait for a slow client before the generations wait too."""
 
 
-class Piece(msgspec.Struct):
+class ChoiceChunk(msgspec.Struct):
     """What one token adds to an answer.
 
     index: which choice.
@@ -32,35 +32,40 @@ class Piece(msgspec.Struct):
 
     index: int
     text: str = ""
-    call: ToolCallPiece | None = None
+    call: ToolCallChunk | None = None
     logprobs: list[tuple[Token, int]] | None = None
     finish_reason: str | None = None
 
 
-class Reader:
-    """Reads one choice's tokens.
+class ChoiceDecoder:
+    """Decodes one choice's tokens.
 
     Args:
         index: which choice.
         stops: stop strings.
         logprobs: whether the tokens themselves are wanted, for their logprobs.
-        calls: reads tool calls out of the text, where tools are offered.
+        parser: finds tool calls out of the text, where tools are offered.
         parallel: whether more than one call is wanted; the choice ends behind the first otherwise.
     """
 
     def __init__(
-        self, index: int, stops: Sequence[str], logprobs: bool, calls: CallReader | None = None, parallel: bool = True
+        self,
+        index: int,
+        stops: Sequence[str],
+        logprobs: bool,
+        parser: ToolCallParser | None = None,
+        parallel: bool = True,
     ) -> None:
         self.index = index
         self.tokens = 0
         self._cutter = TextCutter(stops)
         self._waiting: list[tuple[Token, int]] | None = [] if logprobs else None
         self._shown = 0
-        self._calls = calls
+        self._parser = parser
         self._parallel = parallel
 
-    def feed(self, token: Token) -> list[Piece]:
-        """The pieces that a token adds; none where nothing can be shown yet."""
+    def feed(self, token: Token) -> list[ChoiceChunk]:
+        """The chunks that a token adds; none where nothing can be shown yet."""
         text, finish_reason, cutter = "", token.finish_reason, self._cutter
         self.tokens += bool(token.data) or finish_reason is None
         if token.data:
@@ -74,29 +79,31 @@ class Reader:
         if not text and finish_reason is None:
             return []
         released = self._release(text, finish_reason)
-        if self._calls is None:
-            return [Piece(self.index, text, None, released, finish_reason)]
-        return self._read(self._calls, text, released, finish_reason)
+        if self._parser is None:
+            return [ChoiceChunk(self.index, text, None, released, finish_reason)]
+        return self._read(self._parser, text, released, finish_reason)
 
-    def end(self) -> list[Piece]:
-        """The last pieces of an engine that ended without a reason."""
+    def end(self) -> list[ChoiceChunk]:
+        """The last chunks of an engine that ended without a reason."""
         from .tokens import Token
 
         return self.feed(Token(finish_reason="stop"))
 
     def _read(
-        self, calls: CallReader, text: str, released: list[tuple[Token, int]] | None, finish_reason: str | None
-    ) -> list[Piece]:
-        pieces = []
-        for part in calls.feed(text, last=finish_reason is not None):
-            if not self._parallel and calls.calls:
+        self, parser: ToolCallParser, text: str, released: list[tuple[Token, int]] | None, finish_reason: str | None
+    ) -> list[ChoiceChunk]:
+        chunks = []
+        for part in parser.feed(text, last=finish_reason is not None):
+            if not self._parallel and parser.calls:
                 break
-            pieces.append(Piece(self.index, part) if isinstance(part, str) else Piece(self.index, call=part))
-        if not self._parallel and calls.calls:
+            chunks.append(
+                ChoiceChunk(self.index, part) if isinstance(part, str) else ChoiceChunk(self.index, call=part)
+            )
+        if not self._parallel and parser.calls:
             finish_reason = "stop"
         if released or finish_reason is not None:
-            pieces.append(Piece(self.index, logprobs=released, finish_reason=finish_reason))
-        return pieces
+            chunks.append(ChoiceChunk(self.index, logprobs=released, finish_reason=finish_reason))
+        return chunks
 
     def _release(self, text: str, finish_reason: str | None) -> list[tuple[Token, int]] | None:
         if self._waiting is None:
@@ -120,30 +127,30 @@ class Choices:
     def __init__(self, engine: TokenSource, requests: Sequence[TokenRequest], stops: Sequence[str]) -> None:
         self._engine = engine
         self._requests = requests
-        self._readers = [_reader(i, stops, request) for i, request in enumerate(requests)]
-        self._pieces: StreamBuffer[Piece] = StreamBuffer(_AHEAD)
+        self._decoders = [_make_decoder(i, stops, request) for i, request in enumerate(requests)]
+        self._chunks: StreamBuffer[ChoiceChunk] = StreamBuffer(_AHEAD)
         self._running = len(requests)
 
     @property
     def tokens(self) -> int:
         """Tokens generated so far, over all choices."""
-        return sum(reader.tokens for reader in self._readers)
+        return sum(decoder.tokens for decoder in self._decoders)
 
-    async def batches(self) -> AsyncGenerator[list[Piece], None]:
+    async def batches(self) -> AsyncGenerator[list[ChoiceChunk], None]:
         """All that is ready, whenever something is. Close it to abort what is still running.
 
         Raises:
             Exception: the first that a generation raised; the others are aborted.
         """
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(self._generate(*pair)) for pair in zip(self._readers, self._requests, strict=True)]
+        tasks = [loop.create_task(self._generate(*pair)) for pair in zip(self._decoders, self._requests, strict=True)]
         begun = False
         try:
-            while await self._pieces.wait():
+            while await self._chunks.wait():
                 if not begun:
                     self._raise_refusal()
                     begun = True
-                yield self._pieces.drain()
+                yield self._chunks.drain()
         finally:
             for task in tasks:
                 task.cancel()
@@ -151,41 +158,41 @@ class Choices:
 
     def _raise_refusal(self) -> None:
         """Where one choice was refused before anything was sent, the request is: nothing of the others is sent."""
-        error = self._pieces.error
+        error = self._chunks.error
         if isinstance(error, APIError) and error.status < 500:
             raise error
 
-    async def _generate(self, reader: Reader, request: TokenRequest) -> None:
+    async def _generate(self, decoder: ChoiceDecoder, request: TokenRequest) -> None:
         try:
             if request.max_tokens < 1:
-                self._pieces.put([Piece(reader.index, finish_reason="length")])
+                self._chunks.put([ChoiceChunk(decoder.index, finish_reason="length")])
                 return
             async with aclosing(self._engine.generate_tokens(request)) as tokens:
                 async for token in tokens:
-                    pieces = reader.feed(token)
-                    if not pieces:
+                    chunks = decoder.feed(token)
+                    if not chunks:
                         continue
-                    full = self._pieces.put(pieces)
-                    if pieces[-1].finish_reason is not None:
+                    full = self._chunks.put(chunks)
+                    if chunks[-1].finish_reason is not None:
                         return
                     if full:
-                        await self._pieces.space()
-            self._pieces.put(reader.end())
+                        await self._chunks.space()
+            self._chunks.put(decoder.end())
         except Exception as error:
-            self._pieces.close(error)
+            self._chunks.close(error)
         except asyncio.CancelledError:
             # We cancelled it, then nobody asks for the error any more; or the engine did, and then the client must
             # not take the silence for an end.
-            self._pieces.close(APIError("The generation was cancelled by the engine.", status=500))
+            self._chunks.close(APIError("The generation was cancelled by the engine.", status=500))
             raise
         finally:
             self._running -= 1
             if not self._running:
-                self._pieces.close()
+                self._chunks.close()
 
 
-def _reader(index: int, stops: Sequence[str], request: TokenRequest) -> Reader:
-    calls = None
+def _make_decoder(index: int, stops: Sequence[str], request: TokenRequest) -> ChoiceDecoder:
+    parser = None
     if request.tools:
-        calls = CallReader({tool["function"]["name"] for tool in request.tools})
-    return Reader(index, stops, request.logprobs is not None, calls, request.parallel_tool_calls)
+        parser = ToolCallParser({tool["function"]["name"] for tool in request.tools})
+    return ChoiceDecoder(index, stops, request.logprobs is not None, parser, request.parallel_tool_calls)

@@ -1,23 +1,24 @@
-"""What the answers to chat completions and completions have in common."""
+"""What the responses to chat completions and completions have in common."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ...errors import APIError
+from ..aggregate import CompletionAggregator
 from ..schemas import ChatRequest, CompletionRequest
 from ..validation import invalid
 from . import chat_template
 
 if TYPE_CHECKING:
     from ..schemas import Generation
-    from .generation import Piece
+    from .generation import ChoiceChunk
     from .tokens import TokenRequest
 
 encode = msgspec.json.Encoder().encode
@@ -36,7 +37,7 @@ _NO_EFFECT = frozenset(
         "user",
     }
 )
-"""Fields that leave the answer as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
+"""Fields that leave the response as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
 
 _ENGINE_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "verbosity"})
 """OpenAI's fields that an engine deals with; all others are the core's."""
@@ -45,8 +46,8 @@ _CHAT = frozenset({*ChatRequest.__struct_fields__, *chat_template.FIELDS}) - _EN
 _COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - _ENGINE_FIELDS
 
 
-class Answer(ABC):
-    """One answer: made from the request, fed with pieces, read as events of a stream or as one body.
+class ServingResponse(ABC):
+    """One response: made from the request, fed with chunks, read as events of a stream or as one body.
 
     requests: what the engine is to generate, one for each choice.
     stops: the stop strings.
@@ -59,21 +60,39 @@ class Answer(ABC):
     stream: bool
     prompt_tokens: int
 
-    @abstractmethod
-    def events(self, pieces: Sequence[Piece]) -> bytes:
-        """The SSE events of the next pieces."""
+    def __init__(self, request: Generation, envelope: Envelope, empty_logprobs: Mapping[str, Any] | None) -> None:
+        """Call it last: by then `requests` is there.
+
+        Args:
+            empty_logprobs: those of a choice without a token; None where none were asked for.
+        """
+        self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
+        self._envelope = envelope
+        self._aggregator = CompletionAggregator()
+        choices = [{"index": index, "logprobs": empty_logprobs} for index in range(len(self.requests))]
+        self._aggregator.add({**envelope.fields, "choices": choices})
 
     @abstractmethod
-    def add(self, pieces: Sequence[Piece]) -> None:
-        """Take in the next pieces of an answer that is not streamed."""
+    def choices(self, chunk: ChoiceChunk) -> Iterator[dict[str, Any]]:
+        """The choices of the events that a chunk makes: one event for each."""
 
     @abstractmethod
+    def events(self, chunks: Sequence[ChoiceChunk]) -> bytes:
+        """The SSE events of the next chunks. It is on the path of every token: plain text has a short cut."""
+
+    def add(self, chunks: Sequence[ChoiceChunk]) -> None:
+        """Take in the next chunks of a response that is not streamed."""
+        self._aggregator.add({"choices": [choice for chunk in chunks for choice in self.choices(chunk)]})
+
     def body(self, completion_tokens: int) -> bytes:
-        """The whole answer, once all pieces are taken in."""
+        """The whole response, once all chunks are taken in."""
+        return encode({**self._aggregator.response(), "usage": usage_object(self.prompt_tokens, completion_tokens)})
 
-    @abstractmethod
     def last_events(self, completion_tokens: int) -> bytes:
         """What ends a stream before `[DONE]`: the usage where it was asked for."""
+        if not self._with_usage:
+            return b""
+        return self._envelope.usage_event(usage_object(self.prompt_tokens, completion_tokens))
 
 
 def new_id(prefix: str) -> str:
@@ -154,7 +173,7 @@ def usage_object(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
 
 
 class Envelope:
-    """The constant part of an answer's objects.
+    """The constant part of a response's objects.
 
     Args:
         prefix: of the id: `chatcmpl` or `cmpl`.
@@ -165,9 +184,13 @@ class Envelope:
     def __init__(self, prefix: str, kind: str, model: str, null_usage: bool) -> None:
         self.fields = {"id": new_id(prefix), "object": kind, "created": int(time.time()), "model": model}
         head = encode(self.fields)[:-1]
-        self.head = b"data: " + head + b',"choices":[{"index":'
-        self.tail = b'}],"usage":null}\n\n' if null_usage else b"}]}\n\n"
+        self.head = b"data: " + head + b',"choices":['
+        self.tail = b'],"usage":null}\n\n' if null_usage else b"]}\n\n"
         self._usage_head = b"data: " + head + b',"choices":[],"usage":'
+
+    def event(self, choice: Mapping[str, Any]) -> bytes:
+        """The event of one choice."""
+        return self.head + encode(choice) + self.tail
 
     def usage_event(self, counts: Mapping[str, Any]) -> bytes:
         return self._usage_head + encode(counts) + b"}\n\n"

@@ -26,7 +26,7 @@ _FIRST_KEY = re.compile(r'\{\s*(?:\}|"(?!(?:name|arguments|parameters|type|id)")
 _HEAD = re.compile(r'\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*"(?:arguments|parameters)"\s*:\s*(?=\{)')
 
 
-class ToolCallPiece(msgspec.Struct, frozen=True):
+class ToolCallChunk(msgspec.Struct, frozen=True):
     """A piece of a tool call: `name` on the first piece, then pieces of the arguments' JSON text.
 
     call: which of the message's tool calls, from 0.
@@ -56,7 +56,7 @@ def schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), **definitions}
 
 
-class CallReader:
+class ToolCallParser:
     """Reads one choice's text as it is generated: tells text that is shown from calls, and streams a call's arguments.
 
     It is in one of two states. In text, it shows everything up to a marker. At a call, it has read a marker, or the
@@ -82,7 +82,7 @@ class CallReader:
         self.calls = 0
         """How many calls are complete."""
 
-    def feed(self, text: str, last: bool = False) -> Iterator[str | ToolCallPiece]:
+    def feed(self, text: str, last: bool = False) -> Iterator[str | ToolCallChunk]:
         """What `text` adds; with `last` also what was held back."""
         self._buffer += text
         # Each step takes something off the buffer, changes the state or gives out more arguments. A step that does
@@ -119,7 +119,7 @@ class CallReader:
         if end:
             yield buffer[:end]
 
-    def _read_call(self, last: bool) -> Iterator[str | ToolCallPiece]:
+    def _read_call(self, last: bool) -> Iterator[str | ToolCallChunk]:
         if self._object.position == 0:
             start = _BETWEEN.match(self._buffer)
             rest = self._buffer[start.end() if start else 0 :]
@@ -132,12 +132,12 @@ class CallReader:
         head = _HEAD.match(self._buffer) if self._sent is None else None
         if head and head["name"] in self._names:
             self._sent = head.end()
-            yield ToolCallPiece(self.calls, head["name"])
+            yield ToolCallChunk(self.calls, head["name"])
         if self._sent is not None:
             # The name came before the arguments, so these can be streamed, up to the brace that closes them.
             end = self._object.inner_end or len(self._buffer)
             if end > self._sent:
-                yield ToolCallPiece(self.calls, arguments=self._buffer[self._sent : end])
+                yield ToolCallChunk(self.calls, arguments=self._buffer[self._sent : end])
                 self._sent = end
         elif closed or last or _FIRST_KEY.match(self._buffer):
             yield from self._read_whole_object(self._buffer[: self._object.position])
@@ -161,7 +161,7 @@ class CallReader:
         elif last:
             self._buffer = ""
 
-    def _read_whole_object(self, text: str) -> Iterator[str | ToolCallPiece]:
+    def _read_whole_object(self, text: str) -> Iterator[str | ToolCallChunk]:
         """An object whose beginning is not that of a call: its keys stand in another order, or it is text."""
         try:
             call = json.loads(text)
@@ -176,8 +176,8 @@ class CallReader:
             return
         if not isinstance(arguments, str):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        yield ToolCallPiece(self.calls, call["name"])
-        yield ToolCallPiece(self.calls, arguments=arguments)
+        yield ToolCallChunk(self.calls, call["name"])
+        yield ToolCallChunk(self.calls, arguments=arguments)
         self.calls += 1
 
 

@@ -11,7 +11,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from engineroom.openai.aggregate import Aggregator
+from engineroom.openai.aggregate import CompletionAggregator
 from engineroom.openai.sse import payloads
 
 from ..strict_types import strictly
@@ -262,10 +262,10 @@ def test_a_stream_taken_together_is_the_answer(http: httpx.Client, fields: dict[
     streamed = http.post(
         "/v1/chat/completions", json={**body, "stream": True, "stream_options": {"include_usage": True}}
     )
-    aggregator = Aggregator()
+    aggregator = CompletionAggregator()
     for event in payloads(streamed.content)[:-1]:
         aggregator.add(json.loads(event))
-    answer = aggregator.answer()
+    answer = aggregator.response()
     strictly(ChatCompletion, answer)
     assert without_ids(answer) == without_ids(expected)
 

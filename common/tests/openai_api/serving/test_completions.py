@@ -12,7 +12,7 @@ import openai
 import pytest
 from openai.types import Completion, CreateEmbeddingResponse, Model
 
-from engineroom.openai.aggregate import Aggregator
+from engineroom.openai.aggregate import CompletionAggregator
 from engineroom.openai.sse import payloads
 
 from ..strict_types import strictly
@@ -28,10 +28,10 @@ def aggregated(http: httpx.Client, **fields: Any) -> dict[str, Any]:
     body = {"model": "echo", "stream": True, "stream_options": {"include_usage": True}, **fields}
     *events, done = payloads(http.post("/v1/completions", json=body).content)
     assert done == b"[DONE]"
-    aggregator = Aggregator()
+    aggregator = CompletionAggregator()
     for event in events:
         aggregator.add(json.loads(event))
-    return aggregator.answer()
+    return aggregator.response()
 
 
 def test_a_completion(http: httpx.Client) -> None:

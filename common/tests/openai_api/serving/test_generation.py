@@ -11,7 +11,7 @@ import pytest
 
 from engineroom.errors import APIError
 from engineroom.in_process import Token, TokenRequest
-from engineroom.openai.serving.generation import Choices, Piece
+from engineroom.openai.serving.generation import ChoiceChunk, Choices
 
 Script = Callable[[TokenRequest], AsyncGenerator[Token, None]]
 
@@ -44,7 +44,7 @@ async def endless(request: TokenRequest) -> AsyncGenerator[Token, None]:
         yield Token(b"x")
 
 
-async def read(choices: Choices) -> list[Piece]:
+async def read(choices: Choices) -> list[ChoiceChunk]:
     async with aclosing(choices.batches()) as batches:
         return [piece async for batch in batches for piece in batch]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engineroom.openai.serving.tool_calls import CallReader, ToolCallPiece, schema
+from engineroom.openai.serving.tool_calls import ToolCallChunk, ToolCallParser, schema
 
 NAMES = {"weather", "clock"}
 CALL = '{"name": "weather", "arguments": {"city": "Par\\"}{is", "days": [{"n": 1}, {}]}}'
@@ -17,14 +17,14 @@ CLOCK = '{"name": "clock", "arguments": {}}'
 
 def read(text: str, size: int) -> tuple[str, list[tuple[str, Any]], int]:
     """What is shown, the calls and how many are complete, of a text that comes `size` characters at a time."""
-    reader = CallReader(NAMES)
+    reader = ToolCallParser(NAMES)
     shown, calls = "", {}
     parts = [part for at in range(0, len(text), size) for part in reader.feed(text[at : at + size])]
     for part in [*parts, *reader.feed("", last=True)]:
         if isinstance(part, str):
             shown += part
             continue
-        assert isinstance(part, ToolCallPiece)
+        assert isinstance(part, ToolCallChunk)
         name, arguments = calls.get(part.call, ("", ""))
         assert not (name and part.name), "the name comes once"
         calls[part.call] = name + (part.name or ""), arguments + part.arguments
@@ -84,7 +84,7 @@ def test_a_call_that_is_cut_off_keeps_what_there_is(size: int) -> None:
 
 
 def test_json_that_cannot_be_a_call_is_not_held_back() -> None:
-    reader = CallReader(NAMES)
+    reader = ToolCallParser(NAMES)
     assert list(reader.feed('{"answer": [1, ')) == ['{"answer": [1, ']
 
 

@@ -14,6 +14,7 @@ import msgspec
 from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, race
 from engineroom.errors import APIError
 from engineroom.openai.body import get_request
+from engineroom.openai.routes import EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.usage import get_usage, requested_usage
 
 from ..base import ErrorMiddleware, Resources, with_headers
@@ -24,9 +25,7 @@ from .store import Entry, MemoryStore, RedisStore, Store, cache_namespace
 if TYPE_CHECKING:
     from ...options import Options
 
-_TEXT_PATHS = frozenset({"/v1/chat/completions", "/v1/completions"})
-"""Routes whose responses are alike only where the request asks for it."""
-_DETERMINISTIC_PATHS = frozenset({"/v1/embeddings"})
+_DETERMINISTIC_PATHS = frozenset({EMBEDDINGS})
 _NONDETERMINISTIC_FIELDS = ("tools", "functions", "web_search_options", "audio")
 """Fields with which a response depends on more than the request, or has effects."""
 _DELIVERY_FIELDS = frozenset({"stream", "stream_options"})
@@ -204,7 +203,7 @@ def is_deterministic(path: str, json: dict[str, Any]) -> bool:
     """Whether a request is answered alike each time: embeddings, and text at temperature 0 or with a seed."""
     if path in _DETERMINISTIC_PATHS:
         return True
-    if path not in _TEXT_PATHS or any(json.get(name) for name in _NONDETERMINISTIC_FIELDS):
+    if path not in TEXT_ROUTES or any(json.get(name) for name in _NONDETERMINISTIC_FIELDS):
         return False
     if not _has_valid_delivery(json):
         return False

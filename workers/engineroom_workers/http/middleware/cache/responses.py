@@ -9,11 +9,10 @@ import msgspec
 
 from engineroom.asgi import Headers, Message, Send, header, send_body
 from engineroom.errors import APIError
-from engineroom.openai.aggregate import Aggregator
+from engineroom.openai.aggregate import CompletionAggregator, to_chunks
+from engineroom.openai.event_stream import wants_usage_event
 from engineroom.openai.sse import DONE, HEADERS, encode, payloads
 from engineroom.openai.usage import TokenUsage
-
-_DELTA_LATER = frozenset({"index", "message", "finish_reason"})
 
 
 class Recorder:
@@ -65,16 +64,16 @@ class Recorder:
 
 
 def _joined(events: bytes, usage: Mapping[str, Any] | None) -> bytes | None:
-    aggregator = Aggregator()
+    aggregator = CompletionAggregator()
     *chunks, last = payloads(events) or [b""]
     if last != b"[DONE]":
         return None
     try:
         for chunk in chunks:
             aggregator.add(msgspec.json.decode(chunk))
+        answer = aggregator.response()
     except (APIError, msgspec.DecodeError):
         return None  # It ended in an error, which the client has seen.
-    answer = aggregator.answer()
     if usage is not None:
         answer.setdefault("usage", usage)
     return msgspec.json.encode(answer)
@@ -93,27 +92,9 @@ async def send_answer(send: Send, body: bytes, request: Mapping[str, Any], heade
         await send_body(send, 200, body, b"application/json", headers)
         return
     await send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *headers]})
-    await send({"type": "http.response.body", "body": _events(msgspec.json.decode(body), request)})
+    await send({"type": "http.response.body", "body": _as_stream(body, request)})
 
 
-def _events(answer: dict[str, Any], request: Mapping[str, Any]) -> bytes:
-    chat = answer.get("object") == "chat.completion"
-    usage = answer.get("usage")
-    tell_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-    head = {name: value for name, value in answer.items() if name not in ("choices", "usage")}
-    if chat:
-        head["object"] = "chat.completion.chunk"
-    tail: dict[str, Any] = {"usage": None} if tell_usage else {}
-    chunks: list[dict[str, Any]] = []
-    for choice in answer.get("choices", ()):
-        if not chat:
-            chunks.append({**head, "choices": [choice], **tail})
-            continue
-        others = {name: value for name, value in choice.items() if name not in _DELTA_LATER}
-        delta = {name: value for name, value in choice.get("message", {}).items() if value is not None}
-        first = {"index": choice["index"], "delta": delta, **others, "finish_reason": None}
-        last = {"index": choice["index"], "delta": {}, "finish_reason": choice.get("finish_reason")}
-        chunks += [{**head, "choices": [first], **tail}, {**head, "choices": [last], **tail}]
-    if tell_usage:
-        chunks.append({**head, "choices": [], "usage": usage})
+def _as_stream(body: bytes, request: Mapping[str, Any]) -> bytes:
+    chunks = to_chunks(msgspec.json.decode(body), wants_usage_event(request))
     return b"".join(encode(msgspec.json.encode(chunk)) for chunk in chunks) + DONE
