@@ -38,9 +38,9 @@ class WorkerProcess:
         return self.log_file.read_text()
 
     def metric(self, name: str) -> float:
-        found = re.search(rf"^{name}(?:{{.*?}})? (\S+)$", self.metrics_file.read_text(), re.MULTILINE)
-        assert found, f"no metric {name}"
-        return float(found[1])
+        line = re.search(rf"^{name}(?:{{.*?}})? (\S+)$", self.metrics_file.read_text(), re.MULTILINE)
+        assert line, f"no metric {name}"
+        return float(line[1])
 
     @property
     def ended(self) -> bool:

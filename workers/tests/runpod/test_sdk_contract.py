@@ -25,14 +25,14 @@ def test_the_pinned_version() -> None:
 
 
 def test_the_internals_are_where_we_look() -> None:
-    found = sdk.load()
-    assert found.version == "1.12.0"
-    assert found.ping_interval > 0
-    assert "Authorization" in found.headers
-    found.jobs_in_progress.add("a-job")
-    assert found.jobs_in_progress.get_job_list() == "a-job"
-    found.jobs_in_progress.remove("a-job")
-    assert found.jobs_in_progress.get_job_list() is None
+    internals = sdk.load()
+    assert internals.version == "1.12.0"
+    assert internals.ping_interval > 0
+    assert "Authorization" in internals.headers
+    internals.jobs_in_progress.add("a-job")
+    assert internals.jobs_in_progress.get_job_list() == "a-job"
+    internals.jobs_in_progress.remove("a-job")
+    assert internals.jobs_in_progress.get_job_list() is None
 
 
 def test_a_moved_sdk_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
