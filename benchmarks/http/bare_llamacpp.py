@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 
 import engineroom_llamacpp
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom_llamacpp import LlamaCppEngine
 from engineroom_llamacpp.models import packaged
 
 
 def main(port: int) -> None:
     env = Environment.load().with_aliases(LlamaCppEngine.aliases).with_defaults(LlamaCppEngine.defaults)
-    flags = LlamaCppEngine.configure(env)._values
+    flags = LlamaCppEngine.configure(WorkerSettings.load(env), env)._values
     job = {"model": str(packaged()), "listen": "127.0.0.1", "port": port, "names": ["SmolLM2"], "flags": flags}
     child = str(Path(engineroom_llamacpp.__file__).with_name("child.py"))
     os.execve(sys.executable, [sys.executable, child, json.dumps(job)], {**os.environ, "LLAMA_API_KEY": "none"})

@@ -5,9 +5,9 @@ know only what this module says about an engine; an engine knows nothing about i
 
 Lifecycle, each arrow taken at most once::
 
-    configure(env) ──> start() ──> [serving] ──> stop()
-         │                │            │
-    SettingsError   EngineStartError   died() returns why
+    configure(worker, env) ──> start() ──> [serving] ──> stop()
+             │                    │            │
+      SettingsError        EngineStartError  died() returns why
 
 What the caller promises
     * `configure` is called before any event loop runs; `start`, `stop`, `died` and `app` in one and the same loop.
@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 
     from .settings.base import SettingsGroup
     from .settings.environment import Environment
+    from .settings.worker import WorkerSettings
 
 
 class Route(NamedTuple):
@@ -289,10 +290,12 @@ class Engine(RunningEngine):
 
     @classmethod
     @abstractmethod
-    def configure(cls, env: Environment) -> Self:
-        """Read the settings and return the engine, not yet started.
+    def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
+        """Read its own settings and return the engine, not yet started.
 
-        `env` already has `aliases` and `defaults` applied.
+        Args:
+            worker: what all engines share, read from `env`.
+            env: `aliases` and `defaults` are applied already.
 
         Raises:
             SettingsError: with every problem found.

@@ -62,6 +62,10 @@ class Problems:
         """One more `Problem`."""
         self._problems.append(Problem(variable, message, source))
 
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Several more."""
+        self._problems.extend(problems)
+
     def collect(self, read: Callable[[], T], otherwise: T) -> T:
         """What `read` returns; `otherwise` where it raises a SettingsError, whose problems are kept."""
         try:
@@ -71,9 +75,9 @@ class Problems:
             return otherwise
 
     def check(self) -> None:
-        """Raises SettingsError where there is any problem."""
+        """Raises SettingsError where there is any problem, each of them once."""
         if self._problems:
-            raise SettingsError(self._problems)
+            raise SettingsError(list(dict.fromkeys(self._problems)))
 
 
 class APIError(EngineroomError):

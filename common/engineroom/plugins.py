@@ -6,20 +6,41 @@ Engines are entry points in the group `engineroom.engines` (stevedore), the door
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-from .errors import PluginError, SettingsError
+from .engine import Engine
+from .errors import PluginError, Problems
 from .settings.base import SettingsGroup, check_unknown, comma_list
 from .settings.environment import Environment
+from .settings.suggestions import suggest
 from .settings.worker import WorkerSettings
-
-if TYPE_CHECKING:
-    from .engine import Engine
 
 ENGINES = "engineroom.engines"
 DOOR_SETTINGS = "engineroom.door_settings"
+
+Door = TypeVar("Door")
+"""A door's own settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup(Generic[Door]):
+    """An engine, not yet started, and what it and the door were configured from.
+
+    door: the door's own settings.
+    env: with the engine's aliases and defaults applied.
+    """
+
+    engine: Engine
+    worker: WorkerSettings
+    door: Door
+    env: Environment
+
+    def new_engine(self) -> Engine:
+        """Another engine of the same settings, to start in the place of one that has died."""
+        return type(self.engine).configure(self.worker, self.env)
 
 
 def engine_names(only: Sequence[str] = ()) -> list[str]:
@@ -52,8 +73,6 @@ def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
     """
     from stevedore import DriverManager
 
-    from .engine import Engine
-
     installed = engine_names(only)
     if name is None:
         name = _only_one(installed)
@@ -85,27 +104,35 @@ def settings_groups(engine: type[Engine], env: Environment) -> list[SettingsGrou
     return [WorkerSettings, *door_settings(), *engine.settings(env)]
 
 
+def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], Door]) -> Setup[Door]:
+    """Read every setting once, and configure the engine from them.
+
+    Args:
+        load_door: reads the door's own settings, given the worker's and the environment with the engine's aliases and
+            defaults; raises SettingsError.
+
+    Raises:
+        PluginError: there is no such engine, or it cannot be loaded.
+        SettingsError: with every problem of the core's, the engine's and the door's settings, unknown names included.
+    """
+    engine_type, env = engine_class(env)
+    problems = Problems()
+    problems.extend(check_unknown(env, settings_groups(engine_type, env), engine_type.aliases))
+    worker = WorkerSettings.load_valid(env, problems)
+    engines: list[Engine] = problems.collect(lambda: [engine_type.configure(worker, env)], [])
+    doors: list[Door] = problems.collect(lambda: [load_door(worker, env)], [])
+    problems.check()
+    return Setup(engines[0], worker, doors[0], env)
+
+
 def open_engine(env: Environment) -> Engine:
-    """The configured engine, not yet started.
+    """The configured engine, not yet started, where there is no door: in a test, or in a program that embeds it.
 
     Raises:
         PluginError: there is no such engine, or it cannot be loaded.
         SettingsError: with every problem of the core's and the engine's settings, unknown names included.
     """
-    engine_type, env = engine_class(env)
-    problems = check_unknown(env, settings_groups(engine_type, env), engine_type.aliases)
-    engine = None
-    try:
-        WorkerSettings.load(env)
-    except SettingsError as error:
-        problems += error.problems
-    try:
-        engine = engine_type.configure(env)
-    except SettingsError as error:
-        problems += [problem for problem in error.problems if problem not in problems]
-    if problems or engine is None:
-        raise SettingsError(problems)
-    return engine
+    return set_up(env, lambda worker, env: None).engine
 
 
 def _entry_points() -> Sequence[EntryPoint]:
@@ -125,8 +152,6 @@ def _only_one(installed: Sequence[str]) -> str:
 
 
 def _not_installed(name: str, installed: Sequence[str], only: Sequence[str]) -> str:
-    from .settings.suggestions import suggest
-
     if only and name not in only:
         return f"ENGINE={name} may not be loaded: ENGINEROOM_ENGINES allows only {', '.join(only)}"
     meant = suggest(name, installed)

@@ -14,7 +14,7 @@ import pytest
 from compose_file import FILE, NEEDED, ROOT, compose, config
 
 from engineroom.hardware import Matrix
-from engineroom.settings import WorkerSettings
+from engineroom.settings import Environment, WorkerSettings
 
 ALL = ("redis", "monitoring", "tls")
 SECRETS = {"API_KEYS": "alice:sk-alice", "METRICS_KEY": "sk-metrics", "GRAFANA_PASSWORD": "pw", "HF_TOKEN": "hf"}
@@ -104,7 +104,7 @@ def test_limits_are_the_same_before_and_behind_nginx() -> None:
     for name in ("worker", "nginx"):
         assert running[name]["environment"]["MAX_REQUEST_MB"] == "7"
         assert running[name]["environment"]["REQUEST_TIMEOUT"] == "60"
-    defaults, nginx = WorkerSettings.load({}), services("tls")["nginx"]["environment"]
+    defaults, nginx = WorkerSettings.load(Environment.of({})), services("tls")["nginx"]["environment"]
     assert float(nginx["MAX_REQUEST_MB"]) == defaults.max_request_mb
     assert float(nginx["REQUEST_TIMEOUT"]) == defaults.request_timeout
 

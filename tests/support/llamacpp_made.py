@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from engineroom.engine import Engine
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom_llamacpp import LlamaCppEngine
 
 SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110}
@@ -18,7 +18,8 @@ SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 11
 def make(**settings: Any) -> LlamaCppEngine:
     """A configured engine with the small real model."""
     env = Environment.of({**SMALL, **settings})
-    return LlamaCppEngine.configure(env.with_aliases(LlamaCppEngine.aliases).with_defaults(LlamaCppEngine.defaults))
+    env = env.with_aliases(LlamaCppEngine.aliases).with_defaults(LlamaCppEngine.defaults)
+    return LlamaCppEngine.configure(WorkerSettings.load(env), env)
 
 
 async def kill(engine: Engine) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from engineroom.engine import Route
 from engineroom.server import Address, ServerEngine
@@ -21,6 +22,7 @@ class SourceEngine(ServerEngine):
     summary = "Streams events; for benchmarks."
     routes = frozenset({Route("POST", "/v1/chat/completions")})
     metrics_path = None
+    defaults: ClassVar[dict[str, str]] = {"MODEL_NAME": "source"}
     transport = "unix"
 
     @classmethod
@@ -28,8 +30,8 @@ class SourceEngine(ServerEngine):
         return ()
 
     @classmethod
-    def configure(cls, env: Environment) -> SourceEngine:
-        return cls(WorkerSettings.load(env.with_defaults({"MODEL_NAME": "source"})))
+    def configure(cls, worker: WorkerSettings, env: Environment) -> SourceEngine:
+        return cls(worker)
 
     def command(self, address: Address) -> Sequence[str]:
         return (sys.executable, str(Path(__file__).parents[1] / "source.py"), address.unix or str(address.port))

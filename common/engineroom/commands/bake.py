@@ -70,10 +70,9 @@ def check(arguments: Mapping[str, str]) -> None:
     from .. import plugins
     from ..errors import SettingsError
     from ..settings.base import check_unknown
-    from ..settings.environment import Environment, Layer
+    from ..settings.environment import Environment
 
-    layers = [Layer("baked arguments", arguments, owned=True), *Environment.load().layers]
-    engine_type, env = plugins.engine_class(Environment(layers))
+    engine_type, env = plugins.engine_class(Environment.load().with_arguments(arguments, "baked arguments"))
     problems = [
         problem
         for problem in check_unknown(env, plugins.settings_groups(engine_type, env), engine_type.aliases)

@@ -71,13 +71,13 @@ def check(
 
     async def against_engine() -> int:
         from .. import plugins
-        from ..settings.environment import Environment, Layer
+        from ..settings.environment import Environment
         from ..testing.running import running
         from ..testing.target import engine_target
 
         env = Environment.load()
         if what:
-            env = Environment([Layer("command line", {"ENGINE": what}, owned=True), *env.layers])
+            env = env.with_arguments({"ENGINE": what})
         async with running(plugins.open_engine(env)) as engine:
             return await _run(chosen, engine_target(engine, expectations))
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Protocol, cast, get_args, get_origin
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic import AliasChoices, BeforeValidator, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import Self
 
-from ..errors import Problem, SettingsError
-from .environment import Environment
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-    from typing_extensions import Self
+from ..errors import Problem, Problems
+from .environment import Environment, Layer
+from .suggestions import suggest
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,11 @@ class Setting:
 
     def in_force(self, env: Environment) -> tuple[str | None, str]:
         """The raw value and where it comes from."""
-        for name in self.names:
-            if name in env:
-                return env[name], env.source(name) + ("" if name == self.name else f" as {name}")
-        return self.default, "default"
+        match = env.lookup(self.names)
+        if match is None:
+            return self.default, "default"
+        name, layer = match
+        return layer.values[name], layer.name if name == self.name else f"{layer.name} as {name}"
 
 
 class SettingsGroup(Protocol):
@@ -68,15 +69,61 @@ def comma_list(value: Any) -> Any:
 CommaList = Annotated[tuple[str, ...], BeforeValidator(comma_list)]
 
 
-class Settings(BaseModel):
+class LayerSource(PydanticBaseSettingsSource):
+    """One layer of the environment, as pydantic-settings reads it.
+
+    pydantic-settings' own sources would read each file again for each model, know no file that a variable names, and
+    decode what is no plain value as JSON. The layers are read once, and flags of engines come from them, too.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], layer: Layer) -> None:
+        super().__init__(settings_cls)
+        self._layer = layer
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        """The field's text in this layer, the key by which the model takes it, and that nothing has to decode it."""
+        name = self._layer.lookup(_names(field_name, field))
+        return (None if name is None else self._layer.values[name]), _key(field_name, field), False
+
+    def __call__(self) -> dict[str, str]:
+        values = {}
+        for field_name, field in self.settings_cls.model_fields.items():
+            value, key, _ = self.get_field_value(field, field_name)
+            if value is not None:
+                values[key] = value
+        return values
+
+
+class Settings(BaseSettings):
     """Base of every settings model.
 
     A field's environment name is its own in upper case; `Field(validation_alias=AliasChoices(...))` gives others,
-    the canonical one first. Fields carry a description: it is the user's documentation.
+    the canonical one first: it goes before the others of its layer, and any of them before those of lower layers.
+    Fields carry a description: it is the user's documentation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, validate_default=False, arbitrary_types_allowed=False
+    )
     title: ClassVar[str] = ""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The layers of the environment that `load` is given, highest first: the command line, baked arguments, the
+        process environment, `.env`, the configuration file, the engine's defaults. A model that is made without an
+        environment has only the values it is made with.
+        """
+        environment = init_settings().get("environment")
+        if isinstance(environment, Environment):
+            return tuple(LayerSource(settings_cls, layer) for layer in environment.layers)
+        return (init_settings,)
 
     @classmethod
     def load(cls, env: Environment) -> Self:
@@ -85,23 +132,32 @@ class Settings(BaseModel):
         Raises:
             SettingsError: naming each variable that is wrong, where it was set, and what it takes.
         """
-        values: dict[str, str] = {}
-        used: dict[str, str] = {}
-        for field_name, field in cls.model_fields.items():
-            for name in _names(field_name, field):
-                if name in env:
-                    key = _names(field_name, field)[0] if field.validation_alias else field_name
-                    values[key], used[field_name], used[key] = env[name], name, name
-                    break
+        problems = Problems()
+        settings = cls.load_valid(env, problems)
+        problems.check()
+        return settings
+
+    @classmethod
+    def load_valid(cls, env: Environment, problems: Problems) -> Self:
+        """Read the model, so that all else can be checked even where it is wrong: a wrong value counts as not set.
+
+        Args:
+            problems: what is wrong is added here; until it is checked, the settings may not be used.
+        """
         try:
-            return cls.model_validate(values)
+            return cls(environment=env)
         except ValidationError as error:
-            raise SettingsError(
-                [
-                    _problem(used.get(str(e["loc"][0]), str(e["loc"][0])) if e["loc"] else cls.title, e["msg"], env)
-                    for e in error.errors(include_url=False)
-                ]
-            ) from error
+            names_by_key = {_key(name, field): _names(name, field) for name, field in cls.model_fields.items()}
+            wrong: list[str] = []
+            for detail in error.errors(include_url=False):
+                location = str(detail["loc"][0]) if detail["loc"] else cls.title
+                names = names_by_key.get(location, [location.upper()])
+                problems.extend([_problem(names, detail["msg"], env)])
+                wrong += names
+            try:
+                return cls(environment=env.without(wrong))
+            except ValidationError:
+                return cast("Self", cls.model_construct())  # mypy takes it for the base class's.
 
     @classmethod
     def describe(cls) -> Sequence[Setting]:
@@ -109,16 +165,23 @@ class Settings(BaseModel):
 
 
 def _names(field_name: str, field: FieldInfo) -> list[str]:
+    """The environment names of a field, the canonical one first."""
     alias = field.validation_alias
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [alias] if isinstance(alias, str) else [field_name.upper()]
 
 
-def _problem(name: str, message: str, env: Environment) -> Problem:
-    name = name if name in env else name.upper()
+def _key(field_name: str, field: FieldInfo) -> str:
+    """The key by which the model takes a field's value, and which stands in its errors."""
+    return _names(field_name, field)[0] if field.validation_alias else field_name
+
+
+def _problem(names: Sequence[str], message: str, env: Environment) -> Problem:
+    match = env.lookup(names)
+    name, source = (match[0], match[1].name) if match else (names[0], "")
     message = message.removeprefix("Value error, ")
-    return Problem(name, message[:1].lower() + message[1:], env.source(name) if name in env else "")
+    return Problem(name, message[:1].lower() + message[1:], source)
 
 
 def _setting(field_name: str, field: FieldInfo) -> Setting:
@@ -149,8 +212,6 @@ def check_unknown(env: Environment, groups: Iterable[SettingsGroup], also: Itera
     Every unknown name in a file of ours is one; in the process environment, which is shared with everything
     else, only a name so close to a setting that it can hardly mean anything else. `also` are further known names.
     """
-    from .suggestions import suggest
-
     known = {name for group in groups for setting in group.describe() for name in setting.names}
     known |= {"ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS", *also}
     problems = []

@@ -1,15 +1,18 @@
-"""Where settings come from: five layers, one flat mapping of UPPER_SNAKE names to strings.
+"""Where settings come from: layers, merged into one flat mapping of UPPER_SNAKE names to strings.
 
-Highest first: model arguments baked into the image, the process environment, `.env`, a configuration file; below
-them all the defaults, which belong to the settings models. An empty value counts as not set, since RunPod's
-console sends unset fields as empty strings.
+Highest first: the command line, model arguments baked into the image, the process environment, `.env`, a
+configuration file, an engine's defaults; the models' own defaults are below them all. An empty value counts as not
+set, since RunPod's console sends unset fields as empty strings.
+
+The layers are the sources of every settings model (`Settings.settings_customise_sources`); an engine's flags are read
+from the merged mapping.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +28,10 @@ class Layer(NamedTuple):
     name: str
     values: Mapping[str, str]
     owned: bool
+
+    def lookup(self, names: Iterable[str]) -> str | None:
+        """The first of `names` that is set here."""
+        return next((name for name in names if self.values.get(name)), None)
 
 
 class Environment(Mapping[str, str]):
@@ -82,6 +89,30 @@ class Environment(Mapping[str, str]):
     def source(self, name: str) -> str:
         """The layer that `name`'s value comes from; "default" where none has it."""
         return self._merged[name][1] if name in self._merged else "default"
+
+    def lookup(self, names: Sequence[str]) -> tuple[str, Layer] | None:
+        """Which of `names`, all of which mean one setting, is in force, and the layer that sets it; None where no
+        layer does. The highest layer counts, and in it the first of the names.
+        """
+        for layer in self.layers:
+            name = layer.lookup(names)
+            if name is not None:
+                return name, layer
+        return None
+
+    def with_arguments(self, values: Mapping[str, str], name: str = "command line") -> Environment:
+        """A copy with one more layer above all others; everything in it is meant for us."""
+        return Environment([Layer(name, values, owned=True), *self.layers])
+
+    def without(self, names: Iterable[str]) -> Environment:
+        """A copy in which no layer has any of `names`."""
+        left_out = set(names)
+        return Environment(
+            [
+                layer._replace(values={name: value for name, value in layer.values.items() if name not in left_out})
+                for layer in self.layers
+            ]
+        )
 
     def with_aliases(self, aliases: Mapping[str, str]) -> Environment:
         """A copy in which each layer's `old` name counts as `new`, unless that layer also has `new` itself.

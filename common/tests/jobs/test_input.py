@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 
 from engineroom.errors import APIError
 from engineroom.jobs import APICall, GenerateRequest, JobInput, wants_stream
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom_echo import EchoEngine
+
+ENV = Environment.of({"MODEL_NAME": "echo"})
 
 
 @pytest.fixture(scope="module")
 def engine() -> EchoEngine:
-    return EchoEngine.configure(Environment.of({"MODEL_NAME": "echo"}))
+    return EchoEngine.configure(WorkerSettings.load(ENV), ENV)
 
 
 def refusal(value: Any, engine: EchoEngine) -> APIError:
@@ -141,7 +143,7 @@ names = st.sampled_from(["openai_route", "openai_input", "route", "method", "bod
 
 @given(value=json | st.dictionaries(names, json, max_size=4))
 def test_whatever_is_sent_is_a_request_or_an_error(value: Any) -> None:
-    engine = EchoEngine.configure(Environment.of({"MODEL_NAME": "echo"}))
+    engine = EchoEngine.configure(WorkerSettings.load(ENV), ENV)
     assert wants_stream(value) in (True, False)
     refused = None
     try:

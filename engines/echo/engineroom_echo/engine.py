@@ -60,8 +60,8 @@ class EchoEngine(TokenEngine):
         return (EchoSettings,)
 
     @classmethod
-    def configure(cls, env: Environment) -> Self:
-        return cls(WorkerSettings.load(env), EchoSettings.load(env))
+    def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
+        return cls(worker, EchoSettings.load(env))
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engineroom.engine import Engine
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom.testing import Expectations, Lifecycle
 from engineroom.testing.suite import anyio_backend, target, test_conformance, test_lifecycle
 from engineroom_echo import EchoEngine
@@ -22,12 +22,17 @@ def expectations() -> Expectations:
 @pytest.fixture(scope="module")
 def lifecycle() -> Lifecycle:
     def make() -> Engine:
-        return EchoEngine.configure(Environment.of({"ECHO_MAX_MODEL_LEN": 2048, "ECHO_TOKENS_PER_S": 1000}))
+        return configured({"ECHO_MAX_MODEL_LEN": 2048, "ECHO_TOKENS_PER_S": 1000})
 
     def make_broken() -> Engine:
-        return EchoEngine.configure(Environment.of({"ECHO_FAULT": "start"}))
+        return configured({"ECHO_FAULT": "start"})
 
     return Lifecycle(make, make_broken, kill)
+
+
+def configured(settings: dict[str, object]) -> EchoEngine:
+    env = Environment.of(settings)
+    return EchoEngine.configure(WorkerSettings.load(env), env)
 
 
 async def kill(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from engineroom.asgi import client
 from engineroom.errors import EngineStartError, SettingsError
 from engineroom.in_process import TokenRequest
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom_echo import EchoEngine, vocabulary
 
 CHAT = "/v1/chat/completions"
@@ -37,7 +37,8 @@ async def post(engine: EchoEngine, path: str, body: Mapping[str, Any]) -> tuple[
 
 
 def made(**settings: Any) -> EchoEngine:
-    return EchoEngine.configure(Environment.of(settings))
+    env = Environment.of(settings)
+    return EchoEngine.configure(WorkerSettings.load(env), env)
 
 
 @given(st.text())

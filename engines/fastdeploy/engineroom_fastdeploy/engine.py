@@ -95,7 +95,7 @@ class FastDeployEngine(ServerEngine):
         return (FastDeploySettings, table, FastDeployVariables(), OtherVersions(table))
 
     @classmethod
-    def configure(cls, env: Environment) -> FastDeployEngine:
+    def configure(cls, worker: WorkerSettings, env: Environment) -> FastDeployEngine:
         version, python = running_version(env)
         oldest = min(snapshots())
         if version is None:
@@ -104,8 +104,7 @@ class FastDeployEngine(ServerEngine):
         if version < oldest:
             message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
             raise SettingsError([Problem("FASTDEPLOY_VERSION", message)])
-        worker, settings, more, flags = together(
-            lambda: WorkerSettings.load(env),
+        settings, more, flags = together(
             lambda: FastDeploySettings.load(env),
             lambda: read_file(env),
             lambda: read_flags(env, version),

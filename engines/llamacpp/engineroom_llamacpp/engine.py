@@ -118,8 +118,8 @@ class LlamaCppEngine(ServerEngine):
         return (LlamaCppSettings, flags.snapshot())
 
     @classmethod
-    def configure(cls, env: Environment) -> LlamaCppEngine:
-        worker, own = WorkerSettings.load(env), LlamaCppSettings.load(env)
+    def configure(cls, worker: WorkerSettings, env: Environment) -> LlamaCppEngine:
+        own = LlamaCppSettings.load(env)
         problems: list[Problem] = []
         binary = _binary(own)
         if own.llama_server and not shutil.which(own.llama_server):

@@ -84,8 +84,8 @@ class MAXEngine(ServerEngine):
         return MAXSettings, table, Variables("MAX's environment", table.environ)
 
     @classmethod
-    def configure(cls, env: Environment) -> MAXEngine:
-        return cls(WorkerSettings.load(env), MAXSettings.load(env), _table(env), env)
+    def configure(cls, worker: WorkerSettings, env: Environment) -> MAXEngine:
+        return cls(worker, MAXSettings.load(env), _table(env), env)
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:

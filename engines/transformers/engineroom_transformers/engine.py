@@ -64,8 +64,8 @@ class TransformersEngine(TokenEngine):
         return (TransformersSettings,)
 
     @classmethod
-    def configure(cls, env: Environment) -> Self:
-        worker, settings = WorkerSettings.load(env), TransformersSettings.load(env)
+    def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
+        settings = TransformersSettings.load(env)
         model, problems = worker.model_name or "", []
         if not (model and Path(model).exists()) and not _REPOSITORY.fullmatch(model):
             what = f"there is no file or folder {model}" if model else "which model?"

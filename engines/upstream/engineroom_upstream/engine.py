@@ -80,8 +80,8 @@ class UpstreamEngine(Engine):
         return (UpstreamSettings,)
 
     @classmethod
-    def configure(cls, env: Environment) -> Self:
-        worker, settings = WorkerSettings.load(env), UpstreamSettings.load(env)
+    def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
+        settings = UpstreamSettings.load(env)
         if not settings.upstream_urls:
             raise SettingsError([Problem("UPSTREAM_URLS", "must name at least one server, as http://host:8000/v1")])
         if not settings.upstream_check and not (worker.model_name or worker.served_model_name):

@@ -11,7 +11,7 @@ from http_door import Door, free_port, serving
 from llamacpp_made import SMALL
 
 from engineroom.engine import Engine
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom.testing import Expectations, Lifecycle, Target, engine_target, running
 from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_upstream import UpstreamEngine
@@ -36,7 +36,8 @@ SERVERS = {
 
 
 def make(*urls: str, **settings: object) -> UpstreamEngine:
-    return UpstreamEngine.configure(Environment.of({"UPSTREAM_URLS": ",".join(urls), **settings}))
+    env = Environment.of({"UPSTREAM_URLS": ",".join(urls), **settings})
+    return UpstreamEngine.configure(WorkerSettings.load(env), env)
 
 
 @pytest.fixture(scope="module", params=SERVERS)

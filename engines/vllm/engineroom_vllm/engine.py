@@ -74,8 +74,7 @@ class VLLMEngine(ServerEngine):
         return VLLMSettings, SpeculativeSettings, snapshot.table, snapshot.environment, dropped
 
     @classmethod
-    def configure(cls, env: Environment) -> Self:
-        worker = WorkerSettings.load(env)
+    def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
         python = install.find(env.get("VLLM_PYTHON"))
         snapshot = snapshots.load(python.version("vllm"))
         options = read(env, snapshot)

@@ -39,7 +39,7 @@ class StandinEngine(ServerEngine):
         return ()
 
     @classmethod
-    def configure(cls, env: Environment) -> StandinEngine:
+    def configure(cls, worker: WorkerSettings, env: Environment) -> StandinEngine:
         return cls()
 
     def command(self, address: Address) -> Sequence[str]:

@@ -19,7 +19,7 @@ def serve(**given: str | int | None) -> None:
     All other settings are environment variables; `engineroom config --all` lists them.
     """
     from engineroom import logs, plugins
-    from engineroom.settings import Environment, Layer
+    from engineroom.settings import Environment
     from engineroom.timeline import process_age
 
     from ..extras import need
@@ -27,15 +27,12 @@ def serve(**given: str | int | None) -> None:
 
     began = process_age()
     need("http", "uvicorn", "starlette", "httptools", "uvloop")
-    env = Environment.load()
-    named = {name.upper(): str(value) for name, value in given.items() if value is not None}
-    env = Environment([Layer("command line", named, owned=True), *env.layers])
-    engine = plugins.open_engine(env)
-    _, adapted = plugins.engine_class(env)
-    options = Options.load(adapted)
+    arguments = {name.upper(): str(value) for name, value in given.items() if value is not None}
+    setup = plugins.set_up(Environment.load().with_arguments(arguments), Options.load)
+    options = setup.door
     logs.configure(options.worker)
-    engine.timeline.mark("interpreter", began)
-    engine.timeline.mark("settings read")
+    setup.engine.timeline.mark("interpreter", began)
+    setup.engine.timeline.mark("settings read")
 
     from .server import listen
 
@@ -46,5 +43,4 @@ def serve(**given: str | int | None) -> None:
     from .run import run
     from .stack import Stack
 
-    stack = Stack(engine, lambda: plugins.open_engine(env), options, env)
-    uvloop.run(run(stack, sockets, options))
+    uvloop.run(run(Stack(setup), sockets, options))

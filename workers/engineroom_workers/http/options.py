@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
-from engineroom.errors import Problem, SettingsError
-from engineroom.settings import Settings, WorkerSettings
+from typing_extensions import Self
+
+from engineroom.errors import Problems
+from engineroom.settings import Environment, WorkerSettings
 
 from ..settings import DoorSettings
 from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings, ObserveSettings, WatchSettings
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from engineroom.settings import Environment
-
-
-S = TypeVar("S", bound=Settings)
 
 
 class Options(NamedTuple):
@@ -32,32 +26,26 @@ class Options(NamedTuple):
     observe: ObserveSettings
 
     @classmethod
-    def load(cls, env: Environment) -> Self:
-        """Raises SettingsError with what is wrong in any of them."""
-        problems: list[Problem] = []
+    def load(cls, worker: WorkerSettings, env: Environment) -> Self:
+        """Read the door's settings, and check those that need each other.
 
-        def read(model: type[S]) -> S:
-            try:
-                settings = model.load(env)
-            except SettingsError as error:
-                problems.extend(error.problems)
-                settings = cast("S", model.model_construct())
-            return settings
-
+        Raises:
+            SettingsError: with what is wrong in any of them.
+        """
+        problems = Problems()
         options = cls(
-            read(WorkerSettings),
-            read(DoorSettings),
-            read(HTTPSettings),
-            read(AccessSettings),
-            read(LimitSettings),
-            read(WatchSettings),
-            read(CacheSettings),
-            read(ObserveSettings),
+            worker,
+            DoorSettings.load_valid(env, problems),
+            HTTPSettings.load_valid(env, problems),
+            AccessSettings.load_valid(env, problems),
+            LimitSettings.load_valid(env, problems),
+            WatchSettings.load_valid(env, problems),
+            CacheSettings.load_valid(env, problems),
+            ObserveSettings.load_valid(env, problems),
         )
         if options.observe.log_content and not options.observe.access_log:
-            problems.append(Problem("LOG_CONTENT", "needs ACCESS_LOG=true: the content is part of those lines"))
+            problems.add("LOG_CONTENT", "needs ACCESS_LOG=true: the content is part of those lines")
         if options.observe.page and not options.observe.metrics:
-            problems.append(Problem("PAGE", "needs METRICS=true: the page shows them"))
-        if problems:
-            raise SettingsError(problems)
+            problems.add("PAGE", "needs METRICS=true: the page shows them")
+        problems.check()
         return options

@@ -15,6 +15,7 @@ from .routes import OwnRoute
 if TYPE_CHECKING:
     from starlette.routing import Route
 
+    from engineroom.engine import Engine
     from engineroom.settings import Environment
 
 _POLICY = (
@@ -25,10 +26,10 @@ _USER = re.compile(r"(\w://)[^/@\s]+@")
 """The user in a URL, often with a password."""
 
 
-def page_routes(env: Environment) -> list[Route]:
+def page_routes(engine_type: type[Engine], env: Environment) -> list[Route]:
     """`/`, which has nothing secret in it, and `/settings.json`, which belongs behind the keys."""
     html = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    settings = in_force(env)
+    settings = in_force(engine_type, env)
 
     async def page(request: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
@@ -41,13 +42,12 @@ def page_routes(env: Environment) -> list[Route]:
     return [OwnRoute("/", page), OwnRoute("/settings.json", as_json)]
 
 
-def in_force(env: Environment) -> list[dict[str, str]]:
+def in_force(engine_type: type[Engine], env: Environment) -> list[dict[str, str]]:
     """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden."""
     from engineroom import plugins
 
-    engine, env = plugins.engine_class(env)
     settings = []
-    for group in plugins.settings_groups(engine, env):
+    for group in plugins.settings_groups(engine_type, env):
         for setting in group.describe():
             value, source = setting.in_force(env)
             if value and source != "default":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .middleware.access_log import AccessLogMiddleware
@@ -21,8 +20,8 @@ from .middleware.tracing import TracingMiddleware
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
-    from engineroom.engine import Engine, RunningEngine
-    from engineroom.settings import Environment
+    from engineroom.engine import RunningEngine
+    from engineroom.plugins import Setup
 
     from .options import Options
 
@@ -50,9 +49,7 @@ class Stack:
     Make it before any loop runs; `close()` it.
 
     Args:
-        engine: the one to begin with.
-        make: gives another in its place, where restarts are allowed.
-        env: what the page shows of the settings, and what tells workers apart that share a Redis.
+        setup: the engine, and what it and the door are configured from.
 
     engine: the engine that serves, or what starts one engine after another.
     app: what the server calls.
@@ -61,9 +58,10 @@ class Stack:
         SettingsError: the keys are wrong, or a library that a setting needs is not installed.
     """
 
-    def __init__(self, engine: Engine, make: Callable[[], Engine], options: Options, env: Environment) -> None:
-        self.engine = _restarting(engine, make, options)
-        self._resources = Resources(options, env, self.engine)
+    def __init__(self, setup: Setup[Options]) -> None:
+        options = setup.door
+        self.engine = _restarting(setup)
+        self._resources = Resources(options, setup.env, type(setup.engine), self.engine)
         self.app: ASGIApp = self.engine.app
         for layer in reversed(LAYERS):
             if layer.wanted(options):
@@ -79,11 +77,12 @@ class Stack:
         await self._resources.close()
 
 
-def _restarting(engine: Engine, make: Callable[[], Engine], options: Options) -> RunningEngine:
+def _restarting(setup: Setup[Options]) -> RunningEngine:
     """The engine itself, or with ENGINE_RESTARTS one that is started again when it dies."""
+    options = setup.door
     restarts = options.watch.engine_restarts
     if not restarts:
-        return engine
+        return setup.engine
     from .restarting import RestartingEngine
 
-    return RestartingEngine(engine, make, restarts, options.limits.queue_timeout)
+    return RestartingEngine(setup.engine, setup.new_engine, restarts, options.limits.queue_timeout)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from engineroom.settings import Environment
+    from engineroom.settings import Environment, WorkerSettings
+
+    from .settings import RunPodSettings
 
 
 @click.command()
@@ -23,11 +25,10 @@ def runpod(**options: str | None) -> None:
 
     All other settings are environment variables; `engineroom config --all` lists them.
     """
-    from engineroom.settings import Environment, Layer
+    from engineroom.settings import Environment
 
-    env = Environment.load()
-    given = {name.upper(): value for name, value in options.items() if value is not None}
-    sys.exit(work(Environment([Layer("command line", given, owned=True), *env.layers])))
+    arguments = {name.upper(): value for name, value in options.items() if value is not None}
+    sys.exit(work(Environment.load().with_arguments(arguments)))
 
 
 def work(env: Environment) -> int:
@@ -37,22 +38,18 @@ def work(env: Environment) -> int:
         EngineroomError: the settings are wrong, or the engine could not be started.
     """
     from engineroom import logs, plugins
-    from engineroom.settings import WorkerSettings
     from engineroom.timeline import process_age
 
     from ..extras import need
-    from ..settings import DoorSettings
     from . import sdk
-    from .settings import RunPodSettings
 
     began = process_age()
-    engine = plugins.open_engine(env)
-    _, env = plugins.engine_class(env)  # its aliases and defaults are the door's, too
-    worker, settings = WorkerSettings.load(env), RunPodSettings.load(env)
-    logs.configure(worker)
-    _check_on_runpod(env)
+    setup = plugins.set_up(env, _load_settings)
+    engine, (settings, drain_timeout) = setup.engine, setup.door
+    logs.configure(setup.worker)
+    _check_on_runpod(setup.env)
     need("runpod", "runpod", "uvloop")
-    sdk.prepare_environment(worker.log_level)
+    sdk.prepare_environment(setup.worker.log_level)
     engine.timeline.mark("interpreter", began)
     engine.timeline.mark("settings read")
     if settings.job_loop == "engineroom":
@@ -61,15 +58,28 @@ def work(env: Environment) -> int:
         from .worker import QueueWorker
 
         try:
-            return uvloop.run(QueueWorker(engine, settings, DoorSettings.load(env).drain_timeout).run())
+            return uvloop.run(QueueWorker(engine, settings, drain_timeout).run())
         except sdk.SDKMovedError as error:
             import logging
 
             logging.getLogger(__name__).warning("%s; using the SDK's own loop instead", error)
-            engine = plugins.open_engine(env)
+            engine = setup.new_engine()
     from . import fallback
 
     return fallback.run(engine, settings)
+
+
+def _load_settings(worker: WorkerSettings, env: Environment) -> tuple[RunPodSettings, float]:
+    """This door's settings and DRAIN_TIMEOUT. Raises SettingsError with what is wrong in any of them."""
+    from engineroom.errors import Problems
+
+    from ..settings import DoorSettings
+    from .settings import RunPodSettings
+
+    problems = Problems()
+    door, settings = DoorSettings.load_valid(env, problems), RunPodSettings.load_valid(env, problems)
+    problems.check()
+    return settings, door.drain_timeout
 
 
 def _check_on_runpod(env: Environment) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from engineroom import plugins
-from engineroom.settings import Environment, Layer
+from engineroom.settings import Environment, Layer, WorkerSettings
 from engineroom_workers.http.options import Options
 from engineroom_workers.http.stack import LAYERS, Stack
 
@@ -28,7 +28,8 @@ OPTIONAL = {
 
 
 def wanted(settings: dict[str, str]) -> list[str]:
-    options = Options.load(Environment([Layer("test", {"METRICS": "false", **settings}, owned=False)]))
+    env = Environment([Layer("test", {"METRICS": "false", **settings}, owned=False)])
+    options = Options.load(WorkerSettings.load(env), env)
     return [layer.__name__ for layer in LAYERS if layer.wanted(options)]
 
 
@@ -44,10 +45,10 @@ def test_a_layer_is_there_where_its_setting_asks_for_it(layer: str) -> None:
 def test_the_stack_is_in_the_order_of_the_list() -> None:
     everything = {name: value for settings in OPTIONAL.values() for name, value in settings.items()}
     env = Environment([Layer("test", {**everything, "ENGINE": "echo"}, owned=False)])
-    engine = plugins.open_engine(env)
-    app = Stack(engine, lambda: engine, Options.load(env), env).app
+    setup = plugins.set_up(env, Options.load)
+    app = Stack(setup).app
     layers = []
-    while app is not engine.app:
+    while app is not setup.engine.app:
         layers.append(type(app))
         app = app.app
     assert layers == list(LAYERS)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engineroom.process import descendants
-from engineroom.settings import Environment
+from engineroom.settings import Environment, WorkerSettings
 from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod import fallback, sdk
@@ -90,7 +90,8 @@ async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    engine = EchoEngine.configure(Environment.of({"MODEL_NAME": "echo"}))
+    env = Environment.of({"MODEL_NAME": "echo"})
+    engine = EchoEngine.configure(WorkerSettings.load(env), env)
     running = "engineroom_echo_running"
     try:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.start(), loop))

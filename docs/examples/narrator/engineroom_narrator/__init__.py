@@ -9,7 +9,7 @@ from pydantic import Field
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.openai.strict import CHAT, COMPLETIONS, checked, refuse
 from engineroom.server import FanOutProxy, ServerEngine
-from engineroom.settings import Settings, WorkerSettings
+from engineroom.settings import Settings
 
 SERVER = Path(__file__).with_name("standin_server.py")
 
@@ -37,8 +37,8 @@ class NarratorEngine(ServerEngine):
         return (NarratorSettings,)
 
     @classmethod
-    def configure(cls, env):
-        return cls(WorkerSettings.load(env), NarratorSettings.load(env))
+    def configure(cls, worker, env):
+        return cls(worker, NarratorSettings.load(env))
 
     @classmethod
     def requirements(cls, env):

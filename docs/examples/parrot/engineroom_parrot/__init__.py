@@ -7,7 +7,7 @@ from pydantic import Field
 
 from engineroom.engine import Capabilities
 from engineroom.in_process import Token, TokenEngine
-from engineroom.settings import Settings, WorkerSettings
+from engineroom.settings import Settings
 
 
 class ParrotSettings(Settings):
@@ -35,8 +35,8 @@ class ParrotEngine(TokenEngine):
         return (ParrotSettings,)
 
     @classmethod
-    def configure(cls, env):
-        return cls(WorkerSettings.load(env), ParrotSettings.load(env))
+    def configure(cls, worker, env):
+        return cls(worker, ParrotSettings.load(env))
 
     @property
     def models(self):

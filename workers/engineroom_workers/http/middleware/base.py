@@ -13,7 +13,7 @@ from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
 if TYPE_CHECKING:
-    from engineroom.engine import RunningEngine
+    from engineroom.engine import Engine, RunningEngine
     from engineroom.settings import Environment
 
     from ..metrics.registry import MetricsRegistry
@@ -85,12 +85,15 @@ class Middleware(ABC):
 class Resources:
     """What the door's layers share. Each thing is made when a layer first asks for it.
 
+    env: with the engine's aliases and defaults applied.
+    engine_type: the engine's class, which knows its settings; `engine` may be what starts one after another.
     layers: those that are switched on, outermost first; the stack fills it in.
     """
 
-    def __init__(self, options: Options, env: Environment, engine: RunningEngine) -> None:
+    def __init__(self, options: Options, env: Environment, engine_type: type[Engine], engine: RunningEngine) -> None:
         self.options = options
         self.env = env
+        self.engine_type = engine_type
         self.engine = engine
         self.layers: list[Middleware] = []
 

@@ -20,7 +20,7 @@ class OwnRoutesMiddleware(Middleware):
         if observe.page:
             from ..page import page_routes
 
-            routes += page_routes(resources.env)
+            routes += page_routes(resources.engine_type, resources.env)
         self._routes = {route.path: route for route in routes}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

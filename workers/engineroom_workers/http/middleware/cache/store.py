@@ -7,9 +7,12 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from engineroom.settings import WorkerSettings
+
 from ...redis import RedisAway, RedisLink
 
 if TYPE_CHECKING:
+    from engineroom.engine import Engine
     from engineroom.settings import Environment, SettingsGroup
 
 
@@ -64,19 +67,15 @@ class MemoryStore:
             self._size -= len(entry.body)
 
 
-def cache_namespace(env: Environment) -> str:
+def cache_namespace(engine_type: type[Engine], env: Environment) -> str:
     """A name for who answers: the same for workers whose engines are set up alike, whatever their models are called.
 
     Two that serve different models, or one with other options, under one name must not answer for each other.
     """
-    from engineroom import plugins
-    from engineroom.settings import WorkerSettings
-
-    engine, env = plugins.engine_class(env)
-    groups: list[SettingsGroup] = [WorkerSettings, *engine.settings(env)]
+    groups: list[SettingsGroup] = [WorkerSettings, *engine_type.settings(env)]
     settings = (setting for group in groups for setting in group.describe() if not setting.secret)
     values = "\n".join(f"{setting.name}={setting.in_force(env)[0]}" for setting in settings)
-    return f"{engine.name}:{hashlib.blake2b(values.encode(), digest_size=16).hexdigest()}"
+    return f"{engine_type.name}:{hashlib.blake2b(values.encode(), digest_size=16).hexdigest()}"
 
 
 class RedisStore:
