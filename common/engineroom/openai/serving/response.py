@@ -15,10 +15,10 @@ from ..aggregate import CompletionAggregator
 from ..schemas import ChatRequest, CompletionRequest
 from ..validation import invalid
 from . import chat_template
+from .generation import ChoiceChunk
 
 if TYPE_CHECKING:
     from ..schemas import Generation
-    from .generation import ChoiceChunk
     from .tokens import TokenRequest
 
 encode = msgspec.json.Encoder().encode
@@ -69,6 +69,7 @@ class ServingResponse(ABC):
         self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
         self._envelope = envelope
         self._aggregator = CompletionAggregator()
+        self._texts: list[list[str]] = [[] for _ in self.requests]
         choices = [{"index": index, "logprobs": empty_logprobs} for index in range(len(self.requests))]
         self._aggregator.add({**envelope.fields, "choices": choices})
 
@@ -81,8 +82,15 @@ class ServingResponse(ABC):
         """The SSE events of the next chunks. It is on the path of every token: plain text has a short cut."""
 
     def add(self, chunks: Sequence[ChoiceChunk]) -> None:
-        """Take in the next chunks of a response that is not streamed."""
-        self._aggregator.add({"choices": [choice for chunk in chunks for choice in self.choices(chunk)]})
+        """Take in the next chunks of a response that is not streamed. Plain text is joined first: that is cheaper."""
+        for chunk in chunks:
+            texts = self._texts[chunk.index]
+            if chunk.finish_reason is None and chunk.call is None and not chunk.logprobs:
+                texts.append(chunk.text)
+                continue
+            parts = [ChoiceChunk(chunk.index, "".join(texts)), chunk] if texts else [chunk]
+            texts.clear()
+            self._aggregator.add({"choices": [choice for part in parts for choice in self.choices(part)]})
 
     def body(self, completion_tokens: int) -> bytes:
         """The whole response, once all chunks are taken in."""
