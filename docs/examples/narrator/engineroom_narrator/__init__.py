@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import Field
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
-from engineroom.openai.strict import CHAT, COMPLETIONS, checked, refuse
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS
+from engineroom.openai.strict import checked, refuse
 from engineroom.server import FanOutProxy, ServerEngine
 from engineroom.settings import Settings
 
@@ -25,7 +26,7 @@ class NarratorEngine(ServerEngine):
     summary = "Tells a story; a stand-in for a server, with no model in it."
     defaults = {"MODEL_NAME": "narrator"}
     remedy = "set NARRATOR_PYTHON to a Python"
-    routes = MODELS | {Route("POST", CHAT), Route("POST", COMPLETIONS)}
+    routes = MODELS | {Route("POST", CHAT_COMPLETIONS), Route("POST", COMPLETIONS)}
     capabilities = Capabilities(surfaces=frozenset({"chat", "completions"}), several_choices=True)
 
     def __init__(self, worker, settings):
