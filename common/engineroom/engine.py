@@ -52,7 +52,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -198,6 +198,28 @@ class Requirement:
     what: str
     met: bool
     remedy: str = ""
+
+
+class Metric(NamedTuple):
+    """One of an engine's own metrics, for `RunningEngine.metrics`.
+
+    values: its value for each set of labels, which are written as Prometheus does (`server="a"`); `""` for no label.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    description: str
+    values: Mapping[str, float]
+
+
+def exposition(metrics: Iterable[Metric]) -> str:
+    """Metrics in Prometheus' text format."""
+    lines = []
+    for metric in metrics:
+        lines += [f"# HELP {metric.name} {metric.description}", f"# TYPE {metric.name} {metric.kind}"]
+        for labels, value in metric.values.items():
+            lines.append(f"{metric.name}{{{labels}}} {value}" if labels else f"{metric.name} {value}")
+    return "\n".join(lines) + "\n"
 
 
 class RunningEngine(ABC):

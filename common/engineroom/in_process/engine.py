@@ -22,19 +22,27 @@ class TokenEngine(Engine, TokenSource):
     embeddings. It calls `super().__init__(worker)`, and `self.die(reason)` if it can no longer serve. It declares in
     `capabilities` which of a `TokenRequest`'s demands it meets: `logprobs`, `schema` (`json_schema`, and forced tools),
     `tools` in the prompt. Several choices need nothing of it: each is a `TokenRequest` of its own.
+
+    Args:
+        model: the name to serve where the user gave none for clients; MODEL_NAME by default.
     """
 
     capabilities = Capabilities(surfaces=frozenset({"chat", "completions"}), several_choices=True)
 
-    def __init__(self, worker: WorkerSettings) -> None:
+    def __init__(self, worker: WorkerSettings, model: str = "") -> None:
         from ..openai.gateway import Gateway
         from ..openai.serving.app import OpenAIApp
 
+        self._models = worker.served_model_name or (model or worker.model_name or self.name,)
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
         self.app = self._gateway = Gateway(
             self, OpenAIApp(self), worker.max_body, worker.request_timeout, counts_usage=True
         )
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self._models
 
     @property
     def routes(self) -> frozenset[Route]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
 
 from ..settings.base import Settings
 from ..settings.environment import Environment
-from .files import ModelFiles, cache_folders, hub_environ, resolve, writable
+from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, writable
+from .hub import download
 
 
 class HubSettings(Settings):
@@ -46,3 +48,24 @@ class HubSettings(Settings):
     def find(self, model: str, revision: str | None, environ: Mapping[str, str]) -> ModelFiles:
         """The model's files, where they are there already: at its path, in a cache or on the volume."""
         return resolve(model, revision, cache_folders(environ, self.base_path))
+
+    def obtain(self, model: str, revision: str | None, environ: Mapping[str, str]) -> Path:
+        """The model's folder or its GGUF file, downloaded where no cache has it whole; blocks.
+
+        Args:
+            model: a path, or a repository `org/name`; with `:QUANT` appended, its GGUF file with that in its name.
+            environ: the hub client's environment, as `environ` makes it.
+
+        Raises:
+            HubError: it cannot be had.
+        """
+        repository, quantisation = model, ""
+        if not Path(model).exists():
+            repository, _, quantisation = model.partition(":")
+        place = self.find(repository, revision, environ).folder
+        if place is None or not (place.is_file() or is_whole(place)):
+            place = download(model, revision, cache_folders(environ)[0], environ.get("HF_TOKEN"))
+        if not quantisation:
+            return place
+        files = [file for file in sorted(place.rglob("*.gguf")) if quantisation.lower() in file.name.lower()]
+        return files[0] if files else place

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from engineroom.engine import Capabilities
+from engineroom.engine import Capabilities, Metric, exposition
 from engineroom.errors import APIError, EngineStartError
 from engineroom.in_process import Token, TokenEngine, TokenRequest
 from engineroom.settings import WorkerSettings
@@ -49,7 +49,6 @@ class EchoEngine(TokenEngine):
 
     def __init__(self, worker: WorkerSettings, settings: EchoSettings) -> None:
         super().__init__(worker)
-        self._models = worker.served_model_name or (worker.model_name or "echo",)
         self._settings = settings
         self.max_model_len = settings.echo_max_model_len
         self._running = 0
@@ -62,10 +61,6 @@ class EchoEngine(TokenEngine):
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
         return cls(worker, EchoSettings.load(env))
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        return self._models
 
     async def load(self) -> None:
         await asyncio.sleep(self._settings.echo_start_s)
@@ -83,10 +78,10 @@ class EchoEngine(TokenEngine):
 
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         options = EchoOptions.of(self._settings, request.params)
-        says = answer(request, options)
+        tokens_to_say = answer(request, options)
         self._running += 1
         try:
-            pace = paced(says, options.echo_ttft_ms / 1000, options.echo_tokens_per_s)
+            pace = paced(tokens_to_say, options.echo_ttft_ms / 1000, options.echo_tokens_per_s)
             async with aclosing(pace) as tokens:
                 number = 0
                 async for token in tokens:
@@ -110,13 +105,11 @@ class EchoEngine(TokenEngine):
         return vectors
 
     async def metrics(self) -> str:
-        return (
-            "# HELP engineroom_echo_running Generations that are running.\n"
-            "# TYPE engineroom_echo_running gauge\n"
-            f"engineroom_echo_running {self._running}\n"
-            "# HELP engineroom_echo_tokens_total Tokens generated.\n"
-            "# TYPE engineroom_echo_tokens_total counter\n"
-            f"engineroom_echo_tokens_total {self._tokens}\n"
+        return exposition(
+            [
+                Metric("engineroom_echo_running", "gauge", "Generations that are running.", {"": self._running}),
+                Metric("engineroom_echo_tokens_total", "counter", "Tokens generated.", {"": self._tokens}),
+            ]
         )
 
     async def _fail(self, fault: str) -> None:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 _PAGE = 32
 _CPU_CACHE_TOKENS = 16_384
-_CPU_STEP, _GPU_STEP = 512, 2048
-"""Tokens of a step; others wait for it, and so does whoever leaves. 2048 take a CPU ten seconds and more."""
+_CPU_STEP = 512
+_GPU_STEP = 2048
+"""Tokens of one step. Other requests wait for its end, and so does a client's leaving: 2048 take a CPU ten seconds and
+more."""
 _STOP_SECONDS = 30
 
 
-class Batching:
+class ContinuousBatch:
     """A running batch.
 
     Raises:
@@ -56,11 +58,14 @@ class Batching:
 
     def watch(self, ended: Callable[[str], None]) -> None:
         """Call `ended` with the reason, in the running loop, when the batch is over although nobody stopped it."""
-        loop, thread, status = asyncio.get_running_loop(), self.thread, self._manager.background_thread_status
+        loop = asyncio.get_running_loop()
+        thread = self.thread
+        status = self._manager.background_thread_status
 
         def wait() -> None:
             thread.join()
-            if (error := status.fatal_error) is not None:
+            error = status.fatal_error
+            if error is not None:
                 loop.call_soon_threadsafe(ended, f"{type(error).__name__}: {error}")
 
         threading.Thread(target=wait, name="transformers-watch", daemon=True).start()
@@ -80,31 +85,36 @@ class Batching:
         self, prompt: Sequence[int], limit: int, sampling: Sampling
     ) -> AsyncGenerator[tuple[int, int], None]:
         """One request's tokens with their numbers, the one that ends it included; close the iterator to abort it."""
-        name, changed = uuid.uuid4().hex, asyncio.Event()
+        manager = self._manager
+        name = uuid.uuid4().hex
+        changed = asyncio.Event()
         tokens: list[int] = []
-        last: list[Any] = []
+        last_output: Any = None
+        read = 0
 
         def receive(output: Any) -> None:
+            nonlocal last_output
+            # An output has all tokens so far.
             tokens.extend(output.generated_tokens[len(tokens) :])
-            last[:] = [output] if output.is_finished() else []
+            if output.is_finished():
+                last_output = output
             changed.set()
 
-        manager, read = self._manager, 0
         manager.register_result_handler(name, receive)
         try:
             options = {"eos_token_id": list(sampling.eos) or -1, "sampling": sampling}
             if manager.add_request(list(prompt), name, limit, streaming=True, **options) is None:
                 raise APIError("The engine is stopping.", status=503)
-            while not last or read < len(tokens):
+            while last_output is None or read < len(tokens):
                 await changed.wait()
                 changed.clear()
                 while read < len(tokens):
                     read += 1
                     yield read - 1, tokens[read - 1]
-            if last[0].error is not None:
-                raise APIError(f"The generation failed: {last[0].error}", status=500)
+            if last_output.error is not None:
+                raise APIError(f"The generation failed: {last_output.error}", status=500)
         finally:
-            if not last:
+            if last_output is None:
                 manager.cancel_request(name)
                 manager.output_router.result_handlers.pop(name, None)
 
@@ -114,9 +124,10 @@ class Batching:
 
 
 class _Unclaimed:
-    """What the manager takes for its queue of outputs without a handler: those of requests that were left.
+    """Stands for the manager's queue of outputs that have no handler: those of requests whose client has left.
 
-    The queue would keep them for ever. One that still gets tokens was cancelled before the manager knew of it.
+    The queue would keep them for ever. A request that still gets tokens was cancelled before the manager knew of it,
+    so it is cancelled once more.
     """
 
     def __init__(self, manager: Any) -> None:

@@ -1,4 +1,4 @@
-"""transformers as a TokenEngine."""
+"""The engine: transformers in this process, as a source of tokens or of embeddings."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engineroom.engine import Capabilities, Requirement, Route
-from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.engine import Capabilities, Metric, Requirement, Route, exposition
+from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.models import resolve
 from engineroom.openai.routes import EMBEDDINGS
@@ -19,7 +19,7 @@ from engineroom.openai.serving import chat_template
 from engineroom.settings import WorkerSettings
 
 from . import embedding, loading
-from .batching import Batching
+from .batching import ContinuousBatch
 from .ranks import Ranks
 from .sampling import Sampling
 from .settings import Params, TransformersSettings
@@ -49,11 +49,11 @@ class TransformersEngine(TokenEngine):
     )
 
     def __init__(self, worker: WorkerSettings, settings: TransformersSettings, model: str) -> None:
-        super().__init__(worker)
-        self._settings, self._model = settings, model
-        self._models = worker.served_model_name or (resolve(model).name.removesuffix(".gguf"),)
+        super().__init__(worker, resolve(model).name.removesuffix(".gguf"))
+        self._settings = settings
+        self._model = model
         self._loaded: loading.LoadedModel | None = None
-        self._batching: Batching | None = None
+        self._batch: ContinuousBatch | None = None
         self._ranks = Ranks(model, settings)
         self._embedding = asyncio.Lock()
         self._abandoned = False
@@ -66,14 +66,14 @@ class TransformersEngine(TokenEngine):
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
         settings = TransformersSettings.load(env)
-        model, problems = worker.model_name or "", []
+        problems = Problems()
+        model = worker.model_name or ""
         if not (model and Path(model).exists()) and not _REPOSITORY.fullmatch(model):
             what = f"there is no file or folder {model}" if model else "which model?"
-            problems.append(Problem("MODEL_NAME", f"{what}; name a repository `org/name`, a folder or a GGUF file"))
+            problems.add("MODEL_NAME", f"{what}; name a repository `org/name`, a folder or a GGUF file")
         if settings.chat_template and not Path(settings.chat_template).is_file():
-            problems.append(Problem("CHAT_TEMPLATE", "there is no such file", env.source("CHAT_TEMPLATE")))
-        if problems:
-            raise SettingsError(problems)
+            problems.add("CHAT_TEMPLATE", "there is no such file", env.source("CHAT_TEMPLATE"))
+        problems.check()
         return cls(worker, settings, model)
 
     @classmethod
@@ -83,15 +83,13 @@ class TransformersEngine(TokenEngine):
         return (Requirement(", ".join(_LIBRARIES), not missing, remedy),)
 
     @property
-    def models(self) -> tuple[str, ...]:
-        return self._models
-
-    @property
     def routes(self) -> frozenset[Route]:
         if self._loaded is None:
             return super().routes
         embeds = self._loaded.pooling is not None
-        return frozenset(r for r in super().routes if r.method == "GET" or (r.path == EMBEDDINGS) is embeds)
+        return frozenset(
+            route for route in super().routes if route.method == "GET" or (route.path == EMBEDDINGS) is embeds
+        )
 
     async def load(self) -> None:
         try:
@@ -101,8 +99,8 @@ class TransformersEngine(TokenEngine):
             raise
         except Exception as error:
             raise EngineStartError(loading.explain(error, self._model, self._settings)) from error
-        if self._batching is not None:
-            self._batching.watch(self.die)
+        if self._batch is not None:
+            self._batch.watch(self.die)
 
     def _load(self) -> None:
         if self._settings.tensor_parallel_size > 1:
@@ -117,10 +115,10 @@ class TransformersEngine(TokenEngine):
             self.capabilities = Capabilities(surfaces=frozenset({"embeddings"}))
             limits.append(loaded.tokenizer.model_max_length)  # Some keep places of the table to themselves.
         elif not self._abandoned:
-            self._batching = Batching(loaded.model, self._vocabulary, self._settings)
-            limits.append(self._batching.capacity)
+            self._batch = ContinuousBatch(loaded.model, self._vocabulary, self._settings)
+            limits.append(self._batch.capacity)
             if self._abandoned:
-                self._batching.stop()
+                self._batch.stop()
         self.max_model_len = min(limit for limit in (*limits, 2**31) if limit)
         if "tools" not in str(loaded.tokenizer.chat_template or ""):
             reason = "This model's chat template has no place for tools, so the model would never see them. "
@@ -129,10 +127,10 @@ class TransformersEngine(TokenEngine):
         self._loaded = loaded
 
     async def unload(self) -> None:
-        if self._batching is not None:
-            await asyncio.to_thread(self._batching.stop)
+        if self._batch is not None:
+            await asyncio.to_thread(self._batch.stop)
         await asyncio.to_thread(self._ranks.stop)
-        self._batching = self._loaded = None
+        self._batch = self._loaded = None
 
     def tokenize(self, text: str) -> list[int]:
         return self._vocabulary.tokenize(text)
@@ -141,13 +139,14 @@ class TransformersEngine(TokenEngine):
         return self._vocabulary.chat(messages, params)
 
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
-        vocabulary, batching = self._vocabulary, self._batching
-        assert batching is not None
+        vocabulary = self._vocabulary
+        batch = self._batch
+        assert batch is not None
         if request.schema is None:
             sampling = Sampling.of(request, vocabulary)
         else:
             sampling = await asyncio.to_thread(Sampling.of, request, vocabulary)
-        async with aclosing(batching.generate(request.prompt, request.max_tokens, sampling)) as tokens:
+        async with aclosing(batch.generate(request.prompt, request.max_tokens, sampling)) as tokens:
             async for number, token in tokens:
                 self._generated += 1
                 if sampling.failed:
@@ -166,7 +165,11 @@ class TransformersEngine(TokenEngine):
             return await asyncio.to_thread(embedding.embed, self._loaded, prompts)
 
     async def metrics(self) -> str:
-        running, waiting = self._batching.load if self._batching is not None else (0, 0)
-        rows = ("running gauge", running), ("waiting gauge", waiting), ("tokens_total counter", self._generated)
-        prefix = "engineroom_transformers_"
-        return "".join(f"# TYPE {prefix}{row}\n{prefix}{row.split()[0]} {value}\n" for row, value in rows)
+        running, waiting = self._batch.load if self._batch is not None else (0, 0)
+        return exposition(
+            [
+                Metric("engineroom_transformers_running", "gauge", "Requests in the batch.", {"": running}),
+                Metric("engineroom_transformers_waiting", "gauge", "Requests before the batch.", {"": waiting}),
+                Metric("engineroom_transformers_tokens_total", "counter", "Tokens generated.", {"": self._generated}),
+            ]
+        )

@@ -7,11 +7,10 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engineroom.models import cache_folders, hub, hub_environ, is_whole, weights
+from engineroom.models import HubError, hub_environ, weights
 
 if TYPE_CHECKING:
     from .settings import TransformersSettings
@@ -25,7 +24,10 @@ _POOLING_MODULES = {"Transformer", "Pooling", "Normalize"}
 
 
 class LoadedModel(NamedTuple):
-    """A model in memory. pooling: how its states become one vector, None for a model that generates text."""
+    """A model in memory.
+
+    pooling: how its states become one vector, `mean`, `cls` or `lasttoken`; None for a model that generates text.
+    """
 
     model: Any
     tokenizer: Any
@@ -46,9 +48,11 @@ def load(name: str, settings: TransformersSettings) -> LoadedModel:
     set_verbosity_error()
     disable_progress_bar()
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.WARNING)
-    where = locate(name, settings, os.environ)
+    environ = hub_environ(os.environ, settings.base_path, settings.hf_token)
+    where = settings.obtain(name, settings.model_revision, environ)
     own: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
-    if gguf := [file.name for file in weights(where) if file.suffix == ".gguf"]:
+    gguf = [file.name for file in weights(where) if file.suffix == ".gguf"]
+    if gguf:
         own["gguf_file"] = gguf[0]
         where = where.parent if where.is_file() else where
     tokenizer = transformers.AutoTokenizer.from_pretrained(where, **own)
@@ -68,24 +72,6 @@ def load(name: str, settings: TransformersSettings) -> LoadedModel:
         own["quantization_config"] = transformers.BitsAndBytesConfig(**bits)
     model = kind.from_pretrained(where, dtype=settings.dtype, **own).eval()
     return LoadedModel(model, tokenizer, mode)
-
-
-def locate(name: str, settings: TransformersSettings, environ: Mapping[str, str]) -> Path:
-    """The model's folder, or its GGUF file; downloaded where no cache has it whole.
-
-    Raises:
-        HubError: it cannot be had.
-    """
-    environ = hub_environ(environ, settings.base_path, settings.hf_token)
-    repository, _, wanted = name.partition(":") if not Path(name).exists() else (name, "", "")
-    folder = settings.find(repository, settings.model_revision, environ).folder
-    if folder is None or not (is_whole(folder) or folder.is_file()):
-        cache = cache_folders(environ)[0]
-        folder = hub.download(name, settings.model_revision, cache, environ.get("HF_TOKEN"))
-    if wanted:
-        files = [file for file in sorted(folder.rglob("*.gguf")) if wanted.lower() in file.name.lower()]
-        folder = files[0] if files else folder
-    return folder
 
 
 def pooling(folder: Path, config: Any) -> str | None:
@@ -116,7 +102,7 @@ def pooling(folder: Path, config: Any) -> str | None:
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:
     """What a failed load means, and what to do."""
     message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if isinstance(error, hub.HubError):
+    if isinstance(error, HubError):
         return str(error)
     if "does not recognize this architecture" in message or "Unrecognized model" in message:
         return f"this version of transformers does not know {name}: {message[:300]}; try TRUST_REMOTE_CODE=true"

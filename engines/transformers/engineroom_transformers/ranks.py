@@ -24,7 +24,8 @@ class Ranks:
 
     def start(self) -> None:
         """Start them, and make this process the first of the group."""
-        size, port = self._settings.tensor_parallel_size, free_port()
+        size = self._settings.tensor_parallel_size
+        port = free_port()
         for rank in range(1, size):
             arguments = (rank, size, port, self._name, self._settings)
             process = multiprocessing.get_context("spawn").Process(target=_follow, args=arguments, daemon=True)
@@ -46,10 +47,10 @@ def _join_group(rank: int, size: int, port: int) -> None:
 
 
 def _follow(rank: int, size: int, port: int, name: str, settings: TransformersSettings) -> None:
-    from engineroom_transformers.batching import Batching
-    from engineroom_transformers.loading import load
-    from engineroom_transformers.vocabulary import Vocabulary
+    from .batching import ContinuousBatch
+    from .loading import load
+    from .vocabulary import Vocabulary
 
     _join_group(rank, size, port)
     loaded = load(name, settings)
-    Batching(loaded.model, Vocabulary(loaded), settings).thread.join()
+    ContinuousBatch(loaded.model, Vocabulary(loaded), settings).thread.join()

@@ -87,7 +87,8 @@ class Sampling:
         """Put penalties, biases and the grammar into one row of scores, in place."""
         import torch
 
-        params, penalty = self.params, self.params.repetition_penalty
+        params = self.params
+        penalty = params.repetition_penalty
         if penalty != 1:
             seen = torch.tensor([*self.prompt, *generated], device=scores.device)
             scores[seen] = torch.where(scores[seen] > 0, scores[seen] / penalty, scores[seen] * penalty)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from engineroom.asgi import send_body
-from engineroom.engine import ASSUMED, MODELS, Engine, Health, Route
+from engineroom.engine import ASSUMED, MODELS, Engine, Health, Metric, Route, exposition
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.openai.gateway import Gateway
 from engineroom.openai.model_list import LIST
@@ -179,13 +179,12 @@ class UpstreamEngine(Engine):
         return await never
 
     async def metrics(self) -> str:
-        lines = []
-        for name, what, value in (
-            ("running", "Requests that are with a server.", lambda server: server.running),
-            ("usable", "1 for a server that requests can go to.", lambda server: int(server.usable)),
-        ):
-            lines += [f"# HELP engineroom_upstream_{name} {what}", f"# TYPE engineroom_upstream_{name} gauge"]
-            lines += [
-                f'engineroom_upstream_{name}{{server="{server.name}"}} {value(server)}' for server in self._servers
+        labels = {server: f'server="{server.name}"' for server in self._servers}
+        running = {labels[server]: server.running for server in self._servers}
+        usable = {labels[server]: int(server.usable) for server in self._servers}
+        return exposition(
+            [
+                Metric("engineroom_upstream_running", "gauge", "Requests that are with a server.", running),
+                Metric("engineroom_upstream_usable", "gauge", "1 for a server that requests can go to.", usable),
             ]
-        return "\n".join(lines) + "\n"
+        )
