@@ -19,7 +19,7 @@ from engineroom.plugins import open_engine
 from engineroom.process import descendants
 from engineroom_max.engine import MAXEngine
 
-from .conftest import COMMAND, REAL, real_settings
+from .conftest import COMMAND, REAL
 
 pytestmark = [pytest.mark.real_max, pytest.mark.timeout(1200)]
 
@@ -79,9 +79,9 @@ async def test_a_killed_server_takes_its_workers_with_it_and_is_told(real_max: M
 
 def test_nothing_is_left_where_the_worker_is_killed() -> None:
     """The second start finds what the first has compiled."""
-    real_settings()
+    REAL.environment()
     worker = subprocess.Popen(
-        [sys.executable, "-c", WORKER], env={**os.environ, **REAL}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", WORKER], env={**os.environ, **REAL.settings}, stdout=subprocess.PIPE, text=True
     )
     try:
         assert worker.stdout is not None
@@ -97,18 +97,18 @@ def test_nothing_is_left_where_the_worker_is_killed() -> None:
 
 
 async def test_a_model_that_cannot_be_served_is_told(tmp_path: Path) -> None:
-    model = Path(REAL["MODEL_NAME"])
-    real_settings()
+    model = Path(REAL.settings["MODEL_NAME"])
+    REAL.environment()
     for path in model.iterdir():
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "config.json").unlink()
     odd = (model / "config.json").read_text().replace("LlamaForCausalLM", "OddForCausalLM")
     (tmp_path / "config.json").write_text(odd)
-    engine = open_engine(real_settings(MODEL_NAME=str(tmp_path)))
+    engine = open_engine(REAL.environment(MODEL_NAME=str(tmp_path)))
     with pytest.raises(EngineStartError, match=r"does not know the model's architecture.*OddForCausalLM"):
         await engine.start()
     await engine.stop()
-    engine = open_engine(real_settings(MAX_LENGTH="100000"))
+    engine = open_engine(REAL.environment(MAX_LENGTH="100000"))
     with pytest.raises(EngineStartError, match=r"max_length \(100000\) exceeds"):
         await engine.start()
     await engine.stop()

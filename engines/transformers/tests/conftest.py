@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from real_engine import MODEL, ROOT, opened
 
 from engineroom.engine import Engine
-from engineroom.plugins import open_engine
 from engineroom.settings import Environment
-from engineroom.testing import Expectations, Target, engine_target
+from engineroom.testing import Expectations, Target, engine_target, running
 from engineroom_transformers import TransformersEngine
 
-ROOT = Path(__file__).resolve().parents[3]
-MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
 TOOLS_TEMPLATE = ROOT / "engines" / "llamacpp" / "tests" / "data" / "chatml_with_tools.jinja"
 
 REAL = {
@@ -45,9 +43,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def make(**settings: Any) -> TransformersEngine:
     """A configured engine with the small model, `settings` beside or in place of the usual ones."""
-    engine = open_engine(Environment.of({**REAL, **settings}))
-    assert isinstance(engine, TransformersEngine)
-    return engine
+    return opened(TransformersEngine, Environment.of({**REAL, **settings}))
 
 
 @pytest.fixture(scope="session")
@@ -92,23 +88,15 @@ def configure() -> Callable[..., TransformersEngine]:
 @pytest.fixture(scope="session")
 async def engine(anyio_backend: str) -> AsyncIterator[TransformersEngine]:
     """The small model, with its own chat template."""
-    engine = make()
-    try:
-        await engine.start()
+    async with running(make()) as engine:
         yield engine
-    finally:
-        await engine.stop()
 
 
 @pytest.fixture(scope="session")
 async def with_tools(anyio_backend: str) -> AsyncIterator[TransformersEngine]:
     """The small model, with a chat template that has a place for tools."""
-    engine = make(CHAT_TEMPLATE=str(TOOLS_TEMPLATE), KV_CACHE_TOKENS=4096)
-    try:
-        await engine.start()
+    async with running(make(CHAT_TEMPLATE=str(TOOLS_TEMPLATE), KV_CACHE_TOKENS=4096)) as engine:
         yield engine
-    finally:
-        await engine.stop()
 
 
 def target_of(engine: Engine, **expected: Any) -> Target:

@@ -45,8 +45,8 @@ async def chat(target: Target, **fields: Any) -> str:
 
 
 def free_blocks(engine: TransformersEngine) -> int:
-    assert engine._batching is not None
-    return int(engine._batching._manager.batch_processor.cache.compute_free_capacity(relative=False))
+    assert engine._batch is not None
+    return int(engine._batch._manager.batch_processor.cache.compute_free_capacity(relative=False))
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -79,7 +79,7 @@ async def test_requests_do_not_influence_each_other(target: Target) -> None:
 
 
 async def test_what_a_client_leaves_is_free_again(target: Target, engine: TransformersEngine) -> None:
-    await until(lambda: engine._batching and engine._batching.load == (0, 0))
+    await until(lambda: engine._batch and engine._batch.load == (0, 0))
     before = free_blocks(engine)
     body = msgspec.json.encode({"model": "smol", **COUNT, "max_tokens": 1500, "ignore_eos": True, "stream": True})
     for _ in range(3):
@@ -92,29 +92,29 @@ async def test_what_a_client_leaves_is_free_again(target: Target, engine: Transf
 
 
 async def test_a_request_that_is_left_while_it_waits_is_forgotten(target: Target, engine: TransformersEngine) -> None:
-    assert engine._batching is not None
+    assert engine._batch is not None
     before = free_blocks(engine)
     asking = [asyncio.ensure_future(text(target, max_tokens=60)) for _ in range(8)]
     await asyncio.sleep(0)
     for task in asking:
         task.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
-    await until(lambda: engine._batching and engine._batching.load == (0, 0))
+    await until(lambda: engine._batch and engine._batch.load == (0, 0))
     await until(lambda: free_blocks(engine) == before)
-    assert not engine._batching._manager.output_router.result_handlers
+    assert not engine._batch._manager.output_router.result_handlers
 
 
 async def test_a_cancellation_that_comes_before_its_request_is_not_lost(engine: TransformersEngine) -> None:
     """The manager empties its two queues one after the other, so both may come between. Here it is as if they had."""
-    assert engine._batching is not None
-    manager = engine._batching._manager
+    assert engine._batch is not None
+    manager = engine._batch._manager
     before = free_blocks(engine)
     left = {"eos_token_id": -1, "sampling": Sampling(Params(), 0.0, 1.0, 0, engine.tokenize("hello"), ())}
     manager.cancel_request("left")
     await asyncio.sleep(0.5)
     manager.add_request(engine.tokenize("hello"), "left", 1500, streaming=True, **left)
-    await until(lambda: engine._batching and engine._batching.load == (1, 0))
-    await until(lambda: engine._batching and engine._batching.load == (0, 0))
+    await until(lambda: engine._batch and engine._batch.load == (1, 0))
+    await until(lambda: engine._batch and engine._batch.load == (0, 0))
     assert free_blocks(engine) == before
 
 

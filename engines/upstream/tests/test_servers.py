@@ -17,16 +17,7 @@ from http_door import COMMAND, ask, free_port, serving
 from server_process import until
 from standin.engine import SERVER as STANDIN_SERVER
 from standin_openai import StandinOpenAI
-
-HELLO = [{"role": "user", "content": "Hello 🦙 there"}]
-
-
-def over(*urls: str, **settings: str) -> dict[str, str]:
-    return {"ENGINE": "upstream", "UPSTREAM_URLS": ",".join(urls), **settings}
-
-
-def unchecked(*urls: str, **settings: str) -> dict[str, str]:
-    return over(*urls, UPSTREAM_CHECK="0", MODEL_NAME="echo", **settings)
+from upstream_servers import HELLO, over, unchecked
 
 
 @contextmanager

@@ -13,12 +13,7 @@ import openai
 import pytest
 from http_door import Door, ask, free_port, serving
 from server_process import until
-
-HELLO = [{"role": "user", "content": "Hello 🦙 there"}]
-
-
-def over(*urls: str, **settings: str) -> dict[str, str]:
-    return {"ENGINE": "upstream", "UPSTREAM_URLS": ",".join(f"{url}/v1" for url in urls), **settings}
+from upstream_servers import HELLO, over
 
 
 @pytest.fixture
@@ -62,14 +57,10 @@ def test_a_server_that_is_gone_is_passed_over_and_comes_back() -> None:
             goes.process.kill()
             goes.process.wait(10)
             assert [ask(door).status_code for _ in range(6)] == [200] * 6
-            until(lambda: f'engineroom_upstream_usable{{server="127.0.0.1:{port}"}} 0' in metrics(door))
+            until(lambda: f'engineroom_upstream_usable{{server="127.0.0.1:{port}"}} 0' in door.metrics())
             back = stack.enter_context(serving({"PORT": str(port)}, ready=False))
             assert back
-            until(lambda: f'engineroom_upstream_usable{{server="127.0.0.1:{port}"}} 1' in metrics(door))
-
-
-def metrics(door: Door) -> str:
-    return httpx.get(f"{door.url}/metrics").text
+            until(lambda: f'engineroom_upstream_usable{{server="127.0.0.1:{port}"}} 1' in door.metrics())
 
 
 def test_a_server_that_dies_amid_a_stream_is_told_and_all_gone_is_503() -> None:

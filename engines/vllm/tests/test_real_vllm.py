@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from real_engine import MODEL
 
 from engineroom.jobs import GenerateRequest, generate
 from engineroom.testing import Expectations, Target, engine_target
 from engineroom.testing.suite import test_conformance
 from engineroom_vllm.engine import VLLMEngine
 
-from .conftest import MODEL, PYTHON
+from .conftest import PYTHON
 
 __all__ = ["test_conformance"]
 

@@ -15,7 +15,7 @@ from engineroom.plugins import open_engine
 from engineroom.process import descendants
 from engineroom_vllm.engine import VLLMEngine
 
-from .conftest import real_settings
+from .conftest import REAL
 
 pytestmark = [pytest.mark.real_vllm, pytest.mark.timeout(600)]
 
@@ -48,7 +48,7 @@ def _command(pid: int) -> bytes:
 
 async def test_a_pooling_model_has_its_own_routes(anyio_backend: str) -> None:
     engine = open_engine(
-        real_settings(
+        REAL.environment(
             RUNNER="pooling", CONVERT="embed", ENABLE_LORA="", TOOL_CALL_PARSER="", ENABLE_AUTO_TOOL_CHOICE=""
         )
     )
