@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from engineroom import plugins
 from engineroom.errors import SettingsError
 from engineroom.settings import Environment, FlagTable, Layer, WorkerSettings, check_unknown
+from engineroom_workers.http.settings import HTTPSettings
 
 SNAPSHOT = """{"engine": "some", "version": "1.0", "flags": [
 {"name": "max_model_len", "flags": ["--max-model-len", "-l"], "kind": "suffixed_int"},
@@ -97,3 +99,25 @@ def test_a_file_of_ours_may_hold_no_stranger(table: FlagTable) -> None:
     problems = check_unknown(env, [table])
     assert [p.variable for p in problems] == ["SOME_PROGRAMS_OWN", "SEEDS"]
     assert "did you mean SEED?" in str(problems[1])
+
+
+def test_the_higher_layer_counts_whichever_name_it_uses() -> None:
+    layers = [
+        Layer("environment", {"SERVED_MODEL_NAME": "high"}, owned=False),
+        Layer("config file", {"OPENAI_SERVED_MODEL_NAME_OVERRIDE": "low"}, owned=True),
+    ]
+    assert WorkerSettings.load(Environment(layers)).served_model_name == ("high",)
+    setting = WorkerSettings.describe()[2]
+    assert setting.in_force(Environment(layers)) == ("high", "environment as SERVED_MODEL_NAME")
+
+
+def test_the_process_environment_is_no_source_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "DEBUG")
+    assert WorkerSettings.load(Environment.of({})).log_level == "INFO"
+
+
+def test_the_cores_the_engines_and_the_doors_problems_are_one_error() -> None:
+    env = Environment.of({"ENGINE": "echo", "START_TIMEOUT": "soon", "ECHO_START_S": "never", "PORT": "none"})
+    with pytest.raises(SettingsError) as caught:
+        plugins.set_up(env, lambda worker, env: HTTPSettings.load(env))
+    assert [problem.variable for problem in caught.value.problems] == ["START_TIMEOUT", "ECHO_START_S", "PORT"]
