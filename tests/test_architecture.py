@@ -37,12 +37,6 @@ HEAVY = {"torch", "runpod", "vllm", "paddle", "fastdeploy", "xllamacpp", "transf
 TABLE = Path(__file__).with_name("architecture.md")
 EVERYWHERE = {"msgspec", "pydantic", "typing_extensions"} | set(sys.stdlib_module_names)
 
-KNOWN_FACES = {
-    "engineroom_max.engine -> engineroom.server",
-    "engineroom_transformers.loading -> engineroom.models",
-}
-"""Imports that still go past a face, or through that of their own distribution."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -171,7 +165,7 @@ def test_faces_are_for_other_distributions() -> None:
     breaches: list[str] = []
     for file in sources(*PACKAGES.values()):
         for line, module in own_imports(file):
-            if file.name == "__init__.py" or f"{module_name(file)} -> {line.module}" in KNOWN_FACES:
+            if file.name == "__init__.py":
                 continue
             if module_name(file).partition(".")[0] == line.package:
                 if is_face(line.module) and module not in (line.module, f"{line.module}.{line.name}"):

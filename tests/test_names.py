@@ -12,14 +12,6 @@ from source_tree import PACKAGES, ROOT, parsed, sources
 FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 """Words that say that something happened, or how much of it, but not what the value is."""
 
-STILL_NAMED: set[str] = {
-    "engines/llamacpp/engineroom_llamacpp/engine.py",
-}
-"""Files that still have such names."""
-
-STILL_SHARED: set[str] = set()
-"""Class names that two classes still have."""
-
 
 def every_source() -> list[Path]:
     """All Python of the distributions and of the tools and benchmarks beside them, without tests."""
@@ -46,13 +38,12 @@ def test_names_are_the_fields_own() -> None:
     breaches = {
         f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {name}"
         for file in [*every_source(), *sources(ROOT / "tests")]
-        if str(file.relative_to(ROOT)) not in STILL_NAMED
         for node in ast.walk(parsed(file))
         for name in identifiers(node)
         if name.strip("_").lower() in FORBIDDEN
     }
     modules = {str(file.relative_to(ROOT)) for file in every_source() if file.stem in FORBIDDEN}
-    breaches |= modules - STILL_NAMED
+    breaches |= modules
     assert not breaches, "\n".join(["", *sorted(breaches), "Name what the value is: stop_requested, matches, limit …"])
 
 
@@ -62,7 +53,7 @@ def test_a_class_name_has_one_meaning() -> None:
         for node in ast.walk(parsed(file)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{file.relative_to(ROOT)}:{node.lineno}")
-    shared = {name: where for name, where in places.items() if len(where) > 1 and name not in STILL_SHARED}
+    shared = {name: where for name, where in places.items() if len(where) > 1}
     assert not shared, "\n".join(
         ["", *(f"{name}: {', '.join(where)}" for name, where in sorted(shared.items())), "Name each by what it is."]
     )

@@ -9,6 +9,7 @@ from .download import ModelDownload
 from .engine import ServerEngine
 from .python import EnginePython, find_python
 from .read_ahead import ReadAhead
+from .tool_probe import narrow_tools
 
 if TYPE_CHECKING:
     from .connection import Upstream
@@ -30,6 +31,7 @@ __all__ = [
     "find_python",
     "free_port",
     "free_ports",
+    "narrow_tools",
 ]
 
 _LAZY = {

@@ -153,8 +153,8 @@ class LlamaCppEngine(ServerEngine):
             there = own.llamacpp_python is not None or find_spec("xllamacpp") is not None
             runs = Requirement("the xllamacpp library", there, "pip install xllamacpp, or set LLAMA_SERVER")
         try:
-            found = find(env.get("MODEL_NAME", DEFAULT))
-            model = Requirement(f"the model {found.name}", True)
+            files = find(env.get("MODEL_NAME", DEFAULT))
+            model = Requirement(f"the model {files.name}", True)
         except ModelError as error:
             model = Requirement("a model", False, str(error))
         return (runs, model)
@@ -241,7 +241,7 @@ async def _fetch(model: Model, worker: WorkerSettings) -> Model:
         code = await process.wait()
     finally:
         await process.stop()
-    said = process.tail[-1] if process.tail else "nothing was said"
-    if code or not re.search(r"\.gguf$", said):
-        raise EngineStartError(said, list(process.tail))
-    return Model(model.name, Path(said), model.repository, model.wanted)
+    last_line = process.tail[-1] if process.tail else "nothing was last_line"
+    if code or not re.search(r"\.gguf$", last_line):
+        raise EngineStartError(last_line, list(process.tail))
+    return Model(model.name, Path(last_line), model.repository, model.wanted)

@@ -14,7 +14,7 @@ from pydantic import Field
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.models import HubSettings, weights
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from engineroom.server import Address, ServerEngine, free_port, tool_probe
+from engineroom.server import Address, ServerEngine, free_port, narrow_tools
 from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, version_beside
 
 from . import requests
@@ -122,7 +122,7 @@ class MAXEngine(ServerEngine):
         task_line = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
         self._task = self.flags.get("task") or (task_line[1] if task_line else self._task)
         if self._task == "text_generation":
-            self.capabilities = await tool_probe.narrow_tools(self.capabilities, upstream, self.models[0])
+            self.capabilities = await narrow_tools(self.capabilities, upstream, self.models[0])
 
 
 def _table(env: Environment) -> FlagTable:
