@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .client import Response, request, take_decoded_body
+from .client import Response, request
 from .disconnect import ClientDisconnected, RequestTimeoutError, disconnected, race
 from .stream import Pump, StreamBuffer, StreamSource
 from .types import ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
@@ -25,5 +25,4 @@ __all__ = [
     "race",
     "request",
     "send_body",
-    "take_decoded_body",
 ]

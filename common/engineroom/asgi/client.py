@@ -19,7 +19,8 @@ from .types import ASGIApp, Message, Scope
 _BYTES_AHEAD = 256 * 1024
 """How much of a body the app may be ahead of its reader before its `send` waits."""
 
-_DECODED_BODY = "engineroom.decoded_body"
+DECODABLE_BODY = "engineroom.decodable_body"
+"""Where a scope carries the `DecodableBody` of a caller in this process; a request over a socket has none."""
 
 
 class Response:
@@ -68,7 +69,7 @@ class Response:
         elif full:
             await self._body.space()
 
-    async def _run(self, app: ASGIApp, scope: Scope, body: _RequestBody) -> None:
+    async def _run(self, app: ASGIApp, scope: Scope, body: DecodableBody) -> None:
         try:
             await app(scope, body.receive, self._send)
         except Exception as error:
@@ -82,7 +83,7 @@ class Response:
             self._started.set()
 
 
-class _RequestBody:
+class DecodableBody:
     """A request's body on its way to the app: as bytes, or decoded for an app that takes it so.
 
     Args:
@@ -97,7 +98,10 @@ class _RequestBody:
         self.disconnect = asyncio.Event()
 
     def take(self) -> dict[str, Any] | None:
-        """The decoded body, which `receive` gives no more; None where there is none, or it has been received."""
+        """The decoded body, which `receive` gives no more; None where there is none, or it has been received.
+
+        Its values are shared with the caller.
+        """
         if self._taken or self._decoded is None:
             return None
         self._taken = True
@@ -111,15 +115,6 @@ class _RequestBody:
         self._taken = True
         body = self._encoded if self._decoded is None else msgspec.json.encode(self._decoded)
         return {"type": "http.request", "body": body, "more_body": False}
-
-
-def take_decoded_body(scope: Scope) -> dict[str, Any] | None:
-    """The JSON object that a caller in this process sends, decoded as it is; None where the body must be received.
-
-    Whoever takes it has read the request's body. Its values are shared with the caller.
-    """
-    body: _RequestBody | None = scope.get(_DECODED_BODY)
-    return None if body is None else body.take()
 
 
 @asynccontextmanager
@@ -149,7 +144,7 @@ async def request(
     if json is None:
         raw["content-length"] = str(len(body))
     raw |= headers or {}
-    request_body = _RequestBody(body, json)
+    request_body = DecodableBody(body, json)
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.4"},
@@ -164,7 +159,7 @@ async def request(
         "client": None,
         "server": None,
         "state": {},
-        _DECODED_BODY: request_body,
+        DECODABLE_BODY: request_body,
     }
     response = Response()
     task = asyncio.ensure_future(response._run(app, scope, request_body))

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..asgi.client import take_decoded_body
+from ..asgi.client import DECODABLE_BODY, DecodableBody
 from ..asgi.disconnect import ClientDisconnected
 from ..asgi.types import Receive, Scope, header
 from ..errors import APIError
@@ -101,7 +101,8 @@ def with_request(scope: Scope, request: Request) -> Scope:
 
 
 async def _read_request(scope: Scope, receive: Receive, max_body: int) -> Request:
-    decoded = take_decoded_body(scope) if scope["method"] in _METHODS else None
+    decodable: DecodableBody | None = scope.get(DECODABLE_BODY) if scope["method"] in _METHODS else None
+    decoded = decodable.take() if decodable is not None else None
     if decoded is not None:
         request = Request(None, decoded)
         _check_decoded(request, max_body)
