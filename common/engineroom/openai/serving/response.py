@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
 from abc import ABC, abstractmethod
@@ -68,10 +69,16 @@ class ServingResponse(ABC):
         """
         self._with_usage = bool(request.stream_options and request.stream_options.include_usage)
         self._envelope = envelope
-        self._aggregator = CompletionAggregator()
+        self._empty_logprobs = empty_logprobs
         self._texts: list[list[str]] = [[] for _ in self.requests]
-        choices = [{"index": index, "logprobs": empty_logprobs} for index in range(len(self.requests))]
-        self._aggregator.add({**envelope.fields, "choices": choices})
+
+    @functools.cached_property
+    def _aggregator(self) -> CompletionAggregator:
+        """What puts a whole response together; a stream needs none."""
+        aggregator = CompletionAggregator()
+        choices = [{"index": index, "logprobs": self._empty_logprobs} for index in range(len(self.requests))]
+        aggregator.add({**self._envelope.fields, "choices": choices})
+        return aggregator
 
     @abstractmethod
     def choices(self, chunk: ChoiceChunk) -> Iterator[dict[str, Any]]:
