@@ -67,3 +67,35 @@ def test_a_list_of_words_is_written_as_one() -> None:
         if "SIM905" in line
     ]
     assert not splits, "\n".join(["", *splits, "Write the words as a list, tuple or set, one string each."])
+
+
+def _saves_a_line(node: ast.AST) -> bool:
+    """Whether a tuple is written only to assign several names at once; a swap or the like reads a target, too."""
+    if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Tuple):
+        return False
+    targets = [ast.unparse(name) for target in node.targets if isinstance(target, ast.Tuple) for name in target.elts]
+    read = {ast.unparse(part) for part in ast.walk(node.value) if isinstance(part, (ast.Name, ast.Attribute))}
+    return bool(targets) and not read & set(targets)
+
+
+def _riddle(node: ast.AST) -> str:
+    """What makes a reader stop in a statement, or nothing."""
+    if _saves_a_line(node):
+        return "assigns a tuple to save a line"
+    if isinstance(node, ast.IfExp) and isinstance(node.orelse, ast.IfExp):
+        return "has a conditional expression inside another"
+    hidden = (ast.JoinedStr, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+    if isinstance(node, hidden) and any(isinstance(part, ast.NamedExpr) for part in ast.walk(node)):
+        return "assigns inside a comprehension or a text"
+    return ""
+
+
+def test_a_statement_is_no_riddle() -> None:
+    files = sources(*PACKAGES.values())
+    riddles = [
+        f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {_riddle(node)}"
+        for file in files
+        for node in ast.walk(parsed(file))
+        if _riddle(node)
+    ]
+    assert not riddles, "\n".join(["", *riddles, "There is no limit on lines: write one thing a line."])

@@ -152,7 +152,8 @@ def _from_route(fields: _RouteInput, engine: Engine) -> JobInput:
 
 def _from_native(fields: _NativeInput, engine: Engine) -> JobInput:
     params = dict(fields.sampling_params or {})
-    messages, prompt = fields.messages, fields.prompt
+    messages = fields.messages
+    prompt = fields.prompt
     if messages is None and fields.apply_chat_template:
         messages, prompt = [{"role": "user", "content": prompt}], None
     _check_sampling_params(params, chat=messages is not None, engine=engine)

@@ -59,7 +59,8 @@ class HubSettings(Settings):
         Raises:
             HubError: it cannot be had.
         """
-        repository, quantisation = model, ""
+        repository = model
+        quantisation = ""
         if not Path(model).exists():
             repository, _, quantisation = model.partition(":")
         place = self.find(repository, revision, environ).folder

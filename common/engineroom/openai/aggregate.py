@@ -16,7 +16,8 @@ from ..errors import incomplete_stream
 from .routes import MESSAGES, RESPONSES
 from .upstream_errors import from_upstream
 
-_CHAT_CHUNK, _CHAT = "chat.completion.chunk", "chat.completion"
+_CHAT_CHUNK = "chat.completion.chunk"
+_CHAT = "chat.completion"
 _ENVELOPE = frozenset({"id", "created", "model", "object"})
 """What all chunks of a stream have in common; the first that says it counts."""
 _WHOLE_STRINGS = frozenset({"role", "id", "type", "name"})
@@ -127,7 +128,8 @@ class MessageAggregator(StreamAggregator):
         self._complete = False
 
     def _add(self, event: Mapping[str, Any]) -> None:
-        kind, index = event.get("type"), event.get("index") or 0
+        kind = event.get("type")
+        index = event.get("index") or 0
         if kind == "message_start":
             self._message = {**event["message"], **self._message}
             self._usage = {**(event["message"].get("usage") or {}), **self._usage}

@@ -115,7 +115,8 @@ async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:
     declared = header(scope, b"content-length")
     if declared and declared.isdigit() and int(declared) > max_body:
         raise _too_large(max_body)
-    parts, size = [], 0
+    parts = []
+    size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

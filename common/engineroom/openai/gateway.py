@@ -87,7 +87,8 @@ class Gateway:
             await response.fail(scope, APIError("The server had an error while processing your request.", status=500))
 
     def _check_route(self, scope: Scope) -> None:
-        path, method = scope["path"], scope["method"]
+        path = scope["path"]
+        method = scope["method"]
         allowed = {route.method for route in self._engine.routes if route.matches(path)}
         if not allowed:
             raise APIError(f"Invalid URL ({method} {path})", status=404)

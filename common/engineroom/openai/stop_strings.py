@@ -47,9 +47,11 @@ class TextCutter:
 
     def _cut(self, text: str) -> str:
         text = self.held + text
-        matches = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        places = ((text.find(stop), stop) for stop in self._stops)
+        matches = [(at + len(stop), at) for at, stop in places if at >= 0]
         if matches:
-            self.stopped, self.held = True, ""
+            self.stopped = True
+            self.held = ""
             return text[: min(matches)[1]]
         hold = min(possible_start(text, stop) for stop in self._stops)
         self.held = text[hold:]

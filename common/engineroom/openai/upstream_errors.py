@@ -35,7 +35,9 @@ def from_upstream(status: int, body: bytes) -> APIError:
     fields = _fields(decoded)
     message = _TRACEBACK.sub("", str(fields.get("message") or "")).strip()
     message = message or f"The engine answered with status {status}."
-    code, kind, param = fields.get("code"), fields.get("type"), fields.get("param")
+    code = fields.get("code")
+    kind = fields.get("type")
+    param = fields.get("param")
     if invalid := _VALIDATION.match(message):
         param = param or invalid["field"]
         unknown = invalid["type"] == "extra_forbidden"

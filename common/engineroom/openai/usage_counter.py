@@ -53,11 +53,13 @@ class UsageCounter:
         self._refused = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        usage, request = requested_usage(scope), get_request(scope)
+        usage = requested_usage(scope)
+        request = get_request(scope)
         if usage is None or request is None or request.json is None:
             await self._app(scope, receive, send)
             return
-        path, json = scope["path"], request.json
+        path = scope["path"]
+        json = request.json
         if self._refused or path not in TEXT_ROUTES or not _leaves_usage_out(json):
             await self._app(scope, receive, _CountedResponse(path, json, usage, send).send)
             return
@@ -139,7 +141,8 @@ class _CountedResponse:
             decoded = _decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
-        response, message = decoded.response, decoded.message
+        response = decoded.response
+        message = decoded.message
         for usage in (decoded.usage, _usage_of(response), _usage_of(message)):
             if isinstance(usage, dict):
                 self._usage.read(usage)

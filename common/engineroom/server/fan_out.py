@@ -30,7 +30,8 @@ class FanOutProxy(Proxy):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = checked_request(scope)
-        path, json = scope["path"], request.json
+        path = scope["path"]
+        json = request.json
         if json is None or not _concerned(path, json):
             await super().__call__(scope, receive, send)
             return
@@ -65,7 +66,8 @@ def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
     Raises:
         APIError: 400 where there would be too many.
     """
-    n, prompts = json.get("n") or 1, _prompts(path, json)
+    n = json.get("n") or 1
+    prompts = _prompts(path, json)
     if n * len(prompts) > MAX_CHOICES:
         raise invalid(f"'n' times the prompts must not be above {MAX_CHOICES}.", "n", "integer_above_max_value")
     common = {name: value for name, value in json.items() if name not in ("n", "best_of")}
@@ -81,7 +83,8 @@ def _concerned(path: str, json: Mapping[str, Any]) -> bool:
     """Whether a request asks for more than one choice, or for a stream with a stop string."""
     if path not in TEXT_ROUTES:
         return False
-    n, stops = json.get("n"), bool(json.get("stream") and json.get("stop"))
+    n = json.get("n")
+    stops = bool(json.get("stream") and json.get("stop"))
     return stops or (isinstance(n, int) and n > 1) or len(_prompts(path, json)) > 1
 
 
@@ -108,7 +111,8 @@ class _MergedResponse:
 
     async def add(self, index: int, event: dict[str, Any]) -> None:
         """Take in an event of one part; returns once the client may be sent the next."""
-        choices, usage = event.pop("choices", None), event.pop("usage", None)
+        choices = event.pop("choices", None)
+        usage = event.pop("usage", None)
         if usage:
             self._usage.add(usage, index)
         self._head = self._head or event

@@ -128,7 +128,8 @@ class Proxy:
         events = content_type.startswith("text/event-stream")
         # Some servers send a stream's headers long before its first token. Until that is there the client gets
         # nothing, so that a server which dies meanwhile is told by a status, and can be followed by another.
-        content, end = response.content, b""
+        content = response.content
+        end = b""
         chunk = await content.readany()
         ends_with_done = events and scope["path"] in TEXT_ROUTES
         if ends_with_done and not chunk:

@@ -48,7 +48,8 @@ class ReadAhead:
             return sum(pool.map(self._read, self._files))
 
     def _read(self, file: Path) -> int:
-        read, buffer = 0, bytearray(_CHUNK)
+        read = 0
+        buffer = bytearray(_CHUNK)
         with file.open("rb", buffering=0) as source:
             while not self._stopped.is_set() and (size := source.readinto(buffer)):
                 read += size

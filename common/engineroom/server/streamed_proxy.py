@@ -52,7 +52,8 @@ class StreamedProxy(Proxy):
         return None
 
     async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
-        path, json = scope["path"], request.json
+        path = scope["path"]
+        json = request.json
         if response.status >= 400 or json is None or response.content_type != "text/event-stream":
             await super().answer(scope, request, response, send)
             return

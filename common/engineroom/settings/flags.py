@@ -23,7 +23,8 @@ from .environment import Environment
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
 _SUFFIXED = re.compile(r"^-?\d+(\.\d+)?[kKmMgGtT]?$")
 
 

@@ -167,7 +167,8 @@ async def unicode_survives(target: Target) -> None:
         asked = {**request, "response_format": response_format} if by_schema else request
         body = await target.ask(CHAT_COMPLETIONS, asked, offers=("response_format", "json_schema"))
     except NotOffered:
-        asked, by_schema = request, False
+        asked = request
+        by_schema = False
         body = await target.ask(CHAT_COMPLETIONS, asked)
     events = await target.stream(CHAT_COMPLETIONS, asked)
     for how, content in (("whole", content_of(body)), ("streamed", streamed_content(events))):

@@ -123,7 +123,8 @@ class Target:
         """Post a streamed request; all its events, `[DONE]` checked and taken off."""
         from ..openai.sse import EventParser
 
-        parser, events = EventParser(), []
+        parser = EventParser()
+        events = []
         async with self.call("POST", path, await self._body({**body, "stream": True})) as answer:
             text = b"" if answer.status == 200 else await answer.read()
             assert answer.status == 200, f"a stream of {path} has status 200; it was {answer.status}: {text[:300]!r}"

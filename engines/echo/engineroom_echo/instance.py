@@ -174,8 +174,10 @@ def _implied_type(schema: Mapping[str, Any]) -> str:
 
 
 def _number(schema: Mapping[str, Any], whole: bool) -> float:
-    low, over = schema.get("minimum", -math.inf), schema.get("exclusiveMinimum", -math.inf)
-    high, under = schema.get("maximum", math.inf), schema.get("exclusiveMaximum", math.inf)
+    low = schema.get("minimum", -math.inf)
+    over = schema.get("exclusiveMinimum", -math.inf)
+    high = schema.get("maximum", math.inf)
+    under = schema.get("exclusiveMaximum", math.inf)
     step = schema.get("multipleOf") or (1 if whole else 0)
     candidates = [0.0]
     for bound in (low, over, high, under):

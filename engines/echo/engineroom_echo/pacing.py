@@ -20,7 +20,8 @@ async def paced(tokens: Iterable[T], ttft: float, per_second: float) -> AsyncGen
     if ttft:
         await asyncio.sleep(ttft)
     interval = 1 / per_second if per_second else 0.0
-    due, now = start, start
+    due = start
+    now = start
     for number, token in enumerate(tokens):
         if interval:
             due = start + number * interval

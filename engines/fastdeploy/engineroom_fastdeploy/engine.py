@@ -156,7 +156,8 @@ class FastDeployEngine(ServerEngine):
             gpu.check(self.version, self._python.version(*PADDLE), carried, devices)
         # FastDeploy's own downloader asks another hub and hides every error.
         if self.files.folder is None and "FD_MODEL_SOURCE" not in self._variables:
-            name, python = self.files.name, self._python.executable
+            name = self.files.name
+            python = self._python.executable
             download = ModelDownload(python, name, self.environ(), revision=self._revision)
             try:
                 await download.start(self.name)
@@ -170,7 +171,8 @@ class FastDeployEngine(ServerEngine):
         assert self.directory is not None
         ranks = int(self._flags.get("data_parallel_size", 1))
         self._ports = [address.port or 0, *free_ports(2 * ranks + 1)]
-        queues, caches = self._ports[1 : ranks + 1], self._ports[ranks + 1 : -1]
+        queues = self._ports[1 : ranks + 1]
+        caches = self._ports[ranks + 1 : -1]
         config = {
             "workers": 1,
             **self._flags,
@@ -195,7 +197,8 @@ class FastDeployEngine(ServerEngine):
         return {**private, **os.environ, **hub, **self._variables}
 
     def leftovers(self) -> Sequence[str]:
-        port, queues = self._ports[0], self._ports[1:]
+        port = self._ports[0]
+        queues = self._ports[1:]
         names = [f"{port}.socket", f"router_{port}.ipc", f"response_{port}_*.pull"]
         names += [name for queue in queues for name in (f"*.{queue}", f"*.{queue}_*", f"fd_task_queue_{queue}.sock")]
         return [f"/tmp/fd_weight_clear_update_lock__pid{port}_*.lock", *(f"/dev/shm/{name}" for name in names)]

@@ -21,9 +21,11 @@ def normalise(status: int, body: bytes) -> APIError:
         status: the one it came under; 429, 401 and other 4xx are believed, the rest is not.
     """
     error = from_upstream(status, body)
-    message, code = _PATH.sub("", _WHERE.sub("", error.message + " ")).strip(" ,"), error.code
+    message = _PATH.sub("", _WHERE.sub("", error.message + " ")).strip(" ,")
+    code = error.code
     if code == "model_not_support":
-        status, code = 404, "model_not_found"
+        status = 404
+        code = "model_not_found"
     elif not 400 <= status < 500:
         status = STATUS.get(error.type, 500)
     if status == 400 and _TOO_LONG.search(message):

@@ -47,7 +47,8 @@ class FastDeployRewriter(StreamRewriter):
         return b'"recover_stop"' in data or (self._usage is not None and b'"usage"' in data)
 
     def rewrite(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        choices, usage = event.get("choices"), event.get("usage")
+        choices = event.get("choices")
+        usage = event.get("usage")
         for choice in choices or ():
             # FastDeploy's word for an answer that had to end early for want of memory, and OpenAI's.
             if choice.get("finish_reason") == "recover_stop":

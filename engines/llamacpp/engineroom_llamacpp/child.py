@@ -255,7 +255,8 @@ def _special(params: Any, flag: str, value: Any, flags: dict[str, Any]) -> None:
         for part in value.split(","):
             path, _, scale = part.rpartition(":") if flag == "lora_scaled" else (part, "", "1")
             adapter = xllamacpp.CommonAdapterLoraInfo()
-            adapter.path, adapter.scale = path, float(scale)
+            adapter.path = path
+            adapter.scale = float(scale)
             params.lora_adapters = [*params.lora_adapters, adapter]
 
 

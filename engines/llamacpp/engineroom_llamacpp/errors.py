@@ -13,14 +13,17 @@ _FIELD = re.compile(r"^(?:Field )?'(?P<field>[\w.]+)'(?: is required|:)")
 _TOO_LARGE = re.compile(r"^input \(\d+ tokens\) is too large to process")
 _UNKNOWN_FLAG = re.compile(r"invalid argument: --(?P<flag>[\w-]+)")
 _UNSUPPORTED_INPUT = re.compile(r"^(image|audio|video) input is not supported")
-_ILLEGAL, _KILLED, _SEGMENTATION = -4, -9, -11
+_ILLEGAL = -4
+_KILLED = -9
+_SEGMENTATION = -11
 _SAYING_WHY = re.compile(r"error|failed|unable|cannot|invalid|out of memory|not found|unknown", re.IGNORECASE)
 
 
 def normalise(status: int, body: bytes) -> APIError:
     """llama.cpp's error as OpenAI's: its own types are names of the kind that OpenAI has in `code`."""
     error = from_upstream(status, body)
-    message, code = _LIBRARY.sub("", error.message), error.code
+    message = _LIBRARY.sub("", error.message)
+    code = error.code
     field = _FIELD.match(message)
     if match := _UNSUPPORTED_INPUT.match(message):
         message = f"This model takes no {match[1]} input; MMPROJ names the projector of a model that does."

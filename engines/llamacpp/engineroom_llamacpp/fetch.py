@@ -15,7 +15,8 @@ from .models import ModelError, pick_name
 
 
 def main() -> int:
-    repository, wanted = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
+    repository = sys.argv[1]
+    wanted = sys.argv[2] if len(sys.argv) > 2 else ""
     try:
         from huggingface_hub import HfApi, hf_hub_download
     except ImportError:

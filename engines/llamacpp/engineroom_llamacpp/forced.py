@@ -32,7 +32,8 @@ def prepare(json: dict[str, Any]) -> dict[str, Any]:
     Raises:
         APIError: the tool named is not there, or cannot be described.
     """
-    choice, tools = json["tool_choice"], json["tools"]
+    choice = json["tool_choice"]
+    tools = json["tools"]
     if isinstance(choice, dict):
         if choice.get("type") != "function":
             raise APIError("Only functions can be chosen.", param="tool_choice", code="unsupported_parameter")

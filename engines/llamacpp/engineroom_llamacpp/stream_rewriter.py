@@ -39,7 +39,8 @@ class LlamaCppRewriter(StreamRewriter):
         return self._alternatives is not None or b'"usage":' in data
 
     def rewrite(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        choices, usage = event.get("choices") or [], event.pop("usage", None)
+        choices = event.get("choices") or []
+        usage = event.pop("usage", None)
         for choice in choices:
             if choice.get("logprobs"):
                 choice["logprobs"] = self._logprobs(choice)
@@ -66,7 +67,8 @@ class LlamaCppRewriter(StreamRewriter):
         if self._path == CHAT_COMPLETIONS:
             return {"content": content, "refusal": None}
         # Where the choice's text goes on, in characters.
-        offset, offsets = self._offsets.get(choice["index"], 0), []
+        offset = self._offsets.get(choice["index"], 0)
+        offsets = []
         for entry in content:
             offsets.append(offset)
             offset += len(entry["token"])

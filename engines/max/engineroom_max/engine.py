@@ -68,7 +68,9 @@ class MAXEngine(ServerEngine):
     }
 
     def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:
-        self._own, self._table, given = own, table, table.read(env)
+        self._own = own
+        self._table = table
+        given = table.read(env)
         self._variables = own.environ(env, table.environ, compiled=("MODULAR_CACHE_DIR", "max-cache"))
         files = own.find(worker.required_model(), given.get("huggingface_model_revision"), self._variables)
         self.flags = {**_defaults(files.folder, given), **given}
@@ -105,7 +107,8 @@ class MAXEngine(ServerEngine):
 
     def environ(self) -> Mapping[str, str]:
         # Its sockets between processes are swept up with ours; it keeps its metrics, and sends nothing to Modular.
-        self.metrics_path = f"http://127.0.0.1:{(port := free_port())}/metrics"
+        port = free_port()
+        self.metrics_path = f"http://127.0.0.1:{port}/metrics"
         ours = {"MAX_SERVE_METRICS_ENDPOINT_PORT": str(port), "TMPDIR": str(self.directory)}
         silent = {"OTEL_SDK_DISABLED": "true", "MAX_SERVE_DISABLE_TELEMETRY": "0", "MODULAR_TELEMETRY_ENABLED": "0"}
         return {**self._variables, **ours, **silent}

@@ -31,7 +31,10 @@ class Vocabulary:
         self.size: int = loaded.model.config.get_text_config().vocab_size
         eos = getattr(getattr(loaded.model, "generation_config", None), "eos_token_id", None)
         eos = tokenizer.eos_token_id if eos is None else eos
-        self.eos: tuple[int, ...] = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+        if eos is None:
+            self.eos: tuple[int, ...] = ()
+        else:
+            self.eos = (eos,) if isinstance(eos, int) else tuple(eos)
         added = tokenizer.added_tokens_decoder.items()
         self._silent = frozenset(id for id, token in added if token.special and token.content not in MARKERS)
         self._compiled = functools.lru_cache(_GRAMMARS)(self._compile)

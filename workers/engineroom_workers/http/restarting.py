@@ -180,7 +180,8 @@ class RestartingEngine(RunningEngine):
             await error_response(send, scope, error)
             return
         # From here on no `await` may come before the engine gets the request: these two belong together.
-        engine, successor = self._engine, self._successor
+        engine = self._engine
+        successor = self._successor
         if successor is None or not engine.health().ready:
             await engine.app(scope, receive, send)
             return

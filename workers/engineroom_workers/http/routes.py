@@ -44,7 +44,9 @@ def metrics_routes(resources: Resources) -> list[Route]:
     from .metrics.engine_processes import read_engine_processes
     from .metrics.gpus import GPUs
 
-    engine, metrics, gpus = resources.engine, resources.metrics, GPUs()
+    engine = resources.engine
+    metrics = resources.metrics
+    gpus = GPUs()
 
     async def prometheus(request: Request) -> Response:
         text = metrics.text() + read_engine_processes().text() + await gpus.text() + await engine.metrics()

@@ -45,7 +45,8 @@ def work(env: Environment) -> int:
 
     began = process_age()
     setup = plugins.set_up(env, _load_settings)
-    engine, (settings, drain_timeout) = setup.engine, setup.door
+    engine = setup.engine
+    (settings, drain_timeout) = setup.door
     logs.configure(setup.worker)
     _check_on_runpod(setup.env)
     need("runpod", "runpod", "uvloop")
@@ -77,7 +78,8 @@ def _load_settings(worker: WorkerSettings, env: Environment) -> tuple[RunPodSett
     from .settings import RunPodSettings
 
     problems = Problems()
-    door, settings = DoorSettings.load_valid(env, problems), RunPodSettings.load_valid(env, problems)
+    door = DoorSettings.load_valid(env, problems)
+    settings = RunPodSettings.load_valid(env, problems)
     problems.check()
     return settings, door.drain_timeout
 

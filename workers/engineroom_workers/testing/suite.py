@@ -119,7 +119,8 @@ async def test_chat_whole_and_streamed(client: openai.AsyncOpenAI, door_expectat
 async def test_completions(client: openai.AsyncOpenAI, door_expectations: DoorExpectations) -> None:
     own = dict(door_expectations.sampling_params)
     answer = await client.completions.create(prompt="1 2 3 4 5 6 7", extra_body=own, **door_expectations.fields)
-    text, expected = answer.choices[0].text, door_expectations.continuation or ""
+    text = answer.choices[0].text
+    expected = door_expectations.continuation or ""
     assert text, f"a completion has text: {answer}"
     assert text.startswith(expected), f"the completion begins with {expected!r}: {text!r}"
 

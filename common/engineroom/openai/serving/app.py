@@ -61,7 +61,8 @@ class OpenAIApp:
         started = False
         async with aclosing(choices.batches()) as batches:
             async for chunks in batches:
-                usage.prompt_tokens, usage.completion_tokens = response.prompt_tokens, choices.tokens
+                usage.prompt_tokens = response.prompt_tokens
+                usage.completion_tokens = choices.tokens
                 if not response.stream:
                     response.add(chunks)
                     continue

@@ -85,7 +85,8 @@ class CompletionResponse(ServingResponse):
 
     def events(self, chunks: Sequence[ChoiceChunk]) -> bytes:
         out: list[bytes] = []
-        head, text_tail = self._envelope.head, self._text_tail
+        head = self._envelope.head
+        text_tail = self._text_tail
         for chunk in chunks:
             plain = chunk.finish_reason is None and not chunk.logprobs
             if plain and chunk.text and not self._echoed:

@@ -66,7 +66,9 @@ class ChoiceDecoder:
 
     def feed(self, token: Token) -> list[ChoiceChunk]:
         """The chunks that a token adds; none where nothing can be shown yet."""
-        text, finish_reason, cutter = "", token.finish_reason, self._cutter
+        text = ""
+        finish_reason = token.finish_reason
+        cutter = self._cutter
         self.tokens += bool(token.data) or finish_reason is None
         if token.data:
             if self._waiting is not None:

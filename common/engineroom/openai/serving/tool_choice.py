@@ -33,7 +33,8 @@ def choose(request: ChatRequest, json: Mapping[str, Any]) -> Tools:
     """
     if request.tools is None and request.functions is not None:
         return _choose_function(request, json["functions"])
-    choice, offered = request.tool_choice, request.tools or []
+    choice = request.tool_choice
+    offered = request.tools or []
     for number, tool in enumerate(offered):
         if isinstance(tool, CustomTool):
             raise invalid(

@@ -34,8 +34,11 @@ class EngineProcesses(NamedTuple):
 
 def read_engine_processes() -> EngineProcesses:
     """Look at them now, in a few milliseconds; none where the system has no /proc."""
-    page_bytes, ticks_per_s = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
-    processes, memory, ticks = 0, 0, 0
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    processes = 0
+    memory = 0
+    ticks = 0
     for pid in descendants(os.getpid()):
         with suppress(OSError):  # It may just have ended.
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

@@ -151,10 +151,12 @@ class KeyRing:
             try:
                 key = APIKey(name=name, **fields)
             except (ValidationError, TypeError) as error:
-                where, message = name, str(error)
+                where = name
+                message = str(error)
                 if isinstance(error, ValidationError):
                     first = error.errors()[0]
-                    where, message = ".".join([name, *map(str, first["loc"])]), first["msg"]
+                    where = ".".join([name, *map(str, first["loc"])])
+                    message = first["msg"]
                 raise SettingsError([Problem(variable, f"{where}: {message}")]) from None
             if keys.setdefault(self._digest(secret.encode()), key) is not key:
                 raise SettingsError([Problem(variable, f"{name} has the same key as another")])

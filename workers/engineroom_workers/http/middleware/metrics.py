@@ -82,7 +82,8 @@ class _MeasuredResponse:
 
         Nothing generates what comes out of the cache, so it does not count.
         """
-        context, usage = self._context, self._usage
+        context = self._context
+        usage = self._usage
         if not (usage.prompt_tokens or usage.completion_tokens) or context.cache in ("hit", "collapsed"):
             return
         if self._counter is None:

@@ -50,7 +50,8 @@ class TracingMiddleware(Middleware):
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
-        context, usage = get_context(scope), get_usage(scope)
+        context = get_context(scope)
+        usage = get_usage(scope)
         received = {
             name: (header(scope, name.encode()) or b"").decode("latin-1") for name in ("traceparent", "tracestate")
         }

@@ -67,7 +67,9 @@ class CacheMiddleware(ErrorMiddleware):
         if scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        context, request, control = get_context(scope), get_request(scope), CacheControl.of(scope)
+        context = get_context(scope)
+        request = get_request(scope)
+        control = CacheControl.of(scope)
         json = request.json if request is not None else None
         if json is None or not is_deterministic(scope["path"], json) or control.no_store:
             context.cache = "bypass"
@@ -219,7 +221,8 @@ def _is_seed(value: Any) -> bool:
 
 def _has_valid_delivery(json: dict[str, Any]) -> bool:
     """Whether the fields that are not part of the digest are what they should be; if not, the engine says so."""
-    stream, options = json.get("stream"), json.get("stream_options")
+    stream = json.get("stream")
+    options = json.get("stream_options")
     return stream in (None, False, True) and (options is None or (bool(stream) and isinstance(options, dict)))
 
 
@@ -253,5 +256,6 @@ async def _respond(scope: Scope, send: Send, entry: Entry, json: dict[str, Any],
     counted = msgspec.json.decode(entry.body, type=_CachedBody).usage
     if counted is not None:
         usage = get_usage(scope)
-        usage.prompt_tokens, usage.completion_tokens = counted.prompt_tokens, counted.completion_tokens
+        usage.prompt_tokens = counted.prompt_tokens
+        usage.completion_tokens = counted.completion_tokens
     await send_answer(send, entry.body, json, _cache_status(result))
