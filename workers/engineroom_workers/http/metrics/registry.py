@@ -198,12 +198,12 @@ class StreamTimer:
         self._recent_inter = recent_inter
         self._previous: float | None = None
 
-    def add(self, body: bytes) -> None:
-        """Note a piece of the body, of whole events."""
+    def add(self, body: bytes) -> float:
+        """Note a piece of the body, of whole events; the time of it, by `time.perf_counter`."""
+        now = time.perf_counter()
         events = body.count(b"\ndata: {") + body.startswith(b"data: {")
         if not events:
-            return
-        now = time.perf_counter()
+            return now
         if self._previous is None:
             self._first_token.observe(now - self._started)
             self._recent_first.add(now - self._started, now)
@@ -212,6 +212,7 @@ class StreamTimer:
             self._inter_token.observe(gap)
             self._recent_inter.add(gap, now)
         self._previous = now
+        return now
 
 
 class RecentSamples:
