@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
-from engineroom.errors import APIError, Problem, SettingsError
+from engineroom.errors import APIError, Problem, Problems, SettingsError
 from engineroom.models import ModelFiles
 from engineroom.server import Address, EnginePython, ModelDownload, ServerEngine, free_ports
 from engineroom.settings import WorkerSettings
@@ -29,7 +29,6 @@ from .settings import (
     read_flags,
     running_version,
     table_of,
-    together,
 )
 
 if TYPE_CHECKING:
@@ -104,11 +103,11 @@ class FastDeployEngine(ServerEngine):
         if version < oldest:
             message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
             raise SettingsError([Problem("FASTDEPLOY_VERSION", message)])
-        settings, more, flags = together(
-            lambda: FastDeploySettings.load(env),
-            lambda: read_file(env),
-            lambda: read_flags(env, version),
-        )
+        problems = Problems()
+        settings = FastDeploySettings.load_valid(env, problems)
+        more: dict[str, Any] = problems.collect(lambda: read_file(env), {})
+        flags: dict[str, Any] = problems.collect(lambda: read_flags(env, version), {})
+        problems.check()
         engine = cls(worker, settings, version, python, {**more, **flags}, FastDeployVariables().read(env))
         if engine.files.folder is None and engine.files.name.startswith(("/", ".", "~")):
             raise SettingsError([Problem("MODEL_NAME", f"there is no folder {engine.files.name}")])

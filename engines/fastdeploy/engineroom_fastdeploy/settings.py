@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -179,21 +179,3 @@ def read_file(env: Environment) -> dict[str, Any]:
     name = env.get("FASTDEPLOY_CONFIG")
     values = read_mapping(Path(name), "FASTDEPLOY_CONFIG") if name else {}
     return {key.replace("-", "_"): value for key, value in values.items()}
-
-
-def together(*reads: Callable[[], Any]) -> list[Any]:
-    """What each of them gives.
-
-    Raises:
-        SettingsError: with the problems of all that fail.
-    """
-    values: list[Any] = []
-    problems: list[Problem] = []
-    for read in reads:
-        try:
-            values.append(read())
-        except SettingsError as error:
-            problems += error.problems
-    if problems:
-        raise SettingsError(problems)
-    return values

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
-from engineroom.errors import APIError, EngineStartError, Problem, SettingsError
+from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.openai import routes
 from engineroom.process import Process
 from engineroom.server import Address, ServerEngine
@@ -120,24 +120,17 @@ class LlamaCppEngine(ServerEngine):
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> LlamaCppEngine:
         own = LlamaCppSettings.load(env)
-        problems: list[Problem] = []
+        problems = Problems()
         binary = _binary(own)
         if own.llama_server and not shutil.which(own.llama_server):
-            problems.append(
-                Problem("LLAMA_SERVER", f"there is no program {own.llama_server}", env.source("LLAMA_SERVER"))
-            )
-        values: dict[str, Any] = {}
-        try:
-            values = flags.read(env, library=binary is None)
-        except SettingsError as error:
-            problems += error.problems
+            problems.add("LLAMA_SERVER", f"there is no program {own.llama_server}", env.source("LLAMA_SERVER"))
+        values: dict[str, Any] = problems.collect(lambda: flags.read(env, library=binary is None), {})
         model = Model("")
         try:
             model = find(worker.model_name or DEFAULT, volume=own.base_path)
         except ModelError as error:
-            problems.append(Problem("MODEL_NAME", str(error), env.source("MODEL_NAME")))
-        if problems:
-            raise SettingsError(problems)
+            problems.add("MODEL_NAME", str(error), env.source("MODEL_NAME"))
+        problems.check()
         if ignored := flags.not_ours(env):
             logger.warning("%s: of no effect here, the worker itself decides that", ", ".join(ignored))
         return cls(worker, model, values, [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)])

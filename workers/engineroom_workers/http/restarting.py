@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from engineroom.asgi import ClientDisconnected, race
-from engineroom.engine import Health, RunningEngine
+from engineroom.engine import Health, Metric, RunningEngine, exposition
 from engineroom.errors import APIError, EngineroomError
 from engineroom.openai.errors import error_response
 
@@ -89,9 +89,10 @@ class RestartingEngine(RunningEngine):
 
     async def metrics(self) -> str:
         """The engine's own, and how often it was replaced."""
-        name = "engineroom_engine_restarts"
-        lines = [f"# HELP {name} Engines started in place of dead ones.", f"# TYPE {name} gauge"]
-        return "\n".join([*lines, f"{name} {self.restarted}", await self._engine.metrics()])
+        restarts = Metric(
+            "engineroom_engine_restarts", "gauge", "Engines started in place of dead ones.", {"": self.restarted}
+        )
+        return exposition([restarts]) + await self._engine.metrics()
 
     def health(self) -> Health:
         health = self._engine.health()

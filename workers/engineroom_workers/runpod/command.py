@@ -46,7 +46,7 @@ def work(env: Environment) -> int:
     began = process_age()
     setup = plugins.set_up(env, _load_settings)
     engine = setup.engine
-    (settings, drain_timeout) = setup.door
+    settings, drain_timeout = setup.door
     logs.configure(setup.worker)
     _check_on_runpod(setup.env)
     need("runpod", "runpod", "uvloop")

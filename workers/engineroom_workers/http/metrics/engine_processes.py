@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from engineroom.engine import Metric, exposition
 from engineroom.process import descendants
 
 
@@ -21,15 +22,23 @@ class EngineProcesses(NamedTuple):
         """In Prometheus' text format; empty where there are none."""
         if not self.processes:
             return ""
-        lines = []
-        for suffix, kind, description, value in (
-            ("processes", "gauge", "The engine's processes.", self.processes),
-            ("resident_memory_bytes", "gauge", "Memory of the engine's processes.", self.memory),
-            ("cpu_seconds_total", "counter", "CPU time of the engine's processes.", self.cpu),
-        ):
-            name = f"engineroom_engine_{suffix}"
-            lines += [f"# HELP {name} {description}", f"# TYPE {name} {kind}", f"{name} {value}"]
-        return "\n".join([*lines, ""])
+        return exposition(
+            [
+                Metric("engineroom_engine_processes", "gauge", "The engine's processes.", {"": self.processes}),
+                Metric(
+                    "engineroom_engine_resident_memory_bytes",
+                    "gauge",
+                    "Memory of the engine's processes.",
+                    {"": self.memory},
+                ),
+                Metric(
+                    "engineroom_engine_cpu_seconds_total",
+                    "counter",
+                    "CPU time of the engine's processes.",
+                    {"": self.cpu},
+                ),
+            ]
+        )
 
 
 def read_engine_processes() -> EngineProcesses:

@@ -8,6 +8,7 @@ import shutil
 import time
 from typing import NamedTuple
 
+from engineroom.engine import Metric, exposition
 from engineroom.hardware import nvidia_smi
 
 _MAX_AGE_S = 5
@@ -55,12 +56,15 @@ class GPUs:
         gpus = await self.read()
         if not gpus:
             return ""
-        lines = []
-        for gauge in _GAUGES:
-            name = f"engineroom_gpu_{gauge.name}"
-            lines += [f"# HELP {name} {gauge.description}", f"# TYPE {name} gauge"]
-            lines += [f'{name}{{gpu="{gpu["index"]}"}} {gpu[gauge.name]}' for gpu in gpus if gauge.name in gpu]
-        return "\n".join([*lines, ""])
+        return exposition(
+            Metric(
+                f"engineroom_gpu_{gauge.name}",
+                "gauge",
+                gauge.description,
+                {f'gpu="{gpu["index"]}"': float(gpu[gauge.name]) for gpu in gpus if gauge.name in gpu},
+            )
+            for gauge in _GAUGES
+        )
 
 
 async def _run_nvidia_smi() -> str:
