@@ -62,6 +62,7 @@ from .timeline import Timeline
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .models.formats import ModelFormat
     from .settings.base import SettingsGroup
     from .settings.environment import Environment
     from .settings.worker import WorkerSettings
@@ -300,6 +301,13 @@ class Engine(RunningEngine):
 
     defaults: ClassVar[Mapping[str, str]] = {}
     """Worker settings that have a different default with this engine, e.g. `MODEL_NAME`."""
+
+    model_formats: ClassVar[tuple[ModelFormat, ...]] = ()
+    """The formats of weights that it loads, the one it is best at first. Empty for an engine that loads no files: its
+    MODEL_NAME is only a name."""
+
+    adapter_setting: ClassVar[str] = ""
+    """The setting that names LoRA adapters beside the model; empty where it takes none."""
 
     @classmethod
     @abstractmethod

@@ -6,13 +6,15 @@ Engines are entry points in the group `engineroom.engines` (stevedore), the door
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from .engine import Engine
-from .errors import PluginError, Problems
+from .errors import PluginError, Problem, Problems, SettingsError
+from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
 from .settings.base import SettingsGroup, check_unknown, comma_list
 from .settings.environment import Environment
 from .settings.suggestions import suggest
@@ -94,6 +96,51 @@ def engine_class(env: Environment) -> tuple[type[Engine], Environment]:
     return engine, env.with_aliases(engine.aliases).with_defaults(engine.defaults)
 
 
+def engines_for(formats: Collection[ModelFormat], only: Sequence[str] = ()) -> list[str]:
+    """The engines installed that load weights of one of these formats, sorted. Each is imported; one that cannot be is
+    left out.
+
+    Args:
+        only: where given, the engines that may load.
+    """
+    takers = []
+    for name in engine_names(only):
+        try:
+            engine = load_engine(name, only)
+        except PluginError:
+            continue
+        if set(engine.model_formats) & set(formats):
+            takers.append(name)
+    return takers
+
+
+def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
+    """Why MODEL_NAME cannot be what this engine loads, as far as the files on this machine tell; None where it can be.
+
+    A path that is not there is never looked for on a hub. Weights in a format that the engine does not load, and an
+    adapter in a model's place, are named, with the engines or the setting that take them.
+    """
+    model = env.get("MODEL_NAME", "")
+    if not model or not engine.model_formats:
+        return None
+    path = Path(model).expanduser()
+    if not path.exists():
+        return _model_problem(env, _not_there(model, path)) if is_path(model) else None
+    base = adapter_base(path)
+    if base is not None:
+        setting = f", and {engine.adapter_setting} the adapter" if engine.adapter_setting else ""
+        belongs = f"{base}, which it belongs to" if base else "the model that it belongs to"
+        return _model_problem(env, f"{model} is a LoRA adapter, no model: MODEL_NAME must name {belongs}{setting}")
+    formats = formats_at(path)
+    if not formats or formats & set(engine.model_formats):
+        return None
+    has = " and ".join(sorted(FORMAT_NAMES[name] for name in formats))
+    takes = " or ".join(FORMAT_NAMES[name] for name in engine.model_formats)
+    what = "a folder of" if path.is_dir() else "a file of"
+    remedy = _who_loads(formats, env)
+    return _model_problem(env, f"{model} is {what} {has} weights, and ENGINE={engine.name} loads {takes}; {remedy}")
+
+
 def door_settings() -> list[SettingsGroup]:
     """The settings groups of all installed doors, by the entry points' names."""
     return [point.load() for point in sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)]
@@ -119,7 +166,15 @@ def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], 
     problems = Problems()
     problems.extend(check_unknown(env, settings_groups(engine_type, env), engine_type.aliases))
     worker = WorkerSettings.load_valid(env, problems)
-    engines: list[Engine] = problems.collect(lambda: [engine_type.configure(worker, env)], [])
+    unusable_model = model_problem(engine_type, env)
+    if unusable_model is not None:
+        problems.extend([unusable_model])
+    engines: list[Engine] = []
+    try:
+        engines.append(engine_type.configure(worker, env))
+    except SettingsError as error:
+        # The engine's own word on a model that cannot be would only repeat ours.
+        problems.extend(each for each in error.problems if each.variable != "MODEL_NAME" or not unusable_model)
     doors: list[Door] = problems.collect(lambda: [load_door(worker, env)], [])
     problems.check()
     return Setup(engines[0], worker, doors[0], env)
@@ -137,6 +192,31 @@ def open_engine(env: Environment) -> Engine:
 
 def _entry_points() -> Sequence[EntryPoint]:
     return tuple(entry_points(group=ENGINES))
+
+
+def _model_problem(env: Environment, message: str) -> Problem:
+    return Problem("MODEL_NAME", message, env.source("MODEL_NAME"))
+
+
+def _who_loads(formats: Collection[ModelFormat], env: Environment) -> str:
+    """Which engine to set instead: one that can run here, else one whose own parts are missing."""
+    only = comma_list(env.get("ENGINEROOM_ENGINES", ""))
+    takers = engines_for(formats, only)
+    able = [name for name in takers if all(need.met for need in load_engine(name, only).requirements(env))]
+    if able:
+        return f"set ENGINE={' or ENGINE='.join(able)}"
+    if takers:
+        return f"ENGINE={' or ENGINE='.join(takers)} would load it, and `engineroom engines` says what that needs"
+    return "no engine that is installed loads it"
+
+
+def _not_there(model: str, path: Path) -> str:
+    """That a path does not exist, and which one was meant."""
+    where = "" if path.is_absolute() else f" in {Path.cwd()}"
+    siblings = path.parent
+    near = suggest(path.name, [entry.name for entry in siblings.iterdir()]) if siblings.is_dir() else None
+    hint = f"; did you mean {Path(model).with_name(near)}?" if near else ""
+    return f"there is no file or folder {model}{where}{hint}"
 
 
 def _origin(point: EntryPoint) -> str:

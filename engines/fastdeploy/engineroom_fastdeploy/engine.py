@@ -48,6 +48,7 @@ class FastDeployEngine(ServerEngine):
 
     name = "fastdeploy"
     summary = "FastDeploy (PaddlePaddle) 2.3 to 2.6 as a server process"
+    model_formats = ("safetensors", "pdparams")
     aliases = ALIASES
     defaults = DEFAULTS
     sampling_params = SAMPLING_PARAMS

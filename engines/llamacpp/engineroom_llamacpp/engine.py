@@ -55,6 +55,8 @@ class LlamaCppEngine(ServerEngine):
 
     name = "llamacpp"
     summary = "llama.cpp: GGUF models on CPUs and GPUs."
+    model_formats = ("gguf",)
+    adapter_setting = "LORA"
     aliases: ClassVar[Mapping[str, str]] = flags.aliases()
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
     sampling_params = frozenset(

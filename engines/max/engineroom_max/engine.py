@@ -33,6 +33,8 @@ class MAXEngine(ServerEngine):
 
     name = "max"
     summary = "MAX (Modular): models compiled for GPUs of several makers, and for CPUs"
+    model_formats = ("safetensors", "gguf")
+    adapter_setting = "LORA_PATHS"
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),
         tools="forced",

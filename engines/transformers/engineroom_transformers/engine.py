@@ -39,6 +39,7 @@ class TransformersEngine(TokenEngine):
 
     name = "transformers"
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
+    model_formats = ("safetensors", "pytorch", "gguf")
     sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),

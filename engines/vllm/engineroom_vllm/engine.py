@@ -35,6 +35,8 @@ class VLLMEngine(ServerEngine):
 
     name = "vllm"
     summary = "vLLM: high throughput on GPUs, many models, LoRA, tools, structured output"
+    model_formats = ("safetensors", "pytorch")
+    adapter_setting = "LORA_MODULES"
     transport = "unix"
     # A switch that vLLM has turned round is known by its name, and is translated with its value.
     aliases = {**RENAMED, **{name: name for name in INVERTED}}
