@@ -196,7 +196,7 @@ def test_a_file_that_cannot_be_read(configure: Configure, tmp_path: Path, text: 
 
 @pytest.mark.parametrize("version", ["2.5"])
 def test_a_model_folder_that_is_not_there(configure: Configure) -> None:
-    with pytest.raises(SettingsError, match="MODEL_NAME: there is no f.* /models/none"):
+    with pytest.raises(SettingsError, match="there is no file or folder /models/none"):
         configure(MODEL_NAME="/models/none")
 
 
