@@ -27,11 +27,12 @@ RUN if [ -n "$REINSTALL" ]; then \
 # The worker's environment, made by the same interpreter that it will run with. It has no pip of its own.
 FROM engine AS build
 WORKDIR /build
-COPY requirements/image.txt requirements/transformers-*.txt requirements/
+COPY requirements/image.txt requirements/uv.txt requirements/transformers-*.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf,required=false \
     python3 -m venv --without-pip /opt/engineroom \
-    && python3 -m pip --python /opt/engineroom/bin/python install --no-deps -r requirements/image.txt
+    && python3 -m pip --python /opt/engineroom/bin/python install --no-deps --require-hashes \
+        -r requirements/image.txt
 # uv knows where torch's builds are: PyPI has none for CPUs.
 ARG ADD=""
 # hadolint ignore=SC2086
@@ -40,7 +41,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     if [ -n "${ADD##*--torch-backend*}" ]; then \
         python3 -m pip --python /opt/engineroom/bin/python install --no-deps $ADD; \
     elif [ -n "$ADD" ]; then \
-        python3 -m pip install uv==0.13.8 \
+        python3 -m pip install --require-hashes -r requirements/uv.txt \
         && python3 -m uv pip install --python /opt/engineroom/bin/python --no-deps $ADD; \
     fi
 ARG ENGINE="vllm"

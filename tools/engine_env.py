@@ -72,7 +72,7 @@ def cpu_torch(requirements: Path) -> tuple[str, list[str]]:
     one that the wheel is for.
     """
     pin = re.search(r"^torch==(\S+)", requirements.read_text(), re.MULTILINE)
-    wheels = {folder: sorted(Path(folder).glob(f"torch-{pin[1] if pin else ''}-*")) for folder in _find_links()}
+    wheels = {folder: sorted(Path(folder).glob(f"torch-{pin[1] if pin else ''}-*")) for folder in wheel_folders()}
     python, links = f"3.{max(sys.version_info[1], 11)}", []
     for folder, names in wheels.items():
         if names:
@@ -82,7 +82,7 @@ def cpu_torch(requirements: Path) -> tuple[str, list[str]]:
     return python, links or ["--torch-backend", "cpu"]
 
 
-def _find_links() -> Iterator[str]:
+def wheel_folders() -> Iterator[str]:
     """The wheel folders that pip is configured with, in a file or in its environment."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False

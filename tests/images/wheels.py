@@ -37,7 +37,8 @@ def wheelhouse(pins: Sequence[str], cache: Path) -> Path:
 
 def wanted(pins: Sequence[str]) -> list[str]:
     """The pins that Debian's Python takes; pip would judge their markers by the one that it runs in."""
-    requirements = [Requirement(line) for line in pins if line and not line.startswith("#")]
+    lines = (line.removesuffix("\\").strip() for line in pins if not line.startswith((" ", "#")))
+    requirements = [Requirement(line) for line in lines if line]
     python = {"python_full_version": PYTHON, "python_version": PYTHON.rpartition(".")[0]}
     return [f"{r.name}{r.specifier}" for r in requirements if r.marker is None or r.marker.evaluate(python)]
 
