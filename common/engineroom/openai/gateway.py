@@ -14,6 +14,7 @@ from .body import Request, read_request
 from .capability_check import check_capabilities
 from .errors import error_event, error_response
 from .model_list import LIST, ModelList
+from .path_hints import hint
 from .usage_counter import UsageCounter
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ class Gateway:
     It answers for the engine: 404 and 405 for routes that the engine does not serve, 503 while the engine loads and
     once it is dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown
     model, 400 for what the engine does not declare among its capabilities, 504 for a request that outlasts its time.
-    It completes the list of models and gives each model a URL. Every other request goes to `inner`, which the gateway
-    cancels when the client disconnects.
+    It completes the list of models and gives each model a URL. A HEAD is answered as the GET would be, without its
+    body. Every other request goes to `inner`, which the gateway cancels when the client disconnects.
 
     Args:
         engine: asked for its routes, models, health and capabilities.
@@ -72,6 +73,9 @@ class Gateway:
         response = ResponseTracker(send)
         try:
             self._check_route(scope)
+            if scope["method"] == "HEAD":
+                scope = {**scope, "method": "GET"}
+                response = ResponseTracker(_without_body(send))
             self._check_health()
             request = await read_request(scope, receive, self._max_body)
             self._check_model(request)
@@ -91,7 +95,9 @@ class Gateway:
         method = scope["method"]
         allowed = {route.method for route in self._engine.routes if route.matches(path)}
         if not allowed:
-            raise APIError(f"Invalid URL ({method} {path})", status=404)
+            raise APIError(f"Invalid URL ({method} {path}). {hint(path, self._engine.routes)}".rstrip(), status=404)
+        if "GET" in allowed:
+            allowed.add("HEAD")
         if method not in allowed:
             raise APIError(
                 f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
@@ -143,6 +149,15 @@ class Gateway:
         except RequestTimeoutError as error:
             message = f"The request took longer than {self._timeout:g} s."
             raise APIError(message, status=504, code="timeout") from error
+
+
+def _without_body(send: Send) -> Send:
+    """Passes on a response with nothing in it: what HEAD asks for (RFC 9110, 9.3.2)."""
+
+    async def send_empty(message: Message) -> None:
+        await send({**message, "body": b""} if message.get("body") else message)
+
+    return send_empty
 
 
 def _fail(future: asyncio.Future[NoReturn], reason: APIError) -> None:

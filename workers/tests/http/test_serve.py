@@ -205,3 +205,54 @@ def test_a_request_may_take_only_so_long() -> None:
         )
         assert (late.status_code, late.json()["error"]["code"]) == (504, "timeout")
         until(lambda: door.metric("engineroom_echo_running") == 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "meant"),
+    [
+        ("POST", "/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/chat/completions/", "/v1/chat/completions"),
+        ("POST", "//v1//chat/completions", "/v1/chat/completions"),
+        ("POST", "/openai/v1/chat/completions", "/v1/chat/completions"),
+        ("POST", "/v1/chat/completion", "/v1/chat/completions"),
+        ("POST", "/v1/embedding", "/v1/embeddings"),
+        ("GET", "/v1//models", "/v1/models"),
+        ("GET", "/models", "/v1/models"),
+        ("GET", "/v1/models/", "/v1/models"),
+        ("GET", "/models/echo", "/v1/models/echo"),
+        ("POST", "/api/chat", "/v1/chat/completions"),
+        ("POST", "/api/generate", "/v1/completions"),
+        ("GET", "/api/tags", "/v1/models"),
+        ("GET", "/health/", "/health"),
+        ("GET", "//metrics", "/metrics"),
+        ("GET", "/v1/ping", "/ping"),
+    ],
+)
+def test_a_slip_in_a_path_is_answered_with_the_path_that_was_meant(
+    door: Door, method: str, path: str, meant: str
+) -> None:
+    answer = httpx.request(method, door.url + path, json={} if method == "POST" else None)
+    assert answer.status_code == 404
+    assert f"{meant}?" in answer.json()["error"]["message"] or f"here {meant} does" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/", "/%2e%2e/etc/passwd"])
+def test_a_path_that_is_near_nothing_gets_no_hint(door: Door, path: str) -> None:
+    answer = httpx.get(door.url + path)
+    assert answer.status_code == 404
+    assert "mean" not in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/echo", "/ping", "/health", "/metrics"])
+def test_a_head_is_the_get_without_its_body(door: Door, path: str) -> None:
+    head = httpx.head(door.url + path)
+    whole = httpx.get(door.url + path)
+    assert head.status_code == whole.status_code == 200
+    assert head.content == b""
+    assert head.headers["content-type"] == whole.headers["content-type"]
+
+
+def test_a_head_of_what_only_takes_a_post_is_refused(door: Door) -> None:
+    answer = httpx.head(f"{door.url}/v1/chat/completions")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
