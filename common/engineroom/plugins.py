@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from .engine import Engine
 from .errors import PluginError, Problem, Problems, SettingsError
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
-from .settings.base import SettingsGroup, check_unknown, comma_list
+from .settings.base import Settings, SettingsGroup, check_unknown, comma_list
 from .settings.environment import Environment
 from .settings.suggestions import suggest
 from .settings.worker import WorkerSettings
@@ -146,9 +146,14 @@ def door_settings() -> list[SettingsGroup]:
     return [point.load() for point in sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)]
 
 
+def common_settings() -> list[SettingsGroup]:
+    """The groups of settings that are understood with every engine: the worker's and the doors'."""
+    return [WorkerSettings, *door_settings()]
+
+
 def settings_groups(engine: type[Engine], env: Environment) -> list[SettingsGroup]:
     """Every group of settings that is understood with this engine: the worker's, the doors', the engine's."""
-    return [WorkerSettings, *door_settings(), *engine.settings(env)]
+    return [*common_settings(), *engine.settings(env)]
 
 
 def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], Door]) -> Setup[Door]:
@@ -178,6 +183,36 @@ def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], 
     doors: list[Door] = problems.collect(lambda: [load_door(worker, env)], [])
     problems.check()
     return Setup(engines[0], worker, doors[0], env)
+
+
+def check(env: Environment) -> Setup[list[Settings]]:
+    """Check whatever a start would check before it loads a model, for each of the doors that are installed.
+
+    Raises:
+        SettingsError: with every problem; where the engine cannot be loaded, that is one of them, under ENGINE.
+    """
+    try:
+        return set_up(env, _load_doors)
+    except PluginError as error:
+        problems = Problems()
+        WorkerSettings.load_valid(env, problems)
+        _read_doors(env, problems)
+        problems.add("ENGINE", str(error), env.source("ENGINE") if "ENGINE" in env else "")
+        problems.check()
+        raise
+
+
+def _load_doors(worker: WorkerSettings, env: Environment) -> list[Settings]:
+    """The settings of every door that is installed. Raises SettingsError with what is wrong in any of them."""
+    problems = Problems()
+    settings = _read_doors(env, problems)
+    problems.check()
+    return settings
+
+
+def _read_doors(env: Environment, problems: Problems) -> list[Settings]:
+    groups = [group for group in door_settings() if isinstance(group, type) and issubclass(group, Settings)]
+    return [group.load_valid(env, problems) for group in groups]
 
 
 def open_engine(env: Environment) -> Engine:

@@ -66,7 +66,7 @@ def test_config_fits_a_terminal_and_shows_everything_as_it_is(tmp_path: Path) ->
     assert max(map(len, narrow.splitlines())) <= 80
     assert "OPENAI_SERVED_MODEL_NAME_OVERRIDE " in narrow
     assert "[red]/model" in narrow
-    assert "…" not in narrow
+    assert "…" not in engineroom("config", directory=tmp_path, COLUMNS="40", **environ).stdout
     piped = engineroom("config", "--all", directory=tmp_path, **environ).stdout.splitlines()
     (line,) = (line for line in piped if line.split()[:1] == ["API_KEYS_FILE"])
     assert line.endswith("`priority`."), "the whole description, on the setting's own line"

@@ -27,7 +27,7 @@ class Options(NamedTuple):
 
     @classmethod
     def load(cls, worker: WorkerSettings, env: Environment) -> Self:
-        """Read the door's settings, and check those that need each other.
+        """Read the door's settings.
 
         Raises:
             SettingsError: with what is wrong in any of them.
@@ -43,9 +43,5 @@ class Options(NamedTuple):
             CacheSettings.load_valid(env, problems),
             ObserveSettings.load_valid(env, problems),
         )
-        if options.observe.log_content and not options.observe.access_log:
-            problems.add("LOG_CONTENT", "needs ACCESS_LOG=true: the content is part of those lines")
-        if options.observe.page and not options.observe.metrics:
-            problems.add("PAGE", "needs METRICS=true: the page shows them")
         problems.check()
         return options

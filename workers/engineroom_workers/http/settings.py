@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from engineroom.settings import CommaList, Settings
 
@@ -164,3 +164,17 @@ class ObserveSettings(Settings):
     otel_exporter_otlp_endpoint: str | None = Field(
         None, description="An OpenTelemetry collector (`http://host:4318`), which is sent a span for each request."
     )
+
+    @field_validator("log_content")
+    @classmethod
+    def _is_part_of_the_access_log(cls, wanted: bool, others: ValidationInfo) -> bool:
+        if wanted and others.data.get("access_log") is False:
+            raise ValueError("needs ACCESS_LOG=true: the content is part of those lines")
+        return wanted
+
+    @field_validator("page")
+    @classmethod
+    def _shows_the_metrics(cls, wanted: bool, others: ValidationInfo) -> bool:
+        if wanted and others.data.get("metrics") is False:
+            raise ValueError("needs METRICS=true: the page shows them")
+        return wanted

@@ -38,4 +38,4 @@ def test_content_is_logged_only_where_asked_for() -> None:
         assert "secret-prompt" in door.log
     with serving({"LOG_CONTENT": "1"}, ready=False) as door:
         assert door.ended() == 2
-        assert "LOG_CONTENT: needs ACCESS_LOG" in door.log
+        assert "LOG_CONTENT (from environment): needs ACCESS_LOG" in door.log
