@@ -12,7 +12,7 @@ EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
 METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env env-dev serve test lint format lock clean \
+.PHONY: help env env-dev serve test lint format lock packages version clean \
 	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm bench-engines request-path
 
 help: ## Show what can be made
@@ -39,6 +39,11 @@ $(VENV)/.serve: $(BIN)/python requirements/serve.txt requirements/llamacpp.txt r
 $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 	@echo "Installing what tests and linters need"
 	@$(PIP) install --no-deps --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.dev requirements/release.txt
+	@echo "Installing what builds and checks distributions"
+	@$(PIP) install --no-deps --require-hashes -r requirements/release.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
@@ -141,6 +146,12 @@ hub: env-dev ## Write the files that follow from settings and image matrix: hub.
 
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
 	@python tools/lock.py $(if $(UPGRADE),--upgrade)
+
+packages: $(VENV)/.release ## Build the distributions into dist/ and check them (SOURCE=https://… for the links in what they show)
+	@python tools/packages.py build $(if $(SOURCE),--source $(SOURCE))
+
+version: env ## Print the distributions' version; VERSION=0.2.0 makes it theirs
+	@python tools/packages.py version $(VERSION)
 
 clean: ## Remove environments and caches
 	@rm -rf .venv* .build .pytest_cache .mypy_cache .ruff_cache

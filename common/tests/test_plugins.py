@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from engineroom import __version__
+
 GOOD = "from engineroom_echo import EchoEngine\nclass Mine(EchoEngine):\n    name = 'mine'\n"
 
 
-def install(folder: Path, package: str, engine: str, source: str) -> None:
-    """Lay out a distribution as pip would."""
+def install(folder: Path, package: str, engine: str, source: str, needs: str = "engineroom>=0.1") -> None:
+    """Lay out a distribution as pip would. needs: what it requires."""
     module = package.replace("-", "_")
     (folder / f"{module}.py").write_text(source)
     info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\nRequires-Dist: {needs}\n")
     (info / "entry_points.txt").write_text(f"[engineroom.engines]\n{engine} = {module}:Mine\n")
 
 
@@ -83,3 +85,12 @@ def test_a_broken_plugin_does_not_disturb_another(tmp_path: Path) -> None:
 def test_only_what_is_allowed_loads(tmp_path: Path) -> None:
     install(tmp_path, "engineroom-mine", "mine", GOOD)
     assert "ENGINEROOM_ENGINES allows only echo" in load(tmp_path, "mine", only="echo").stderr
+
+
+def test_an_engine_of_another_version_is_not_mixed_in_silently(tmp_path: Path) -> None:
+    install(tmp_path, "engineroom-mine", "mine", GOOD, needs="engineroom==9.9")
+    stderr = load(tmp_path, "mine").stderr
+    assert f"engineroom-mine 1.0 is for engineroom 9.9, and {__version__} is installed; to install the one" in stderr
+    assert "pip install --force-reinstall engineroom-mine`" in stderr
+    install(tmp_path, "engineroom-other", "other", GOOD.replace("mine", "other"), needs=f"engineroom=={__version__}")
+    assert load(tmp_path, "other").stdout == "Mine\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engineroom.errors import PluginError
+from engineroom.installation import how_to_install
 
 
 def need(extra: str, *modules: str) -> None:
@@ -19,6 +20,6 @@ def need(extra: str, *modules: str) -> None:
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
         raise PluginError(
-            f"not installed: {', '.join(missing)}; `pip install 'engineroom-workers[{extra}]'` installs what this "
-            "command needs (in a clone: `make env-dev`)"
+            f"not installed: {', '.join(missing)}, which this command needs; to install: "
+            f"{how_to_install(f'engineroom-workers[{extra}]')}"
         )

@@ -29,5 +29,6 @@ def test_a_missing_library_is_named_with_its_extra(module: str, command: str, ex
         timeout=60,
     )
     assert done.returncode == 2
-    assert f"not installed: {module}; `pip install 'engineroom-workers[{extra}]'`" in done.stderr
+    assert f"not installed: {module}, which this command needs; to install: `" in done.stderr
+    assert f"workers[{extra}]" in done.stderr
     assert "Traceback" not in done.stderr

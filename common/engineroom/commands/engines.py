@@ -40,4 +40,4 @@ def engines() -> None:
         if engine.capabilities.assumed:
             can_do = "what its server can do"
         table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), can_do, "\n".join(needs))
-    console().print(table if table.row_count else "No engine is installed: `pip install engineroom-<engine>`.")
+    console().print(table if table.row_count else escape(plugins.no_engine()))

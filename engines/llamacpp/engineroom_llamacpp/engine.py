@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problems
+from engineroom.installation import how_to_install
 from engineroom.openai import routes
 from engineroom.process import Process
 from engineroom.server import Address, ServerEngine
@@ -146,7 +147,8 @@ class LlamaCppEngine(ServerEngine):
             runs = Requirement(f"llama-server ({binary})", True)
         else:
             there = own.llamacpp_python is not None or find_spec("xllamacpp") is not None
-            runs = Requirement("the xllamacpp library", there, "pip install xllamacpp, or set LLAMA_SERVER")
+            remedy = f"{how_to_install('engineroom-llamacpp[engine]')}, or set LLAMA_SERVER to a llama-server"
+            runs = Requirement("the xllamacpp library", there, remedy)
         try:
             files = find(env.get("MODEL_NAME", DEFAULT))
             model = Requirement(f"the model {files.name}", True)

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 
+from engineroom.installation import how_to_install
 from engineroom.models import explain
 
 from .models import ModelError, pick_name
@@ -20,7 +21,8 @@ def main() -> int:
     try:
         from huggingface_hub import HfApi, hf_hub_download
     except ImportError:
-        print("huggingface_hub is not installed: pip install huggingface_hub, or give MODEL_NAME a local file")
+        remedy = how_to_install("engineroom[hub]")
+        print(f"huggingface_hub is not installed: {remedy}, or give MODEL_NAME a local file")
         return 1
     try:
         files = HfApi().list_repo_files(repository)

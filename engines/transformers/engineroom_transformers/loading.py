@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engineroom.installation import how_to_install
 from engineroom.models import HubError, hub_environ, weights
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def explain(error: BaseException, name: str, settings: TransformersSettings) -> 
     if isinstance(error, MemoryError) or "out of memory" in message.lower():
         return f"{name} does not fit: take a smaller one, QUANTIZATION, or a lower KV_CACHE_TOKENS ({message[:300]})"
     if isinstance(error, ImportError):
-        return f"{message[:300]}: pip install 'engineroom-transformers[engine]', or that, into {sys.prefix}"
+        return f"{message[:300]}: {how_to_install('engineroom-transformers[engine]')}, or that, into {sys.prefix}"
     if "SafetensorError" in message:
         return f"{name}: its weights are not whole, download them anew ({message[:300]})"
     return f"{name} cannot be loaded: {message[:600]}"

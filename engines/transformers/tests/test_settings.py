@@ -77,7 +77,7 @@ def test_what_is_missing_is_said_with_what_to_type(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("engineroom_transformers.engine.find_spec", find_spec)
     (needed,) = TransformersEngine.requirements(Environment.of({}))
     assert not needed.met
-    assert "engineroom-transformers[engine]" in needed.remedy
+    assert "engines/transformers[engine]" in needed.remedy
     assert "missing: torch" in needed.remedy
 
 
@@ -88,7 +88,8 @@ def test_a_start_without_torch_says_what_to_type(tmp_path: Path) -> None:
     environ["PYTHONPATH"] = str(tmp_path)
     done = subprocess.run([COMMAND, "serve"], capture_output=True, text=True, timeout=60, env=environ, check=False)
     assert done.returncode != 0
-    assert "pip install 'engineroom-transformers[engine]'" in done.stderr
+    assert " install -e " in done.stderr
+    assert "engines/transformers[engine]'`" in done.stderr
     assert "Traceback" not in done.stderr
 
 

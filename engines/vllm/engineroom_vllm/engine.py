@@ -87,7 +87,7 @@ class VLLMEngine(ServerEngine):
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
         python = install.find(env.get("VLLM_PYTHON"))
-        return (Requirement(f"vLLM in {python.executable}", python.version("vllm") is not None, install.REMEDY),)
+        return (Requirement(f"vLLM in {python.executable}", python.version("vllm") is not None, install.remedy()),)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ class VLLMEngine(ServerEngine):
     async def before_start(self) -> None:
         version = self._python.version("vllm")
         if version is None:
-            raise EngineStartError(f"no vLLM is installed in {self._python.executable}: {install.REMEDY}")
+            raise EngineStartError(f"no vLLM is installed in {self._python.executable}: {install.remedy()}")
         logger.info("vLLM %s, model %s from %s", version, self.files.name, self.source)
         self._ahead.start()
         # vLLM imports for a quarter of a minute before it asks the hub, and then finds what is here already. What

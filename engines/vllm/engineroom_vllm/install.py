@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+from engineroom.installation import how_to_install
 from engineroom.models import writable
 from engineroom.server import EnginePython, find_python
 from engineroom.settings import Environment
@@ -23,7 +24,10 @@ _NOT_PASSED_ON = frozenset(
 )
 """Ours or worker-vllm's; vLLM would warn of them or, like VLLM_PORT, mean something else."""
 
-REMEDY = "pip install vllm, or set VLLM_PYTHON to the Python that has it"
+
+def remedy() -> str:
+    """What to do where no vLLM is installed."""
+    return f"{how_to_install('engineroom-vllm[engine]')}, or set VLLM_PYTHON to the Python that has it"
 
 
 @functools.cache

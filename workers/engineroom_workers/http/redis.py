@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from engineroom.breaker import Breaker
 from engineroom.errors import EngineroomError, Problem, SettingsError
+from engineroom.installation import how_to_install
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -44,7 +45,7 @@ class RedisLink:
             from redis.asyncio import ConnectionPool, Redis
         except ModuleNotFoundError as error:
             raise SettingsError(
-                [Problem("REDIS_URL", "needs the package redis: `pip install engineroom-workers[limits]`")]
+                [Problem("REDIS_URL", f"needs the package redis: {how_to_install('engineroom-workers[limits]')}")]
             ) from error
         try:
             self.pool = ConnectionPool.from_url(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send
 from engineroom.errors import APIError, Problem, SettingsError
+from engineroom.installation import how_to_install
 from engineroom.openai.body import Request, get_request
 from engineroom.openai.errors import error_response
 from engineroom.openai.usage import get_usage
@@ -211,7 +212,7 @@ class RateLimiter:
                 [
                     Problem(
                         "REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE or API_KEYS_FILE",
-                        "needs the package limits: `pip install engineroom-workers[limits]`",
+                        f"needs the package limits: {how_to_install('engineroom-workers[limits]')}",
                     )
                 ]
             ) from error

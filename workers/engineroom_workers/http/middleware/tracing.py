@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
 from engineroom.errors import Problem, SettingsError
+from engineroom.installation import how_to_install
 from engineroom.openai.usage import get_usage
 
 from .base import Middleware, Resources
@@ -108,7 +109,12 @@ def _provider(endpoint: str) -> TracerProvider:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ModuleNotFoundError as error:
         raise SettingsError(
-            [Problem("OTEL_EXPORTER_OTLP_ENDPOINT", "needs `pip install engineroom-workers[tracing]`")]
+            [
+                Problem(
+                    "OTEL_EXPORTER_OTLP_ENDPOINT",
+                    f"needs OpenTelemetry's SDK: {how_to_install('engineroom-workers[tracing]')}",
+                )
+            ]
         ) from error
     provider = TracerProvider(
         resource=Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or "engineroom"}),
