@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol, cast, get_args, get_origin
 
@@ -13,7 +13,10 @@ from typing_extensions import Self
 
 from ..errors import Problem, Problems
 from .environment import Environment, Layer
+from .limits import Limits
+from .model_errors import explain
 from .suggestions import suggest
+from .values import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Setting:
 
     kind: `string`, `number`, `boolean` or `json`.
     default: as an environment variable would carry it; None where there is none.
+    limits: the range of its number in words, `at least 1`; empty where it has none.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Setting:
     default: str | None = None
     help: str = ""
     choices: tuple[str, ...] = ()
+    limits: str = ""
     secret: bool = False
     aliases: tuple[str, ...] = ()
 
@@ -83,7 +88,10 @@ class LayerSource(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         """The field's text in this layer, the key by which the model takes it, and that nothing has to decode it."""
         name = self._layer.lookup(_names(field_name, field))
-        return (None if name is None else self._layer.values[name]), _key(field_name, field), False
+        text = None if name is None else self._layer.values[name]
+        if text is not None and _is_a_word(field):
+            text = plain(text)
+        return text, _key(field_name, field), False
 
     def __call__(self) -> dict[str, str]:
         values = {}
@@ -147,12 +155,13 @@ class Settings(BaseSettings):
         try:
             return cls(environment=env)
         except ValidationError as error:
-            names_by_key = {_key(name, field): _names(name, field) for name, field in cls.model_fields.items()}
+            fields_by_key = {_key(name, field): (name, field) for name, field in cls.model_fields.items()}
             wrong: list[str] = []
             for detail in error.errors(include_url=False):
                 location = str(detail["loc"][0]) if detail["loc"] else cls.title
-                names = names_by_key.get(location, [location.upper()])
-                problems.extend([_problem(names, detail["msg"], env)])
+                name, field = fields_by_key.get(location, (location, FieldInfo()))
+                names = _names(name, field)
+                problems.extend([_problem(names, field, dict(detail), env)])
                 wrong += names
             try:
                 return cls(environment=env.without(wrong))
@@ -177,16 +186,29 @@ def _key(field_name: str, field: FieldInfo) -> str:
     return _names(field_name, field)[0] if field.validation_alias else field_name
 
 
-def _problem(names: Sequence[str], message: str, env: Environment) -> Problem:
+def _problem(names: Sequence[str], field: FieldInfo, detail: Mapping[str, Any], env: Environment) -> Problem:
     match = env.lookup(names)
-    name, source = (match[0], match[1].name) if match else (names[0], "")
-    message = message.removeprefix("Value error, ")
-    return Problem(name, message[:1].lower() + message[1:], source)
+    limits = Limits.of(field.metadata)
+    if match is None:
+        return Problem(names[0], explain(detail, None, limits))
+    name, layer = match
+    text = None if SecretStr in _arguments(field) else layer.values[name]
+    return Problem(name, explain(detail, text, limits), layer.name)
+
+
+def _arguments(field: FieldInfo) -> tuple[Any, ...]:
+    """The types that a field's value may have, or a `Literal`'s words."""
+    return get_args(field.annotation) or (field.annotation,)
+
+
+def _is_a_word(field: FieldInfo) -> bool:
+    """Whether a value is one number or word, which holds no blanks and no comment."""
+    return bool({bool, int, float} & {*_arguments(field)}) or get_origin(field.annotation) is Literal
 
 
 def _setting(field_name: str, field: FieldInfo) -> Setting:
-    arguments = get_args(field.annotation) or (field.annotation,)
-    literal = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    arguments = _arguments(field)
+    literal = arguments if get_origin(field.annotation) is Literal else ()
     kinds = {bool: "boolean", int: "number", float: "number"}
     kind = next((kinds[a] for a in arguments if a in kinds), "string")
     default = field.get_default(call_default_factory=True) if not field.is_required() else None
@@ -201,6 +223,7 @@ def _setting(field_name: str, field: FieldInfo) -> Setting:
         default=None if default is None or default == "" else str(default),
         help=field.description or "",
         choices=tuple(map(str, literal)),
+        limits=Limits.of(field.metadata).words,
         secret=SecretStr in arguments,
         aliases=tuple(aliases),
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import Problem, SettingsError
+from .values import unquoted
 
 BAKED_ARGS = "/local_model_args.json"
 """Where an image with a baked model keeps its arguments."""
@@ -64,12 +65,12 @@ class Environment(Mapping[str, str]):
         """
         environ = os.environ if environ is None else environ
         dotenv = (directory or Path.cwd()) / ".env"
-        layers = [Layer("environment", dict(environ), owned=False)]
+        layers = [Layer("environment", {name: unquoted(value) for name, value in environ.items()}, owned=False)]
         if dotenv.is_file():
             from dotenv import dotenv_values
 
             # Shared by custom: Compose and other programs keep their variables in the same file.
-            layers.append(Layer(".env", {k: v or "" for k, v in dotenv_values(dotenv).items()}, owned=False))
+            layers.append(Layer(".env", {k: unquoted(v or "") for k, v in dotenv_values(dotenv).items()}, owned=False))
         if named := environ.get("ENGINEROOM_CONFIG"):
             layers.append(_file_layer(Path(named), "ENGINEROOM_CONFIG", f"config file {named}"))
         baked = Path(environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)

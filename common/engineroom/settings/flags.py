@@ -19,13 +19,20 @@ import msgspec
 from ..errors import Problem, SettingsError
 from .base import Setting
 from .environment import Environment
+from .json_values import parse_json
+from .limits import Limits
+from .suggestions import suggest
+from .values import plain
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_TRUE = {"1", "true", "yes", "on"}
-_FALSE = {"0", "false", "no", "off"}
-_SUFFIXED = re.compile(r"^-?\d+(\.\d+)?[kKmMgGtT]?$")
+_TRUE = {"1", "true", "yes", "on", "t", "y"}
+_FALSE = {"0", "false", "no", "off", "f", "n"}
+_SUFFIXED = re.compile(r"^(-?\d+(?:\.\d+)?)([kKmMgGtT]?)$")
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+_MANY_CHOICES = 12
+"""More than these are not all told to somebody who meant one of them."""
 
 
 class Flag(msgspec.Struct, frozen=True):
@@ -35,6 +42,10 @@ class Flag(msgspec.Struct, frozen=True):
         form), or `switch` (on when given).
     repeat: whether a `list` is written as the flag once for each of its items.
     item: what a `list` is made of: `str`, `int`, `float` or `json`.
+    ge, gt, le, lt: the range of its number, or of each number in its list, see `Limits`.
+    shape: what its JSON must be, `object` or `list`; any where None.
+    keys: those that its JSON object may have; any where there are none.
+    plugin: the flag that names a file with more choices; where that is set, any word may be one.
     """
 
     name: str
@@ -47,13 +58,27 @@ class Flag(msgspec.Struct, frozen=True):
     group: str | None = ""
     negative: str | None = None
     repeat: bool = False
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    shape: str | None = None
+    keys: tuple[str, ...] = ()
+    plugin: str | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.ge, self.gt, self.le, self.lt)
 
     @property
     def variable(self) -> str:
         return self.name.upper()
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str, *, more_choices: bool = False) -> Any:
         """The value that `text` stands for.
+
+        Args:
+            more_choices: whether there may be choices that the snapshot does not have.
 
         Raises:
             ValueError: saying what is expected instead.
@@ -61,10 +86,35 @@ class Flag(msgspec.Struct, frozen=True):
         if self.kind in ("bool", "switch"):
             return _boolean(text)
         if self.kind == "list":
-            return [_scalar(self.item, part) for part in _split(text, self.item)]
-        if self.choices and text not in self.choices:
-            raise ValueError(f"expected one of {', '.join(self.choices)}; got {text!r}")
-        return _scalar(self.kind, text)
+            return [self._limited(_scalar(self.item, part), part) for part in _split(text, self.item)]
+        if self.kind == "json":
+            return parse_json(text, self.shape, self.keys)
+        if self.choices and not more_choices:
+            return self._choice(plain(text))
+        return self._limited(_scalar(self.kind, text), text)
+
+    def _choice(self, text: str) -> str:
+        """The choice that is meant, as the engine's parser spells it."""
+        choices = self.choices or ()
+        if text in choices:
+            return text
+        by_folded = {_folded(choice): choice for choice in choices}
+        if _folded(text) in by_folded:
+            return by_folded[_folded(text)]
+        near_miss = suggest(text, choices)
+        hint = f"; did you mean {near_miss}?" if near_miss else ""
+        if near_miss and len(choices) > _MANY_CHOICES:
+            raise ValueError(f"has no {text!r}{hint}")
+        raise ValueError(f"expected one of {', '.join(choices)}; got {text!r}{hint}")
+
+    def _limited(self, value: Any, text: str) -> Any:
+        """`value`, where it is in the flag's range or no number."""
+        number = _size(value) if self.kind == "suffixed_int" else value
+        if isinstance(number, (int, float)) and not self.limits.allow(number):
+            percent = self.le == 1 and 1 < number <= 100
+            hint = f"; {number:g} % is {number / 100:g}" if percent else ""
+            raise ValueError(f"expected {self.limits.words}; got {plain(text)!r}{hint}")
+        return value
 
     def arguments(self, value: Any) -> list[str]:
         """The command line for a parsed value; nothing for a switch that is off."""
@@ -133,6 +183,7 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
                 default=flag.default,
                 help=flag.help or "",
                 choices=flag.choices or (),
+                limits=flag.limits.words,
                 secret=bool(re.search(r"api_key|token$|password|secret", flag.name)),
             )
             for flag in self.flags
@@ -153,7 +204,7 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
             if variable not in env or variable in without:
                 continue
             try:
-                values[flag.name] = flag.parse(env[variable])
+                values[flag.name] = flag.parse(env[variable], more_choices=(flag.plugin or "").upper() in env)
             except ValueError as error:
                 problems.append(Problem(variable, str(error), env.source(variable)))
         if problems:
@@ -194,18 +245,23 @@ def version_numbers(version: str) -> tuple[int, ...]:
 
 
 def _boolean(text: str) -> bool:
-    word = text.strip().lower()
+    word = plain(text).lower()
     if word in _TRUE | _FALSE:
         return word in _TRUE
     raise ValueError(f"expected true or false; got {text!r}")
 
 
 def _scalar(kind: str, text: str) -> Any:
-    text = text.strip()
+    if kind == "json":
+        return parse_json(text)
+    if kind == "str":
+        return text.strip()
+    text = plain(text)
     if kind == "int":
-        if not re.fullmatch(r"-?\d+", text):
-            raise ValueError(f"expected a whole number; got {text!r}")
-        return int(text)
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"expected a whole number; got {text!r}") from None
     if kind == "suffixed_int":
         if not _SUFFIXED.fullmatch(text):
             raise ValueError(f"expected a whole number such as 4096 or 4k; got {text!r}")
@@ -215,12 +271,18 @@ def _scalar(kind: str, text: str) -> Any:
             return float(text)
         except ValueError:
             raise ValueError(f"expected a number; got {text!r}") from None
-    if kind == "json":
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"expected JSON ({error}); got {text!r}") from None
     return text
+
+
+def _size(text: str) -> float:
+    """`4k` as 4000 and `4K` as 4096: small letters count in thousands."""
+    suffix = text[-1] if text[-1].isalpha() else ""
+    return float(text.removesuffix(suffix)) * float(1024 if suffix.isupper() else 1000) ** _POWERS[suffix.lower()]
+
+
+def _folded(choice: str) -> str:
+    """What spellings of one choice have in common; an engine that tells them apart has both among its choices."""
+    return choice.casefold().replace("-", "_")
 
 
 def _split(text: str, item: str) -> list[str]:

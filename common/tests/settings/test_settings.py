@@ -37,7 +37,7 @@ def test_every_wrong_value_is_said_at_once_with_its_source() -> None:
         ("START_TIMEOUT", "environment"),
         ("LOG_FORMAT", "environment"),
     ]
-    assert "'text' or 'json'" in str(caught.value)
+    assert "expected one of text, json; got 'xml'" in str(caught.value)
 
 
 def test_either_name_of_an_alias() -> None:

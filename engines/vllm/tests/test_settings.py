@@ -132,7 +132,7 @@ def snapshots_groups() -> list[object]:
         ("VLLM_EXTRA_ARGS", '"', "cannot be read"),
         ("VLLM_CONFIG_FILE", "/nowhere.yaml", "cannot read /nowhere.yaml"),
         ("VLLM_API_KEY", "secret", "set API_KEYS"),
-        ("NUM_SPECULATIVE_TOKENS", "many", "valid integer"),
+        ("NUM_SPECULATIVE_TOKENS", "many", "expected a whole number"),
     ],
 )
 def test_a_mistake_is_said_with_its_name(configure: Configure, name: str, value: str, says: str) -> None:
