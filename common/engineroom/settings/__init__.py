@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import CommaList, Setting, Settings, SettingsGroup, check_unknown, comma_list
 from .environment import Environment, Layer, read_mapping
+from .files import FilePath, read_bytes, read_text
 from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
 from .suggestions import suggest
 from .worker import WorkerSettings
@@ -11,6 +12,7 @@ from .worker import WorkerSettings
 __all__ = [
     "CommaList",
     "Environment",
+    "FilePath",
     "Flag",
     "FlagTable",
     "Layer",
@@ -21,7 +23,9 @@ __all__ = [
     "WorkerSettings",
     "check_unknown",
     "comma_list",
+    "read_bytes",
     "read_mapping",
+    "read_text",
     "suggest",
     "version_beside",
     "version_numbers",

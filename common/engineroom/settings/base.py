@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import Self
 
-from ..errors import Problem, Problems
+from ..errors import Problem, Problems, SettingsError
 from .environment import Environment, Layer
 from .limits import Limits
 from .model_errors import explain
@@ -153,7 +153,7 @@ class Settings(BaseSettings):
             problems: what is wrong is added here; until it is checked, the settings may not be used.
         """
         try:
-            return cls(environment=env)
+            settings = cls(environment=env)
         except ValidationError as error:
             fields_by_key = {_key(name, field): (name, field) for name, field in cls.model_fields.items()}
             wrong: list[str] = []
@@ -164,9 +164,24 @@ class Settings(BaseSettings):
                 problems.extend([_problem(names, field, dict(detail), env)])
                 wrong += names
             try:
-                return cls(environment=env.without(wrong))
+                settings = cls(environment=env.without(wrong))
             except ValidationError:
                 return cast("Self", cls.model_construct())  # mypy takes it for the base class's.
+        try:
+            settings.check()
+        except SettingsError as error:
+            problems.extend(
+                each._replace(source=env.source(each.variable)) if each.variable in env and not each.source else each
+                for each in error.problems
+            )
+        return settings
+
+    def check(self) -> None:
+        """Check what takes more than to look at the values: the files that they name are opened here.
+
+        Raises:
+            SettingsError: with what is wrong.
+        """
 
     @classmethod
     def describe(cls) -> Sequence[Setting]:

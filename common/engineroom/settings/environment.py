@@ -13,10 +13,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import Problem, SettingsError
+from .files import read_text
 from .values import unquoted
 
 BAKED_ARGS = "/local_model_args.json"
@@ -69,8 +71,10 @@ class Environment(Mapping[str, str]):
         if dotenv.is_file():
             from dotenv import dotenv_values
 
+            text = read_text(dotenv, ".env", may_be_empty=True)
             # Shared by custom: Compose and other programs keep their variables in the same file.
-            layers.append(Layer(".env", {k: unquoted(v or "") for k, v in dotenv_values(dotenv).items()}, owned=False))
+            values = {name: unquoted(value or "") for name, value in dotenv_values(stream=StringIO(text)).items()}
+            layers.append(Layer(".env", values, owned=False))
         if named := environ.get("ENGINEROOM_CONFIG"):
             layers.append(_file_layer(Path(named), "ENGINEROOM_CONFIG", f"config file {named}"))
         baked = Path(environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)
@@ -146,7 +150,7 @@ def as_text(value: Any) -> str:
 
 
 def read_mapping(path: Path, variable: str) -> dict[str, Any]:
-    """The content of a YAML or JSON file that holds a mapping; nothing for an empty file.
+    """The content of a YAML or JSON file that holds a mapping; nothing for one of comments.
 
     Args:
         variable: the setting that names the file.
@@ -156,12 +160,14 @@ def read_mapping(path: Path, variable: str) -> dict[str, Any]:
     """
     import yaml
 
+    text = read_text(path, variable)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError([Problem(variable, f"cannot read {path}: {error.strerror}")]) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError([Problem(variable, f"{path} is not valid YAML or JSON: {error}")]) from error
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" in line {mark.line + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or str(error)
+        raise SettingsError([Problem(variable, f"{path} is not valid YAML or JSON{line}: {reason}")]) from None
     if values is None:
         values = {}
     if not isinstance(values, dict):

@@ -48,7 +48,15 @@ def test_an_alias_does_not_outrank_a_higher_layer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [("[1, 2]", "must hold a mapping"), ("a: [", "not valid YAML"), (None, "cannot read")]
+    ("content", "said"),
+    [
+        ("[1, 2]", "must hold a mapping"),
+        ("a: 1\nb: [", "not valid YAML or JSON in line 2"),
+        ("a: 2026-13-45", "not valid YAML"),
+        ("a: " + "[" * 5000, "not valid YAML"),
+        (" \n", "is empty"),
+        (None, "there is no file"),
+    ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, content: str | None, said: str) -> None:
     file = tmp_path / "config.yaml"
@@ -57,3 +65,18 @@ def test_a_bad_file_is_named(tmp_path: Path, content: str | None, said: str) -> 
     with pytest.raises(SettingsError, match=said) as caught:
         Environment.load({"ENGINEROOM_CONFIG": str(file)}, tmp_path)
     assert caught.value.problems[0].variable == "ENGINEROOM_CONFIG"
+
+
+def test_a_windows_file_is_read_like_any(tmp_path: Path) -> None:
+    """A byte order mark became part of the first name, which was then ignored; UTF-16 was a traceback."""
+    text = "ENGINE=echo\r\nPORT=7\r\n"
+    (tmp_path / ".env").write_bytes(text.encode("utf-8-sig"))
+    config = tmp_path / "config.yaml"
+    config.write_bytes("host: localhost\r\n".encode("utf-8-sig"))
+    env = Environment.load({"ENGINEROOM_CONFIG": str(config)}, tmp_path)
+    assert (env["ENGINE"], env["PORT"], env["HOST"]) == ("echo", "7", "localhost")
+    (tmp_path / ".env").write_bytes(text.encode("utf-16"))
+    with pytest.raises(SettingsError, match=r"\.env: .*UTF-16.*save it as UTF-8"):
+        Environment.load({}, tmp_path)
+    (tmp_path / ".env").write_bytes(b"")
+    assert Environment.load({}, tmp_path).get("ENGINE") is None

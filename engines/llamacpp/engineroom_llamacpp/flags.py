@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engineroom.errors import Problem, SettingsError
-from engineroom.settings import Environment, FlagTable
+from engineroom.settings import Environment, FlagTable, read_text
 
 from .child import SUPPORTED
 
@@ -29,7 +29,8 @@ _ELSEWHERE = {
 }
 """Names that users know from other engines; a slot's share of the context is what one request gets."""
 
-_FILES = ("lora", "mmproj", "chat_template_file", "grammar_file", "json_schema_file", "spec_draft_model")
+_FILES = ("lora", "mmproj", "spec_draft_model")
+_TEXTS = ("chat_template_file", "grammar_file", "json_schema_file")
 
 
 class Snapshot(FlagTable, frozen=True, dict=True, kw_only=True):
@@ -63,7 +64,12 @@ def read(env: Environment, *, library: bool) -> dict[str, Any]:
         SettingsError: with every value that llama.cpp would refuse, and every file that is missing.
     """
     values = snapshot().read(env)
-    problems = []
+    problems: list[Problem] = []
+    for name in values.keys() & set(_TEXTS):
+        try:
+            read_text(Path(str(values[name])), name.upper())
+        except SettingsError as error:
+            problems += error.problems
     for name in values.keys() & set(_FILES):
         for path in str(values[name]).split(",") if name == "lora" else [str(values[name])]:
             if not Path(path).is_file():

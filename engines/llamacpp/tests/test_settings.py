@@ -22,6 +22,8 @@ from engineroom_llamacpp.models import ModelError, find, pick_name
         ({"CACHE_TYPE_K": "q9"}, "CACHE_TYPE_K", "expected one of"),
         ({"MODEL_NAME": "/no/such/file.gguf"}, "MODEL_NAME", "no file or folder"),
         ({"LORA": "/no/such/lora.gguf"}, "LORA", "there is no file"),
+        ({"CHAT_TEMPLATE_FILE": "/no/such/chat.jinja"}, "CHAT_TEMPLATE_FILE", "there is no file"),
+        ({"CHAT_TEMPLATE_FILE": "/dev"}, "CHAT_TEMPLATE_FILE", "is a folder"),
         ({"LLAMA_SERVER": "/no/such/llama-server"}, "LLAMA_SERVER", "no program"),
     ],
 )

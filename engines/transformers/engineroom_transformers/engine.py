@@ -17,7 +17,7 @@ from engineroom.installation import how_to_install
 from engineroom.models import resolve
 from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
-from engineroom.settings import WorkerSettings
+from engineroom.settings import WorkerSettings, read_text
 
 from . import embedding, loading
 from .batching import ContinuousBatch
@@ -73,8 +73,9 @@ class TransformersEngine(TokenEngine):
         if not (model and Path(model).exists()) and not _REPOSITORY.fullmatch(model):
             what = f"there is no file or folder {model}" if model else "which model?"
             problems.add("MODEL_NAME", f"{what}; name a repository `org/name`, a folder or a GGUF file")
-        if settings.chat_template and not Path(settings.chat_template).is_file():
-            problems.add("CHAT_TEMPLATE", "there is no such file", env.source("CHAT_TEMPLATE"))
+        template = settings.chat_template
+        if template:
+            problems.collect(lambda: read_text(Path(template), "CHAT_TEMPLATE"), "")
         problems.check()
         return cls(worker, settings, model)
 

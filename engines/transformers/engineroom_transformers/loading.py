@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.installation import how_to_install
 from engineroom.models import HubError, hub_environ, weights
+from engineroom.settings import read_text
 
 if TYPE_CHECKING:
     from .settings import TransformersSettings
@@ -58,7 +59,7 @@ def load(name: str, settings: TransformersSettings) -> LoadedModel:
         where = where.parent if where.is_file() else where
     tokenizer = transformers.AutoTokenizer.from_pretrained(where, **own)
     if settings.chat_template:
-        tokenizer.chat_template = Path(settings.chat_template).read_text()
+        tokenizer.chat_template = read_text(Path(settings.chat_template), "CHAT_TEMPLATE")
     config = transformers.AutoConfig.from_pretrained(where, **own)
     mode = pooling(where, config)
     kind = transformers.AutoModelForCausalLM if mode is None else transformers.AutoModel

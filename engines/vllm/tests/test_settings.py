@@ -130,7 +130,7 @@ def snapshots_groups() -> list[object]:
         ("VLLM_EXTRA_ARGS", "--port 80", "set PORT"),
         ("VLLM_EXTRA_ARGS", "--api-key x", "checked by the door"),
         ("VLLM_EXTRA_ARGS", '"', "cannot be read"),
-        ("VLLM_CONFIG_FILE", "/nowhere.yaml", "cannot read /nowhere.yaml"),
+        ("VLLM_CONFIG_FILE", "/nowhere.yaml", "there is no file /nowhere.yaml"),
         ("VLLM_API_KEY", "secret", "set API_KEYS"),
         ("NUM_SPECULATIVE_TOKENS", "many", "expected a whole number"),
     ],

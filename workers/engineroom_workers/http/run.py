@@ -15,6 +15,7 @@ from engineroom.errors import EngineroomError
 from ..loading import loading, model_name
 from ..signals import either, stop_signals
 from .server import Server
+from .watched_files import watch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
     first_signal, second_signal = stop_signals()
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
+    watching = asyncio.ensure_future(watch([*stack.watched, *server.watched]))
     engine.timeline.mark("listening")
     try:
         async with loading(engine):
@@ -61,7 +63,8 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
             await _until_stopped(engine, first_signal)
     finally:
         starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(starting, watching, return_exceptions=True)
         grace = options.door.drain_timeout if engine.health().ready else 0
         await _shut(engine, server, serving, grace, second_signal)
         await stack.close()

@@ -13,35 +13,46 @@ import uvicorn
 from engineroom.errors import Problem, SettingsError
 
 from .protocol import protocol_with_timeout
+from .tls import Certificates
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp
 
     from .settings import HTTPSettings
+    from .watched_files import WatchedFiles
 
 _BACKLOG = 2048
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to whoever runs it."""
+    """A uvicorn server that leaves signals to whoever runs it.
+
+    watched: the files that it reads again when they change.
+
+    Raises:
+        SettingsError: the TLS files are wrong.
+    """
 
     def __init__(self, app: ASGIApp, settings: HTTPSettings) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                http=protocol_with_timeout(settings.body_timeout),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                backlog=_BACKLOG,
-                timeout_keep_alive=settings.uvicorn_timeout_keep_alive,
-                log_level="warning",
-                ssl_certfile=settings.uvicorn_ssl_certfile,
-                ssl_keyfile=settings.uvicorn_ssl_keyfile,
-            )
+        config = uvicorn.Config(
+            app,
+            http=protocol_with_timeout(settings.body_timeout),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=settings.uvicorn_timeout_keep_alive,
+            log_level="warning",
         )
+        self.watched: list[WatchedFiles] = []
+        if settings.tls is not None:
+            certificates = Certificates(settings.tls)
+            self.watched.append(certificates.watched)
+            config.load()
+            config.ssl = certificates.context
+        super().__init__(config)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from engineroom.settings import CommaList, Settings
+from engineroom.errors import Problems
+from engineroom.settings import CommaList, FilePath, Settings
+
+from .keys import APIKey, read_keys
+from .tls import TLSFiles, load_context
 
 
 class HTTPSettings(Settings):
@@ -20,10 +23,15 @@ class HTTPSettings(Settings):
     port_health: int | None = Field(
         None, ge=0, le=65535, description="A second port that serves the same, for load balancers that need one."
     )
-    uvicorn_ssl_certfile: Path | None = Field(
-        None, description="A certificate chain (PEM). With it the door uses TLS on all its ports."
+    uvicorn_ssl_certfile: FilePath | None = Field(
+        None,
+        description="A certificate chain (PEM). With it the door uses TLS on all its ports. It is read again when it "
+        "changes: new connections get the new certificate.",
     )
-    uvicorn_ssl_keyfile: Path | None = Field(None, description="The certificate's key, if it is in another file.")
+    uvicorn_ssl_keyfile: FilePath | None = Field(None, description="The certificate's key, if it is in another file.")
+    uvicorn_ssl_keyfile_password: SecretStr | None = Field(
+        None, description="What the key is encrypted with, if it is."
+    )
     body_timeout: float = Field(
         60,
         gt=0,
@@ -43,6 +51,28 @@ class HTTPSettings(Settings):
         "disconnected, which ends its generation. 0 waits for ever.",
     )
 
+    @property
+    def tls(self) -> TLSFiles | None:
+        """Certificate and key; None without TLS."""
+        certificate = self.uvicorn_ssl_certfile
+        if certificate is None:
+            return None
+        password = self.uvicorn_ssl_keyfile_password
+        return TLSFiles(certificate, self.uvicorn_ssl_keyfile, password.get_secret_value() if password else "")
+
+    def check(self) -> None:
+        """Raises SettingsError where no client could connect with the certificate and the key."""
+        if self.tls is not None:
+            load_context(self.tls)
+            return
+        problems = Problems()
+        without = "needs UVICORN_SSL_CERTFILE, without which there is no TLS; set both, or neither"
+        if self.uvicorn_ssl_keyfile is not None:
+            problems.add("UVICORN_SSL_KEYFILE", without)
+        if self.uvicorn_ssl_keyfile_password is not None:
+            problems.add("UVICORN_SSL_KEYFILE_PASSWORD", without)
+        problems.check()
+
 
 class AccessSettings(Settings):
     """Who may use the HTTP door."""
@@ -54,7 +84,7 @@ class AccessSettings(Settings):
         description="Keys that clients must present, separated by commas, each as `name:key` or just `key`. Without "
         "this and API_KEYS_FILE anyone may use the API.",
     )
-    api_keys_file: Path | None = Field(
+    api_keys_file: FilePath | None = Field(
         None,
         description="A YAML or JSON file of keys by name, read again when it changes. A value is the key, or a mapping "
         "with `key` and limits of its own: `concurrency`, `requests_per_minute`, `tokens_per_minute`, `priority`.",
@@ -64,6 +94,20 @@ class AccessSettings(Settings):
         (), description="Origins whose pages may call the API from a browser (CORS), separated by commas; `*` for all."
     )
     security_headers: bool = Field(False, description="Whether responses carry security headers for browsers.")
+
+    @property
+    def keys_in_use(self) -> bool:
+        """Whether clients must present a key."""
+        return self.api_keys is not None or self.api_keys_file is not None
+
+    def read_keys(self) -> dict[str, APIKey]:
+        """The keys, by what clients present. Raises SettingsError as `keys.read_keys`."""
+        return read_keys(self.api_keys.get_secret_value() if self.api_keys else None, self.api_keys_file)
+
+    def check(self) -> None:
+        """Raises SettingsError where the keys are wrong."""
+        if self.keys_in_use:
+            self.read_keys()
 
 
 class LimitSettings(Settings):

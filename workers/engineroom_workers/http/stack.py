@@ -19,11 +19,14 @@ from .middleware.rate_limit import RateLimitMiddleware
 from .middleware.tracing import TracingMiddleware
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from engineroom.asgi import ASGIApp
     from engineroom.engine import RunningEngine
     from engineroom.plugins import Setup
 
     from .options import Options
+    from .watched_files import WatchedFiles
 
 LAYERS: tuple[type[Middleware], ...] = (
     RequestContextMiddleware,
@@ -71,6 +74,11 @@ class Stack:
         if options.observe.metrics:
             for gauge in self._resources.gauges():
                 self._resources.metrics.add_gauge(gauge.name, gauge.description, gauge.value)
+
+    @property
+    def watched(self) -> Sequence[WatchedFiles]:
+        """The files that layers read again when they change."""
+        return self._resources.watched
 
     async def close(self) -> None:
         """Close all layers, and what they share."""

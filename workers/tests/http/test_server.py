@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
+from certificates import Pair, write
 from http_door import serving
 from server_process import until
 
@@ -18,13 +17,7 @@ CHAT = {"messages": HELLO}
 
 
 def test_tls(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    try:
-        subprocess.run([*command.split(), *names], check=True, capture_output=True, timeout=60)
-    except FileNotFoundError:
-        pytest.skip("there is no openssl command to make a certificate with")
+    certificate, key = write(tmp_path, Pair())
     settings = {"UVICORN_SSL_CERTFILE": str(certificate), "UVICORN_SSL_KEYFILE": str(key), "SECURITY_HEADERS": "1"}
     with serving(settings, ready=False) as door:
         url = door.url.replace("http", "https")

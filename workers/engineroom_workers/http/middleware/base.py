@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..metrics.registry import MetricsRegistry
     from ..options import Options
     from ..redis import RedisLink
+    from ..watched_files import WatchedFiles
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Resources:
     env: with the engine's aliases and defaults applied.
     engine_type: the engine's class, which knows its settings; `engine` may be what starts one after another.
     layers: those that are switched on, outermost first; the stack fills it in.
+    watched: the files that layers read again when they change; whoever runs the door watches them.
     """
 
     def __init__(self, options: Options, env: Environment, engine_type: type[Engine], engine: RunningEngine) -> None:
@@ -96,6 +98,7 @@ class Resources:
         self.engine_type = engine_type
         self.engine = engine
         self.layers: list[Middleware] = []
+        self.watched: list[WatchedFiles] = []
 
     @functools.cached_property
     def redis(self) -> RedisLink | None:

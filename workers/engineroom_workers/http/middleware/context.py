@@ -6,10 +6,9 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
 
+from ..keys import APIKey
 from .base import Middleware, Resources
 
 OTHER_ROUTE = "other"
@@ -19,21 +18,6 @@ CLIENT_CLOSED_REQUEST = 499
 
 _CONTEXT = "engineroom.context"
 _MAX_ID_LENGTH = 128
-
-
-class APIKey(BaseModel):
-    """A client, by the name that logs and metrics show; a limit that is None is the door's default.
-
-    priority: where requests wait, those of a higher one come first.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    name: str
-    concurrency: int | None = Field(None, ge=1)
-    requests_per_minute: int | None = Field(None, ge=1)
-    tokens_per_minute: int | None = Field(None, ge=1)
-    priority: int = 0
 
 
 ANONYMOUS = APIKey(name="anonymous")
