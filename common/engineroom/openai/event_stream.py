@@ -11,7 +11,8 @@ from ..asgi.types import Send, send_body
 from ..errors import APIError, incomplete_stream
 from . import sse
 from .aggregate import make_aggregator, to_chunks
-from .routes import TEXT_ROUTES
+from .chat_opening import ChatOpening
+from .routes import CHAT_COMPLETIONS, TEXT_ROUTES
 
 _DONE = b"[DONE]"
 _ERROR_WITHIN = 64
@@ -82,7 +83,8 @@ def _error_in(data: bytes, make_error: Callable[[int, bytes], APIError]) -> APIE
 class ResponseWriter:
     """Sends one client its response, made of events: each as it comes, or together where it is to be whole.
 
-    The response starts with the first event, so that an error before it has a status of its own.
+    The response starts with the first event, so that an error before it has a status of its own. A streamed chat opens
+    with the role, also where the events do not.
 
     Args:
         path: the route.
@@ -105,6 +107,7 @@ class ResponseWriter:
         self._include_usage = wants_usage_event(json)
         self._aggregator = make_aggregator(path) if at_once or not self._stream else None
         self._finish = finish
+        self._opening = ChatOpening(json.get("n")) if path == CHAT_COMPLETIONS else None
         self._started = False
 
     async def write(self, events: Sequence[bytes | Mapping[str, Any]]) -> None:
@@ -138,6 +141,8 @@ class ResponseWriter:
             self._started = True
             await self._send({"type": "http.response.start", "status": 200, "headers": list(sse.HEADERS)})
         data = [event if isinstance(event, bytes) else msgspec.json.encode(event) for event in events]
+        if self._opening is not None and not self._opening.complete:
+            data = [piece for event in data for piece in [*self._opening.openings(event), event]]
         body = b"".join(map(sse.encode, data)) + end
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 

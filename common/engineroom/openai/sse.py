@@ -126,12 +126,17 @@ class EventSource:
         self._collect()
         events = self._events
         self._events = b""
-        return _EVENT.findall(events) if self._single else [events]
+        return split_events(events) if self._single else [events]
 
     def _collect(self) -> None:
         chunks = self._response.drain()
         if chunks:
             self._events += self._splitter.feed(b"".join(chunks))
+
+
+def split_events(events: bytes) -> list[bytes]:
+    """Whole events one by one, byte for byte."""
+    return _EVENT.findall(events)
 
 
 def payloads(events: bytes) -> list[bytes]:

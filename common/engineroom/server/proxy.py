@@ -12,7 +12,8 @@ from yarl import URL
 from ..asgi.types import Headers, Receive, Scope, Send, send_body
 from ..errors import APIError, incomplete_stream
 from ..openai.body import Request, checked_request
-from ..openai.routes import TEXT_ROUTES
+from ..openai.chat_opening import ChatOpening
+from ..openai.routes import CHAT_COMPLETIONS, TEXT_ROUTES
 
 if TYPE_CHECKING:
     from ..engine import Health
@@ -120,7 +121,7 @@ class Proxy:
         """Look at a stream's first piece, before anything is sent. Raises APIError to answer with that instead."""
 
     async def stream(self, scope: Scope, response: aiohttp.ClientResponse, content_type: str, send: Send) -> None:
-        """Pass a streamed body on, chunk by chunk.
+        """Pass a streamed body on, chunk by chunk; a chat whose server skips the chunk with the role gets one.
 
         Raises:
             APIError: 502 where an event stream ends before it is complete.
@@ -144,10 +145,20 @@ class Proxy:
                 "headers": headers + (_EVENT_STREAM_HEADERS if events else []),
             }
         )
+        opening = ChatOpening(_choices(scope)) if events and scope["path"] == CHAT_COMPLETIONS else None
         while chunk:
             end = chunk if len(chunk) > 32 else (end + chunk)[-64:]
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if opening is not None:
+                chunk = opening.feed(chunk)
+                opening = None if opening.complete else opening
+            if chunk:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
             chunk = await content.readany()
         if ends_with_done and not end.rstrip().endswith(b"[DONE]"):
             raise incomplete_stream()
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b"" if opening is None else opening.finish()})
+
+
+def _choices(scope: Scope) -> Any:
+    """`n` of a request, which may be anything."""
+    return (checked_request(scope).json or {}).get("n")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
-from . import aborting, answering, refusing
+from . import aborting, answering, refusing, splitting
 from .target import NotOffered, Target
 
 
@@ -51,7 +51,7 @@ _OTHER_PATHS = {
 
 CHECKS = tuple(
     Check(function.__name__, function, _OTHER_PATHS.get(function, CHAT_COMPLETIONS))
-    for module in (answering, refusing, aborting)
+    for module in (answering, splitting, refusing, aborting)
     for function in module.CHECKS
 )
 

@@ -29,12 +29,15 @@ class Expectations:
     running_metric: a gauge in the engine's metrics that counts running generations; None leaves out the checks
         that see an abort arrive.
     fields: further fields for every request, e.g. `{"temperature": 0}`.
+    saying: the fields with which a model answers exactly a text where the last message is that text: a grammar, say.
+        None where nothing makes it; checks of what a text must survive take then what the model answers.
     """
 
     model: str | None = None
     max_model_len: int | None = None
     running_metric: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+    saying: Callable[[str], Mapping[str, Any]] | None = None
 
 
 class TargetResponse(Protocol):

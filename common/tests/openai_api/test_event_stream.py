@@ -81,7 +81,7 @@ async def written(json: dict[str, Any], *, at_once: bool = False) -> list[Messag
 async def test_a_client_gets_a_stream_event_by_event() -> None:
     start, events, end = await written({"stream": True})
     assert start["status"] == 200
-    assert events["body"].count(b"data: ") == 2
+    assert events["body"].count(b"data: ") == 3, "the role that the server skipped, and its two events"
     assert (end["body"], end["more_body"]) == (b"data: [DONE]\n\n", False)
 
 

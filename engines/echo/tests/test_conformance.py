@@ -15,8 +15,12 @@ __all__ = ["anyio_backend", "target", "test_conformance", "test_lifecycle"]
 
 @pytest.fixture(scope="module")
 def expectations() -> Expectations:
-    fields = {"echo_tokens_per_s": 1000}
-    return Expectations(max_model_len=2048, running_metric="engineroom_echo_running", fields=fields)
+    return Expectations(
+        max_model_len=2048,
+        running_metric="engineroom_echo_running",
+        fields={"echo_tokens_per_s": 1000},
+        saying=lambda text: {},
+    )
 
 
 @pytest.fixture(scope="module")

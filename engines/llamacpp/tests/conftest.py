@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -20,7 +21,13 @@ async def engine() -> AsyncIterator[LlamaCppEngine]:
 def target_of(engine: LlamaCppEngine) -> Target:
     """What a test talks to: greedy answers, unless it asks otherwise."""
     metric = "llamacpp:requests_processing"
-    return engine_target(engine, Expectations(max_model_len=2048, running_metric=metric, fields={"temperature": 0}))
+    expectations = Expectations(
+        max_model_len=2048,
+        running_metric=metric,
+        fields={"temperature": 0},
+        saying=lambda text: {"grammar": f"root ::= {json.dumps(text, ensure_ascii=False)}"},
+    )
+    return engine_target(engine, expectations)
 
 
 @pytest.fixture(scope="session")
