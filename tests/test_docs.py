@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from http_door import Door, serving
+from programs import need
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engines/*/README.md")])
@@ -80,14 +80,14 @@ def test_the_settings_of_other_workers_are_known(block: str, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
-    with serving({"ENGINE": "llamacpp"}) as door:
+    with serving({"ENGINE": "llamacpp", "THREADS": "1"}) as door:
         yield door
 
 
 @pytest.mark.parametrize("block", blocks(ROOT / "README.md", "console"), ids=lambda block: block.split()[1])
 def test_what_the_readme_shows_is_what_is_printed(block: str, door: Door, tmp_path: Path) -> None:
-    if "curl" in block and shutil.which("curl") is None:
-        pytest.skip("the command needs curl")
+    if "curl" in block:
+        need("curl", "--version")
     command, output = [], []
     for line in block.splitlines():
         (command if line.startswith("$ ") or (command and command[-1].endswith("\\")) else output).append(line)

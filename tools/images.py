@@ -6,13 +6,13 @@ Rows come from docker/matrix.json, the work is done by Docker's Bake.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
+from docker_bake import bake_command
 
 from engineroom.errors import EngineroomError
 from engineroom.hardware import Image, Matrix
@@ -20,21 +20,6 @@ from engineroom.hardware import Image, Matrix
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "docker" / "matrix.json"
 FILES = ("docker/docker-bake.hcl", "docker/matrix.json")
-
-
-def bake_command() -> list[str]:
-    """The command that is Docker's Bake here.
-
-    Raises:
-        EngineroomError: there is none.
-    """
-    if alone := shutil.which("docker-buildx"):
-        return [alone, "bake"]
-    if docker := shutil.which("docker"):
-        has = subprocess.run([docker, "buildx", "version"], capture_output=True, timeout=30, check=False)
-        if has.returncode == 0:
-            return [docker, "buildx", "bake"]
-    raise EngineroomError("Docker's buildx is missing: install Docker, or Debian's package docker-buildx")
 
 
 def bake(targets: Sequence[str], *options: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import pytest
 import yaml
 from compose_file import ROOT
 from http_door import free_port, serving
+from programs import need
 from server_process import ServerProcess
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[str]:
     """Its URL."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    need("redis-server", "--version")
     standin, port = tmp_path / "docker-entrypoint.sh", free_port()
     standin.write_text('#!/bin/sh\nexec "$@"\n')
     standin.chmod(0o755)

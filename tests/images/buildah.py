@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from programs import trouble
 
 ENVIRON = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
 BUILD_S = 600
 
 
 def why_not() -> str | None:
-    """Why no image can be built here; None where one can."""
+    """Why no image can be built here; None where nothing speaks against it but that buildah has not tried."""
     if os.getuid() != 0:
         return "building images here needs root"
-    missing = [tool for tool in ("buildah", "debootstrap") if shutil.which(tool) is None]
-    return f"{', '.join(missing)} not installed (tools/ci-packages.sh installs it)" if missing else None
+    return trouble("buildah", "--version") or trouble("debootstrap", "--version")
 
 
 class Container:
@@ -73,6 +73,16 @@ class Buildah:
         """All that the image's own description holds: configuration, labels, history."""
         description: dict[str, Any] = json.loads(self("inspect", "--type", "image", image))
         return description
+
+    def why_not(self, image: str) -> str | None:
+        """Why nothing runs in containers of this image, for which the machine may not let buildah mount or chroot."""
+        name = subprocess.run(self.command("from", image), env=ENVIRON, capture_output=True, text=True, check=False)
+        if name.returncode:
+            return f"buildah is here and makes no container: {name.stderr.strip()[-300:]}"
+        command = self.command("run", name.stdout.strip(), "--", "true")
+        ran = subprocess.run(command, env=ENVIRON, capture_output=True, text=True, check=False)
+        self("rm", name.stdout.strip())
+        return f"buildah is here and runs nothing: {ran.stderr.strip()[-300:]}" if ran.returncode else None
 
     @contextlib.contextmanager
     def container(self, image: str) -> Iterator[Container]:

@@ -19,7 +19,7 @@ from engineroom.hardware import Matrix
 
 from .buildah import Buildah, why_not
 from .standin_hub import REPOSITORY, StandinHub, standin_hub
-from .wheels import make_wheel, wheelhouse
+from .wheels import make_wheel, requirements, wheelhouse
 
 ROOT = Path(__file__).parents[2]
 STANDIN = Path(__file__).with_name("standin")
@@ -83,7 +83,10 @@ class Built:
 def cache() -> Path:
     """Where what takes long to make outlives a test run: a Debian, and wheels."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "engineroom" / "images"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        pytest.skip(f"images need a folder that outlives the tests: {error}")
     return folder
 
 
@@ -102,9 +105,11 @@ def workshop(cache: Path, plan: Mapping[str, Any], tmp_path_factory: pytest.Temp
     added = [row.add for row in Matrix.load(ROOT / "docker/matrix.json").rows if row.engine == "llamacpp" and row.add]
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wheels = wheelhouse([*(ROOT / "requirements/image.txt").read_text().splitlines(), *added], cache)
+        wheels = wheelhouse([*requirements((ROOT / "requirements/image.txt").read_text()), *added], cache)
         if not buildah.has(DEBIAN):
             make_debian(buildah, folder)
+    if reason := buildah.why_not(DEBIAN):
+        pytest.skip(reason)
     workshop = Workshop(buildah, wheels, plan, folder)
     try:
         yield workshop

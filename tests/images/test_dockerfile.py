@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from programs import needs
 
 from .conftest import ROOT
 
-HADOLINT = Path(sys.executable).with_name("hadolint")
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "hadolint"
 
 
-@pytest.mark.skipif(not HADOLINT.exists() and not shutil.which("hadolint"), reason="hadolint is not installed")
+@needs(HADOLINT, "--version")
 @pytest.mark.parametrize("name", ["Dockerfile", "tests/images/standin/Dockerfile"])
 def test_hadolint_has_nothing_to_say(name: str) -> None:
-    command = str(HADOLINT) if HADOLINT.exists() else "hadolint"
     # The stand-in's packages are the test's own, whichever version they are.
     options = ["--ignore", "DL3006", "--ignore", "DL3013"] if name.startswith("tests/") else []
     done = subprocess.run(
-        [command, *options, str(ROOT / name)], capture_output=True, text=True, timeout=60, check=False
+        [HADOLINT, *options, str(ROOT / name)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout
 

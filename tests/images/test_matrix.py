@@ -12,6 +12,7 @@ from engineroom.errors import EngineStartError
 from engineroom.hardware import Matrix, MatrixError, gpus
 
 from .conftest import ROOT
+from .wheels import requirements
 
 GOOD = {
     "name": "wheel-1.0-cu129",
@@ -61,8 +62,7 @@ def test_what_an_image_adds_leaves_the_worker_s_pins_alone() -> None:
 
 def pins(name: str) -> list[str]:
     """The `name==version` of a requirements file, without markers."""
-    lines = (ROOT / "requirements" / name).read_text().splitlines()
-    return [line.split(";")[0].strip() for line in lines if "==" in line]
+    return [line.split(";")[0].strip() for line in requirements((ROOT / "requirements" / name).read_text())]
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from .conftest import ROOT
+from .wheels import requirements
 
 _ONLY_A_GPU_S = re.compile(r"(nvidia|cuda)-|(triton|bitsandbytes)$")
 
 
 def pins(name: str) -> dict[str, str]:
-    lines = (ROOT / "requirements" / name).read_text().splitlines()
-    requirements = (line.removesuffix("\\").split(";")[0].strip() for line in lines if not line.startswith(" "))
-    return dict(requirement.split("==") for requirement in requirements if "==" in requirement)
+    lines = requirements((ROOT / "requirements" / name).read_text())
+    return dict(line.split(";")[0].strip().split("==") for line in lines)
 
 
 def test_the_cpu_image_s_pins_are_right_for_its_python() -> None:

@@ -12,15 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_bake import bake_command
+from real_engine import script
 
+from engineroom.errors import EngineroomError
 from engineroom.hardware import Matrix
 
 from .conftest import ROOT
 
-needs_bake = pytest.mark.skipif(
-    shutil.which("docker-buildx") is None and shutil.which("docker") is None,
-    reason="Docker's buildx is not installed (tools/ci-packages.sh installs it)",
-)
+
+def why_no_bake() -> str | None:
+    """What `make image` says here; None where it would build."""
+    try:
+        bake_command()
+    except EngineroomError as error:
+        return str(error)
+    return None
+
+
+needs_bake = pytest.mark.skipif(why_no_bake() is not None, reason=why_no_bake() or "it works")
 
 
 def printed(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,6 +61,19 @@ def test_every_row_has_its_target(plan: Mapping[str, Any]) -> None:
         assert target["args"]["BASE"] == row.base
         assert target["tags"] == [f"engineroom:dev-{row.name}"]
         assert target["target"] == "worker"
+
+
+@pytest.mark.parametrize("docker", [None, "echo 'no such command: buildx' >&2; exit 1", "another machine"])
+def test_without_buildx_it_says_what_to_install(tmp_path: Path, docker: str | None) -> None:
+    """Also where there is a docker: a client without its plugin, or a file that this machine cannot run."""
+    if docker is not None:
+        script(tmp_path / "docker", docker)
+    if docker == "another machine":
+        (tmp_path / "docker").write_bytes(b"\x7fELF of another machine")
+    done = printed(environ={"PATH": str(tmp_path)})
+    assert done.returncode == 2
+    assert "error: Docker's buildx is missing: install Docker" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @needs_bake

@@ -15,6 +15,12 @@ PYTHON = "3.11.2"
 """Debian 12's."""
 
 
+def requirements(text: str) -> list[str]:
+    """A compiled requirements file's lines without hashes and comments."""
+    lines = (line.removesuffix("\\").strip() for line in text.splitlines() if not line.startswith((" ", "#")))
+    return [line for line in lines if line]
+
+
 def wheelhouse(pins: Sequence[str], cache: Path) -> Path:
     """A folder with the wheels of these requirements for Debian's Python, downloaded once for each list."""
     digest = hashlib.sha256("\n".join([PYTHON, *pins]).encode()).hexdigest()
@@ -37,8 +43,7 @@ def wheelhouse(pins: Sequence[str], cache: Path) -> Path:
 
 def wanted(pins: Sequence[str]) -> list[str]:
     """The pins that Debian's Python takes; pip would judge their markers by the one that it runs in."""
-    lines = (line.removesuffix("\\").strip() for line in pins if not line.startswith((" ", "#")))
-    requirements = [Requirement(line) for line in lines if line]
+    requirements = [Requirement(line) for line in pins]
     python = {"python_full_version": PYTHON, "python_version": PYTHON.rpartition(".")[0]}
     return [f"{r.name}{r.specifier}" for r in requirements if r.marker is None or r.marker.evaluate(python)]
 

@@ -17,7 +17,11 @@ from typing import Any
 
 import aiohttp
 import pytest
+from programs import need
 
+# In a container /dev/shm has 64 MB, less than it may want; nor should it look for updates meanwhile.
+_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+_OPTIONS += ("--disable-background-networking",)
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
@@ -65,11 +69,11 @@ async def tab(url: str, folder: Path) -> AsyncIterator[Tab]:
     """A tab with `url` open, in a browser of its own."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium-headless-shell)")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,1000"]
-    # In a container /dev/shm has 64 MB, less than it may want; nor should it look for updates meanwhile.
-    options += ["--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking"]
-    process = _started([program, *options, f"--user-data-dir={folder}", "about:blank"])
+        pytest.skip("no Chromium is installed (tools/ci-packages.sh installs what tests need)")
+    # Where it shows nothing by itself (a stub that names another package, missing libraries) it shows no page of ours.
+    need(program, *_OPTIONS, "--dump-dom", "about:blank")
+    options = ["--remote-debugging-port=0", "--window-size=1100,1000", f"--user-data-dir={folder}"]
+    process = _started([program, *_OPTIONS, *options, "about:blank"])
     try:
         port = await _port(folder / "DevToolsActivePort")
         async with aiohttp.ClientSession() as session:

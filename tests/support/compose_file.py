@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from programs import trouble
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -21,9 +21,11 @@ NEEDED = {"IMAGE": "engineroom:dev", "MODEL_NAME": "org/model"}
 def command() -> list[str]:
     """Docker Compose, alone or as Docker's plugin; tests that need it skip where there is none that is new enough."""
     for candidate in (["docker-compose"], ["docker", "compose"]):
-        if shutil.which(candidate[0]):
-            done = subprocess.run([*candidate, "version", "--short"], capture_output=True, text=True, timeout=30)
-            version = re.match(r"v?(\d+)\.(\d+)", done.stdout)
+        ask = [*candidate, "version", "--short"]
+        if trouble(*ask) is None:
+            version = re.match(
+                r"v?(\d+)\.(\d+)", subprocess.run(ask, capture_output=True, text=True, timeout=30).stdout
+            )
             if version and (int(version[1]), int(version[2])) >= (2, 24):
                 return candidate
     pytest.skip("Docker Compose 2.24 or newer is not installed (tools/ci-packages.sh brings it)")

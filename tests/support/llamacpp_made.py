@@ -12,7 +12,8 @@ from engineroom.engine import Engine
 from engineroom.settings import Environment, WorkerSettings
 from engineroom_llamacpp import LlamaCppEngine
 
-SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110}
+SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110, "THREADS": 1}
+"""Its threads wait for each other by spinning: beside other tests more of them are slower by far than one."""
 
 
 def make(**settings: Any) -> LlamaCppEngine:

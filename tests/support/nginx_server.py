@@ -14,6 +14,7 @@ import httpx
 import pytest
 import yaml
 from http_door import free_port
+from programs import need
 from server_process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -45,8 +46,8 @@ def settings(**environ: str) -> dict[str, str]:
 
 def prepare(folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """What the image's entrypoint does, in `folder`: source our script, then render the template."""
-    if missing := [name for name in ("openssl", "envsubst") if shutil.which(name) is None]:
-        pytest.skip(f"{', '.join(missing)} not installed (tools/ci-packages.sh installs it)")
+    need("openssl", "version")
+    need("envsubst", "--version")
     pattern = re.compile(environ["NGINX_ENVSUBST_FILTER"].replace("$$", "$"))
     names = {*environ, "MAX_BODY", "READ_TIMEOUT", "RESOLVER"}
     known = " ".join(f"${{{name}}}" for name in sorted(names) if pattern.search(name))
@@ -68,9 +69,18 @@ def prepare(folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedPro
     )
 
 
-def _resolves(program: str) -> bool:
+def _build(program: str) -> str:
+    """What this nginx says it is and has; skips where it does not run, or was built without TLS."""
+    need(program, "-V")
+    text = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=30).stderr
+    if "http_ssl_module" not in text:
+        pytest.skip("nginx is here and has no http_ssl_module")
+    return text
+
+
+def _resolves(build: str) -> bool:
     """Whether its upstreams may `resolve`, which is since 1.27.3: Debian 12's cannot, and an address has no need to."""
-    version = re.search(r"nginx/(\d+)\.(\d+)", subprocess.run([program, "-v"], capture_output=True, text=True).stderr)
+    version = re.search(r"nginx/(\d+)\.(\d+)", build)
     return version is not None and (int(version[1]), int(version[2])) >= (1, 28)
 
 
@@ -81,12 +91,13 @@ class Nginx:
         # Outside PATH for some users, Debian's is in /usr/sbin.
         program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         if program is None:
-            pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
+            pytest.skip("nginx is not installed (tools/ci-packages.sh installs what tests need)")
+        build = _build(program)
         self.certificates = folder / "certificates"
         self.certificates.mkdir(exist_ok=True)
         self.plain, self.port = free_port(), free_port()
         here = {
-            "WORKER_ADDRESS": f"127.0.0.1:{port}{' resolve' if _resolves(program) else ''}",
+            "WORKER_ADDRESS": f"127.0.0.1:{port}{' resolve' if _resolves(build) else ''}",
             "LISTEN_HTTP": f"127.0.0.1:{self.plain}",
             "LISTEN_HTTPS": f"127.0.0.1:{self.port}",
             "HTTPS_PORT": str(self.port),

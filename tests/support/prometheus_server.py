@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
 from http_door import free_port
+from programs import need
 from server_process import ServerProcess
 
 ROOT = Path(__file__).parents[2]
@@ -20,10 +20,8 @@ FILES = ROOT / "docker/compose/prometheus"
 
 def program(name: str) -> str:
     """`prometheus` or `promtool`."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{name} is not installed (tools/ci-packages.sh brings it)")
-    return path
+    need(name, "--version")
+    return name
 
 
 class Prometheus:

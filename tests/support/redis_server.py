@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
-import pytest
 from http_door import free_port
+from programs import need
 from server_process import ServerProcess
 
 
@@ -15,10 +14,7 @@ class RedisServer:
     """A Redis that can be stopped and started again on its port."""
 
     def __init__(self, folder: Path) -> None:
-        program = shutil.which("redis-server")
-        if program is None:
-            pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-        self._program = program
+        need("redis-server", "--version")
         self._folder = folder
         self._port = free_port()
         self._process: ServerProcess | None = None
@@ -27,7 +23,7 @@ class RedisServer:
 
     def start(self) -> None:
         options = ["--port", str(self._port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self._folder)]
-        self._process = ServerProcess([self._program, *options], self._folder / "redis.log")
+        self._process = ServerProcess(["redis-server", *options], self._folder / "redis.log")
         self._process.until_listening(self._port)
 
     def signal(self, number: signal.Signals) -> None:

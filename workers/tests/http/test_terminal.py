@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from http_door import COMMAND, free_port, serving
+from programs import needs
 
 NOISY = """
 import asyncio, logging
@@ -75,7 +75,7 @@ class Terminal:
         self.text = self.text.replace("\r\n", "\n")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="what is to be pasted needs curl")
+@needs("curl", "--version")
 def test_a_terminal_shows_where_the_model_is_and_a_request_to_paste() -> None:
     with Terminal(COMMAND, "serve", PORT=str(free_port())) as terminal:
         terminal.until("Ctrl-C stops it.")

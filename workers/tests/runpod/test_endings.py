@@ -211,7 +211,7 @@ async def test_a_wrong_setting_ends_the_worker(platform: RunningEmulator, start_
 
 @contextlib.asynccontextmanager
 async def on_llamacpp(platform: RunningEmulator, start: StartWorker) -> AsyncIterator[WorkerProcess]:
-    worker = start(platform, ENGINE="llamacpp", CTX_SIZE=2048, PARALLEL=4)
+    worker = start(platform, ENGINE="llamacpp", CTX_SIZE=2048, PARALLEL=4, THREADS=1)
     await platform.polled(timeout=90)
     yield worker
 

@@ -1,0 +1,60 @@
+"""What holds for this test suite itself, on whatever machine it runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from programs import trouble
+from real_engine import script
+
+ROOT = Path(__file__).parents[1]
+
+SKIPPING = """
+import pytest
+
+@pytest.mark.parametrize("number", range(3))
+def test_without_a_program(number):
+    pytest.skip("program is not installed")
+
+@pytest.mark.skipif(True, reason="needs another machine")
+def test_elsewhere(): ...
+
+def test_here(): ...
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_skips_are_counted_by_their_reason(tmp_path: Path, workers: str) -> None:
+    (tmp_path / "test_skipping.py").write_text(SKIPPING)
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", workers, "."]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout
+    table = output.partition("skipped, by reason")[2].splitlines()[1:3]
+    assert table == ["    3  program is not installed", "    1  needs another machine"], output
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "program is not installed"),
+        ("echo 'install it from the shop' >&2; exit 1", "program is here and does not work: install it from the shop"),
+        ("exit 3", "program is here and does not work: exit code 3"),
+        (b"\x7fELF of another machine", "program is here and does not run: "),
+        ("exit 0", None),
+    ],
+)
+def test_a_program_that_cannot_do_its_work_is_none(
+    tmp_path: Path, content: str | bytes | None, reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test that needs it skips then, with what it said; it was taken for one where a file had its name."""
+    if content is not None:
+        path = script(tmp_path / "program", "")
+        Path(path).write_bytes(content if isinstance(content, bytes) else f"#!/bin/sh\n{content}\n".encode())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    trouble.cache_clear()
+    answer = trouble("program", "--version")
+    trouble.cache_clear()
+    assert (answer is None) if reason is None else str(answer).startswith(reason)
