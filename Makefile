@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm bench-engines request-path
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
 
 help: ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ bench-overload: env-dev ## Measure the HTTP door at 10x of its capacity, and its
 
 soak: env-dev ## Clients of every kind at the HTTP door for minutes, its memory watched (writes benchmarks/soak/results.md)
 	@python benchmarks/soak/soak.py $(ARGS)
+
+recipes: env-dev ## Run docs/recipes.md: each client, in a throw-away environment, against a real worker (npm, Node)
+	@python tools/recipes.py $(ARGS)
 
 request-path: env-dev ## List our files that one request runs through, at each door
 	@python tools/request_path.py $(ARGS)

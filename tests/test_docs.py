@@ -12,28 +12,16 @@ from pathlib import Path
 
 import pytest
 from http_door import Door, serving
+from pages import PAGES, ROOT, anchors, blocks, name_of, text_of
 from programs import need
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engines/*/README.md")])
 BIN = Path(sys.executable).parent
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(page: Path, language: str) -> list[str]:
-    return [text for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")) if kind == language]
-
-
-def anchors(page: Path) -> set[str]:
-    """The anchors that GitHub gives a page's headings."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
         path, _, anchor = link.partition("#")
         if "://" in link:
             continue
@@ -103,10 +91,3 @@ def test_what_the_readme_shows_is_what_is_printed(block: str, door: Door, tmp_pa
         timeout=60,
     )
     assert done.stdout.splitlines() == output
-
-
-def test_the_readmes_python_prints_what_its_last_line_says(door: Door) -> None:
-    (code,) = blocks(ROOT / "README.md", "python")
-    code = code.replace("http://127.0.0.1:8000", door.url)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr

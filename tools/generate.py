@@ -32,9 +32,8 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     yield ".runpod/tests.json", _json(hub_files.tests(matrix))
     yield "Dockerfile", dockerfile(matrix.rows[0])
     yield "worker-config.json", _json(hub_files.worker_config(matrix, REPOSITORY))
-    for name in ("README.md", "docs/images.md"):
-        if (path := ROOT / name).is_file():
-            yield name, image_table.fill(path.read_text(encoding="utf-8"), matrix)
+    images_page = ROOT / "docs/images.md"
+    yield "docs/images.md", image_table.fill(images_page.read_text(encoding="utf-8"), matrix)
 
 
 def dockerfile(image: Image) -> str:

@@ -1,4 +1,4 @@
-"""The table of images for README.md and docs/images.md, between two markers."""
+"""The table of images for docs/images.md, between two markers."""
 
 from __future__ import annotations
 
