@@ -34,17 +34,21 @@ def section(page: Path, heading: str) -> str:
     Raises:
         ValueError: the page has no such heading.
     """
-    lines = text_of(page).splitlines()
-    start = next((number for number, line in enumerate(lines) if re.fullmatch(rf"#+ {re.escape(heading)}", line)), None)
-    if start is None:
-        raise ValueError(f"{name_of(page)} has no heading {heading!r}")
-    rank = len(lines[start]) - len(lines[start].lstrip("#"))
+    rank = 0
+    code = False
     taken: list[str] = []
-    for line in lines[start + 1 :]:
-        if re.match(rf"#{{1,{rank}}} ", line) and "```" not in line:
+    for line in text_of(page).splitlines(keepends=True):
+        code ^= line.startswith("```")
+        title = None if code else re.match(r"(#+) (.+)", line)
+        if title and rank and len(title[1]) <= rank:
             break
-        taken.append(line)
-    return "\n".join(taken)
+        if title and title[2] == heading:
+            rank = len(title[1])
+        elif rank:
+            taken.append(line)
+    if not rank:
+        raise ValueError(f"{name_of(page)} has no heading {heading!r}")
+    return "".join(taken)
 
 
 def prose(page: Path) -> str:
