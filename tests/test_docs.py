@@ -91,3 +91,15 @@ def test_what_the_readme_shows_is_what_is_printed(block: str, door: Door, tmp_pa
         timeout=60,
     )
     assert done.stdout.splitlines() == output
+
+
+ODD = re.compile(
+    r"\bis no (file|GGUF|valid)|which is meant|are said|is said at once|in silence|without a word|left alone"
+    r"|is not there at all|holds nobody|asked (anew|once more of)|it is told|whatever else comes"
+)
+"""Phrases that no reader would write; they were in these pages once."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pages_are_in_plain_english(page: Path) -> None:
+    assert ODD.findall(text_of(page).replace("\n", " ")) == []
