@@ -16,6 +16,7 @@ import pytest
 import yaml
 from http_door import Door, free_port, serving
 from pages import ROOT, section
+from programs import need, needs
 from server_process import ServerProcess
 
 from engineroom_workers.settings import DoorSettings
@@ -42,7 +43,7 @@ def test_a_client_prints_what_its_last_line_says(client: str, package: str, door
     assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="the recipe needs curl")
+@needs("curl", "--version")
 def test_a_script_waits_until_the_model_is_ready() -> None:
     with serving({"ECHO_START_S": "2"}, ready=False) as door:
         script = block("Wait until it is ready", "sh").replace("http://127.0.0.1:8000", door.url)
@@ -51,12 +52,12 @@ def test_a_script_waits_until_the_model_is_ready() -> None:
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("systemd-analyze is not installed")
+    need("systemd-analyze", "--version")
     unit = tmp_path / "engineroom.service"
     unit.write_text(block("systemd", "ini").replace("/opt/engineroom/bin/engineroom", sys.executable))
-    done = subprocess.run([program, "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True, timeout=60
+    )
     complaints = [line for line in done.stderr.splitlines() if "engineroom.service" in line]
     assert done.returncode == 0, done.stderr
     assert complaints == []
@@ -72,8 +73,9 @@ def test_a_worker_told_to_stop_by_systemd_has_time_to_drain() -> None:
 def nginx(tmp_path: Path) -> Iterator[tuple[str, Door]]:
     """The recipe's nginx before a door with the echo engine; its port and certificate are the test's."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None or shutil.which("openssl") is None:
-        pytest.skip("nginx or openssl is not installed (Debian: apt-get install nginx-light openssl)")
+    need("openssl", "version")
+    need(program or "nginx", "-v")
+    assert program
     request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
     request += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "privkey.pem", "-out", "fullchain.pem"]
     subprocess.run(request, cwd=tmp_path, check=True, capture_output=True, timeout=60)
