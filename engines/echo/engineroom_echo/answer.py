@@ -12,6 +12,7 @@ from engineroom.in_process import Token, TokenRequest
 
 from . import vocabulary
 from .instance import minimal_instance
+from .mentions import Mentions
 from .settings import EchoOptions
 
 
@@ -22,13 +23,11 @@ def answer(request: TokenRequest, options: EchoOptions) -> Iterator[Token]:
         APIError: for a schema whose instance is beyond it.
     """
     echoed, from_user = vocabulary.last_message(request.prompt)
-    if calls := _calls(request, vocabulary.decode(echoed) if from_user else ""):
-        return _limited(_text_tokens(vocabulary.encode("\n".join(calls)), request.logprobs), request.max_tokens)
-    if request.schema is not None:
-        instance = vocabulary.encode(
-            json.dumps(minimal_instance(request.schema or {"type": "object"}), ensure_ascii=False)
-        )
-        return _limited(_text_tokens(instance, request.logprobs), request.max_tokens)
+    if request.tools or request.schema is not None:
+        mentions = Mentions(vocabulary.decode(echoed) if from_user else "")
+        made = _calls(request.tools, mentions) or _instance(request.schema, mentions)
+        if made:
+            return _limited(_text_tokens(vocabulary.encode(made), request.logprobs), request.max_tokens)
     if request.choice:
         echoed = vocabulary.encode(f"({request.choice}) ") + echoed
     tokens = list(_text_tokens(echoed, request.logprobs))
@@ -60,16 +59,25 @@ def _limited(tokens: Iterator[Token], limit: int) -> Iterator[Token]:
     yield Token(finish_reason="stop")
 
 
-def _calls(request: TokenRequest, text: str) -> list[str]:
-    """The JSON of each tool call: of the tools that the text names."""
-    tools = [tool["function"] for tool in request.tools if tool["function"]["name"] in text]
-    return [_call(tool["name"], tool.get("parameters")) for tool in tools]
+def _calls(tools: Sequence[Mapping[str, Any]], mentions: Mentions) -> str:
+    """The JSON of a call of each tool that the message names."""
+    functions = {tool["function"]["name"]: tool["function"] for tool in tools}
+    return "\n".join(
+        _call(name, functions[name].get("parameters"), mentions) for name in mentions.tools(list(functions))
+    )
 
 
-def _call(name: str, parameters: Mapping[str, Any] | None) -> str:
-    return f'{{"name": {json.dumps(name)}, "arguments": {_instance(parameters)}}}'
+def _call(name: str, parameters: Mapping[str, Any] | None, mentions: Mentions) -> str:
+    arguments = minimal_instance(parameters or {"type": "object"}, mentions)
+    return f'{{"name": {json.dumps(name)}, "arguments": {json.dumps(arguments, ensure_ascii=False)}}}'
 
 
-def _instance(schema: Mapping[str, Any] | None) -> str:
-    """The JSON text of the smallest instance of a schema; of any object where it says nothing."""
-    return json.dumps(minimal_instance(schema or {"type": "object"}), ensure_ascii=False)
+def _instance(schema: Mapping[str, Any] | None, mentions: Mentions) -> str:
+    """The JSON text of the smallest instance of a schema, with what the message mentions; nothing without a schema.
+
+    Any object will do for an empty schema: it has the keys that the message quotes.
+    """
+    if schema is None:
+        return ""
+    instance = minimal_instance(schema, mentions) if schema else dict.fromkeys(mentions.quoted, mentions.text)
+    return json.dumps(instance, ensure_ascii=False)

@@ -31,7 +31,8 @@ class EchoEngine(TokenEngine):
 
     Choice 0 is the echo itself, choice k begins with `(k) `. It ends with `stop` when the echo is complete, unless
     the request has `ignore_eos`: then it goes on until `max_tokens`. Given a JSON schema it says the smallest
-    instance of it; given tools it calls those that the user's message names, or as `tool_choice` demands.
+    instance of it; given tools it calls those that the user's message names, or as `tool_choice` demands. What the
+    message names (`add(2, 3)`, 'a quoted text') stands in the instance and in the arguments where it fits.
     """
 
     name = "echo"
@@ -45,6 +46,7 @@ class EchoEngine(TokenEngine):
         logprobs=True,
         several_choices=True,
         json_schema=True,
+        images=True,
     )
 
     def __init__(self, worker: WorkerSettings, settings: EchoSettings) -> None:
@@ -72,6 +74,10 @@ class EchoEngine(TokenEngine):
 
     def tokenize(self, text: str) -> list[int]:
         return vocabulary.encode(text)
+
+    def part_text(self, part: Mapping[str, Any]) -> str | None:
+        """An image is acknowledged, not looked at."""
+        return "[image]" if part["type"] == "image_url" else None
 
     def chat_prompt(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
         return vocabulary.chat_template(messages)

@@ -9,6 +9,8 @@ from typing import Any
 
 from engineroom.errors import APIError
 
+from .mentions import Mentions
+
 _MAX_DEPTH = 64
 _MAX_VALUES = 10_000
 _MAX_LENGTH = 100_000
@@ -68,22 +70,25 @@ _UNDERSTOOD = frozenset(
 )
 
 
-def minimal_instance(schema: Mapping[str, Any]) -> Any:
+def minimal_instance(schema: Mapping[str, Any], mentions: Mentions | None = None) -> Any:
     """An instance of `schema` with only what it requires.
+
+    mentions: its numbers and texts stand in the instance where they fit; without it the smallest values do.
 
     Raises:
         APIError: 400, for a schema that is malformed, or needs more than this understands (`not`, a `pattern` that
             neither the default nor the shortest string satisfies, endless recursion).
     """
     try:
-        return _Maker(schema).make(schema, 0)
+        return _Maker(schema, mentions or Mentions("")).make(schema, 0)
     except (TypeError, ValueError, AttributeError, KeyError, re.error) as error:
         raise _cannot("it is malformed") from error
 
 
 class _Maker:
-    def __init__(self, root: Mapping[str, Any]) -> None:
+    def __init__(self, root: Mapping[str, Any], mentions: Mentions) -> None:
         self._root = root
+        self._mentions = mentions
         self._values = 0
 
     def make(self, schema: Any, depth: int) -> Any:
@@ -100,7 +105,8 @@ class _Maker:
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
-            return schema["enum"][0]
+            named = [value for value in schema["enum"] if isinstance(value, str) and value in self._mentions.text]
+            return named[0] if named else schema["enum"][0]
         for branch in ("anyOf", "oneOf"):
             if schema.get(branch):
                 return self._first_possible(schema, branch, depth)
@@ -153,9 +159,9 @@ class _Maker:
             items = [*first[:size], *[schema.get("items", True)] * (size - len(first))]
             return [self.make(item, depth + 1) for item in items]
         if kind == "string":
-            return _string(schema)
+            return _string(schema, self._mentions)
         if kind in ("integer", "number"):
-            return _number(schema, kind == "integer")
+            return _number(schema, kind == "integer", self._mentions)
         if kind in ("boolean", "null"):
             return False if kind == "boolean" else None
         raise _cannot(f"there is no type '{kind}'")
@@ -173,7 +179,7 @@ def _implied_type(schema: Mapping[str, Any]) -> str:
     return "object"
 
 
-def _number(schema: Mapping[str, Any], whole: bool) -> float:
+def _number(schema: Mapping[str, Any], whole: bool, mentions: Mentions) -> float:
     low = schema.get("minimum", -math.inf)
     over = schema.get("exclusiveMinimum", -math.inf)
     high = schema.get("maximum", math.inf)
@@ -186,9 +192,14 @@ def _number(schema: Mapping[str, Any], whole: bool) -> float:
             near = step or 1
             candidates += [(bound // near + steps) * near for steps in (-1, 0, 1, 2)]
     candidates.append((max(low, over) + min(high, under)) / 2)
-    for value in candidates:
-        fits = low <= value <= high and over < value < under
-        if fits and (not step or value % step == 0) and (not whole or value == int(value)):
+
+    def fits(value: float) -> bool:
+        within = low <= value <= high and over < value < under
+        return within and (not step or value % step == 0) and (not whole or value == int(value))
+
+    mentioned = mentions.take_number(fits)
+    for value in candidates if mentioned is None else [mentioned]:
+        if fits(value):
             return int(value) if value == int(value) else value
     raise _cannot("no number was found within its bounds")
 
@@ -199,13 +210,18 @@ def _bounded(size: int) -> int:
     return size
 
 
-def _string(schema: Mapping[str, Any]) -> str:
+def _string(schema: Mapping[str, Any], mentions: Mentions) -> str:
     filler = "x" * _bounded(schema.get("minLength", 0))
-    candidates = [schema.get("default"), *schema.get("examples", ()), _FORMATS.get(schema.get("format", ""), filler)]
     pattern = schema.get("pattern")
-    for text in candidates:
+
+    def fits(text: Any) -> bool:
         long_enough = isinstance(text, str) and len(filler) <= len(text) <= schema.get("maxLength", math.inf)
-        if long_enough and (pattern is None or re.search(pattern, text)):
+        return long_enough and (pattern is None or re.search(pattern, text) is not None)
+
+    mentioned = None if "format" in schema else mentions.take_text(fits)
+    candidates = [schema.get("default"), *schema.get("examples", ()), _FORMATS.get(schema.get("format", ""), filler)]
+    for text in candidates if mentioned is None else [mentioned]:
+        if fits(text):
             return str(text)
     raise _cannot("no string was found for its pattern, format and length; give a 'default' that fits")
 

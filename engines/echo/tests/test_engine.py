@@ -164,3 +164,63 @@ def test_the_readme_names_every_setting_and_its_default() -> None:
     (group,) = EchoEngine.settings(Environment.of({}))
     for setting in group.describe():
         assert re.search(rf"^\| `{setting.name}` \| {setting.default} \|", readme, re.MULTILINE), setting.name
+
+
+def function(name: str, properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+INTEGER = {"type": "integer"}
+TEXT = {"type": "string"}
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+@pytest.mark.parametrize(
+    ("text", "tool", "arguments"),
+    [
+        ("What is magic_function(3)?", function("magic_function", {"input": INTEGER}, "input"), {"input": 3}),
+        ("add -2 and 40.5", function("add", {"a": {"type": "number"}, "b": {"type": "number"}}, "a", "b"), [-2, 40.5]),
+        ("roll 99, then 6", function("roll", {"sides": {"type": "integer", "maximum": 20}}, "sides"), {"sides": 6}),
+        ("roll it", function("roll", {"sides": {"type": "integer", "minimum": 4}}, "sides"), {"sides": 4}),
+        (
+            "name a customer '你好啊集团' please",
+            function("name_customer", {"name": TEXT}, "name"),
+            {"name": "你好啊集团"},
+        ),
+        ("Generate a Pirate greeting.", function("greeting_generator", {"style": TEXT}, "style"), None),
+        (
+            "the weather in Paris in celsius",
+            function("get_weather", {"unit": {"enum": ["K", "celsius"]}}, "unit"),
+            None,
+        ),
+        ("move it", function("move", {"id": {"type": "string", "maxLength": 3}}, "id"), {"id": ""}),
+    ],
+)
+async def test_a_call_s_arguments_are_what_the_message_names(
+    engine: EchoEngine, text: str, tool: dict[str, Any], arguments: Any, choice: str
+) -> None:
+    answer = await ask(engine, text, tools=[tool], tool_choice=choice)
+    (call,) = answer["tool_calls"]
+    made = msgspec.json.decode(call["function"]["arguments"])
+    if isinstance(arguments, list):
+        assert list(made.values()) == arguments
+    elif arguments is None:
+        assert list(made.values()) in ([text], ["celsius"])
+    else:
+        assert made == arguments
+
+
+async def test_a_json_object_has_the_keys_that_the_message_quotes(engine: EchoEngine) -> None:
+    text = "A joke as JSON with 'setup' and 'punchline' keys."
+    answer = await ask(engine, text, response_format={"type": "json_object"})
+    assert msgspec.json.decode(answer["content"]) == {"setup": text, "punchline": text}
+
+
+async def test_an_image_is_acknowledged_and_other_parts_are_refused(engine: EchoEngine) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    text = {"type": "text", "text": "Look:"}
+    assert (await ask(engine, messages=[{"role": "user", "content": [text, image]}]))["content"] == "Look:\n[image]"
+    audio = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    status, body = await post(engine, CHAT, {"messages": [{"role": "user", "content": [audio]}]})
+    assert (status, body["error"]["param"]) == (400, "messages.0.content.0")

@@ -44,7 +44,7 @@ class ChatResponse(ServingResponse):
         self.stream = bool(request.stream)
         self.stops = stop_strings(request.stop)
         self._tools = tools = choose(request, json) if _names_tools(request) else Tools()
-        messages = _text_messages(request.messages, json["messages"])
+        messages = _text_messages(engine, request.messages, json["messages"])
         prompt = engine.chat_prompt(messages, {**json, "messages": messages, "tools": list(tools.tools)})
         asked = request.max_tokens if request.max_completion_tokens is None else request.max_completion_tokens
         common: dict[str, Any] = {
@@ -146,11 +146,13 @@ def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
     return {} if isinstance(request.response_format, JSONObjectFormat) else None
 
 
-def _text_messages(messages: Sequence[AnyMessage], json: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _text_messages(
+    engine: TokenSource, messages: Sequence[AnyMessage], json: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
     """The messages as sent, but each content one string (its parts joined by line feeds) or None.
 
     Raises:
-        APIError: for a part that is not text, and for an assistant's message that says nothing at all.
+        APIError: for a part that the engine has no text for, and for an assistant's message that says nothing at all.
     """
     plain: list[dict[str, Any]] = []
     for number, (message, sent) in enumerate(zip(messages, json, strict=True)):
@@ -159,7 +161,9 @@ def _text_messages(messages: Sequence[AnyMessage], json: Sequence[Mapping[str, A
             _check_assistant(message, where)
         content = message.content
         if isinstance(content, list):
-            content = "\n".join(_text(part, f"{where}.content.{at}") for at, part in enumerate(content))
+            content = "\n".join(
+                _text(engine, part, sent["content"][at], f"{where}.content.{at}") for at, part in enumerate(content)
+            )
         plain.append({**sent, "content": content})
     return plain
 
@@ -174,11 +178,14 @@ def _check_assistant(message: AssistantMessage, where: str) -> None:
         )
 
 
-def _text(part: Part, where: str) -> str:
+def _text(engine: TokenSource, part: Part, json: Mapping[str, Any], where: str) -> str:
     if isinstance(part, TextPart):
         return part.text
     if isinstance(part, RefusalPart):
         return part.refusal
+    in_place = engine.part_text(json)
+    if in_place is not None:
+        return in_place
     kind = type(part).__struct_config__.tag
     raise invalid(
         f"Invalid '{where}': this model takes text only, and '{kind}' is not.", where, "unsupported_content_type"

@@ -91,6 +91,14 @@ class TokenSource(ABC):
             APIError: where the messages cannot be put into the template.
         """
 
+    def part_text(self, part: Mapping[str, Any]) -> str | None:
+        """What stands in a prompt for a part of a message that is not text; None where the model takes no such part.
+
+        part: in OpenAI's shape, e.g. `{"type": "image_url", "image_url": {"url": …}}`. Override it together with
+        declaring `images` or another kind among the engine's capabilities.
+        """
+        return None
+
     @abstractmethod
     def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         """Generate one choice. Closing the iterator aborts the generation and frees it at once.

@@ -53,7 +53,7 @@ def eventually(condition: Callable[[], bool]) -> None:
             "unsupported_schema",
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y"}}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "x"}}]}]},
             "messages.0.content.0",
             "unsupported_content_type",
         ),
