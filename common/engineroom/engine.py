@@ -60,6 +60,8 @@ from .asgi.types import ASGIApp
 from .timeline import Timeline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from typing_extensions import Self
 
     from .models.formats import ModelFormat
@@ -306,6 +308,10 @@ class Engine(RunningEngine):
     """The formats of weights that it loads, the one it is best at first. Empty for an engine that loads no files: its
     MODEL_NAME is only a name."""
 
+    preference: ClassVar[int] = 50
+    """Of several engines that can serve a model, and are equally good at its format, the one with the lowest number is
+    taken where ENGINE names none."""
+
     adapter_setting: ClassVar[str] = ""
     """The setting that names LoRA adapters beside the model; empty where it takes none."""
 
@@ -335,3 +341,8 @@ class Engine(RunningEngine):
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
         """What it needs on this machine, and whether that is there. Must be quick and import nothing heavy."""
         return ()
+
+    @classmethod
+    def own_models(cls, env: Environment) -> Mapping[str, Path]:
+        """Models that are on this machine outside of the hubs' caches: what MODEL_NAME takes -> the file."""
+        return {}

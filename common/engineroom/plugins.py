@@ -6,6 +6,7 @@ Engines are entry points in the group `engineroom.engines` (stevedore), the door
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -17,14 +18,21 @@ from . import __version__
 from .engine import Engine
 from .errors import PluginError, Problem, Problems, SettingsError
 from .installation import engines_at_hand, how_to_install
+from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
+from .selection import select
 from .settings.base import Settings, SettingsGroup, check_unknown, comma_list
 from .settings.environment import Environment
 from .settings.suggestions import suggest
 from .settings.worker import WorkerSettings
 
+logger = logging.getLogger(__name__)
+
 ENGINES = "engineroom.engines"
 DOOR_SETTINGS = "engineroom.door_settings"
+
+SELECTED = "selected for MODEL_NAME"
+"""The layer that has ENGINE where the user did not set it."""
 
 Door = TypeVar("Door")
 """A door's own settings."""
@@ -36,12 +44,19 @@ class Setup(Generic[Door]):
 
     door: the door's own settings.
     env: with the engine's aliases and defaults applied.
+    notes: what the user did not say and should know: which engine was selected, which of two models counts.
     """
 
     engine: Engine
     worker: WorkerSettings
     door: Door
     env: Environment
+    notes: tuple[str, ...] = ()
+
+    def log_notes(self) -> None:
+        """Write the notes to the log, which is configured from these very settings."""
+        for note in self.notes:
+            logger.info("%s", note)
 
     def new_engine(self) -> Engine:
         """Another engine of the same settings, to start in the place of one that has died."""
@@ -93,11 +108,67 @@ def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
 def engine_class(env: Environment) -> tuple[type[Engine], Environment]:
     """The engine that the environment asks for, and the environment with that engine's aliases and defaults.
 
+    Where ENGINE names none, it is one that can serve MODEL_NAME (`selection.select`), and the environment says so.
+
     Raises:
-        PluginError: there is no such engine, or it cannot be loaded.
+        PluginError: there is no such engine, or it cannot be loaded, or none can serve the model.
+        HubError: which engine can could not be learnt from the hub.
     """
-    engine = load_engine(env.get("ENGINE"), comma_list(env.get("ENGINEROOM_ENGINES", "")))
-    return engine, env.with_aliases(engine.aliases).with_defaults(engine.defaults)
+    engine, env, _ = _engine_class(env)
+    return engine, env
+
+
+def _engine_class(env: Environment) -> tuple[type[Engine], Environment, tuple[str, ...]]:
+    """The same, and what there is to say about it."""
+    only = comma_list(env.get("ENGINEROOM_ENGINES", ""))
+    name = env.get("ENGINE")
+    reason = ""
+    if name is None and len(engine_names(only)) > 1:
+        name, reason = select(_loadable(only), env)
+        env = env.with_arguments({"ENGINE": name}, SELECTED)
+    engine = load_engine(name, only)
+    env = env.with_aliases(engine.aliases)
+    notes = [note for note in (reason, _set_aside(env)) if note]
+    if engine.model_formats:
+        env = _with_model(env)
+    return engine, env.with_defaults(engine.defaults), tuple(notes)
+
+
+def _set_aside(env: Environment) -> str:
+    """That a model which one place names does not count, because a higher one names another; empty otherwise."""
+    named = [(layer.name, layer.values["MODEL_NAME"]) for layer in env.layers if layer.values.get("MODEL_NAME")]
+    if not named:
+        return ""
+    source, model = named[0]
+    others = [f"{other} of the {place}" for place, other in named[1:] if other != model]
+    return f"MODEL_NAME is {model}, from the {source}; {others[0]} does not count" if others else ""
+
+
+def loadable(env: Environment) -> dict[str, type[Engine]]:
+    """The engines installed that may load, by name; one that is broken is left out."""
+    return _loadable(comma_list(env.get("ENGINEROOM_ENGINES", "")))
+
+
+def _loadable(only: Sequence[str]) -> dict[str, type[Engine]]:
+    engines = {}
+    for name in engine_names(only):
+        try:
+            engines[name] = load_engine(name, only)
+        except PluginError:
+            continue
+    return engines
+
+
+def _with_model(env: Environment) -> Environment:
+    """The environment with MODEL_NAME as engines take it, where the user gave an address or `~/...`."""
+    given = env.get("MODEL_NAME")
+    if given is None:
+        return env
+    model = reference.parse(given, env)
+    values = {"MODEL_NAME": model.name} if model.name != given else {}
+    if model.revision and "MODEL_REVISION" not in env:
+        values["MODEL_REVISION"] = model.revision
+    return env.with_arguments(values, env.source("MODEL_NAME")) if values else env
 
 
 def engines_for(formats: Collection[ModelFormat], only: Sequence[str] = ()) -> list[str]:
@@ -107,15 +178,7 @@ def engines_for(formats: Collection[ModelFormat], only: Sequence[str] = ()) -> l
     Args:
         only: where given, the engines that may load.
     """
-    takers = []
-    for name in engine_names(only):
-        try:
-            engine = load_engine(name, only)
-        except PluginError:
-            continue
-        if set(engine.model_formats) & set(formats):
-            takers.append(name)
-    return takers
+    return [name for name, engine in _loadable(only).items() if set(engine.model_formats) & set(formats)]
 
 
 def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
@@ -174,7 +237,7 @@ def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], 
         PluginError: there is no such engine, or it cannot be loaded.
         SettingsError: with every problem of the core's, the engine's and the door's settings, unknown names included.
     """
-    engine_type, env = engine_class(env)
+    engine_type, env, notes = _engine_class(env)
     problems = Problems()
     problems.extend(check_unknown(env, settings_groups(engine_type, env), engine_type.aliases))
     worker = WorkerSettings.load_valid(env, problems)
@@ -189,7 +252,7 @@ def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], 
         problems.extend(each for each in error.problems if each.variable != "MODEL_NAME" or not unusable_model)
     doors: list[Door] = problems.collect(lambda: [load_door(worker, env)], [])
     problems.check()
-    return Setup(engines[0], worker, doors[0], env)
+    return Setup(engines[0], worker, doors[0], env, notes)
 
 
 def check(env: Environment) -> Setup[list[Settings]]:

@@ -12,6 +12,8 @@ import os
 import time
 from pathlib import Path
 
+from .progress import Progress
+
 logger = logging.getLogger(__name__)
 
 
@@ -19,10 +21,12 @@ class Timeline:
     """The phases in the order in which they ended.
 
     marks: pairs of a phase and the seconds between the start of this process and the phase's end.
+    progress: the download that goes on now; None where there is none.
     """
 
     def __init__(self) -> None:
         self.marks: list[tuple[str, float]] = []
+        self.progress: Progress | None = None
         self._logged = False
 
     def mark(self, phase: str, at: float | None = None) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standin_hub import REPOSITORY, StandinHub, standin_hub
 
 from engineroom.hardware import Matrix
 
 from .buildah import Buildah, why_not
-from .standin_hub import REPOSITORY, StandinHub, standin_hub
 from .wheels import make_wheel, requirements, wheelhouse
 
 ROOT = Path(__file__).parents[2]

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from .standin_hub import COMMIT, REPOSITORY, StandinHub, standin_hub
+from standin_hub import COMMIT, REPOSITORY, StandinHub, standin_hub
 
 TOKEN = "hf_secret_canary"
 
@@ -71,7 +70,10 @@ def test_a_quantisation_behind_a_colon_chooses_the_gguf_file(hub: StandinHub, tm
     done = bake(hub, tmp_path, MODEL_NAME=f"{REPOSITORY}:q8_0")
     assert done.returncode == 0, done.stderr
     assert Path(arguments(tmp_path)["MODEL_NAME"]).name == "tiny-Q8_0.gguf"
-    assert "no GGUF file with 'Q2'" in bake(hub, tmp_path, MODEL_NAME=f"{REPOSITORY}:Q2").stderr
+    assert (
+        "no GGUF file Q2; it has tiny-Q4_K_M.gguf, tiny-Q8_0.gguf"
+        in bake(hub, tmp_path, MODEL_NAME=f"{REPOSITORY}:Q2").stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,7 +83,7 @@ def test_a_quantisation_behind_a_colon_chooses_the_gguf_file(hub: StandinHub, tm
         ("hf_other", {}, f"{REPOSITORY} is gated: ask for access on its page with the account of HF_TOKEN"),
         (None, {"MODEL_NAME": "no/such"}, "the hub knows no repository no/such, or it is private"),
         (None, {"MODEL_NAME": ""}, "MODEL_NAME: is not set; name the model to download"),
-        (None, {"HF_HUB_OFFLINE": "1"}, "the hub cannot be reached"),
+        (None, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids to ask the hub for it"),
         (TOKEN, {"QUANTIZATION": "awq"}, "QUANTIZATION (from baked arguments): no such setting"),
     ],
 )

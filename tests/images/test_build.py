@@ -10,13 +10,13 @@ import anyio
 import httpx
 import pytest
 from http_door import free_port
+from standin_hub import COMMIT, REPOSITORY
 
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 from .buildah import Container
 from .conftest import CANARY, Built
 from .running import started, until
-from .standin_hub import COMMIT, REPOSITORY
 
 CHAT = {"model": REPOSITORY, "messages": [{"role": "user", "content": "Hello"}]}
 PHASES = ("interpreter", "settings read", "model resolved", "engine spawned", "engine ready", "first job")

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,25 +41,39 @@ def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
 
     Raises:
         SettingsError: no model is named.
-        HubError: it cannot be downloaded.
+        EngineStartError: it cannot be downloaded.
     """
-    from ..errors import Problem, SettingsError
-    from ..models.files import weights
-    from ..models.hub import download
+    import asyncio
 
-    model = environ.get("MODEL_NAME")
-    if not model:
+    from ..errors import Problem, SettingsError
+    from ..models import reference
+    from ..models.download import DownloadedModel, download
+    from ..timeline import Timeline
+    from ..waiting import waiting
+
+    given = environ.get("MODEL_NAME")
+    if not given:
         raise SettingsError([Problem("MODEL_NAME", "is not set; name the model to download, a repository of the hub")])
+    model = reference.parse(given, environ)
+    revision = environ.get("MODEL_REVISION") or model.revision
     cache = Path(environ.get("BASE_PATH") or "/models") / "huggingface-cache" / "hub"
-    folder = download(model, environ.get("MODEL_REVISION") or None, cache, token)
-    is_file = ":" in model
-    arguments = {"MODEL_NAME": str(weights(folder)[0] if is_file else folder)}
-    if environ.get("MODEL_REVISION"):
+    hub_environ = {**environ, "HF_TOKEN": token} if token else dict(environ)
+
+    async def fetch(repository: str, **options: Any) -> DownloadedModel:
+        timeline = Timeline()
+        async with waiting(timeline, lambda: f"downloading {repository}"):
+            return await download(repository, hub_environ, timeline, cache=str(cache), **options)
+
+    repository = model.repository or model.name
+    baked = asyncio.run(fetch(repository, revision=revision, wanted=model.wanted))
+    arguments = {"MODEL_NAME": str(baked.place)}
+    if revision:
         # A branch may move; the folder is named after the commit that was downloaded.
-        arguments["MODEL_REVISION"] = folder.name
+        arguments["MODEL_REVISION"] = baked.folder.name
     tokenizer = environ.get("TOKENIZER_NAME")
     if tokenizer:
-        arguments["TOKENIZER_NAME"] = str(folder if tokenizer == model else download(tokenizer, None, cache, token))
+        own = None if tokenizer == given else asyncio.run(fetch(tokenizer, weights=False))
+        arguments["TOKENIZER_NAME"] = str((own or baked).folder)
     quantisation = environ.get("QUANTIZATION")
     if quantisation:
         arguments["QUANTIZATION"] = quantisation

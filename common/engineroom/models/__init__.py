@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from . import gguf, reference
+from .download import DownloadedModel, ModelDownload, download
 from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, weights, writable
 from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, is_path
-from .hub import HubError, download, explain
+from .gguf import ModelChoiceError
+from .hub import HubError, explain
 from .settings import HubSettings
 
 __all__ = [
     "FORMAT_NAMES",
+    "DownloadedModel",
     "HubError",
     "HubSettings",
+    "ModelChoiceError",
+    "ModelDownload",
     "ModelFiles",
     "ModelFormat",
     "adapter_base",
@@ -19,9 +25,11 @@ __all__ = [
     "explain",
     "formats",
     "formats_at",
+    "gguf",
     "hub_environ",
     "is_path",
     "is_whole",
+    "reference",
     "resolve",
     "weights",
     "writable",

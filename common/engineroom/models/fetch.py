@@ -1,55 +1,289 @@
-"""Download a repository, run as a script by an engine's own Python, which has the hub's client and not this package.
+"""Look a repository up on the hub, and download what is wanted of it: `python -m engineroom.models.fetch org/name`.
 
-    python fetch.py REPOSITORY [--revision REVISION] [--cache FOLDER] [--one-format]
+A process of its own, so that it can be stopped at any time and a hub's client never becomes part of a worker. It prints
+one JSON object a line: `{"done": bytes, "total": bytes}` again and again, and last of all `{"folder": ..., "first":
+...}`, `{"commit": ..., "files": {name: [bytes, SHA-256 or null]}}` with `--list`, or `{"error": ...}`.
 
-The last line that it prints is the folder, or else the reason why there is none. Both this and an engine that asks for
-the same files a little later hold the hub's own file locks.
+Large files are fetched over plain HTTP, so that they go on where an earlier try was broken off: the hub's client begins
+a file anew. They lie beside their place as `<SHA-256>.incomplete`, and get it only once that sum is right. The client
+does the rest: small files, links, references.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from fnmatch import fnmatch
-from typing import Any
+import glob
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
-_WEIGHTS = ("*.safetensors", "*.bin", "*.pt")
-_BESIDE = ("*.json", "*.jinja", "*.model", "*.py", "*.tiktoken", "*.txt")
+from ..errors import EngineroomError
+from ..installation import how_to_install
+from ..progress import size_text
+from .choice import ChosenFiles, beside, choose_files
+from .hub import HubError, explain, hub_token
+
+_ASK_S = 4
+"""How long the hub may take to say what a repository has."""
+
+_LARGEST_PLAIN = 50_000_000_000
+"""Bytes; larger files the hub hands out to its own client only."""
+
+_TOGETHER = 4
+"""Files that are fetched at the same time."""
+
+_OTHER_DOWNLOAD_S = 3600
+"""How long a file may be another process's business."""
+
+_INTERVAL_S = 0.5
+_BLOCK = 1 << 20
+_CHUNK = 1 << 17
+"""Bytes that are written at once. The client's own 10 MB would be lost whenever a connection breaks."""
+
+
+class HubFile(NamedTuple):
+    """One file of a repository. sha256: None for a small one, which the hub keeps in its git repository."""
+
+    size: int
+    sha256: str | None
+
+
+class Repository(NamedTuple):
+    """What the hub says that there is."""
+
+    commit: str
+    files: Mapping[str, HubFile]
+
+
+class NoClientError(HubError):
+    """This Python cannot ask a hub; another might."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("repository")
     parser.add_argument("--revision")
-    parser.add_argument("--cache")
-    parser.add_argument("--one-format", action="store_true", help="weights of one format, and the small files beside")
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--list", action="store_true", help="only say what the repository has")
+    parser.add_argument("--wanted", default="", help="the quantisation or the GGUF file that is meant")
+    parser.add_argument("--formats", default="", help="formats of weights to take, the best first, with commas")
+    parser.add_argument("--without-weights", action="store_true", help="take only what is beside them")
+    parser.add_argument("--client", action="store_true", help="leave all files to the hub's client: fast, not resumed")
     options = parser.parse_args()
     try:
-        print(download(options.repository, options.revision, options.cache, one_format=options.one_format))
+        repository = look_up(options.repository, options.revision)
+        if options.list:
+            say(commit=repository.commit, files=repository.files)
+        else:
+            say(**download(options, repository))
+    except EngineroomError as error:
+        say(error=str(error), explained=not isinstance(error, NoClientError))
+        return 1
     except Exception as error:  # The client has no common base class of its own.
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        reason = explain(options.repository, f"{type(error).__name__}: {error} {error.__cause__!r}", hub_token())
+        text = " ".join(str(error).split())
+        say(error=reason or f"cannot download {options.repository}: {text}", explained=reason is not None)
         return 1
     return 0
 
 
-def download(repository: str, revision: str | None, cache: str | None, *, one_format: bool) -> str:
-    """The folder with the files; with `one_format`, of the weights only those of the first format that there is."""
-    from huggingface_hub import snapshot_download
+def say(**fields: Any) -> None:
+    print(json.dumps(fields), flush=True)
 
-    wanted: dict[str, Any] = {"revision": revision} if revision else {}
-    if cache:
-        wanted["cache_dir"] = cache
-    if one_format:
-        from huggingface_hub import list_repo_files
 
-        files = list_repo_files(repository, revision=revision)
-        weights = [pattern for pattern in _WEIGHTS if any(fnmatch(name, pattern) for name in files)][:1]
-        wanted["allow_patterns"] = [*weights, *_BESIDE]
-        wanted["ignore_patterns"] = ["original/**/*"]
-    return str(snapshot_download(repository, **wanted))
+def look_up(repository: str, revision: str | None) -> Repository:
+    """Ask the hub once, without trying again.
+
+    Raises:
+        NoClientError: this Python has no client for the hub.
+        Exception: whatever the client raises; `explain` puts it into words.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        remedy = how_to_install("engineroom[hub]")
+        raise NoClientError(
+            f"huggingface_hub is not installed, and no model can be downloaded without it: {remedy}, or name a model "
+            "that is on this machine"
+        ) from None
+    with deadline(repository):
+        info = HfApi().model_info(repository, revision=revision, files_metadata=True, timeout=_ASK_S)
+    files = {
+        each.rfilename: HubFile(each.size or 0, each.lfs.sha256 if each.lfs else None) for each in info.siblings or ()
+    }
+    return Repository(info.sha or "", files)
+
+
+@contextmanager
+def deadline(repository: str) -> Iterator[None]:
+    """End this process where the hub does not answer. The client's own timeout leaves out the search for its address,
+    and begins anew with each part of an answer."""
+
+    def give_up() -> None:
+        say(error=explain(repository, "ConnectTimeout", hub_token()), explained=True)
+        os._exit(1)
+
+    timer = threading.Timer(_ASK_S + 0.5, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def download(options: argparse.Namespace, repository: Repository) -> dict[str, str]:
+    """Download what is wanted; the folder, and the weights' first file.
+
+    Raises:
+        HubError: there is no room for it, or a file is not what the hub says.
+        ModelChoiceError: there are no weights, or which are meant is not clear.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    cache = (options.cache or Path(constants.HF_HUB_CACHE)).expanduser()
+    formats = [name for name in options.formats.split(",") if name]
+    names = list(repository.files)
+    if options.without_weights:
+        wanted = ChosenFiles(beside(names))
+    else:
+        wanted = choose_files(names, options.repository, formats, options.wanted)
+    if wanted.note:
+        say(note=wanted.note)
+    own = cache / f"models--{options.repository.replace('/', '--')}"
+    large = {name: repository.files[name] for name in wanted.files if repository.files[name].sha256 is not None}
+    plain = {name: file for name, file in large.items() if file.size <= _LARGEST_PLAIN}
+    counted = list(large.values())
+    _check_room(options.repository, cache, sum(file.size for file in counted) - _here(own / "blobs", counted))
+    with _progress(own / "blobs", counted):
+        if not options.client:
+            _transfer_all(options.repository, repository.commit, plain, cache)
+        folder = snapshot_download(
+            options.repository,
+            revision=options.revision,
+            cache_dir=cache,
+            allow_patterns=[glob.escape(name) for name in wanted.files],
+        )
+    return {"folder": str(folder), "first": wanted.first}
+
+
+def _check_room(repository: str, cache: Path, needed: int) -> None:
+    place = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise HubError(
+            f"the disk is too small for {repository}: {size_text(needed)} are still to be downloaded, and "
+            f"{cache} has {size_text(free)} left; make room, or let HF_HOME name a folder on another disk"
+        )
+
+
+def _here(blobs: Path, files: Sequence[HubFile]) -> int:
+    """How many bytes of these files are on this machine."""
+    sizes = 0
+    for file in files:
+        whole = blobs / str(file.sha256)
+        if whole.exists():
+            sizes += file.size
+        else:
+            parts = blobs.glob(f"{file.sha256}*.incomplete")
+            sizes += max((min(part.stat().st_size, file.size) for part in parts), default=0)
+    return sizes
+
+
+@contextmanager
+def _progress(blobs: Path, files: Sequence[HubFile]) -> Iterator[None]:
+    """Say how much there is, at the beginning and at the end and every half second between."""
+    total = sum(file.size for file in files)
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(_INTERVAL_S):
+            say(done=_here(blobs, files), total=total)
+
+    say(done=_here(blobs, files), total=total)
+    thread = threading.Thread(target=report, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    say(done=total, total=total)
+
+
+def _transfer_all(repository: str, commit: str, files: Mapping[str, HubFile], cache: Path) -> None:
+    """Fetch the files that are missing, several at a time; the first error ends it."""
+    pool = ThreadPoolExecutor(_TOGETHER)
+    try:
+        for task in [pool.submit(_transfer, repository, commit, name, file, cache) for name, file in files.items()]:
+            task.result()
+    finally:
+        # What still runs ends with this process.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _transfer(repository: str, commit: str, name: str, file: HubFile, cache: Path) -> None:
+    """Fetch one file into the cache's blobs, from where an earlier try ended."""
+    from filelock import FileLock
+    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    own = f"models--{repository.replace('/', '--')}"
+    blob = cache / own / "blobs" / str(file.sha256)
+    lock = cache / ".locks" / own / f"{file.sha256}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    # The client holds the same lock.
+    with FileLock(lock, timeout=_OTHER_DOWNLOAD_S):
+        if blob.exists():
+            return
+        partial = blob.with_name(f"{blob.name}.incomplete")
+        constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
+        with partial.open("ab", buffering=0) as target:
+            begun = target.tell()
+            if begun > file.size:
+                target.truncate(0)
+                begun = 0
+            try:
+                http_get(
+                    hf_hub_url(repository, name, revision=commit),
+                    target,
+                    resume_size=begun,
+                    headers=build_hf_headers(),
+                    expected_size=file.size,
+                    displayed_filename=name,
+                )
+            except Exception as error:
+                text = " ".join(str(error).split())
+                raise HubError(
+                    f"the download of {name} from {repository} broke off: {text or type(error).__name__}; what is here "
+                    "is kept, and the next try goes on from there"
+                ) from error
+        if _sha256(partial) != file.sha256:
+            partial.unlink()
+            raise HubError(
+                f"{name} of {repository} is not what the hub says it is: its SHA-256 is another. It was removed; "
+                "try again"
+            )
+        partial.replace(blob)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":
-    # The modules beside this file are not for this Python, and must not stand for libraries of the same name.
-    del sys.path[0]
-    sys.exit(main())
+    # A thread that still fetches does not keep this process.
+    os._exit(main())

@@ -1,18 +1,24 @@
-"""Downloads from the Hugging Face Hub, and its errors in words that a person can act on."""
+"""The Hugging Face Hub: what a repository has, and the hub's errors in words that a person can act on."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from pathlib import Path
+import subprocess
+import sys
+from collections.abc import Mapping
 
 from ..errors import EngineroomError
 
-_OTHER_FORMATS = ("*.bin", "*.pt", "*.pth", "*.msgpack", "*.h5", "*.ot", "*.onnx", "onnx/*", "original/*")
-"""The same weights once more, which repositories have beside their safetensors."""
+_USUAL_ENDPOINT = "https://huggingface.co"
+_LIST_S = 15
+"""How long a repository's list may take in all, a Python's start on a busy machine included."""
 
+_OFFLINE = r"OfflineModeIsEnabled|while HF_HUB_OFFLINE is enabled|outgoing traffic has been disabled"
 _CONNECTION = (
-    r"LocalEntryNotFoundError|OfflineModeIsEnabled|while HF_HUB_OFFLINE is enabled|outgoing traffic has been disabled|"
-    r"Connect(?:ion)?Error|ConnectTimeout|couldn't connect to|MaxRetryError|NameResolutionError"
+    r"LocalEntryNotFoundError|Connect(?:ion)?Error|(?:Connect|Read|Pool)Timeout|couldn't connect to|MaxRetryError|"
+    r"NameResolutionError|RemoteProtocolError|ProxyError"
 )
 
 _NO_REPOSITORY = (
@@ -46,49 +52,54 @@ def explain(model: str, error_text: str, token: str | None) -> str | None:
         return f"the hub knows no repository {model}, {or_private}: check MODEL_NAME"
     if re.search(r"No space left on device", error_text):
         return f"the disk is too small for {model}"
+    if re.search(_OFFLINE, error_text):
+        return f"{model} is not on this machine, and HF_HUB_OFFLINE forbids to ask the hub for it"
     if re.search(_CONNECTION, error_text):
-        return f"{model} is not in a local cache, and the hub cannot be reached"
+        return (
+            f"{model} is not on this machine, and the hub {hub_endpoint()} cannot be reached: check the network, or "
+            "take a model that is here (`engineroom models` lists them)"
+        )
+    refusal = re.search(r"(429 Client Error|5\d\d Server Error)[^\n(]*", error_text)
+    if refusal is not None:
+        return f"the hub {hub_endpoint()} does not give {model} out now ({refusal[0].strip()}): try again later"
     return None
 
 
-def download(model: str, revision: str | None, cache: Path, token: str | None = None) -> Path:
-    """Download a repository and show the progress. It goes on where an earlier try stopped.
+def hub_endpoint() -> str:
+    """The hub's address: HF_ENDPOINT's, or the public one."""
+    return os.environ.get("HF_ENDPOINT") or _USUAL_ENDPOINT
+
+
+def hub_token() -> str | None:
+    """The token that the environment has for the hub."""
+    return os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
+
+
+def client_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a process that is the hub's client: without bars, which are for a terminal that it does not have,
+    and without telemetry, for which it would wait three seconds where the hub cannot be reached."""
+    return {**environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def repository_files(repository: str, revision: str | None, environ: Mapping[str, str]) -> dict[str, int]:
+    """The files of a repository and their sizes in bytes; blocks for a second, or five where nobody answers.
 
     Args:
-        model: `org/name`; with `:QUANT` appended, only the GGUF files that have QUANT in their names.
-        revision: a branch, tag or commit; `main` by default.
-        cache: a cache folder in the layout of the hub's own client.
-
-    Returns:
-        The folder of the snapshot.
+        environ: the hub client's environment.
 
     Raises:
-        HubError: the text has the reason.
+        HubError: the hub cannot be reached, or does not let us see the repository.
     """
-    from huggingface_hub import HfApi, snapshot_download
-
-    repository, _, quantisation = model.partition(":")
+    command = [sys.executable, "-m", "engineroom.models.fetch", repository, "--list"]
+    if revision:
+        command += ["--revision", revision]
     try:
-        names = HfApi(token=token).list_repo_files(repository, revision=revision)
-        allow_patterns = None
-        if quantisation:
-            allow_patterns = [name for name in names if name.endswith(".gguf") and quantisation.lower() in name.lower()]
-            if not allow_patterns:
-                raise HubError(f"{repository} has no GGUF file with {quantisation!r} in its name")
-        has_safetensors = any(name.endswith(".safetensors") for name in names)
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                cache_dir=cache,
-                token=token,
-                allow_patterns=allow_patterns,
-                ignore_patterns=list(_OTHER_FORMATS) if has_safetensors else None,
-            )
+        done = subprocess.run(
+            command, env=client_environ(environ), capture_output=True, text=True, timeout=_LIST_S, check=False
         )
-    except HubError:
-        raise
-    except Exception as error:  # The client has no common base class of its own.
-        error_text = f"{type(error).__name__}: {error} {error.__cause__!r}"
-        reason = explain(repository, error_text, token) or f"cannot download {repository}: {error}"
-        raise HubError(reason) from error
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.TimeoutExpired, ValueError, IndexError):
+        raise HubError(explain(repository, "ConnectTimeout", hub_token()) or repository) from None
+    if "error" in answer:
+        raise HubError(answer["error"])
+    return {name: size for name, (size, _) in answer["files"].items()}

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import AliasChoices, Field, SecretStr
 
 from ..settings.base import Settings
 from ..settings.environment import Environment
-from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, writable
-from .hub import download
+from ..timeline import Timeline
+from . import gguf
+from .download import download
+from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, weights, writable
 
 
 class HubSettings(Settings):
@@ -49,24 +52,39 @@ class HubSettings(Settings):
         """The model's files, where they are there already: at its path, in a cache or on the volume."""
         return resolve(model, revision, cache_folders(environ, self.base_path))
 
-    def obtain(self, model: str, revision: str | None, environ: Mapping[str, str]) -> Path:
-        """The model's folder or its GGUF file, downloaded where no cache has it whole; blocks.
+    async def obtain(
+        self, model: str, revision: str | None, environ: Mapping[str, str], timeline: Timeline, formats: Sequence[str]
+    ) -> Path:
+        """The model's folder or its GGUF file, downloaded where no cache has it whole.
 
         Args:
-            model: a path, or a repository `org/name`; with `:QUANT` appended, its GGUF file with that in its name.
+            model: a path, or a repository `org/name`, with `:` and a quantisation or the name of a GGUF file.
             environ: the hub client's environment, as `environ` makes it.
+            timeline: gets the download's progress.
+            formats: the formats of weights that the engine loads, the best first.
 
         Raises:
-            HubError: it cannot be had.
+            EngineStartError: it cannot be had.
         """
-        repository = model
-        quantisation = ""
-        if not Path(model).exists():
-            repository, _, quantisation = model.partition(":")
-        place = self.find(repository, revision, environ).folder
-        if place is None or not (place.is_file() or is_whole(place)):
-            place = download(model, revision, cache_folders(environ)[0], environ.get("HF_TOKEN"))
-        if not quantisation:
-            return place
-        files = [file for file in sorted(place.rglob("*.gguf")) if quantisation.lower() in file.name.lower()]
-        return files[0] if files else place
+        if Path(model).exists():
+            return Path(model)
+        repository, _, wanted = model.partition(":")
+        folder = self.find(repository, revision, environ).folder
+        if folder is not None:
+            place = place_in(folder, repository, wanted)
+            if place is not None:
+                return place
+        cache = str(cache_folders(environ)[0])
+        options: dict[str, Any] = {"revision": revision, "cache": cache, "wanted": wanted, "formats": formats}
+        return (await download(repository, environ, timeline, **options)).place
+
+
+def place_in(folder: Path, repository: str, wanted: str) -> Path | None:
+    """What an engine loads of a repository's folder on this machine; None where that is not all there."""
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*.gguf")]
+    if not wanted and not (names and len(names) == len(weights(folder))):
+        return folder if is_whole(folder) else None
+    try:
+        return folder / gguf.choose(names, repository, wanted).first
+    except gguf.ModelChoiceError:
+        return None

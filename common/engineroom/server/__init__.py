@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, free_port, free_ports
-from .download import ModelDownload
 from .engine import ServerEngine
 from .python import EnginePython, find_python
 from .read_ahead import ReadAhead
@@ -21,7 +20,6 @@ __all__ = [
     "Address",
     "EnginePython",
     "FanOutProxy",
-    "ModelDownload",
     "Proxy",
     "ReadAhead",
     "ServerEngine",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, Problem, Problems, SettingsError
-from engineroom.models import ModelFiles
-from engineroom.server import Address, EnginePython, ModelDownload, ServerEngine, free_ports
+from engineroom.models import ModelFiles, download
+from engineroom.server import Address, EnginePython, ServerEngine, free_ports
 from engineroom.settings import WorkerSettings
 
 from . import gpu, logs
@@ -49,6 +49,7 @@ class FastDeployEngine(ServerEngine):
     name = "fastdeploy"
     summary = "FastDeploy (PaddlePaddle) 2.3 to 2.6 as a server process"
     model_formats = ("safetensors", "pdparams")
+    preference = 30
     aliases = ALIASES
     defaults = DEFAULTS
     sampling_params = SAMPLING_PARAMS
@@ -157,13 +158,10 @@ class FastDeployEngine(ServerEngine):
         # FastDeploy's own downloader asks another hub and hides every error.
         if self.files.folder is None and "FD_MODEL_SOURCE" not in self._variables:
             name = self.files.name
-            python = self._python.executable
-            download = ModelDownload(python, name, self.environ(), revision=self._revision)
-            try:
-                await download.start(self.name)
-                self.files = ModelFiles(name, Path(await download.folder()))
-            finally:
-                await download.stop()
+            downloaded = await download(
+                name, self.environ(), self.timeline, revision=self._revision, formats=self.model_formats
+            )
+            self.files = ModelFiles(name, downloaded.folder)
 
     def command(self, address: Address) -> Sequence[str]:
         import yaml

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from http_door import serving
+from standin_hub import COMMIT, standin_hub
 
 from engineroom.errors import EngineStartError
 from engineroom.testing import running
@@ -164,24 +165,22 @@ async def test_a_server_that_ends_by_itself_is_noticed(configure: Configure, ver
 
 
 @pytest.mark.parametrize("version", ["2.5"])
-async def test_a_model_on_the_hub_is_fetched_by_fastdeploys_python(tmp_path: Path, version: str) -> None:
-    """Not by FastDeploy, whose downloader asks another hub and hides errors; a module stands in for the hub's."""
-    site = tmp_path / "site"
-    with standin(version, tmp_path) as make:
-        (site / "huggingface_hub.py").write_text(
-            "def snapshot_download(repo, revision):\n"
-            "    if repo == 'org/gated': raise OSError('401: access to org/gated is restricted')\n"
-            f"    return '{tmp_path}/cache/' + repo + '@' + revision\n"
-        )
-        async with running(make(MODEL_NAME="org/model", MODEL_REVISION="v1")) as engine:
+async def test_a_model_on_the_hub_is_not_left_to_fastdeploy(
+    tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own downloader asks another hub and hides errors."""
+    files = {"config.json": b"{}", "model.safetensors": b"weights"}
+    with standin_hub(repositories={"org/model": files}) as hub, standin(version, tmp_path) as make:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
+        async with running(make(MODEL_NAME="org/model")) as engine:
             options = (await environment_of(engine))["options"]
-            assert options["model"] == f"{tmp_path}/cache/org/model@v1"
+            assert options["model"] == f"{tmp_path}/cache/hub/models--org--model/snapshots/{COMMIT}"
             assert (options["served_model_name"], engine.models) == ("org/model", ("org/model",))
-        error = await start_error(make(MODEL_NAME="org/gated"))
-        assert "cannot download the model org/gated" in str(error)
-        assert "restricted" in str(error)
-        async with running(make(MODEL_NAME="org/model", FD_MODEL_SOURCE="AISTUDIO")) as engine:
-            assert (await environment_of(engine))["options"]["model"] == "org/model", "left to FastDeploy where asked"
+        error = await start_error(make(MODEL_NAME="org/other"))
+        assert "the hub knows no repository org/other" in str(error)
+        async with running(make(MODEL_NAME="org/other", FD_MODEL_SOURCE="AISTUDIO")) as engine:
+            assert (await environment_of(engine))["options"]["model"] == "org/other", "left to FastDeploy where asked"
 
 
 @pytest.mark.parametrize("version", ["2.5"])

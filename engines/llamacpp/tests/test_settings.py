@@ -12,7 +12,7 @@ from engineroom.engine import Route
 from engineroom.errors import SettingsError
 from engineroom_llamacpp import flags
 from engineroom_llamacpp.child import SUPPORTED
-from engineroom_llamacpp.models import ModelError, find, pick_name
+from engineroom_llamacpp.models import find
 
 
 @pytest.mark.parametrize(
@@ -83,14 +83,6 @@ def test_a_binary_gets_a_command_line(tmp_path: Path) -> None:
         at = command.index(pair[0])
         assert command[at : at + 2] == pair
     assert engine._key not in " ".join(command)
-
-
-def test_which_file_of_a_repository_is_meant() -> None:
-    names = ["Qwen3-8B-Q4_K_M.gguf", "Qwen3-8B-Q8_0.gguf", "mmproj-F16.gguf", "README.md"]
-    assert pick_name(names, "org/name") == "Qwen3-8B-Q4_K_M.gguf"
-    assert pick_name(names, "org/name", "Q8_0") == "Qwen3-8B-Q8_0.gguf"
-    with pytest.raises(ModelError, match=r"Qwen3-8B-Q4_K_M\.gguf, Qwen3-8B-Q8_0\.gguf"):
-        pick_name(names, "org/name", "Q2_K")
 
 
 def test_a_repository_is_fetched_later_and_known_by_its_name() -> None:

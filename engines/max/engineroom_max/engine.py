@@ -34,6 +34,7 @@ class MAXEngine(ServerEngine):
     name = "max"
     summary = "MAX (Modular): models compiled for GPUs of several makers, and for CPUs"
     model_formats = ("safetensors", "gguf")
+    preference = 20
     adapter_setting = "LORA_PATHS"
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -14,7 +15,7 @@ from engineroom.engine import Capabilities, Metric, Requirement, Route, expositi
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.installation import how_to_install
-from engineroom.models import resolve
+from engineroom.models import hub_environ, resolve
 from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
 from engineroom.settings import WorkerSettings, read_text
@@ -41,6 +42,7 @@ class TransformersEngine(TokenEngine):
     name = "transformers"
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
     model_formats = ("safetensors", "pytorch", "gguf")
+    preference = 60
     sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),
@@ -56,7 +58,7 @@ class TransformersEngine(TokenEngine):
         self._model = model
         self._loaded: loading.LoadedModel | None = None
         self._batch: ContinuousBatch | None = None
-        self._ranks = Ranks(model, settings)
+        self._ranks = Ranks(settings)
         self._embedding = asyncio.Lock()
         self._abandoned = False
         self._generated = 0
@@ -95,8 +97,12 @@ class TransformersEngine(TokenEngine):
         )
 
     async def load(self) -> None:
+        environ = hub_environ(os.environ, self._settings.base_path, self._settings.hf_token)
+        where = await self._settings.obtain(
+            self._model, self._settings.model_revision, environ, self.timeline, self.model_formats
+        )
         try:
-            await in_daemon_thread(self._load)
+            await in_daemon_thread(lambda: self._load(where))
         except asyncio.CancelledError:
             self._abandoned = True
             raise
@@ -105,10 +111,10 @@ class TransformersEngine(TokenEngine):
         if self._batch is not None:
             self._batch.watch(self.die)
 
-    def _load(self) -> None:
+    def _load(self, where: Path) -> None:
         if self._settings.tensor_parallel_size > 1:
-            self._ranks.start()
-        loaded = loading.load(self._model, self._settings)
+            self._ranks.start(where)
+        loaded = loading.load(where, self._settings)
         self.timeline.mark("model loaded")
         self._vocabulary = Vocabulary(loaded)
         self.vocabulary_size = self._vocabulary.size

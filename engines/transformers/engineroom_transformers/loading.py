@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.installation import how_to_install
-from engineroom.models import HubError, hub_environ, weights
+from engineroom.models import weights
 from engineroom.settings import read_text
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ class LoadedModel(NamedTuple):
     pooling: str | None
 
 
-def load(name: str, settings: TransformersSettings) -> LoadedModel:
-    """Find or download the model `name`, and load it; blocks for seconds to minutes.
+def load(where: Path, settings: TransformersSettings) -> LoadedModel:
+    """Load the model in a folder or a GGUF file; blocks for seconds to minutes.
 
     Raises:
         Exception: whatever stands in the way; `explain` puts it into words.
@@ -50,8 +49,6 @@ def load(name: str, settings: TransformersSettings) -> LoadedModel:
     set_verbosity_error()
     disable_progress_bar()
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.WARNING)
-    environ = hub_environ(os.environ, settings.base_path, settings.hf_token)
-    where = settings.obtain(name, settings.model_revision, environ)
     own: dict[str, Any] = {"trust_remote_code": settings.trust_remote_code}
     gguf = [file.name for file in weights(where) if file.suffix == ".gguf"]
     if gguf:
@@ -104,8 +101,6 @@ def pooling(folder: Path, config: Any) -> str | None:
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:
     """What a failed load means, and what to do."""
     message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if isinstance(error, HubError):
-        return str(error)
     if "does not recognize this architecture" in message or "Unrecognized model" in message:
         return f"this version of transformers does not know {name}: {message[:300]}; try TRUST_REMOTE_CODE=true"
     if "trust_remote_code" in message:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engineroom.server import free_port
@@ -17,17 +18,16 @@ if TYPE_CHECKING:
 class Ranks:
     """The processes beside this one. They are daemons: they end with it, and by themselves when it is killed."""
 
-    def __init__(self, name: str, settings: TransformersSettings) -> None:
+    def __init__(self, settings: TransformersSettings) -> None:
         self._processes: list[BaseProcess] = []
         self._settings = settings
-        self._name = name
 
-    def start(self) -> None:
-        """Start them, and make this process the first of the group."""
+    def start(self, where: Path) -> None:
+        """Start them, each with the model that is there, and make this process the first of the group."""
         size = self._settings.tensor_parallel_size
         port = free_port()
         for rank in range(1, size):
-            arguments = (rank, size, port, self._name, self._settings)
+            arguments = (rank, size, port, where, self._settings)
             process = multiprocessing.get_context("spawn").Process(target=_follow, args=arguments, daemon=True)
             process.start()
             self._processes.append(process)
@@ -46,11 +46,11 @@ def _join_group(rank: int, size: int, port: int) -> None:
     os.environ.update({name: str(value) for name, value in place.items()})
 
 
-def _follow(rank: int, size: int, port: int, name: str, settings: TransformersSettings) -> None:
+def _follow(rank: int, size: int, port: int, where: Path, settings: TransformersSettings) -> None:
     from .batching import ContinuousBatch
     from .loading import load
     from .vocabulary import Vocabulary
 
     _join_group(rank, size, port)
-    loaded = load(name, settings)
+    loaded = load(where, settings)
     ContinuousBatch(loaded.model, Vocabulary(loaded), settings).thread.join()

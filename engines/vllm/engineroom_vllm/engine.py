@@ -10,8 +10,8 @@ import msgspec
 
 from engineroom.engine import Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError
-from engineroom.models import ModelFiles, weights
-from engineroom.server import Address, EnginePython, ModelDownload, ReadAhead, ServerEngine
+from engineroom.models import ModelDownload, ModelFiles, weights
+from engineroom.server import Address, EnginePython, ReadAhead, ServerEngine
 from engineroom.settings import WorkerSettings
 
 from . import diagnostics, install, snapshots, surface
@@ -36,6 +36,7 @@ class VLLMEngine(ServerEngine):
     name = "vllm"
     summary = "vLLM: high throughput on GPUs, many models, LoRA, tools, structured output"
     model_formats = ("safetensors", "pytorch")
+    preference = 10
     adapter_setting = "LORA_MODULES"
     transport = "unix"
     # A switch that vLLM has turned round is known by its name, and is translated with its value.
@@ -131,19 +132,30 @@ class VLLMEngine(ServerEngine):
             raise EngineStartError(f"no vLLM is installed in {self._python.executable}: {install.remedy()}")
         logger.info("vLLM %s, model %s from %s", version, self.files.name, self.source)
         self._ahead.start()
-        # vLLM imports for a quarter of a minute before it asks the hub, and then finds what is here already. What
-        # fails here it meets again, and explains. Some load formats take other files than these.
+        # vLLM imports for a quarter of a minute before it asks the hub, and then finds what is here already. Some load
+        # formats take other files than these.
+        on_hub = self.files.folder is None and "://" not in self.files.name
         usual_files = self._options.values.get("load_format", "auto") in ("auto", "safetensors", "hf")
-        if self.files.folder is None and usual_files and not self._variables.get("VLLM_USE_MODELSCOPE"):
-            self._download = ModelDownload(
-                self._python.executable,
-                self.files.name,
-                self._variables,
-                revision=self._options.values.get("revision"),
-                cache=self._options.values.get("download_dir"),
-                one_format=True,
-            )
-            await self._download.start(self.name)
+        if on_hub and usual_files and not self._variables.get("VLLM_USE_MODELSCOPE"):
+            await self._begin_download()
+
+    async def _begin_download(self) -> None:
+        """Raises EngineStartError where the hub has no such model for us; vLLM would need half a minute to say so."""
+        self._download = ModelDownload(
+            self.files.name,
+            self._variables,
+            self.timeline,
+            revision=self._options.values.get("revision"),
+            cache=self._options.values.get("download_dir"),
+            formats=self.model_formats,
+            client=True,
+        )
+        try:
+            await self._download.start()
+        except EngineStartError as error:
+            if self._download.explained:
+                raise
+            logger.info("%s; vLLM tries it itself", error)
 
     async def on_ready(self, upstream: Upstream) -> None:
         await self._stop_helpers()

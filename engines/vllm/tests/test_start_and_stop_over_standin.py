@@ -37,6 +37,12 @@ async def kill(engine: Engine) -> None:
 
 
 @pytest.fixture
+def configure(configure: Configure) -> Configure:
+    """The stand-in has no weights, so that none are looked for on a hub."""
+    return lambda *version, **variables: configure(*version, **{"LOAD_FORMAT": "dummy", **variables})
+
+
+@pytest.fixture
 def lifecycle(configure: Configure) -> Lifecycle:
     return Lifecycle(make=configure, make_broken=lambda: configure(""), kill=kill)
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import click
 
+from ..arguments import as_settings, takes_model
+
 
 @click.command()
-@click.option("--engine", help="The engine to run (or set ENGINE).")
-@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (or set MODEL_NAME).")
+@takes_model
 @click.option("--host", help="The address to listen on (or set HOST).  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="The port to listen on (or set PORT).  [default: 8000]")
 def serve(**given: str | int | None) -> None:
     """Serve a model over HTTP, for any OpenAI client.
+
+    MODEL is a file, a folder, or a repository of the Hugging Face Hub, which is downloaded if it is not here. An engine
+    that can serve it is taken, unless ENGINE names one.
+
+    \b
+        engineroom serve ~/models/qwen3-8b-q4_k_m.gguf
+        engineroom serve unsloth/Qwen3-8B-GGUF:Q8_0
+        engineroom serve https://huggingface.co/Qwen/Qwen3-0.6B
 
     The port is open at once: /ping answers 204 while the model loads, 200 when it is ready, and 503 if the engine
     has died; /health gives the reason. On SIGTERM or Ctrl-C running requests have DRAIN_TIMEOUT seconds to finish.
@@ -27,10 +36,10 @@ def serve(**given: str | int | None) -> None:
 
     began = process_age()
     need("http", "uvicorn", "starlette", "httptools", "uvloop")
-    arguments = {name.upper(): str(value) for name, value in given.items() if value is not None}
-    setup = plugins.set_up(Environment.load().with_arguments(arguments), Options.load)
+    setup = plugins.set_up(Environment.load().with_arguments(as_settings(given)), Options.load)
     options = setup.door
     logs.configure(options.worker)
+    setup.log_notes()
     setup.engine.timeline.mark("interpreter", began)
     setup.engine.timeline.mark("settings read")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..arguments import as_settings, takes_model
+
 if TYPE_CHECKING:
     from engineroom.settings import Environment, WorkerSettings
 
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--engine", help="The engine to run (or set ENGINE).")
-@click.option("--model", "model_name", help="The model: a hub repository, a local folder or file (or set MODEL_NAME).")
+@takes_model
 def runpod(**options: str | None) -> None:
     """Process the jobs of a RunPod serverless queue.
+
+    MODEL is a file, a folder, or a repository of the Hugging Face Hub, which is downloaded if it is not here. An engine
+    that can serve it is taken, unless ENGINE names one.
 
     This is the command of a RunPod worker; to try it on this machine: `engineroom emulate -- engineroom runpod`. On
     SIGTERM running jobs have DRAIN_TIMEOUT seconds to finish, and no job is lost. If the engine dies, the exit code
@@ -27,8 +31,7 @@ def runpod(**options: str | None) -> None:
     """
     from engineroom.settings import Environment
 
-    arguments = {name.upper(): value for name, value in options.items() if value is not None}
-    sys.exit(work(Environment.load().with_arguments(arguments)))
+    sys.exit(work(Environment.load().with_arguments(as_settings(options))))
 
 
 def work(env: Environment) -> int:
@@ -48,6 +51,7 @@ def work(env: Environment) -> int:
     engine = setup.engine
     settings, drain_timeout = setup.door
     logs.configure(setup.worker)
+    setup.log_notes()
     _check_on_runpod(setup.env)
     need("runpod", "runpod", "uvloop")
     sdk.prepare_environment(setup.worker.log_level)

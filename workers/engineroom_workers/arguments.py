@@ -1,0 +1,36 @@
+"""What the command line of every door takes: the model and the engine, as settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def takes_model(command: F) -> F:
+    """The argument MODEL and the options `--model` and `--engine`, for a command of click's."""
+    help_model = "The same as MODEL (or set MODEL_NAME)."
+    help_engine = "The engine to run (or set ENGINE). Default: one that can serve the model."
+    command = click.option("--model", "model_name", metavar="MODEL", help=help_model)(command)
+    command = click.option("--engine", metavar="NAME", help=help_engine)(command)
+    return click.argument("model", required=False)(command)
+
+
+def as_settings(given: Mapping[str, str | int | None]) -> dict[str, str]:
+    """A command line's arguments by the names of settings.
+
+    Raises:
+        click.UsageError: two models are named.
+    """
+    values = {name.upper(): str(value) for name, value in given.items() if value is not None}
+    model = values.pop("MODEL", None)
+    if model is None:
+        return values
+    if values.get("MODEL_NAME", model) != model:
+        raise click.UsageError(
+            f"two models are named, {model} and --model {values['MODEL_NAME']}; one of them is enough"
+        )
+    return {**values, "MODEL_NAME": model}
