@@ -60,9 +60,7 @@ def choose(names: Iterable[str], where: str, wanted: str = "") -> GGUFChoice:
     parts = [name for name in files if _PART.search(name) and _PART.sub("", name) == stem]
     missing = _missing_parts(first, parts)
     if missing:
-        raise ModelChoiceError(
-            f"{where}: {first} is the first of {_total(first)} parts, and {missing} of them are missing"
-        )
+        raise ModelChoiceError(f"{where}: {missing} of the {_total(first)} parts of {first} are missing")
     others = tuple(name for name in models if name != first)
     return GGUFChoice(first, tuple(parts or [first]), _projector(projectors, first), others)
 
