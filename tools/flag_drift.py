@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-COMPARED = ("flags", "negative", "kind", "item", "repeat", "choices", "default", "group", "help")
+COMPARED = (
+    *("flags", "negative", "kind", "item", "repeat", "choices", "plugin", "default", "group", "help"),
+    *("ge", "gt", "le", "lt", "shape", "keys"),
+)
 
 
 @dataclass(frozen=True)

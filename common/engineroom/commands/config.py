@@ -90,6 +90,7 @@ def _rows(
                 "********" if setting.secret and value else value,
                 f"{source} as {alias}" if alias else source,
                 " ".join(setting.help.split()),
+                f"one of {', '.join(setting.choices)}" if setting.choices else setting.limits,
                 others,
                 next((wrong[name] for name in (setting.name, *others) if name in wrong), None),
             )

@@ -21,20 +21,23 @@ _NARROWEST_HELP = 48
 
 
 class Row(NamedTuple):
-    """One setting. aliases: its other names; problem: what is wrong with its value, if anything."""
+    """One setting. takes: its words or its range; aliases: its other names; problem: what is wrong, if anything."""
 
     group: str
     name: str
     value: str | None
     source: str
     description: str
+    takes: str
     aliases: tuple[str, ...]
     problem: str | None
 
     @property
     def text(self) -> str:
-        """The description, and the other names."""
-        return " ".join(filter(None, [self.description, f"Also: {', '.join(self.aliases)}." if self.aliases else ""]))
+        """The description, what it takes, and the other names."""
+        takes = f"{self.takes[:1].upper()}{self.takes[1:]}." if self.takes else ""
+        others = f"Also: {', '.join(self.aliases)}." if self.aliases else ""
+        return " ".join(filter(None, [self.description, takes, others]))
 
 
 def print_rows(screen: Console, rows: Sequence[Row], *, descriptions: bool) -> None:

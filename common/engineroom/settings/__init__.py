@@ -5,7 +5,7 @@ from __future__ import annotations
 from .base import CommaList, Setting, Settings, SettingsGroup, check_unknown, comma_list
 from .environment import Environment, Layer, read_mapping
 from .files import FilePath, read_bytes, read_text
-from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
+from .flags import Flag, FlagTable, Variables, number_of, version_beside, version_numbers
 from .suggestions import suggest
 from .worker import WorkerSettings
 
@@ -23,6 +23,7 @@ __all__ = [
     "WorkerSettings",
     "check_unknown",
     "comma_list",
+    "number_of",
     "read_bytes",
     "read_mapping",
     "read_text",

@@ -109,7 +109,7 @@ class Flag(msgspec.Struct, frozen=True):
 
     def _limited(self, value: Any, text: str) -> Any:
         """`value`, where it is in the flag's range or no number."""
-        number = _size(value) if self.kind == "suffixed_int" else value
+        number = number_of(value) if self.kind == "suffixed_int" else value
         if isinstance(number, (int, float)) and not self.limits.allow(number):
             percent = self.le == 1 and 1 < number <= 100
             hint = f"; {number:g} % is {number / 100:g}" if percent else ""
@@ -165,6 +165,16 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
         """
         flags = tuple(flag for flag in self.flags if flag.name not in names)
         return msgspec.structs.replace(self, engine=engine or self.engine, flags=flags)
+
+    def with_defaults(self, defaults: Mapping[str, str]) -> Self:
+        """The table with the defaults in force, where the worker gives a flag whenever the user does not.
+
+        Args:
+            defaults: by flag name, as environment variables would carry them.
+        """
+        replace = msgspec.structs.replace
+        flags = tuple(replace(flag, default=defaults.get(flag.name, flag.default)) for flag in self.flags)
+        return replace(self, flags=flags)
 
     @property
     def title(self) -> str:
@@ -274,8 +284,8 @@ def _scalar(kind: str, text: str) -> Any:
     return text
 
 
-def _size(text: str) -> float:
-    """`4k` as 4000 and `4K` as 4096: small letters count in thousands."""
+def number_of(text: str) -> float:
+    """A `suffixed_int` as a number: `4k` is 4000 and `4K` is 4096, small letters count in thousands."""
     suffix = text[-1] if text[-1].isalpha() else ""
     return float(text.removesuffix(suffix)) * float(1024 if suffix.isupper() else 1000) ** _POWERS[suffix.lower()]
 

@@ -41,7 +41,8 @@ class Snapshot(FlagTable, frozen=True, dict=True, kw_only=True):
 
 @cache
 def snapshot() -> Snapshot:
-    return Snapshot.load(Path(__file__).with_name("flags.json"))
+    defaults = {"parallel": str(PARALLEL), "kv_unified": "true", "log_verbosity": str(WARNINGS)}
+    return Snapshot.load(Path(__file__).with_name("flags.json")).with_defaults(defaults)
 
 
 def aliases() -> dict[str, str]:

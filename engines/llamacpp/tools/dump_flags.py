@@ -3,8 +3,8 @@
     python tools/dump_flags.py                        asked of the parser inside the installed xllamacpp
     python tools/dump_flags.py --llama-server PATH    asked of a binary, e.g. to see what another version has
 
-The help text is the only description that llama.cpp's parser gives of itself. Left out are the sentences, and the
-flags that are not the user's to set here: see OURS.
+The help text is the only description that llama.cpp's parser gives of itself: words, ranges and defaults are read
+from it, and its beginning is kept. Left out are the flags that are not the user's to set here: see OURS.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ OURS = re.compile(
 _ENTRY = re.compile(r"^(?P<names>-[^\n]*?)(?:(?:\s{2,}|\n)\s*(?P<rest>.*))?$", re.DOTALL)
 _FLOATS = re.compile(r"rope-(scale|freq-base|freq-scale)|yarn-(?!orig)|video-fps|-p-(min|split)$")
 _TEXTS = {"n-gpu-layers", "n-gpu-layers-draft"}
+_DEFAULT = re.compile(r"\bdefault: '?([\w.+-]+)'?[,)]")
+_LISTED = re.compile(r"^\s*- ([\w+-]+):", re.MULTILINE)
+"""One of the words of a flag, each on a line of its own with what it means."""
+
+HELP_LENGTH = 300
 
 
 def main() -> int:
@@ -83,15 +88,53 @@ def row(entry: str) -> dict[str, Any] | None:
     if any(OURS.match(name) for name in positive) or "argument has been removed" in rest:
         return None
     negative = next((f"--{name}" for name in long if name.startswith("no-")), None) if positive != long else None
-    choices = _choices(hint, rest)
+    choices = _choices(hint, rest) or (_LISTED.findall(entry) if hint in ("MODE", "TYPE") else None)
+    kind = _kind(canonical, hint, rest, choices, negative)
     parsed: dict[str, Any] = {
         "name": canonical.replace("-", "_"),
         "flags": [f"--{canonical}"],
-        "kind": _kind(canonical, hint, rest, choices, negative),
+        "kind": kind,
     }
     spellings = [name.upper().replace("-", "_") for name in positive if name != canonical]
     parsed["spellings"] = ([f"LLAMA_ARG_{env[1]}"] if env else []) + [name for name in spellings if "_" in name]
-    return parsed | ({"choices": choices} if choices else {}) | ({"negative": negative} if negative else {})
+    facts = {
+        "choices": choices or None,
+        "negative": negative,
+        **_range(hint),
+        "default": _default(rest, kind, choices),
+        "help": _help(rest),
+    }
+    return parsed | {name: value for name, value in facts.items() if value is not None}
+
+
+def _range(hint: str) -> dict[str, int]:
+    """The range in a hint such as `<0...100>`."""
+    ends = re.fullmatch(r"<(-?\d+)(?:\.\.\.|\|)(-?\d+)>", hint)
+    return {"ge": int(ends[1]), "le": int(ends[2])} if ends else {}
+
+
+def _default(rest: str, kind: str, choices: list[str] | None) -> str | None:
+    """The default as a setting would carry it; None where it is none of the values, as `same as --threads`."""
+    match = _DEFAULT.search(rest)
+    if match is None:
+        return None
+    word = {"enabled": "true", "disabled": "false"}.get(match[1], match[1])
+    fits = {
+        "bool": word in ("true", "false"),
+        "switch": word in ("true", "false"),
+        "int": re.fullmatch(r"-?\d+", word) is not None,
+        "float": re.fullmatch(r"-?\d+(\.\d+)?", word) is not None,
+        "choice": word in (choices or ()),
+        "str": word not in ("disabled", "false", "none", "unused"),
+    }
+    return word if fits[kind] else None
+
+
+def _help(rest: str) -> str:
+    """The beginning of its help, on one line, without the variables of llama.cpp's own."""
+    text = re.sub(r"\s*\(env: \w+\)|\s*allowed values: [\w, ]+(?= \()|\s*\[?\[?\(more info\)\]\S*", "", rest).strip()
+    text = text[:1].upper() + text[1:]
+    return text if len(text) <= HELP_LENGTH else text[: HELP_LENGTH - 2].rsplit(" ", 1)[0] + " …"
 
 
 def _choices(hint: str, rest: str) -> list[str] | None:

@@ -133,7 +133,8 @@ class MAXEngine(ServerEngine):
 
 def _table(env: Environment) -> FlagTable:
     version = version_beside(env.get("MAX_COMMAND", "max"), "max") or env.get("MAX_VERSION")
-    return FlagTable.nearest(Path(__file__).with_name("flags"), version)
+    table = FlagTable.nearest(Path(__file__).with_name("flags"), version)
+    return table.with_defaults({"enable_penalties": "true", "enable_min_tokens": "true"})
 
 
 def _defaults(folder: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,14 +15,12 @@ from engineroom.errors import Problem, Problems, SettingsError
 from engineroom.hardware import gpus
 from engineroom.settings import Environment, FlagTable, read_mapping, suggest
 
+from . import pairs
 from .settings import VLLMSettings
-from .snapshots import OURS, VersionSnapshot
+from .snapshots import DEFAULTS, OURS, VersionSnapshot
 from .worker_vllm import DroppedSettings, SpeculativeSettings, translate
 
 logger = logging.getLogger(__name__)
-
-GPU_MEMORY_UTILIZATION = 0.95
-"""worker-vllm's default: nothing else runs on the worker's GPU. vLLM's own leaves more free."""
 
 _INSTEAD = {
     "api_key": "; API keys are checked by the door",
@@ -80,25 +78,23 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
     if "VLLM_API_KEY" in env and not {"API_KEYS", "API_KEYS_FILE"} & env.keys():
         # Ignored, it would leave a server open that is believed to be locked.
         problems.add("VLLM_API_KEY", "keys are checked by the door; set API_KEYS", env.source("VLLM_API_KEY"))
+    speculative_config = speculative.as_config()
+    if speculative_config is not None:
+        values.setdefault("speculative_config", speculative_config)
+    for name, value in _worked_out(values, snapshot.table).items():
+        if name not in elsewhere:
+            values.setdefault(name, value)
+    problems.extend(pairs.problems(values, elsewhere, translated))
     problems.check()
     for name, advice in DroppedSettings(snapshot.table.by_variable).names.items():
         if name in env:
             logger.warning("%s (from %s) is ignored: %s", name, env.source(name), advice)
-    speculative_config = speculative.as_config()
-    if speculative_config is not None:
-        values.setdefault("speculative_config", speculative_config)
-    for name, value in _worked_out(values).items():
-        if name not in elsewhere:
-            values.setdefault(name, value)
     return ServeOptions(settings, snapshot.table, values, tuple(extra))
 
 
-def _worked_out(values: Mapping[str, Any]) -> dict[str, Any]:
+def _worked_out(values: Mapping[str, Any], table: FlagTable) -> dict[str, Any]:
     """What is set where the user has not."""
-    defaults: dict[str, Any] = {
-        "gpu_memory_utilization": GPU_MEMORY_UTILIZATION,
-        "disable_uvicorn_access_log": True,
-    }
+    defaults = table.read(Environment.of({name.upper(): text for name, text in DEFAULTS.items()}))
     replicas = values.get("pipeline_parallel_size", 1) * values.get("data_parallel_size", 1)
     gpus_each = gpus.count(os.environ) // max(replicas, 1)
     if gpus_each > 1:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from engineroom.settings import FlagTable, Variables, version_numbers
@@ -45,6 +47,10 @@ OURS = frozenset(
     }
 )
 """Flags that are not settings: this worker gives them, or they are about a socket that no client sees."""
+
+DEFAULTS: Mapping[str, str] = MappingProxyType({"gpu_memory_utilization": "0.95", "disable_uvicorn_access_log": "true"})
+"""Flags that are given unless the user sets them. Nothing else runs on the worker's GPU, and so worker-vllm takes more
+of it than vLLM's own default; the door has an access log of its own."""
 
 _LIBRARIES = frozenset(
     {
@@ -98,7 +104,7 @@ def load(version: str | None) -> VersionSnapshot:
             version,
             all_flags.version,
         )
-    table = all_flags.without(OURS, engine="vLLM")
+    table = all_flags.without(OURS, engine="vLLM").with_defaults(DEFAULTS)
     settings = {flag.variable for flag in all_flags.flags} | DROPPED.keys()
     variables = {*all_flags.environ, *_LIBRARIES} - settings
     return VersionSnapshot(all_flags, table, Variables("vLLM's environment", tuple(sorted(variables))))

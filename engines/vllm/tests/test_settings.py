@@ -62,7 +62,10 @@ def test_the_command_line_of_a_model_and_nothing_else(configure: Configure) -> N
         ({"LORA_MODULES": '{"name": "a", "path": "x"}'}, ["--lora-modules", '{"name": "a", "path": "x"}']),
         ({"MIDDLEWARE": "a.B,c.D"}, ["--middleware", "a.B", "--middleware", "c.D"]),
         ({"VLLM_EXTRA_ARGS": "--max-num-seqs 4 --enable_lora"}, ["--max-num-seqs", "4", "--enable_lora"]),
-        ({"SPECULATIVE_CONFIG": '{"method":"ngram"}'}, ['--speculative-config={"method":"ngram"}']),
+        (
+            {"SPECULATIVE_CONFIG": '{"method": "ngram", "num_speculative_tokens": 3}'},
+            ['--speculative-config={"method":"ngram","num_speculative_tokens":3}'],
+        ),
         (
             {"SPECULATIVE_MODEL": "[ngram]", "NUM_SPECULATIVE_TOKENS": "3", "NGRAM_PROMPT_LOOKUP_MAX": "4"},
             ['--speculative-config={"method":"ngram","num_speculative_tokens":3,"prompt_lookup_max":4}'],

@@ -1,7 +1,9 @@
 """Print every flag of `vllm serve` as JSON, asked of the installed vLLM's own parser, and its environment variables.
 
 The output is what `engineroom.settings.FlagTable` reads: a row for each destination, one a line, so that versions
-can be compared with `diff`. Without a device vLLM may refuse to build its parser, unless that is said to be a CPU.
+can be compared with `diff`. Ranges, the words of registries and the keys of JSON objects come from the configuration
+classes behind the parser, see `config_classes.py`. Without a device vLLM may refuse to build its parser, unless that
+is said to be a CPU.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from config_classes import ConfigClasses, without_mark
 
 PARSER_HOMES = ("common", "launchers")
 """The package of `vllm.entrypoints` with `cli_args.make_arg_parser`, from vLLM 0.33 on and before."""
@@ -33,7 +37,8 @@ def main() -> int:
     import vllm
     import vllm.envs
 
-    rows = sorted(rows_of(_parser()), key=lambda row: str(row["name"]))
+    classes = ConfigClasses()
+    rows = sorted(rows_of(_parser(), classes), key=lambda row: str(row["name"]))
     version = re.sub(r"\+.*", "", vllm.__version__)
     print(f'{{"engine": "vllm", "version": "{version}", "flags": [', file=out)
     print(",\n".join(json.dumps(row, ensure_ascii=False) for row in rows), file=out)
@@ -57,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def rows_of(parser: argparse.ArgumentParser) -> Iterator[dict[str, Any]]:
+def rows_of(parser: argparse.ArgumentParser, classes: ConfigClasses) -> Iterator[dict[str, Any]]:
     """A row for each destination that has a flag; `null`, false and empty entries are left out."""
     groups = {id(action): group.title for group in parser._action_groups for action in group._group_actions}
     for action in parser._actions:
@@ -71,12 +76,13 @@ def rows_of(parser: argparse.ArgumentParser) -> Iterator[dict[str, Any]]:
             "flags": [flag for flag in flags if flag not in negative],
             "kind": kind,
             **extra,
+            **classes.facts(action.help or "", groups.get(id(action)), action.dest, kind),
             "negative": negative[0] if negative else None,
             "default": _default(action.default),
             "group": groups.get(id(action)),
             "help": _help(action),
         }
-        yield {key: value for key, value in row.items() if value not in (None, [], False)}
+        yield {key: value for key, value in row.items() if value is not None and value is not False and value != []}
 
 
 def _sets(parser: argparse.ArgumentParser, action: argparse.Action, flag: str) -> bool:
@@ -138,7 +144,7 @@ def _default(value: Any) -> str | None:
 
 def _help(action: argparse.Action) -> str:
     """The first paragraph of its help, on one line."""
-    text = " ".join((action.help or "").split("\n\n")[0].replace("%%", "%").split())
+    text = " ".join(without_mark(action.help or "").split("\n\n")[0].replace("%%", "%").split())
     text = text if text != argparse.SUPPRESS else ""
     return text if len(text) <= HELP_LENGTH else text[: HELP_LENGTH - 2].rsplit(" ", 1)[0] + " …"
 

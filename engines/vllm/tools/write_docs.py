@@ -53,6 +53,7 @@ def table(settings: Sequence[Setting]) -> Iterator[str]:
     yield from ("| set | takes | default | |", "|---|---|---|---|")
     for setting in settings:
         takes = ", ".join(f"`{choice}`" for choice in setting.choices) or setting.kind
+        takes += f", {setting.limits}" if setting.limits else ""
         default = f"`{_cell(setting.default)}`" if setting.default else ""
         names = ", ".join(f"`{name}`" for name in setting.names)
         yield f"| {names} | {_cell(takes)} | {default} | {_cell(setting.help)} |"
