@@ -350,7 +350,7 @@ def _not_installed(name: str, installed: Sequence[str], only: Sequence[str]) -> 
         return f"ENGINE={name} may not be loaded: ENGINEROOM_ENGINES allows only {', '.join(only)}"
     meant = suggest(name, installed)
     hint = f"did you mean {meant}?" if meant else f"{how_to_install(f'engineroom-{name}')} may install it"
-    return f"no engine called {name!r} is installed (installed: {', '.join(installed) or 'none'}); {hint}"
+    return f"ENGINE: no engine called {name!r} is installed (installed: {', '.join(installed) or 'none'}); {hint}"
 
 
 def _check_version(point: EntryPoint) -> None:

@@ -76,16 +76,29 @@ def listen(settings: HTTPSettings) -> list[socket.socket]:
         except OSError as error:
             for other in sockets:
                 other.close()
-            # Python adds the address to the system's words; ours have it already.
-            reason = (error.strerror or str(error)).partition(" (while attempting")[0]
-            hint = "; choose another, or 0 for any that is free" if error.errno == errno.EADDRINUSE else ""
-            raise SettingsError(
-                [Problem(variable, f"cannot listen on {settings.host}:{port}: {reason}{hint}")]
-            ) from error
+            raise SettingsError([_cannot_listen(error, settings.host, variable, port)]) from error
         opened.setblocking(False)
         _disconnect_after(opened, settings.client_timeout)
         sockets.append(opened)
     return sockets
+
+
+def _cannot_listen(error: OSError, host: str, variable: str, port: int) -> Problem:
+    """Which setting is at fault, why, and what would do.
+
+    variable: PORT, or the name of the other port.
+    """
+    # Python adds the address to the system's words; ours have it already.
+    reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        remedy = "127.0.0.1 is for programs on this machine, 0.0.0.0 for others, too"
+        return Problem("HOST", f"{host} is not an address of this machine ({reason}); {remedy}")
+    remedies = {
+        errno.EADDRINUSE: "; choose another, or 0 for any that is free",
+        errno.EACCES: "; ports below 1024 are for root, so choose one from 1024 on",
+    }
+    hint = remedies.get(error.errno or 0, "")
+    return Problem(variable, f"cannot listen on {host}:{port}: {reason}{hint}")
 
 
 def _disconnect_after(listening: socket.socket, seconds: float) -> None:
