@@ -21,7 +21,7 @@ class StartSettings(Settings):
     engineroom_image: str | None = Field(
         None,
         description="The image's own name, set in every image: at the start GPU and driver are compared with what it "
-        "was built for. Set it to nothing to skip that.",
+        "was built for. An empty value skips this.",
     )
 
 

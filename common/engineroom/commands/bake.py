@@ -30,7 +30,7 @@ def bake(secret: Path, arguments: Path) -> None:
     baked = collect(os.environ, token or None)
     check(baked)
     arguments.write_text(json.dumps(baked, indent=2) + "\n")
-    click.echo(f"baked {baked['MODEL_NAME']}; {arguments} names it")
+    click.echo(f"baked {baked['MODEL_NAME']}; {arguments} records it")
 
 
 def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:

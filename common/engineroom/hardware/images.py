@@ -106,10 +106,10 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             oldest_major, oldest_minor = OLDEST_CUDA.get(sm, (0, 0))
             if (oldest_major, oldest_minor) > (major, minor):
                 problems.append(
-                    f"CUDA {cuda} does not know sm {sm}; {oldest_major}.{oldest_minor} is the first that does"
+                    f"CUDA {cuda} does not support sm {sm}; {oldest_major}.{oldest_minor} is the first that does"
                 )
             if sm in DROPPED_BY_CUDA and major >= DROPPED_BY_CUDA[sm]:
-                problems.append(f"CUDA {cuda} no longer knows sm {sm}")
+                problems.append(f"CUDA {cuda} no longer supports sm {sm}")
         oldest_driver = OLDEST_DRIVER.get(major)
         if self.driver is not None and oldest_driver and self.driver < oldest_driver:
             problems.append(f"CUDA {cuda} needs driver {oldest_driver} or newer, not {self.driver}")
@@ -144,7 +144,7 @@ class Matrix:
             problems += [f"row {position} ({image.name}): {problem}" for problem in image.problems()]
             for other in rows:
                 if other.name == image.name:
-                    problems.append(f"row {position} ({image.name}): there is another row of this name")
+                    problems.append(f"row {position} ({image.name}): there is another row with this name")
                 elif _identity(other) == _identity(image):
                     problems.append(f"row {position} ({image.name}): {other.name} is the same")
             rows.append(image)
@@ -162,7 +162,7 @@ class Matrix:
         for row in self.rows:
             if row.name == name:
                 return row
-        raise MatrixError(f"no image is called {name!r}; there are {', '.join(row.name for row in self.rows)}")
+        raise MatrixError(f"there is no image called {name!r}; there are {', '.join(row.name for row in self.rows)}")
 
     def select(self, engine: str = "", cuda: str = "", sm: str = "") -> tuple[Image, ...]:
         """The rows that match; an empty string matches all.

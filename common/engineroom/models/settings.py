@@ -22,7 +22,7 @@ class HubSettings(Settings):
 
     base_path: str = Field(
         "/runpod-volume",
-        description="A volume that outlives the worker. Models are kept there, and what the engine compiles.",
+        description="A volume that outlives the worker, for models and for what the engine compiles.",
     )
     hf_token: SecretStr | None = Field(
         None,

@@ -51,7 +51,7 @@ def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabil
 def _check_choices(json: Mapping[str, Any], capabilities: Capabilities) -> None:
     n = json.get("n")
     if not capabilities.several_choices and isinstance(n, (int, float)) and n > 1:
-        raise _refused(capabilities, "several_choices", "n", "This engine gives one choice; 'n' must be 1.")
+        raise _refused(capabilities, "several_choices", "n", "This engine returns one choice; 'n' must be 1.")
 
 
 def _check_logprobs(path: str, json: Mapping[str, Any], capabilities: Capabilities) -> None:
@@ -62,14 +62,14 @@ def _check_logprobs(path: str, json: Mapping[str, Any], capabilities: Capabiliti
     asked = logprobs is not None and logprobs is not False if path == COMPLETIONS else bool(logprobs)
     if asked or json.get("top_logprobs"):
         param = "logprobs" if asked else "top_logprobs"
-        raise _refused(capabilities, "logprobs", param, f"This engine has no logprobs; leave out '{param}'.")
+        raise _refused(capabilities, "logprobs", param, f"This engine does not support logprobs; leave out '{param}'.")
 
 
 def _check_response_format(json: Mapping[str, Any], capabilities: Capabilities) -> None:
     wanted = json.get("response_format")
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     if not capabilities.json_schema and kind in ("json_schema", "json_object"):
-        message = f"This engine cannot keep to a 'response_format' of type '{kind}'."
+        message = f"This engine cannot enforce a 'response_format' of type '{kind}'."
         raise _refused(capabilities, "json_schema", "response_format", message)
 
 
@@ -82,7 +82,7 @@ def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
         if not json.get(tools) or kind == "none":
             continue
         if capabilities.tools == "none":
-            raise _refused(capabilities, "tools", tools, f"This engine has no tools; leave out '{tools}'.")
+            raise _refused(capabilities, "tools", tools, f"This engine does not support tools; leave out '{tools}'.")
         if kind not in (None, "auto"):
             message = f"This engine leaves it to the model whether to call a tool; '{choice}' may be `auto` or `none`."
             raise _refused(capabilities, "tools", choice, message)
@@ -92,7 +92,7 @@ def _check_parts(json: Mapping[str, Any], capabilities: Capabilities) -> None:
     for where, kind in _typed_parts(json):
         name = _PART_CAPABILITIES.get(kind)
         if name is not None and not getattr(capabilities, name):
-            message = f"Invalid '{where}': this model takes no content of type '{kind}'."
+            message = f"Invalid '{where}': this model does not accept content of type '{kind}'."
             raise invalid(capabilities.reasons.get(name) or message, where, "unsupported_content_type")
 
 

@@ -65,7 +65,7 @@ def decode_event(data: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError):
         event = None
     if not isinstance(event, dict):
-        raise APIError("The engine sent an event that is no JSON object.", status=502, code="engine_error")
+        raise APIError("The engine sent an event that is not a JSON object.", status=502, code="engine_error")
     return event
 
 

@@ -40,4 +40,4 @@ def refuse(json: Mapping[str, Any], fields: Mapping[str, str], engine: str) -> N
     for name, instead in fields.items():
         if json.get(name):
             how = f"; {instead}" if instead else ""
-            raise invalid(f"{engine} has no '{name}' here{how}.", name, "unsupported_parameter")
+            raise invalid(f"{engine} does not support '{name}'{how}.", name, "unsupported_parameter")

@@ -163,7 +163,7 @@ class ServerEngine(Engine):
             await asyncio.wait_for(self._start(), self.worker.start_timeout)
         except asyncio.TimeoutError:
             raise self._failed(
-                f"{self.name} was not ready after {self.worker.start_timeout:g} s; START_TIMEOUT allows more"
+                f"{self.name} was not ready after {self.worker.start_timeout:g} s; raise START_TIMEOUT to allow more"
             ) from None
         except EngineStartError as error:
             raise self._failed(str(error)) from error
@@ -282,7 +282,7 @@ class ServerEngine(Engine):
             return APIError("The engine did not answer in time.", status=504, code="timeout")
         if self._health.live:
             logger.warning("%s broke a connection: %r", self.name, error)
-            return APIError("The engine broke off its answer.", status=502, code="engine_error")
+            return APIError("The engine stopped in the middle of its answer.", status=502, code="engine_error")
         return engine_dead(self._health.reason)
 
 

@@ -69,7 +69,7 @@ def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
     n = json.get("n") or 1
     prompts = _prompts(path, json)
     if n * len(prompts) > MAX_CHOICES:
-        raise invalid(f"'n' times the prompts must not be above {MAX_CHOICES}.", "n", "integer_above_max_value")
+        raise invalid(f"'n' times the number of prompts must not exceed {MAX_CHOICES}.", "n", "integer_above_max_value")
     common = {name: value for name, value in json.items() if name not in ("n", "best_of")}
     common |= {"stream": True, "stream_options": {"include_usage": True}}
     return [

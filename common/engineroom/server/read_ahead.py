@@ -40,7 +40,9 @@ class ReadAhead:
         if self._work is not None:
             await asyncio.wait({self._work})
             if not self._work.cancelled() and self._work.exception() is not None:
-                logger.warning("could not read the model's files ahead: %s", self._work.exception())
+                logger.warning(
+                    "could not read the model's files into memory before the start: %s", self._work.exception()
+                )
             self._work = None
 
     def _read_all(self) -> int:

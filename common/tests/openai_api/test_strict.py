@@ -23,6 +23,6 @@ def test_nulls_are_left_out_and_unknown_fields_left_alone() -> None:
 
 def test_a_field_that_would_be_ignored_is_refused_by_name() -> None:
     refuse({"suffix": None, "echo": False}, {"suffix": "", "echo": ""}, "Engine")
-    with pytest.raises(APIError, match="Engine has no 'echo' here; set ECHO=true") as refused:
+    with pytest.raises(APIError, match="Engine does not support 'echo'; set ECHO=true") as refused:
         refuse({"echo": True}, {"echo": "set ECHO=true"}, "Engine")
     assert (refused.value.param, refused.value.code) == ("echo", "unsupported_parameter")

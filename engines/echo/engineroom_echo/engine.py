@@ -36,7 +36,7 @@ class EchoEngine(TokenEngine):
     """
 
     name = "echo"
-    summary = "Echoes what it is told; there is no model in it. For tests, and as a template."
+    summary = "Echoes what it is asked; it has no model. For tests, and as a template."
     defaults = {"MODEL_NAME": "echo"}
     sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *EchoOptions.model_fields})
     vocabulary_size = vocabulary.SIZE

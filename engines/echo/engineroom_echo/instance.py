@@ -201,7 +201,7 @@ def _number(schema: Mapping[str, Any], whole: bool, mentions: Mentions) -> float
     for value in candidates if mentioned is None else [mentioned]:
         if fits(value):
             return int(value) if value == int(value) else value
-    raise _cannot("no number was found within its bounds")
+    raise _cannot("there is no number within its bounds")
 
 
 def _bounded(size: int) -> int:

@@ -16,7 +16,9 @@ class EchoSettings(Settings):
     title: ClassVar[str] = "Echo engine"
 
     echo_ttft_ms: float = Field(0, ge=0, description="Milliseconds to the first token.")
-    echo_tokens_per_s: float = Field(0, ge=0, description="Tokens a second for each stream; 0 is as fast as it goes.")
+    echo_tokens_per_s: float = Field(
+        0, ge=0, description="Tokens per second for each stream; 0 is as fast as possible."
+    )
     echo_repeat: int = Field(1, ge=1, description="How many times a message is echoed.")
     echo_max_model_len: int = Field(131_072, ge=2, description="Prompt and completion tokens together, at most.")
     echo_start_s: float = Field(0, ge=0, description="Seconds that the start takes.")

@@ -26,7 +26,7 @@ def devices(environ: Mapping[str, str]) -> list[Device]:
         return gpus.devices(environ)
     except EngineStartError as error:
         raise EngineStartError(
-            f"{error}. FastDeploy runs no model without one; FASTDEPLOY_CHECKS=false is for other hardware"
+            f"{error}. FastDeploy needs one; set FASTDEPLOY_CHECKS=false for other hardware"
         ) from error
 
 

@@ -72,7 +72,7 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
     if request.get("logit_bias"):
         raise _refused(
             "logit_bias",
-            "FastDeploy takes it as `logits_processors_args` with LOGITS_PROCESSORS=LogitBiasLogitsProcessor",
+            "FastDeploy accepts it as `logits_processors_args` with LOGITS_PROCESSORS=LogitBiasLogitsProcessor",
         )
     for kind, value in (request.pop("guided_decoding", None) or {}).items():
         request["structural_tag" if kind == "structural_tag" else f"guided_{kind}"] = value

@@ -53,7 +53,7 @@ class FastDeploySettings(HubSettings):
         None, description="The Python that FastDeploy is installed in; this one or the system's by default."
     )
     fastdeploy_version: str | None = Field(
-        None, description="FastDeploy's version (`2.5`), where its package does not tell: a source checkout."
+        None, description="FastDeploy's version (`2.5`), for a source checkout without metadata."
     )
     fastdeploy_config: Path | None = Field(
         None,
@@ -66,7 +66,7 @@ class FastDeploySettings(HubSettings):
     )
     fastdeploy_checks: bool = Field(True, description="Whether GPU, driver and Paddle are checked before the start.")
     fastdeploy_idle_timeout: float = Field(
-        600, gt=0, description="Seconds that FastDeploy may be silent amid a request before it is given up with a 504."
+        600, gt=0, description="Seconds without output during a request, after which it fails with a 504."
     )
 
 
@@ -150,7 +150,7 @@ def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
             message = f"FastDeploy {table.version} has no {flag.flags[0]} ({other} does); remove it"
             problems.append(Problem(name, message, env.source(name)))
     for name in sorted(nothing):
-        logger.warning("%s=%s is left out: FastDeploy %s would refuse it", name, env[name], table.version)
+        logger.warning("%s=%s is ignored: FastDeploy %s would refuse it", name, env[name], table.version)
     try:
         values = table.read(env, without=sorted(nothing))
     except SettingsError as error:

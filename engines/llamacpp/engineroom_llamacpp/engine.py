@@ -146,7 +146,7 @@ class LlamaCppEngine(ServerEngine):
             problems.add("MODEL_NAME", str(error), env.source("MODEL_NAME"))
         problems.check()
         if ignored := flags.not_ours(env):
-            logger.warning("%s: of no effect here, the worker itself decides that", ", ".join(ignored))
+            logger.warning("%s has no effect: the worker decides this itself", ", ".join(ignored))
         command = [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)]
         return cls(worker, model, values, command, hub_environ)
 
@@ -237,12 +237,12 @@ class LlamaCppEngine(ServerEngine):
             raise EngineStartError("llama.cpp does not answer /props; its version is not known here") from None
         if not props.get("chat_template_caps", {}).get("supports_tools"):
             reason = "This model's chat template has no place for tools, so the model would never see them. "
-            reason += "CHAT_TEMPLATE_FILE can give it another template."
+            reason += "Set CHAT_TEMPLATE_FILE to a template that has one."
             self.capabilities = self.capabilities.narrow(reason, tools="none")
         inputs = props.get("modalities", {})
         for kind, name, capability in (("image", "vision", "images"), ("audio", "audio", "audio")):
             if not inputs.get(name):
-                reason = f"This model takes no {kind} input; MMPROJ names the projector of a model that does."
+                reason = f"This model does not accept {kind} input. For a model that does, set MMPROJ to its projector."
                 self.capabilities = self.capabilities.narrow(reason, **{capability: False})
 
     def make_proxy(self) -> Proxy:

@@ -26,7 +26,7 @@ def normalise(status: int, body: bytes) -> APIError:
     code = error.code
     field = _FIELD.match(message)
     if match := _UNSUPPORTED_INPUT.match(message):
-        message = f"This model takes no {match[1]} input; MMPROJ names the projector of a model that does."
+        message = f"This model does not accept {match[1]} input. For a model that does, set MMPROJ to its projector."
         return APIError(message, status=400, param="messages", code="unsupported_content")
     if _TOO_LARGE.match(message):
         # An embedding is made of its whole input at once.

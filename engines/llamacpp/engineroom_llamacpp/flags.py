@@ -77,7 +77,9 @@ def read(env: Environment, *, library: bool) -> dict[str, Any]:
                 problems.append(Problem(name.upper(), f"there is no file {path}", env.source(name.upper())))
     if library:
         problems += [
-            Problem(name.upper(), "the xllamacpp library has no such parameter; LLAMA_SERVER can name a llama-server")
+            Problem(
+                name.upper(), "the xllamacpp library has no such parameter; set LLAMA_SERVER to a llama-server binary"
+            )
             for name in sorted(values.keys() - SUPPORTED)
         ]
     if problems:

@@ -36,13 +36,15 @@ def prepare(json: dict[str, Any]) -> dict[str, Any]:
     tools = json["tools"]
     if isinstance(choice, dict):
         if choice.get("type") != "function":
-            raise APIError("Only functions can be chosen.", param="tool_choice", code="unsupported_parameter")
+            raise APIError(
+                "Only a tool of type 'function' can be chosen.", param="tool_choice", code="unsupported_parameter"
+            )
         name = choice["function"]["name"]
         tools = [tool for tool in tools if tool.get("function", {}).get("name") == name]
         if not tools:
             raise APIError(f"There is no tool '{name}' in 'tools'.", param="tool_choice", code="invalid_value")
     if json.get("response_format", {}).get("type", "text") != "text":
-        raise APIError("A demanded tool call leaves no room for 'response_format'.", param="response_format")
+        raise APIError("A required tool call cannot be combined with 'response_format'.", param="response_format")
     tools = [tool for tool in tools if tool.get("type") == "function"]
     grammar = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": schema(tools)}}
     # "none" leaves the tools in the prompt and llama.cpp's own grammar for them out.

@@ -46,7 +46,7 @@ def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
 
 def _completion(json: dict[str, Any]) -> dict[str, Any]:
     if (json.get("best_of") or 1) > (json.get("n") or 1):
-        raise APIError("llama.cpp has no 'best_of' above 'n'.", param="best_of", code="unsupported_parameter")
+        raise APIError("llama.cpp does not support 'best_of' above 'n'.", param="best_of", code="unsupported_parameter")
     limit = {} if "n_predict" in json else {"max_tokens": json.get("max_tokens", _DEFAULT_COMPLETION)}
     logprobs = {"logprobs": max(1, json["logprobs"])} if "logprobs" in json else {}
     return {**json, **limit, **logprobs}

@@ -16,7 +16,7 @@ class LlamaCppSettings(HubSettings):
 
     llama_server: str | None = Field(
         None,
-        description="A `llama-server` binary to run. By default the one on PATH, where there is one, else the "
+        description="A `llama-server` binary to run. Default: the one on PATH if there is one, otherwise the "
         "`xllamacpp` library.",
     )
     model_revision: str | None = Field(
@@ -25,5 +25,5 @@ class LlamaCppSettings(HubSettings):
         description="A branch, tag or commit of the model's repository.",
     )
     llamacpp_python: str | None = Field(
-        None, description="The Python whose `xllamacpp` library is run, also where PATH has a `llama-server`."
+        None, description="The Python whose `xllamacpp` library runs, even if there is a `llama-server` on PATH."
     )

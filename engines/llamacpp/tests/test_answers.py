@@ -136,7 +136,7 @@ async def test_tools_that_the_model_would_not_see_are_refused(client: openai.Asy
 
 async def test_images_are_refused_by_a_model_of_text(client: openai.AsyncOpenAI) -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
-    with pytest.raises(openai.BadRequestError, match="takes no image input"):
+    with pytest.raises(openai.BadRequestError, match="does not accept image input"):
         await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": [image]}])
 
 

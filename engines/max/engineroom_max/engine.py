@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 class MAXSettings(HubSettings):
     title: ClassVar[str] = "MAX"
-    max_command: str = Field("max", description="MAX's own command; a path where it is not on PATH.")
+    max_command: str = Field("max", description="MAX's command, or its path if it is not on PATH.")
 
 
 class MAXEngine(ServerEngine):
@@ -79,7 +79,7 @@ class MAXEngine(ServerEngine):
         self.flags = {**_defaults(files.folder, given), **given}
         self._task = "text_generation"
         if not self.flags.get("enable_structured_output"):
-            reason = "MAX has no 'response_format' here; set ENABLE_STRUCTURED_OUTPUT=true."
+            reason = "MAX cannot enforce 'response_format' now; set ENABLE_STRUCTURED_OUTPUT=true."
             self.capabilities = self.capabilities.narrow(reason, json_schema=False)
         super().__init__(worker, files)
 

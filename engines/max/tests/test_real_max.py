@@ -85,7 +85,7 @@ async def test_penalties_and_min_tokens_are_honoured(target: Target) -> None:
     [
         ({"unheard_of": 1}, "unheard_of", "Unrecognized request argument supplied: unheard_of"),
         ({"top_k": "many"}, "top_k", "valid integer"),
-        ({"logit_bias": {"5": 1}}, "logit_bias", "MAX has no 'logit_bias'"),
+        ({"logit_bias": {"5": 1}}, "logit_bias", "MAX does not support 'logit_bias'"),
         ({"response_format": {"type": "json_object"}}, "response_format", "ENABLE_STRUCTURED_OUTPUT"),
         ({"temperature": 5}, "temperature", "above maximum"),
         ({"messages": []}, "messages", "too short"),

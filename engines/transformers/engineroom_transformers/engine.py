@@ -131,7 +131,7 @@ class TransformersEngine(TokenEngine):
         self.max_model_len = min(limit for limit in (*limits, 2**31) if limit)
         if "tools" not in str(loaded.tokenizer.chat_template or ""):
             reason = "This model's chat template has no place for tools, so the model would never see them. "
-            reason += "CHAT_TEMPLATE can give it another template."
+            reason += "Set CHAT_TEMPLATE to a template that has one."
             self.capabilities = self.capabilities.narrow(reason, tools="none")
         self._loaded = loaded
 

@@ -104,11 +104,12 @@ def explain(error: BaseException, name: str, settings: TransformersSettings) -> 
     if "does not recognize this architecture" in message or "Unrecognized model" in message:
         return f"this version of transformers does not know {name}: {message[:300]}; try TRUST_REMOTE_CODE=true"
     if "trust_remote_code" in message:
-        return f"{name} brings code of its own: set TRUST_REMOTE_CODE=true if you trust it"
+        return f"{name} needs code that comes with it: set TRUST_REMOTE_CODE=true if you trust it"
     if isinstance(error, MemoryError) or "out of memory" in message.lower():
-        return f"{name} does not fit: take a smaller one, QUANTIZATION, or a lower KV_CACHE_TOKENS ({message[:300]})"
+        remedy = "use a smaller model, QUANTIZATION, or a lower KV_CACHE_TOKENS"
+        return f"{name} does not fit into memory: {remedy} ({message[:300]})"
     if isinstance(error, ImportError):
         return f"{message[:300]}: {how_to_install('engineroom-transformers[engine]')}, or that, into {sys.prefix}"
     if "SafetensorError" in message:
-        return f"{name}: its weights are not whole, download them anew ({message[:300]})"
+        return f"{name}: its weights are incomplete; download them again ({message[:300]})"
     return f"{name} cannot be loaded: {message[:600]}"

@@ -20,24 +20,32 @@ class TransformersSettings(HubSettings):
     model_revision: str | None = Field(
         None, validation_alias=AliasChoices("MODEL_REVISION", "REVISION"), description="Branch, tag or commit."
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`cuda` where there is one, or `cpu`.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="As the model was saved.")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`cuda` if there is a GPU, else `cpu`."
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="The type of the weights. Default: as the model was saved."
+    )
     attn_implementation: str | None = Field(
         None, description="`sdpa` (the default), `eager`, `flash_attention_2`, `flash_attention_3`."
     )
     quantization: Literal["bitsandbytes-4bit", "bitsandbytes-8bit"] | None = Field(
-        None, description="Quantise while loading; a model that is quantised already needs nothing. Wants bitsandbytes."
+        None, description="Quantisation while loading, by bitsandbytes. A model that is already quantised needs none."
     )
     trust_remote_code: bool = Field(False, description="Run the code that comes with the model.")
     tensor_parallel_size: int = Field(1, ge=1, description="How many GPUs share each layer.")
-    chat_template: str | None = Field(None, description="A file to use in place of the model's own chat template.")
-    max_model_len: int | None = Field(None, ge=2, description="Prompt and completion; what model and cache hold.")
-    max_num_seqs: int = Field(64, ge=1, description="The most requests in one batch.")
+    chat_template: str | None = Field(None, description="A file with a chat template that replaces the model's own.")
+    max_model_len: int | None = Field(
+        None, ge=2, description="Tokens of prompt and completion together. Default: as many as model and cache hold."
+    )
+    max_num_seqs: int = Field(64, ge=1, description="Requests in one batch, at most; more wait.")
     max_num_batched_tokens: int | None = Field(
-        None, ge=16, description="The most tokens of one step, prompts included; on a CPU 512, on a GPU 2048."
+        None, ge=16, description="Tokens in one step, prompts included, at most. Default: 512 on a CPU, 2048 on a GPU."
     )
     kv_cache_tokens: int | None = Field(
-        None, ge=32, description="Tokens in the cache over all requests; on a CPU 16384, on a GPU what memory allows."
+        None,
+        ge=32,
+        description="Tokens in the cache, over all requests. Default: 16384 on a CPU, as memory allows on a GPU.",
     )
     gpu_memory_utilization: float = Field(0.85, gt=0, le=1, description="Share of free GPU memory for the cache.")
 

@@ -129,7 +129,7 @@ def spoil(model: Path, folder: Path, how: str) -> str:
     path.unlink()
     if how == "weights":
         path.write_bytes(text)
-        return "weights are not whole"
+        return "weights are incomplete"
     if how == "architecture":
         path.write_bytes(text.replace(b'"llama"', b'"no_such_thing"').replace(b"LlamaForCausalLM", b"NoSuchThing"))
         return "this version of transformers does not know"

@@ -55,7 +55,10 @@ class Balancer:
         for server in doubtful:
             server.breaker.succeeded()
         raise failure or APIError(
-            "No server behind this one can be asked now.", status=503, code="upstream_unavailable", retry_after=2
+            "None of the servers behind this one is available now.",
+            status=503,
+            code="upstream_unavailable",
+            retry_after=2,
         )
 
 

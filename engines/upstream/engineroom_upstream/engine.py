@@ -62,7 +62,7 @@ class UpstreamEngine(Engine):
     """
 
     name = "upstream"
-    summary = "A server that is elsewhere: any OpenAI-compatible URL, or several with failover."
+    summary = "Servers that run elsewhere: any OpenAI-compatible URL, or several with failover."
     capabilities = ASSUMED
 
     def __init__(self, worker: WorkerSettings, settings: UpstreamSettings) -> None:
@@ -85,7 +85,14 @@ class UpstreamEngine(Engine):
         if not settings.upstream_urls:
             raise SettingsError([Problem("UPSTREAM_URLS", "must name at least one server, as http://host:8000/v1")])
         if not settings.upstream_check and not (worker.model_name or worker.served_model_name):
-            raise SettingsError([Problem("MODEL_NAME", "is needed where UPSTREAM_CHECK=0: nobody asks for the models")])
+            raise SettingsError(
+                [
+                    Problem(
+                        "MODEL_NAME",
+                        "is required with UPSTREAM_CHECK=0, because the servers are not asked for their models",
+                    )
+                ]
+            )
         if len(settings.keys) not in (0, 1, len(settings.upstream_urls)):
             raise SettingsError(
                 [
@@ -172,7 +179,7 @@ class UpstreamEngine(Engine):
             return Health(live=True, ready=False, reason="loading")
         if any(server.usable for server in self._servers):
             return Health(live=True, ready=True, reason="ready")
-        return Health(live=True, ready=False, reason="no server can be asked now")
+        return Health(live=True, ready=False, reason="no server is available now")
 
     async def died(self) -> str:
         never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -184,7 +191,7 @@ class UpstreamEngine(Engine):
         usable = {labels[server]: int(server.usable) for server in self._servers}
         return exposition(
             [
-                Metric("engineroom_upstream_running", "gauge", "Requests that are with a server.", running),
-                Metric("engineroom_upstream_usable", "gauge", "1 for a server that requests can go to.", usable),
+                Metric("engineroom_upstream_running", "gauge", "Requests that a server is working on.", running),
+                Metric("engineroom_upstream_usable", "gauge", "1 if the server is available.", usable),
             ]
         )

@@ -102,7 +102,7 @@ class BaseURLProxy(Proxy):
 
     async def rewrite(self, path: str, body: bytes) -> bytes:
         if body and body.lstrip()[:1] not in (b"{", b"["):
-            raise self._server.answered_with("something that it called JSON")
+            raise self._server.answered_with("an invalid body with the content type JSON")
         status = error_status(body)
         if status is not None:
             raise self._server.normalise_error(status, body)
@@ -216,7 +216,7 @@ class UpstreamServer:
         """The error for a client whose request this server answered with no answer of such an API."""
         self.breaker.failed()
         logger.warning("%s answered with %s", self.name, what)
-        return APIError("The server behind this one gave no valid answer.", status=502, code="upstream_invalid")
+        return APIError("The server behind this one sent an invalid answer.", status=502, code="upstream_invalid")
 
     async def lost(self, error: Exception) -> APIError:
         self.breaker.failed()

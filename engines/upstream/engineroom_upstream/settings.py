@@ -21,8 +21,7 @@ class UpstreamSettings(Settings):
     )
     upstream_api_key: SecretStr | None = Field(
         None,
-        description="The key that the servers ask for; or as many as there are servers, separated by commas, where "
-        "each has its own.",
+        description="The key that the servers ask for, or a key for each server, separated by commas.",
     )
     upstream_check: float = Field(
         5,

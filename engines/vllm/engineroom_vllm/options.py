@@ -133,9 +133,9 @@ def _checked_flags(flags: Iterable[str], variable: str, snapshot: VersionSnapsho
         if name is None:
             near_miss = suggest(flag, spellings)
             hint = f"; did you mean {near_miss}?" if near_miss else ""
-            problems.add(variable, f"{flag} is no flag of vLLM {snapshot.table.version}{hint}")
+            problems.add(variable, f"{flag} is not a flag of vLLM {snapshot.table.version}{hint}")
         elif name in OURS:
-            problems.add(variable, f"{flag} is this worker's to give{_INSTEAD.get(name, '')}")
+            problems.add(variable, f"{flag} is set by the worker{_INSTEAD.get(name, '')}")
         else:
             names.add(name)
     return names

@@ -73,14 +73,14 @@ class RedisLink:
         from redis.exceptions import RedisError
 
         if not self._breaker.allow():
-            raise RedisAway("Redis was away a moment ago")
+            raise RedisAway("Redis was unreachable a moment ago")
         try:
             reply = await _wait_for_reply(command())
         except (RedisError, OSError, asyncio.TimeoutError) as error:
             self._breaker.failed()
             if self.up:
                 self.up = False
-                logger.warning("Redis is away (%s); continuing without it", error or type(error).__name__)
+                logger.warning("Redis is unreachable (%s); continuing without it", error or type(error).__name__)
             raise RedisAway(str(error)) from error
         self._breaker.succeeded()
         if not self.up:

@@ -90,7 +90,7 @@ class RestartingEngine(RunningEngine):
     async def metrics(self) -> str:
         """The engine's own, and how often it was replaced."""
         restarts = Metric(
-            "engineroom_engine_restarts", "gauge", "Engines started in place of dead ones.", {"": self.restarted}
+            "engineroom_engine_restarts", "gauge", "Engines started to replace one that died.", {"": self.restarted}
         )
         return exposition([restarts]) + await self._engine.metrics()
 

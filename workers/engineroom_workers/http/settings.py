@@ -41,8 +41,8 @@ class HTTPSettings(Settings):
     uvicorn_timeout_keep_alive: int = Field(
         75,
         ge=1,
-        description="Seconds for which an idle connection is kept for its client's next request. Less than a load "
-        "balancer in front keeps one for (60 at most of them) gives its clients a 502 now and then.",
+        description="Seconds for which an idle connection is kept for its client's next request. It has to be longer "
+        "than a load balancer in front keeps its own (mostly 60), or its clients get a 502 now and then.",
     )
     client_timeout: float = Field(
         120,
@@ -118,7 +118,11 @@ class LimitSettings(Settings):
     max_concurrent_requests: int | None = Field(
         None, ge=1, description="Requests that the engine works on at the same time. Default: no limit."
     )
-    max_concurrent_requests_per_key: int | None = Field(None, ge=1, description="The same for each key.")
+    max_concurrent_requests_per_key: int | None = Field(
+        None,
+        ge=1,
+        description="Requests of one key that the engine works on at the same time. Default: no limit.",
+    )
     max_queued_requests: int | None = Field(
         None,
         ge=0,
@@ -157,7 +161,8 @@ class WatchSettings(Settings):
         0,
         ge=0,
         description="How many times an engine that has died is started again, after growing pauses, before the door "
-        "exits. After ten good minutes the count begins anew. 0 leaves restarts to whatever runs the door.",
+        "exits. After ten minutes without a failure the count starts again. With 0 the door exits at once, and "
+        "whatever runs it has to restart it.",
     )
     breaker_failures: int = Field(
         0,
@@ -179,8 +184,8 @@ class CacheSettings(Settings):
         0,
         ge=0,
         description="Seconds for which the answer to a deterministic request (temperature 0 or a seed, no tools) is "
-        "kept for equal requests, whoever sends them; 0 keeps none. Kept in memory, or in REDIS_URL if that is "
-        "set.",
+        "cached and given to equal requests, whatever their key; 0 switches the cache off. It is in memory, or in "
+        "REDIS_URL if that is set.",
     )
     cache_max_mb: float = Field(
         64, gt=0, description="Memory for cached answers in MB; those least recently used are dropped."

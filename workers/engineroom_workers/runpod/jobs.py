@@ -156,7 +156,7 @@ async def watch_cancellations(platform: Platform, pool: JobPool) -> None:
             delay = after_error.next()
             logger.log(
                 logging.DEBUG if isinstance(error, PlatformBusy) else logging.WARNING,
-                "cannot hear which jobs to stop (%s: %s); the next attempt in %.1f s",
+                "cannot ask which jobs to stop (%s: %s); the next attempt in %.1f s",
                 type(error).__name__,
                 error,
                 delay,

@@ -80,7 +80,7 @@ def load() -> SDK:
     try:
         return _load()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise SDKMovedError(f"the installed runpod SDK is not one that can be driven from outside: {error}") from error
+        raise SDKMovedError(f"the installed runpod SDK cannot be driven from outside: {error}") from error
     finally:
         for stub in stubs:
             del sys.modules[stub.__name__]

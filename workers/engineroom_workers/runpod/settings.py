@@ -15,12 +15,12 @@ class RunPodSettings(Settings):
 
     title: ClassVar[str] = "RunPod queue door"
 
-    max_concurrency: int = Field(30, ge=1, description="Jobs that are worked on at the same time.")
+    max_concurrency: int = Field(30, ge=1, description="Jobs that run at the same time.")
     default_batch_size: int | None = Field(
         None,
         ge=1,
-        description="Tokens in each item of a stream once it is under way. Default: whatever has been generated since "
-        "the last item was sent, which suits every network and load.",
+        description="Tokens per item of a stream, after its first items. Default: everything generated since the last "
+        "item was sent, which suits every network and load.",
     )
     min_batch_size: int | None = Field(
         None,

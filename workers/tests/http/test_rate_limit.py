@@ -138,7 +138,7 @@ def test_workers_share_limits_in_redis_and_serve_on_without_it(redis: RedisServe
         assert statuses == [200, 200, 200, 200, 429, 429]
         redis.stop()
         assert ask(one).status_code == 200
-        one.says("Redis is away")
+        one.says("Redis is unreachable")
         redis.start()
         until(lambda: ask(one).status_code < 500 and "Redis is back" in one.log)
 
@@ -187,7 +187,7 @@ def test_more_at_once_than_there_are_connections_to_redis(redis: RedisServer) ->
 
         statuses = Counter(asyncio.run(burst()))
         assert statuses == {200: 250, 429: 50}
-        assert "Redis is away" not in door.log
+        assert "Redis is unreachable" not in door.log
 
 
 def test_a_wrong_redis_url_is_named() -> None:

@@ -138,7 +138,7 @@ def _names_tools(request: ChatRequest) -> bool:
 
 def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
     if tools.forced and request.response_format and not isinstance(request.response_format, TextFormat):
-        raise invalid("A demanded tool call leaves no room for 'response_format'.", "response_format")
+        raise invalid("A required tool call cannot be combined with 'response_format'.", "response_format")
     if tools.forced:
         return schema(tools.tools)
     if isinstance(request.response_format, JSONSchemaFormat):
@@ -170,7 +170,9 @@ def _text_messages(
 
 def _check_assistant(message: AssistantMessage, where: str) -> None:
     if message.audio is not None:
-        raise invalid(f"Invalid '{where}.audio': this model has no audio.", f"{where}.audio", "unsupported_value")
+        raise invalid(
+            f"Invalid '{where}.audio': this model does not support audio.", f"{where}.audio", "unsupported_value"
+        )
     parts = (message.content, message.refusal, message.tool_calls, message.function_call)
     if all(part is None for part in parts):
         raise invalid(
@@ -187,6 +189,4 @@ def _text(engine: TokenSource, part: Part, json: Mapping[str, Any], where: str) 
     if in_place is not None:
         return in_place
     kind = type(part).__struct_config__.tag
-    raise invalid(
-        f"Invalid '{where}': this model takes text only, and '{kind}' is not.", where, "unsupported_content_type"
-    )
+    raise invalid(f"Invalid '{where}': this model accepts text only, not '{kind}'.", where, "unsupported_content_type")

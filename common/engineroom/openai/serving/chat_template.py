@@ -52,11 +52,11 @@ def fitted(messages: Sequence[Mapping[str, Any]], template: str, tools: object) 
         APIError: where the model has no template, or one that would never show it the tools.
     """
     if not template:
-        raise invalid("This model has no chat template; CHAT_TEMPLATE can give it one.", "messages")
+        raise invalid("This model has no chat template; set CHAT_TEMPLATE to give it one.", "messages")
     if tools and "tools" not in template:
         raise invalid(
             "This model's chat template has no place for tools, so the model would never see them. "
-            "CHAT_TEMPLATE can give it another template.",
+            "Set CHAT_TEMPLATE to a template that has one.",
             "tools",
             "unsupported_parameter",
         )
@@ -79,7 +79,7 @@ def _fitted(message: Mapping[str, Any], template: str, where: str) -> dict[str, 
 
 def _call(call: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "function" not in call:
-        raise invalid("This model calls functions; it has no custom tools.", where, "unsupported_value")
+        raise invalid("This model supports tools of type 'function' only.", where, "unsupported_value")
     function = call["function"]
     try:
         arguments = json.loads(function["arguments"] or "{}")

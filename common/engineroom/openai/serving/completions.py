@@ -46,7 +46,9 @@ class CompletionResponse(ServingResponse):
         prompts = as_tokens(engine, "prompt", request.prompt if request.prompt is not None else "")
         n = request.n or 1
         if len(prompts) * n > MAX_CHOICES:
-            raise invalid(f"'n' times the prompts must not be above {MAX_CHOICES}.", "n", "integer_above_max_value")
+            raise invalid(
+                f"'n' times the number of prompts must not exceed {MAX_CHOICES}.", "n", "integer_above_max_value"
+            )
         asked = _DEFAULT_MAX_TOKENS if request.max_tokens is None else request.max_tokens
         common: dict[str, Any] = {
             "logprobs": request.logprobs,

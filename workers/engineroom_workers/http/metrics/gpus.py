@@ -24,11 +24,11 @@ class _GPUGauge(NamedTuple):
 
 
 _GAUGES = (
-    _GPUGauge("utilisation_ratio", "Share of the time in which the GPU was busy, 0 to 1.", 0.01),
+    _GPUGauge("utilisation_ratio", "Share of time in which the GPU was busy, 0 to 1.", 0.01),
     _GPUGauge("memory_used_bytes", "GPU memory in use.", 1024 * 1024),
-    _GPUGauge("memory_total_bytes", "GPU memory there is.", 1024 * 1024),
+    _GPUGauge("memory_total_bytes", "Total GPU memory.", 1024 * 1024),
     _GPUGauge("temperature_celsius", "The GPU's temperature.", 1),
-    _GPUGauge("power_watts", "What the GPU draws.", 1),
+    _GPUGauge("power_watts", "Power that the GPU draws.", 1),
 )
 
 

@@ -55,16 +55,16 @@ class MetricsRegistry:
             "model",
         )
         self._queue_seconds = self._histogram(
-            "queue_seconds", "Seconds a request that had to wait waited for its turn.", _REQUEST_BUCKETS
+            "queue_seconds", "Seconds that requests waited in the queue, of those that had to wait.", _REQUEST_BUCKETS
         )
-        self._prompt_tokens = self._counter("prompt_tokens", "Tokens of prompts, as answers told them.", "model", "key")
+        self._prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, as responses report them.", "model", "key")
         self._completion_tokens = self._counter(
             "completion_tokens",
-            "Tokens generated: as answers told them, else the events of streams.",
+            "Completion tokens, as responses report them; otherwise the events of streams.",
             "model",
             "key",
         )
-        self._cache_requests = self._counter("cache_requests", "Requests by what the cache had.", "result")
+        self._cache_requests = self._counter("cache_requests", "Requests by the cache's result.", "result")
         self._by_status: Tally[str] = Tally()
         self._tokens: Tally[str] = Tally()
         self._by_cache_result: Tally[str] = Tally()

@@ -27,7 +27,7 @@ class BodyMiddleware(ErrorMiddleware):
         encoding = header(scope, b"content-encoding") or b"identity"
         if encoding.lower() != b"identity":
             raise APIError(
-                f"Bodies are taken as they are, without content-encoding ({encoding.decode('latin-1')!r}).",
+                f"The request's body must not be compressed (content-encoding {encoding.decode('latin-1')!r}).",
                 status=415,
                 code="unsupported_content_encoding",
             )

@@ -56,7 +56,7 @@ class ConcurrencyMiddleware(ErrorMiddleware):
                     # Shielded: the semaphore may still grant a permit whose request has just left.
                     await race(asyncio.shield(permit.granted), receive, self._timeout)
                 except asyncio.TimeoutError:
-                    raise self._semaphore.busy(f"this request's turn did not come within {self._timeout:g} s") from None
+                    raise self._semaphore.busy(f"this request waited {self._timeout:g} s for its turn") from None
                 finally:
                     context.queued = time.perf_counter() - queued_at
             await self.app(scope, receive, send)
@@ -68,7 +68,7 @@ class ConcurrencyMiddleware(ErrorMiddleware):
 
     def gauges(self) -> list[Gauge]:
         semaphore = self._semaphore
-        return [Gauge("requests_waiting", "Requests that wait for their turn.", lambda: semaphore.waiting)]
+        return [Gauge("requests_waiting", "Requests that are waiting in the queue.", lambda: semaphore.waiting)]
 
 
 class Permit:
@@ -172,9 +172,9 @@ class PrioritySemaphore:
         """
         last = max(self._queue, default=None)
         if last is None or last.priority >= priority:
-            raise self.busy("too many are waiting")
+            raise self.busy("too many requests are waiting")
         self._remove(last)
-        last.granted.set_exception(self.busy("more important requests came"))
+        last.granted.set_exception(self.busy("requests of higher priority took its place"))
 
     def _remove(self, permit: Permit) -> None:
         if permit in self._queue:  # Not if it was displaced.

@@ -58,7 +58,7 @@ class MetricsMiddleware(Middleware):
 
     def gauges(self) -> list[Gauge]:
         engine = self._engine
-        return [Gauge("engine_ready", "1 when the next request will be served.", lambda: engine.health().ready)]
+        return [Gauge("engine_ready", "1 if the engine is ready.", lambda: engine.health().ready)]
 
 
 class _MeasuredResponse:

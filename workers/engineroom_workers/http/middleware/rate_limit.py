@@ -95,7 +95,7 @@ def _check(unit: str, cost: int, budget: Budget, headers: Headers) -> None:
         return
     if cost > budget.limit:
         raise APIError(
-            f"Request too large: it needs {cost} {unit}, and {budget.limit} a minute is the limit. A smaller "
+            f"Request too large: it needs {cost} {unit}, and {budget.limit} per minute is the limit. A smaller "
             "`max_tokens` or a shorter prompt needs less.",
             status=429,
             type="rate_limit_error",
@@ -103,7 +103,7 @@ def _check(unit: str, cost: int, budget: Budget, headers: Headers) -> None:
         )
     wait = int(budget.wait) + 1
     raise APIError(
-        f"Rate limit reached: {budget.limit} {unit} a minute. Please try again in {wait} s.",
+        f"Rate limit reached: {budget.limit} {unit} per minute. Please try again in {wait} s.",
         status=429,
         type="rate_limit_error",
         code="rate_limit_exceeded",

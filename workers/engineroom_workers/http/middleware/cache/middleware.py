@@ -227,7 +227,7 @@ def _has_valid_delivery(json: dict[str, Any]) -> bool:
 
 
 def _not_cached() -> APIError:
-    return APIError("No answer to this request is kept.", status=504, code="not_cached")
+    return APIError("There is no cached answer to this request.", status=504, code="not_cached")
 
 
 def _digest(path: str, json: dict[str, Any]) -> bytes:
