@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("engines/*/README.md")])
+PAGES = sorted(
+    file
+    for folder in (".", "docs", "common", "workers", "engines/*", "docs/examples/*")
+    for file in ROOT.glob(f"{folder}/*.md")
+)
 
 SHELL = ("sh", "bash", "console", "")
 """The languages of what a reader pastes into a terminal; a block without a language may be one."""
