@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import httpx
 import pytest
-from pages import PAGES, ROOT, SHELL, blocks, commands, name_of
+from pages import PAGES, ROOT, SHELL, blocks, commands, name_of, prose
 from server_process import until
 
 from engineroom.commands.command_line import cli
@@ -40,8 +40,11 @@ ELSEWHERE = {
 """What a block needs that a test has not, as a pattern of its text."""
 
 
-FOREIGN = re.compile("SSL_CERT_FILE|COMPOSE_PROFILES|OPENAI_API_BASE_URL|ANTHROPIC_[A-Z_]+|CLAUDE_CODE_[A-Z_]+")
-"""Variables of programs that are not ours."""
+FOREIGN = re.compile(
+    "SSL_CERT_FILE|COMPOSE_PROFILES|OPENAI_API_BASE_URL|ANTHROPIC_[A-Z_]+|CLAUDE_CODE_[A-Z_]+|OMP_WAIT_POLICY"
+    "|RUNPOD_API_KEY|VLLM_MODEL|VLLM_TENSOR_PARALLEL_SIZE|NARRATOR_[A-Z_]+|ENGINEROOM_KEY"
+)
+"""Variables of programs that are not ours, and of the examples."""
 
 
 def needs(block: str) -> str | None:
@@ -120,6 +123,15 @@ def test_variables_in_commands_are_read_by_something() -> None:
     assert len(pairs) >= 20
     unknown = {pair for pair in pairs if not FOREIGN.fullmatch(pair[1]) and not is_known(pair[1])}
     assert unknown == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_settings_that_a_page_names_are_read_by_something(page: Path) -> None:
+    code = re.findall(r"`([^`\n]+)`", prose(page))
+    named = {
+        name for text in code for name in re.findall(r"(?<![\w$/.-])([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?![\w*])", text)
+    }
+    assert {name for name in named if not FOREIGN.fullmatch(name) and not is_known(name)} == set()
 
 
 @contextmanager
