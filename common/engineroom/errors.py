@@ -17,11 +17,13 @@ class EngineStartError(EngineroomError):
 
     Attributes:
         log: the last lines that the engine wrote, oldest first; empty if it wrote none.
+        logged: whether these lines are in our own log, too.
     """
 
-    def __init__(self, reason: str, log: Sequence[str] = ()) -> None:
+    def __init__(self, reason: str, log: Sequence[str] = (), *, logged: bool = False) -> None:
         super().__init__(reason)
         self.log = tuple(log)
+        self.logged = logged
 
 
 class PluginError(EngineroomError):

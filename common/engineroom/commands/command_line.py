@@ -76,16 +76,24 @@ def _logged(error: EngineroomError) -> bool:
 
 
 def describe(error: EngineroomError) -> str:
-    """The text of an error for a person at a terminal, with the engine's last lines if it failed to start."""
-    if isinstance(error, EngineStartError):
-        if not error.log:
-            return _error(str(error))
+    """The text of an error for a person at a terminal.
+
+    If an engine failed to start, its last lines stand before it, unless the log above has them.
+    """
+    if isinstance(error, EngineStartError) and error.log and not (error.logged and _shows_engines()):
         title = click.style("the last lines of its output:", dim=True)
         return "\n".join([title, *(f"  | {line}" for line in error.log[-20:]), _error(str(error))])
     if isinstance(error, SettingsError) and len(error.problems) > 1:
         lines = "".join(f"\n  {problem}" for problem in error.problems)
         return _error(f"{len(error.problems)} settings are wrong:{lines}")
     return _error(str(error))
+
+
+def _shows_engines() -> bool:
+    """Whether this program writes a log, with what engines say of their ordinary doings."""
+    import logging
+
+    return bool(logging.getLogger().handlers) and logging.getLogger("engine").isEnabledFor(logging.INFO)
 
 
 def _error(text: str) -> str:

@@ -64,7 +64,7 @@ class TokenEngine(Engine, TokenSource):
         try:
             await self.load()
         except BaseException as error:
-            self._health = Health(live=False, ready=False, reason=f"failed to start: {error}")
+            self._health = Health(live=False, ready=False, reason=str(error))
             raise
         self._health = Health(live=True, ready=True, reason="ready")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import reaper
 from .child import Process
+from .output import LogFormat
 from .reaper import descendants
 
-__all__ = ["Process", "descendants", "reaper"]
+__all__ = ["LogFormat", "Process", "descendants", "reaper"]

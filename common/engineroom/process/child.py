@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import EngineStartError
+from .output import Folding, LogFormat, LogReader
 from .reaper import NOT_STARTED
 
-TAIL_LINES = 200
+_ORDINARY_LINES = 200
+_OTHER_LINES = 2000
 _LONGEST_LINE = 8192
+
+
+class _KeptLine(NamedTuple):
+    """A line, its place among all lines, and when it was written (`time.monotonic`)."""
+
+    number: int
+    at: float
+    text: str
 
 
 class Process:
     """A running child. Make one with `Process.spawn`.
 
-    Attributes:
-        tail: the last lines it wrote to stdout and stderr, oldest first, at most 200.
+    What it writes is logged with the level that each line has. Lines that repeat themselves are folded.
     """
 
-    def __init__(self, reaper: asyncio.subprocess.Process, pipe: int, name: str, log: bool, grace: float) -> None:
+    def __init__(
+        self,
+        reaper: asyncio.subprocess.Process,
+        pipe: int,
+        name: str,
+        log: bool,
+        grace: float,
+        log_format: LogFormat,
+    ) -> None:
         self._reaper = reaper
         self._pipe: int | None = pipe
         self._grace = grace
         self._logger = logging.getLogger(f"engine.{name}") if log else None
-        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._lines = LogReader(log_format)
+        self._folding = Folding(self._keep)
+        self._count = 0
+        # Of a program that goes on talking for minutes after its error, the error must not be what is forgotten.
+        self._ordinary: deque[_KeptLine] = deque(maxlen=_ORDINARY_LINES)
+        self._others: deque[_KeptLine] = deque(maxlen=_OTHER_LINES)
         self._reader = asyncio.ensure_future(self._read())
         self._ended = asyncio.ensure_future(reaper.wait())
 
@@ -46,6 +71,7 @@ class Process:
         remove: Sequence[str] = (),
         remove_if_stopped: Sequence[str] = (),
         log: bool = True,
+        log_format: LogFormat | None = None,
     ) -> Process:
         """Start `command` in a session of its own.
 
@@ -57,6 +83,7 @@ class Process:
             remove: glob patterns of files and folders to delete once it has ended.
             remove_if_stopped: the same, but if the child ends by itself, the caller may read them and must delete them.
             log: whether its output is also logged.
+            log_format: how it begins its lines, beside what is usual.
 
         Raises:
             EngineStartError: the reaper cannot be started. A command that cannot be is seen by `not_found`.
@@ -86,7 +113,18 @@ class Process:
             raise EngineStartError(f"cannot start a process: {error}") from error
         finally:
             os.close(pipe_read)
-        return cls(reaper, pipe_write, name, log, grace)
+        return cls(reaper, pipe_write, name, log, grace, log_format or LogFormat())
+
+    @property
+    def tail(self) -> list[str]:
+        """The last lines it wrote to stdout and stderr, oldest first: 200 of its log's ordinary lines (DEBUG and INFO),
+        2000 of all others. Repeated lines are folded."""
+        return self.last_lines(None)
+
+    def last_lines(self, seconds: float | None) -> list[str]:
+        """Those of `tail` that it wrote in the last `seconds`; all with None."""
+        since = 0.0 if seconds is None else time.monotonic() - seconds
+        return [line.text for line in heapq.merge(self._ordinary, self._others) if line.at >= since]
 
     @property
     def returncode(self) -> int | None:
@@ -132,16 +170,24 @@ class Process:
         while chunk := await self._reaper.stdout.read(65536):
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self._keep(line)
+                self._take(line)
             if len(rest) > _LONGEST_LINE:
-                self._keep(rest)
+                self._take(rest)
                 rest = b""
         if rest:
-            self._keep(rest)
+            self._take(rest)
+        self._folding.flush()
 
-    def _keep(self, line: bytes) -> None:
-        text = line[:_LONGEST_LINE].decode("utf-8", "replace").rstrip()
+    def _take(self, line: bytes) -> None:
+        # A progress bar draws itself over and over with carriage returns: its last picture counts.
+        pictures = line[-_LONGEST_LINE:] if b"\r" in line else line[:_LONGEST_LINE]
+        text = pictures.rstrip(b"\r\n").rpartition(b"\r")[2].decode("utf-8", "replace").rstrip()
         if text:
-            self.tail.append(text)
-            if self._logger is not None:
-                self._logger.info(text)
+            self._folding.add(self._lines.read(text), text)
+
+    def _keep(self, level: int, text: str) -> None:
+        self._count += 1
+        lines = self._ordinary if level <= logging.INFO else self._others
+        lines.append(_KeptLine(self._count, time.monotonic(), text))
+        if self._logger is not None:
+            self._logger.log(level, text)

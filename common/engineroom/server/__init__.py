@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, free_port, free_ports
+from .diagnostics import Cause, Diagnostics, Situation, diagnose, diagnose_exception, variable_of
 from .engine import ServerEngine
+from .library_causes import LIBRARY_CAUSES
 from .python import EnginePython, find_python
 from .read_ahead import ReadAhead
 from .tool_probe import narrow_tools
@@ -17,19 +19,26 @@ if TYPE_CHECKING:
     from .streamed_proxy import StreamedProxy, StreamRewriter
 
 __all__ = [
+    "LIBRARY_CAUSES",
     "Address",
+    "Cause",
+    "Diagnostics",
     "EnginePython",
     "FanOutProxy",
     "Proxy",
     "ReadAhead",
     "ServerEngine",
+    "Situation",
     "StreamRewriter",
     "StreamedProxy",
     "Upstream",
+    "diagnose",
+    "diagnose_exception",
     "find_python",
     "free_port",
     "free_ports",
     "narrow_tools",
+    "variable_of",
 ]
 
 _LAZY = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import shutil
 import signal
 import tempfile
@@ -17,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..engine import Engine, Health
 from ..errors import APIError, EngineStartError, engine_dead
 from ..models.files import ModelFiles
-from ..models.hub import explain
 from ..process.child import Process
 from .address import Address, free_port
+from .diagnostics import Diagnostics, Situation, diagnose
 
 if TYPE_CHECKING:
     from ..asgi.types import Receive, Scope, Send
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
-_ERROR = re.compile(r"(?:[\w.]+\.)?(?:\w+(?:Error|Exception)|[Ee]rror): ")
+_LAST_S = 60
 
 
 class ServerEngine(Engine):
     """Base of engines that are server processes.
 
     A subclass implements `settings`, `configure`, `routes` and `command`, and overrides what is different about its
-    server: `environ`, `prepare`, `normalise_error`, `explain_exit`, `before_start`, `on_ready`.
+    server: `environ`, `prepare`, `normalise_error`, `diagnostics`, `before_start`, `on_ready`.
 
     The process runs under a reaper (`engineroom.process.reaper`) in a session of its own. Its output is logged as
     `engine.<name>`. Requests are sent over kept-alive connections, and answers are streamed back as they come.
@@ -60,8 +59,9 @@ class ServerEngine(Engine):
     remedy: ClassVar[str] = ""
     """What to do if its command is not found."""
 
-    advice: ClassVar[Mapping[str, str]] = {}
-    """Patterns of errors in its log -> what to do about them. Errors of the hub are known already."""
+    diagnostics: ClassVar[Diagnostics] = Diagnostics()
+    """How its log's lines begin, and the causes of its failures that are known. Those of the hub, and those that any
+    program may have, are known already."""
 
     keep_alive: ClassVar[float] = 4
     """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
@@ -80,6 +80,7 @@ class ServerEngine(Engine):
         self._upstream: Upstream | None = None
         self._watch: asyncio.Task[None] | None = None
         self._gone: asyncio.Future[str] | None = None
+        self._log_s: float | None = None
         self._proxy: Proxy | None = None
         self.app = self._gateway = Gateway(self, self._forward, worker.max_body, worker.request_timeout)
 
@@ -122,23 +123,28 @@ class ServerEngine(Engine):
         return from_upstream(status, body)
 
     def log(self) -> list[str]:
-        """The last lines that its server wrote; override where it also writes them to files."""
-        return list(self._process.tail) if self._process else []
+        """The last lines that its server wrote, once it serves those of its last minute; override where it also writes
+        them to files."""
+        return self._process.last_lines(self._log_s) if self._process else []
+
+    def variables(self) -> Mapping[str, str]:
+        """The settings in force that sentences of `diagnostics` name; MODEL_NAME by default."""
+        return {"MODEL_NAME": self.worker.model_name or self.files.name}
+
+    def situation(self) -> Situation:
+        """What `diagnose` has to know beside the log."""
+        repository = None if self.files.folder else self.files.name
+        return Situation(self.variables(), repository or None, token=bool(self.environ().get("HF_TOKEN")))
 
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         """Why the process ended, where its exit code or log tell; None where they do not.
 
-        By default the last line of its log that is an exception or a command line's error, with `advice` on it; none
-        where it was killed, since what is killed writes no last line: what stands there is about something else.
+        By default what `diagnostics` make of the log; nothing where it was killed, since what is killed writes no last
+        line: what stands there is about something else.
         """
         if returncode == -signal.SIGKILL:
             return None
-        line = next((line for line in reversed(log) if _ERROR.match(line)), None)
-        if line is None:
-            return None
-        known = next((advice for pattern, advice in self.advice.items() if re.search(pattern, line)), None)
-        known = known or explain(self.files.name or "the model", line, os.environ.get("HF_TOKEN"))
-        return f"{known} ({line})" if known else line
+        return diagnose(log, self.diagnostics, self.situation())
 
     async def before_start(self) -> None:
         """Do what must be done before the process is spawned. Raises EngineStartError."""
@@ -181,6 +187,7 @@ class ServerEngine(Engine):
             remove=self.leftovers(),
             remove_if_stopped=[str(self.directory)],
             log=self.worker.engine_logs,
+            log_format=self.diagnostics.log_format,
         )
         self.timeline.mark("engine spawned")
         # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
@@ -191,6 +198,8 @@ class ServerEngine(Engine):
         await self.on_ready(self._upstream)
         self.timeline.mark("engine ready")
         self._health = Health(live=True, ready=True, reason="ready")
+        # Of a death only what was written just before it can be the reason.
+        self._log_s = _LAST_S
         self._watch = asyncio.ensure_future(self._notice_death(self._process))
 
     def _address(self, directory: Path) -> Address:
@@ -204,25 +213,33 @@ class ServerEngine(Engine):
             while not await upstream.answers(self.ready_path):
                 await asyncio.wait({ended}, timeout=_POLL_S)
                 if ended.done():
-                    raise EngineStartError(self._why(process), self.log())
+                    raise EngineStartError(self._why_not_started(process), self.log())
         finally:
             ended.cancel()
+
+    def _why_not_started(self, process: Process) -> str:
+        if process.not_found:
+            what = process.tail[-1] if process.tail else "command not found"
+            return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
+        code = process.returncode
+        assert code is not None
+        cause = self.explain_exit(code, self.log())
+        return f"{self.name} did not start: {cause}" if cause else self._why_ended(code, None)
 
     def _why(self, process: Process) -> str:
         code = process.returncode
         assert code is not None
-        if process.not_found:
-            what = process.tail[-1] if process.tail else "command not found"
-            return f"{self.name} could not be started: {what}" + (f"; {self.remedy}" if self.remedy else "")
-        cause = self.explain_exit(code, self.log())
+        return self._why_ended(code, self.explain_exit(code, self.log()))
+
+    def _why_ended(self, code: int, cause: str | None) -> str:
         if cause is None and code == -signal.SIGKILL:
             cause = "the machine may have run out of memory"
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         return f"{self.name} {how}" + (f": {cause}" if cause else "")
 
     def _failed(self, reason: str) -> EngineStartError:
-        self._health = Health(live=False, ready=False, reason=f"failed to start: {reason}")
-        return EngineStartError(reason, self.log())
+        self._health = Health(live=False, ready=False, reason=reason)
+        return EngineStartError(reason, self.log(), logged=self.worker.engine_logs)
 
     async def _notice_death(self, process: Process) -> None:
         await process.wait()

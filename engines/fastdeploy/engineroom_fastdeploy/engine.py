@@ -64,6 +64,7 @@ class FastDeployEngine(ServerEngine):
         audio=True,
         video=True,
     )
+    diagnostics = logs.DIAGNOSTICS
     keep_alive = 1.5  # gunicorn, which it runs under, keeps an idle connection for 2 s
 
     def __init__(
@@ -219,8 +220,8 @@ class FastDeployEngine(ServerEngine):
     def log(self) -> list[str]:
         return [*super().log(), *logs.of_workers(Path(self.environ()["FD_LOG_DIR"]))]
 
-    def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        return logs.explain(log)
+    def variables(self) -> Mapping[str, str]:
+        return {**super().variables(), **{name.upper(): str(value) for name, value in self._flags.items()}}
 
 
 def _defaults(version: tuple[int, int]) -> dict[str, str]:

@@ -139,6 +139,16 @@ SPECIAL = frozenset(
 )
 """Flags that `_special` deals with."""
 
+_EXPECTED = {
+    "chat_template_file": "a text file in UTF-8",
+    "chat_template_kwargs": "a JSON object",
+    "lora_scaled": "adapters as FILE:SCALE, separated by commas, each scale a number",
+    "n_gpu_layers": "a number, `auto` or `all`",
+    "rope_scale": "a number other than 0",
+    "tensor_split": "numbers separated by commas, one for each GPU",
+}
+"""What the values of some flags have to be, which are read here only."""
+
 SUPPORTED = frozenset({*PLAIN, *INVERTED, *CHOICES, *SPECIAL})
 
 
@@ -147,13 +157,13 @@ def main() -> int:
     try:
         import xllamacpp
     except ImportError as error:
-        print(f"xllamacpp cannot be imported: {error}", file=sys.stderr)
+        print(f"error: xllamacpp cannot be imported: {error}", file=sys.stderr)
         return 1
     ended = threading.Event()
     try:
         params = common_params(job["flags"])
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     params.model.path = job["model"]
     params.model_alias = set(job["names"])
@@ -165,7 +175,7 @@ def main() -> int:
     try:
         server = xllamacpp.Server(params)
     except (RuntimeError, ValueError) as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     # Only now: the library sets its own handlers while it starts, which would end its server and not the process.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -184,22 +194,33 @@ def common_params(flags: dict[str, Any]) -> Any:
     params.n_parallel = -1
     params.default_template_kwargs = {"preserve_reasoning": "true"}
     for flag, value in flags.items():
-        if flag in PLAIN:
-            _set(params, PLAIN[flag], value)
-            _mark_as_users(params, PLAIN[flag])
-        elif flag in INVERTED:
-            _set(params, INVERTED[flag], not value)
-        elif flag in CHOICES:
-            attribute, enumeration, prefix = CHOICES[flag]
-            name = _NAMES.get(flag, {}).get(value, value.upper().replace("-", "_").replace("+", "_"))
-            members = getattr(xllamacpp, enumeration)
-            if not hasattr(members, prefix + name):
-                words = ", ".join(word.removeprefix(prefix).lower() for word in dir(members) if word.startswith(prefix))
-                raise ValueError(f"{flag.upper()}: expected one of {words}; got {value!r}")
-            _set(params, attribute, getattr(members, prefix + name))
-        else:
-            _special(params, flag, value, flags)
+        try:
+            _apply(params, flag, value, flags)
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            wanted = f"expected {_EXPECTED[flag]}" if flag in _EXPECTED else str(error)
+            raise ValueError(f"{flag.upper()}={value}: {wanted}") from error
     return params
+
+
+def _apply(params: Any, flag: str, value: Any, flags: dict[str, Any]) -> None:
+    """Set what one flag stands for."""
+    import xllamacpp
+
+    if flag in PLAIN:
+        _set(params, PLAIN[flag], value)
+        _mark_as_users(params, PLAIN[flag])
+    elif flag in INVERTED:
+        _set(params, INVERTED[flag], not value)
+    elif flag in CHOICES:
+        attribute, enumeration, prefix = CHOICES[flag]
+        name = _NAMES.get(flag, {}).get(value, value.upper().replace("-", "_").replace("+", "_"))
+        members = getattr(xllamacpp, enumeration)
+        if not hasattr(members, prefix + name):
+            words = ", ".join(word.removeprefix(prefix).lower() for word in dir(members) if word.startswith(prefix))
+            raise ValueError(f"expected one of {words}")
+        _set(params, attribute, getattr(members, prefix + name))
+    else:
+        _special(params, flag, value, flags)
 
 
 def _set(params: Any, path: str, value: Any) -> None:

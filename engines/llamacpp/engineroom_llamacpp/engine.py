@@ -23,6 +23,7 @@ from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
 
 from . import errors, flags, requests
+from .diagnostics import DIAGNOSTICS
 from .models import DEFAULT, Model, ModelError, cached_files, find, packaged, pick
 from .settings import LlamaCppSettings
 
@@ -107,6 +108,8 @@ class LlamaCppEngine(ServerEngine):
         images=True,
         audio=True,
     )
+    diagnostics = DIAGNOSTICS
+    remedy = "LLAMA_SERVER and LLAMACPP_PYTHON must name programs that are there; leave them out for those of PATH"
     transport = "unix"
     keep_alive = 0  # Its server gives a connection a thread for as long as it is open.
 
@@ -225,7 +228,8 @@ class LlamaCppEngine(ServerEngine):
     def environ(self) -> Mapping[str, str]:
         # Its own variables are settings of ours, and have been read; left there, they would count twice.
         passed = {name: value for name, value in os.environ.items() if not name.startswith("LLAMA_ARG_")}
-        return {**passed, "LLAMA_API_KEY": self._key}
+        # Where it ends itself it would start a debugger, whose output buries the reason.
+        return {"GGML_NO_BACKTRACE": "1", **passed, "LLAMA_API_KEY": self._key}
 
     def headers(self) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {self._key}"}
@@ -256,8 +260,12 @@ class LlamaCppEngine(ServerEngine):
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return errors.normalise(status, body)
 
+    def variables(self) -> Mapping[str, str]:
+        flags_in_force = {name.upper(): str(value) for name, value in self._values.items()}
+        return {**super().variables(), **flags_in_force}
+
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        return errors.explain_exit(returncode, log)
+        return errors.explain_signal(returncode) or super().explain_exit(returncode, log)
 
 
 def _binary(own: LlamaCppSettings) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
@@ -11,12 +10,9 @@ from engineroom.openai.upstream_errors import from_upstream
 _LIBRARY = re.compile(r"\[json\.exception\.[\w.]+\] ")
 _FIELD = re.compile(r"^(?:Field )?'(?P<field>[\w.]+)'(?: is required|:)")
 _TOO_LARGE = re.compile(r"^input \(\d+ tokens\) is too large to process")
-_UNKNOWN_FLAG = re.compile(r"invalid argument: --(?P<flag>[\w-]+)")
 _UNSUPPORTED_INPUT = re.compile(r"^(image|audio|video) input is not supported")
 _ILLEGAL = -4
-_KILLED = -9
 _SEGMENTATION = -11
-_SAYING_WHY = re.compile(r"error|failed|unable|cannot|invalid|out of memory|not found|unknown", re.IGNORECASE)
 
 
 def normalise(status: int, body: bytes) -> APIError:
@@ -44,17 +40,11 @@ def normalise(status: int, body: bytes) -> APIError:
     )
 
 
-def explain_exit(returncode: int, log: Sequence[str]) -> str | None:
-    """Why the process ended."""
+def explain_signal(returncode: int) -> str | None:
+    """What a signal means that ends the process without a word."""
     if returncode in (_ILLEGAL, _SEGMENTATION):
         return (
             "a machine that advertises CPU instructions it does not let programs use (AMX on some virtual machines) "
             "ends it so; REPACK=false may help"
         )
-    if returncode == _KILLED:
-        return None  # It wrote no last line: those in its log are about requests that it refused.
-    for line in reversed(log):
-        if match := _UNKNOWN_FLAG.search(line):
-            variable = match["flag"].upper().replace("-", "_")
-            return f"this version of llama-server has no --{match['flag']}; do not set {variable}"
-    return next((line for line in reversed(log) if _SAYING_WHY.search(line)), log[-1] if log else None)
+    return None

@@ -18,6 +18,7 @@ from engineroom.server import Address, ServerEngine, free_port, narrow_tools
 from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, version_beside
 
 from . import requests
+from .diagnostics import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from engineroom.server import Proxy, Upstream
@@ -63,12 +64,7 @@ class MAXEngine(ServerEngine):
     aliases = dict.fromkeys(("MODEL", "MODEL_PATH"), "MODEL_NAME") | {"MODEL_REVISION": "HUGGINGFACE_MODEL_REVISION"}
     aliases |= {"MAX_MODEL_LEN": "MAX_LENGTH", "MAX_NUM_SEQS": "MAX_BATCH_SIZE"}
     aliases |= {"MAX_SERVE_HOST": "HOST", "MAX_SERVE_PORT": "PORT", "QUANTIZATION": "QUANTIZATION_ENCODING"}
-    advice = {
-        "exceeds available memory|out of memory": "lower MAX_LENGTH or MAX_BATCH_SIZE, or take a larger GPU",
-        "compatible weights cannot be found": "QUANTIZATION_ENCODING says which weights to take",
-        "not found in registry": "this MAX does not know the model's architecture",
-        "no GPUs are available": "MAX sees no GPU: give the machine one, or set DEVICES=cpu",
-    }
+    diagnostics = DIAGNOSTICS
 
     def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:
         self._own = own
@@ -123,6 +119,9 @@ class MAXEngine(ServerEngine):
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
         return requests.prepare(path, {**json, "model": self.models[0]}, self.flags)
+
+    def variables(self) -> Mapping[str, str]:
+        return {**super().variables(), **{name.upper(): str(value) for name, value in self.flags.items()}}
 
     async def on_ready(self, upstream: Upstream) -> None:
         task_line = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))

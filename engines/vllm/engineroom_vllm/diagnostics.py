@@ -4,85 +4,143 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from engineroom.errors import APIError
-from engineroom.models import explain as hub_advice
 from engineroom.openai.upstream_errors import from_upstream
+from engineroom.process import LogFormat
+from engineroom.server import LIBRARY_CAUSES, Cause, Diagnostics, Situation, diagnose, variable_of
 
-_PREFIX = re.compile(r"^(?:\(\w+(?: \w+)*\s+pid=\d+\)\s*)?(?:(?:ERROR|CRITICAL|WARNING|INFO) \S+ \S+ \[[^\]]*\]\s*)?")
-"""`(EngineCore pid=42) ERROR 11-21 04:22:08 [core.py:1012] `, as vLLM begins its lines."""
+_MEMORY = "lower MAX_MODEL_LEN or MAX_NUM_SEQS, quantise, or take more or larger GPUs"
 
-_ADVICE = (
-    (
-        r"CUDA out of memory|torch\.OutOfMemoryError|OutOfMemoryError: ",
-        "the GPU's memory is too small for this model with these settings: lower MAX_MODEL_LEN, MAX_NUM_SEQS or "
-        "GPU_MEMORY_UTILIZATION, quantise, or take more or larger GPUs",
+
+def _architectures(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    listed = ", ".join(re.findall(r"\w+", match["names"] or match["other"]))
+    return (
+        f"MODEL_NAME={variables['MODEL_NAME']} is of the architecture {listed}, which this vLLM does not know: a newer "
+        "one may, or MODEL_IMPL=transformers"
+    )
+
+
+def _cache(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    estimate = re.search(r"estimated maximum model length is (\d+)", match.string)
+    limit = f"set MAX_MODEL_LEN={estimate[1]} or less" if estimate else "lower MAX_MODEL_LEN"
+    return (
+        f"MAX_MODEL_LEN={match['length']} needs {match['needed']} GiB of KV cache, and {match['left']} GiB are left: "
+        f"{limit}, or raise GPU_MEMORY_UTILIZATION"
+    )
+
+
+def _no_json(match: re.Match[str], variables: Mapping[str, str]) -> str:
+    return f"{variable_of(match['flags'])}={match['value']} is no valid JSON"
+
+
+CAUSES = (
+    Cause(
+        r"User-specified max_model_len \((?P<value>\d+)\) is greater than the derived max_model_len "
+        r"\(\w+=(?P<limit>\d+)",
+        "MAX_MODEL_LEN={value} is more than the model's own context of {limit} tokens: lower it, or leave it out",
     ),
-    (
-        "Free memory on device .* is less than desired GPU memory utilization",
-        "something else holds the GPU's memory, or GPU_MEMORY_UTILIZATION is too high",
+    Cause(
+        r"To serve at least one request with the models?'s max seq len \((?P<length>\d+)\), \((?P<needed>[\d.]+) GiB "
+        r"KV "
+        r"cache is needed, which is larger than the available KV cache memory \((?P<left>[\d.]+) GiB\)",
+        _cache,
     ),
-    (
-        "No available memory for the cache blocks|KV cache is needed, which is larger than the available",
-        "no room is left for the KV cache: lower MAX_MODEL_LEN, or raise GPU_MEMORY_UTILIZATION",
+    Cause(
+        r"No available memory for the cache blocks",
+        "no memory is left for the KV cache (GPU_MEMORY_UTILIZATION is {GPU_MEMORY_UTILIZATION}): raise it, " + _MEMORY,
     ),
-    (
-        "architectures? .*(?:not supported|failed to be inspected)|does not recognize this architecture",
-        "this vLLM does not know the model's architecture: a newer one may, or MODEL_IMPL=transformers",
+    Cause(
+        r"Free memory on device[^(]*\((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than desired GPU "
+        r"memory "
+        r"utilization \((?P<share>[\d.]+), (?P<wanted>[\d.]+) GiB\)",
+        "GPU_MEMORY_UTILIZATION={share} asks for {wanted} GiB, and {free} of {total} GiB are free: end what else holds "
+        "the memory, or lower GPU_MEMORY_UTILIZATION",
     ),
-    ("No space left on device", "the disk is full"),
-    ("trust_remote_code=True|requires you to execute the .* code", "the model needs TRUST_REMOTE_CODE=true"),
-    ("is greater than the derived max_model_len", "MAX_MODEL_LEN is more than the model's own context"),
-    (
-        "no kernel image is available|CUDA driver version is insufficient|forward compatibility was attempted",
-        "this image's CUDA and the machine's GPU or driver do not go together",
+    Cause(
+        r"CUDA out of memory\. Tried to allocate (?P<size>[\d.]+ \w+)",
+        "the GPU's memory is too small: {size} more were needed with GPU_MEMORY_UTILIZATION={GPU_MEMORY_UTILIZATION} "
+        "and MAX_MODEL_LEN {MAX_MODEL_LEN}. Lower GPU_MEMORY_UTILIZATION, " + _MEMORY,
     ),
-    ("serve: error: ", "vLLM refused its command line"),
-    ("No module named '?vllm'?", "that Python has no vLLM: check VLLM_PYTHON"),
+    Cause(r"CUDA out of memory|OutOfMemoryError: ", "the GPU's memory is too small: " + _MEMORY),
+    Cause(
+        r"[Mm]odel architectures? \[(?P<names>[^\]]+)\] (?:are|is) not supported|Model architectures? "
+        r"\[(?P<other>[^\]]+)"
+        r"\] failed to be inspected",
+        _architectures,
+    ),
+    Cause(
+        r"Cannot find the config file for (?P<method>\w+)|Unknown quantization method: (?P<unknown>\w+)",
+        "QUANTIZATION={QUANTIZATION} does not go with MODEL_NAME={MODEL_NAME}, which was not quantised in that way: "
+        "leave "
+        "QUANTIZATION out, or take a model that was",
+    ),
+    Cause(
+        r"LoRA rank (?P<rank>\d+) is greater than max_lora_rank (?P<limit>\d+)",
+        "an adapter of LORA_MODULES has the rank {rank}, and MAX_LORA_RANK is {limit}: set MAX_LORA_RANK={rank}",
+    ),
+    Cause(
+        r"Loading lora (?P<name>\S+) failed: No adapter found for (?P<path>/\S+)",
+        "LORA_MODULES names the adapter {name} at {path}, where none is: name a folder with an adapter_config.json, "
+        "or a "
+        "repository",
+    ),
+    Cause(
+        r"[Tt]otal number of attention heads \((?P<heads>\d+)\) must be divisible by tensor parallel size "
+        r"\((?P<size>\d+)\)",
+        "TENSOR_PARALLEL_SIZE={size} does not divide the model's {heads} attention heads: choose a number that does",
+    ),
+    Cause(
+        r"World size \((?P<size>\d+)\) is larger than the number of available GPUs \((?P<limit>\d+)\)",
+        "TENSOR_PARALLEL_SIZE={TENSOR_PARALLEL_SIZE} and the other sizes need {size} GPUs, and there are {limit}: "
+        "lower them",
+    ),
+    Cause(
+        r"--enable-auto-tool-choice requires --tool-call-parser",
+        "ENABLE_AUTO_TOOL_CHOICE=true needs TOOL_CALL_PARSER, the name of the parser for this model's tool calls: "
+        "set it, "
+        "or leave ENABLE_AUTO_TOOL_CHOICE out",
+    ),
+    Cause(
+        r"invalid (?P<kind>tool call|reasoning) parser: (?P<name>\S+) \(chose from \{ (?P<choices>[^}]*) \}",
+        lambda match, _: (
+            f"{'TOOL_CALL_PARSER' if match['kind'] == 'tool call' else 'REASONING_PARSER'}={match['name']} is not one "
+            f"of "
+            f"vLLM's: {match['choices'].replace(',', ', ')}"
+        ),
+    ),
+    Cause(r"argument (?P<flags>-[^:]+): Value (?P<value>.*) cannot be converted to <function loads", _no_json),
+    Cause(
+        r"No module named '?vllm'?(?:\W|$)",
+        "VLLM_PYTHON={VLLM_PYTHON} has no vLLM: name a Python that has it, or install it there",
+    ),
+    *LIBRARY_CAUSES,
 )
-"""Patterns of lines, and what to do about them, the most telling first. The core knows the errors of the hub."""
+"""What vLLM writes, and what it means; tests/start_failures has most of them recorded. The most telling come first."""
 
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt)\b:?.*")
-_SECOND_HAND = re.compile(
-    r"Engine core initialization failed|EngineDeadError|EngineGenerateError|Worker proc \S+ died|"
-    r"WorkerProc initialization failed|CancelledError|KeyboardInterrupt"
+DIAGNOSTICS = Diagnostics(
+    LogFormat(
+        (
+            r"\((?P<source>[\w-]+(?: \w+)* pid=\d+)\) ?",
+            r"(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[(?P<source>[^\]]+)\] ?",
+        )
+    ),
+    CAUSES,
+    second_hand=r"Engine core initialization failed|EngineDeadError|EngineGenerateError|Worker proc \S+ died|"
+    r"WorkerProc initialization failed|WorkerProc (?:hit an exception|failed to start)|EngineCore failed to start|"
+    r"Invocation of \w+ method failed|CancelledError|KeyboardInterrupt",
 )
-"""What one process of vLLM writes about the end of another; the reason stands elsewhere."""
+"""`(EngineCore pid=42) ERROR 11-21 04:22:08 [core.py:1012] ` is how vLLM begins its lines. What one of its processes
+writes about the end of another is second hand."""
 
 
-def explain(log: Sequence[str], repository: str | None = None, token: str | None = None) -> str | None:
-    """The line that says why vLLM ended, with advice where there is any; None where no line says why.
-
-    Args:
-        log: the last lines, oldest first.
-        repository: the model, where it has to come from the hub.
-        token: the hub's token that vLLM had, if any.
-    """
-    lines = [_PREFIX.sub("", line).strip() for line in log]
-    for pattern, advice in _ADVICE:
-        for line in lines:
-            if re.search(pattern, line):
-                return f"{advice} ({_short(line)})"
-    if repository is not None:
-        # All lines together say most: a 401 alone may mean a repository that is gated, or one that is not there.
-        advice_of_hub = hub_advice(repository, "\n".join(lines), token)
-        for line in lines:
-            if advice_of_hub and hub_advice(repository, line, token) == advice_of_hub:
-                return f"{advice_of_hub} ({_short(line)})"
-    for line in lines:
-        if line.startswith("Value error, "):
-            return _short(line.removeprefix("Value error, "))
-    for line in lines:
-        if _EXCEPTION.match(line) and not _SECOND_HAND.search(line):
-            return _short(line)
-    if any("EngineDeadError" in line or "Engine core proc" in line for line in lines):
+def explain(log: Sequence[str], situation: Situation) -> str | None:
+    """Why vLLM ended; None where no line says why."""
+    reason = diagnose(log, DIAGNOSTICS, situation)
+    if reason is None and any("EngineDeadError" in line or "Engine core proc" in line for line in log):
         return "its engine process died without saying why; the machine may have run out of memory"
-    return None
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= 400 else line[:399] + "…"
+    return reason
 
 
 _VALIDATION = re.compile(r"^\d+ validation errors?:\s*(.*)", re.DOTALL)

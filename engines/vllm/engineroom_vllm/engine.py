@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ class VLLMEngine(ServerEngine):
     model_formats = ("safetensors", "pytorch")
     preference = 10
     adapter_setting = "LORA_MODULES"
+    diagnostics = diagnostics.DIAGNOSTICS
     transport = "unix"
     # A switch that vLLM has turned round is known by its name, and is translated with its value.
     aliases = {**RENAMED, **{name: name for name in INVERTED}}
@@ -122,9 +124,12 @@ class VLLMEngine(ServerEngine):
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return diagnostics.normalise(status, body)
 
+    def variables(self) -> Mapping[str, str]:
+        flags_in_force = {name.upper(): str(value) for name, value in self._options.values.items()}
+        return {**super().variables(), "VLLM_PYTHON": self._python.executable, **flags_in_force}
+
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        repository = None if self.files.folder else self.files.name
-        return diagnostics.explain(log, repository, self._variables.get("HF_TOKEN"))
+        return None if returncode == -signal.SIGKILL else diagnostics.explain(log, self.situation())
 
     async def before_start(self) -> None:
         version = self._python.version("vllm")

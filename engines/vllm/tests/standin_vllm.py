@@ -65,7 +65,7 @@ async def events(body: dict[str, object]) -> AsyncIterator[str]:
 
 def main() -> int:
     if recorded := os.environ.get("STANDIN_FAILS"):
-        print((Path(__file__).parent / "logs" / f"{recorded}.txt").read_text())
+        print((Path(__file__).parent / "start_failures" / f"{recorded}.txt").read_text())
         return 1
     answers = {"/health": health, "/metrics": metrics, "/openapi.json": openapi, "/v1/models": models}
     routes = [Route(path, answer) for path, answer in answers.items()]

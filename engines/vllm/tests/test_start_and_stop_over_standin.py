@@ -93,9 +93,9 @@ async def test_a_validation_error_is_a_sentence(engine: VLLMEngine) -> None:
 async def test_a_failed_start_quotes_the_line_that_says_why(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STANDIN_FAILS", "cuda-out-of-memory")
+    monkeypatch.setenv("STANDIN_FAILS", "from_report_cuda_out_of_memory")
     engine = configure()
-    with pytest.raises(EngineStartError, match=r"lower MAX_MODEL_LEN.*Tried to allocate 50.00 MiB"):
+    with pytest.raises(EngineStartError, match=r"50.00 MiB more were needed.*lower MAX_MODEL_LEN"):
         await engine.start()
     await engine.stop()
 
