@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..errors import Problem, SettingsError
+from ..errors import Problems
 from .base import Setting
 from .environment import Environment
 from .json_values import parse_json
@@ -208,17 +208,25 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
         Raises:
             SettingsError: naming each value that the engine would refuse.
         """
+        problems = Problems()
+        values = self.read_valid(env, problems, without=without)
+        problems.check()
+        return values
+
+    def read_valid(self, env: Environment, problems: Problems, *, without: Sequence[str] = ()) -> dict[str, Any]:
+        """The same, so that all else can be checked even where a value is wrong: that one is left out.
+
+        Args:
+            problems: what is wrong is added here; until it is checked, the values may not be used.
+        """
         values: dict[str, Any] = {}
-        problems = []
         for variable, flag in self.by_variable.items():
             if variable not in env or variable in without:
                 continue
             try:
                 values[flag.name] = flag.parse(env[variable], more_choices=(flag.plugin or "").upper() in env)
             except ValueError as error:
-                problems.append(Problem(variable, str(error), env.source(variable)))
-        if problems:
-            raise SettingsError(problems)
+                problems.add(variable, str(error), env.source(variable))
         return values
 
     def argv(self, values: Mapping[str, Any]) -> list[str]:

@@ -98,18 +98,22 @@ class FastDeployEngine(ServerEngine):
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> FastDeployEngine:
-        version, python = running_version(env)
+        problems = Problems()
         oldest = min(snapshots())
-        if version is None:
+        # Where no version can be told, all else is checked against the newest.
+        newest = max(snapshots())
+        assumed: tuple[tuple[int, int] | None, EnginePython] = (newest, find(env.get("FASTDEPLOY_PYTHON")))
+        installed, python = problems.collect(lambda: running_version(env), assumed)
+        if installed is None:
             message = f"no FastDeploy is installed for {python.executable}; name the Python that has it"
-            raise SettingsError([Problem("FASTDEPLOY_PYTHON", message)])
+            problems.add("FASTDEPLOY_PYTHON", message)
+        version = installed or newest
         if version < oldest:
             message = f"FastDeploy {version[0]}.{version[1]} is too old; {oldest[0]}.{oldest[1]} or newer is needed"
-            raise SettingsError([Problem("FASTDEPLOY_VERSION", message)])
-        problems = Problems()
+            problems.add("FASTDEPLOY_VERSION", message)
         settings = FastDeploySettings.load_valid(env, problems)
         more: dict[str, Any] = problems.collect(lambda: read_file(env), {})
-        flags: dict[str, Any] = problems.collect(lambda: read_flags(env, version), {})
+        flags = read_flags(env, version, problems)
         problems.check()
         engine = cls(worker, settings, version, python, {**more, **flags}, FastDeployVariables().read(env))
         if engine.files.folder is None and engine.files.name.startswith(("/", ".", "~")):

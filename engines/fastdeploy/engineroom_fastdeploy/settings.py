@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import msgspec
 from pydantic import Field
 
-from engineroom.errors import Problem, SettingsError
+from engineroom.errors import Problem, Problems, SettingsError
 from engineroom.models import HubSettings
 from engineroom.server import EnginePython
 from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting, read_mapping
 
+from . import limits
 from .installed import FASTDEPLOY, SNAPSHOTS, find, minor, snapshots
 
 logger = logging.getLogger(__name__)
@@ -126,20 +127,21 @@ def table_of(version: tuple[int, int] | None) -> FlagTable:
     """The flags of a version that are settings; the newest known version's for a newer or unknown one."""
     known = snapshots()
     table = known.get(version or max(known)) or known[max(known)]
-    return msgspec.structs.replace(table, flags=tuple(f for f in table.flags if f.variable not in NOT_FLAGS))
+    flags = tuple(limits.limited(flag) for flag in table.flags if flag.variable not in NOT_FLAGS)
+    return msgspec.structs.replace(table, flags=flags)
 
 
-def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
+def read_flags(env: Environment, version: tuple[int, int], problems: Problems) -> dict[str, Any]:
     """The options to run with, by FastDeploy's names.
 
     A value that means what FastDeploy does anyway is left out where this version lacks its flag, and so is
     worker-FastDeploy's `QUANTIZATION=BF16`, which no version accepts: each with a warning.
 
-    Raises:
-        SettingsError: for values of a wrong type, and for flags that only other versions have.
+    Args:
+        problems: values that FastDeploy would refuse, alone or together, and flags that only other versions have are
+            added here.
     """
     table = table_of(version)
-    problems: list[Problem] = []
     nothing = {"QUANTIZATION"} if env.get("QUANTIZATION", "").upper() == "BF16" else set()
     for name, (other, flag) in OtherVersions(table).flags().items():
         if name not in env:
@@ -148,15 +150,12 @@ def read_flags(env: Environment, version: tuple[int, int]) -> dict[str, Any]:
             nothing.add(name)
         else:
             message = f"FastDeploy {table.version} has no {flag.flags[0]} ({other} does); remove it"
-            problems.append(Problem(name, message, env.source(name)))
+            problems.add(name, message, env.source(name))
     for name in sorted(nothing):
         logger.warning("%s=%s is ignored: FastDeploy %s would refuse it", name, env[name], table.version)
-    try:
-        values = table.read(env, without=sorted(nothing))
-    except SettingsError as error:
-        raise SettingsError([*error.problems, *problems]) from None
-    if problems:
-        raise SettingsError(problems)
+    values = table.read_valid(env, problems, without=sorted(nothing))
+    wrong = {flag.name for variable, flag in table.by_variable.items() if variable in env} - {*values}
+    problems.extend(limits.problems(values, wrong, env))
     # A switch that is off has no value that means so: any text for this one counts as on.
     values = {
         name: value for name, value in values.items() if value is not False or table.by_variable[name.upper()].negative

@@ -82,12 +82,14 @@ def test_every_flag_is_a_setting_and_arrives_under_its_own_name(
 ) -> None:
     table = table_of(tuple(map(int, version.split("."))))  # type: ignore[arg-type]
     values = {flag.variable: value_for(flag) for flag in table.flags}
-    config = config_of(configure(**{**values, "DATA_PARALLEL_SIZE": "2"}), tmp_path)
+    fitting = {"DATA_PARALLEL_SIZE": "2", "MAX_MODEL_LEN": "64", "LOGPROBS_MODE": "raw_logits"}
+    config = config_of(configure(**{**values, **fitting, "ENABLE_PREFIX_CACHING": "true"}), tmp_path)
     for flag in table.flags:
         assert flag.name in config or flag.name == "revision", f"{flag.name} is lost"
     known = {flag.name for flag in snapshots()[tuple(map(int, version.split(".")))].flags}  # type: ignore[index]
     assert set(config) <= known, "FastDeploy would ignore a name that it does not know"
-    assert config["enable_prefix_caching"] is False
+    assert config["enable_prefix_caching"] is True
+    assert config_of(configure(ENABLE_PREFIX_CACHING="false"), tmp_path)["enable_prefix_caching"] is False
     assert config["logits_processors"] == ["a.B", "c.D"]
     assert config["limit_mm_per_prompt"] == {"a": 1}
 
@@ -250,3 +252,40 @@ def test_metadata_of_another_python(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     monkeypatch.syspath_prepend(tmp_path)
     assert find(None).version(*FASTDEPLOY) == "2.4.0"
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"MAX_NUM_SEQS": "300"}, "expected at least 1 and at most 256; got '300'"),
+        ({"MAX_MODEL_LEN": "8"}, "expected at least 16; got '8'"),
+        ({"GPU_MEMORY_UTILIZATION": "95"}, "95 % is 0.95"),
+        ({"TENSOR_PARALLEL_SIZE": "0"}, "expected at least 1"),
+        ({"GUIDED_DECODING_BACKEND": "xgramar"}, "did you mean xgrammar?"),
+        ({"SPLITWISE_ROLE": "prefil"}, "did you mean prefill?"),
+        ({"SPECULATIVE_CONFIG": '["mtp"]'}, "expected JSON with an object"),
+        ({"SPECULATIVE_CONFIG": '{"method": "mtp"}', "GUIDED_DECODING_BACKEND": "auto"}, "SPECULATIVE_CONFIG"),
+        ({"MAX_NUM_BATCHED_TOKENS": "4", "MAX_NUM_SEQS": "8"}, "must be at least MAX_NUM_SEQS"),
+        ({"MAX_NUM_BATCHED_TOKENS": "65536"}, "must be at most MAX_NUM_SEQS times MAX_MODEL_LEN"),
+        ({"MAX_LONG_PARTIAL_PREFILLS": "2"}, "must be at most MAX_NUM_PARTIAL_PREFILLS"),
+    ],
+    ids=str,
+)
+def test_what_fastdeploy_would_refuse_after_its_imports_is_refused_at_once(
+    configure: Configure, variables: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        configure(**variables)
+    assert says in str(caught.value)
+
+
+def test_the_limits_themselves_are_allowed(configure: Configure) -> None:
+    configure(MAX_NUM_SEQS="256", MAX_MODEL_LEN="16", GPU_MEMORY_UTILIZATION="1", GUIDED_DECODING_BACKEND="XGrammar")
+
+
+def test_a_value_is_checked_where_no_fastdeploy_is_installed(configure: Configure) -> None:
+    """Only the missing installation was named."""
+    with pytest.raises(SettingsError) as caught:
+        configure(FASTDEPLOY_PYTHON="/usr/bin/false", MAX_NUM_SEQS="many", GPU_MEMORY_UTILIZATION="95")
+    names = {problem.variable for problem in caught.value.problems}
+    assert names == {"FASTDEPLOY_PYTHON", "MAX_NUM_SEQS", "GPU_MEMORY_UTILIZATION"}

@@ -66,7 +66,8 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
     problems = Problems()
     translated = translate(env, snapshot.table.by_variable)
     settings = problems.collect(lambda: VLLMSettings.load(translated), VLLMSettings())
-    values: dict[str, Any] = problems.collect(lambda: snapshot.table.read(translated), {})
+    values = snapshot.table.read_valid(translated, problems)
+    wrong = {flag.name for variable, flag in snapshot.table.by_variable.items() if variable in translated} - {*values}
     speculative = problems.collect(lambda: SpeculativeSettings.load(translated), SpeculativeSettings())
     extra: list[str] = problems.collect(lambda: _words(settings.vllm_extra_args), [])
     flags_of_extra = [word.partition("=")[0] for word in extra if word.startswith("--")]
@@ -84,7 +85,7 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
     for name, value in _worked_out(values, snapshot.table).items():
         if name not in elsewhere:
             values.setdefault(name, value)
-    problems.extend(pairs.problems(values, elsewhere, translated))
+    problems.extend(pairs.problems(values, elsewhere | wrong, translated))
     problems.check()
     for name, advice in DroppedSettings(snapshot.table.by_variable).names.items():
         if name in env:

@@ -10,113 +10,77 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
 from engineroom.errors import Problem
-from engineroom.settings import Environment, number_of
+from engineroom.settings import Environment, FlagRule, FlagValues, broken_rules
 
-
-class Values:
-    """Parsed flags by name, with vLLM's defaults for those that the rules ask of."""
-
-    _DEFAULTS: Mapping[str, Any] = {
+_DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
         "data_parallel_backend": "mp",
         "data_parallel_size": 1,
-        "decode_context_parallel_size": 1,
         "max_loras": 1,
         "nnodes": 1,
-        "node_rank": 0,
         "offload_group_size": 0,
-        "offload_num_in_group": 1,
-        "pipeline_parallel_size": 1,
         "prefill_context_parallel_size": 1,
         "tensor_parallel_size": 1,
     }
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
-
-    def __getattr__(self, name: str) -> Any:
-        return self._values.get(name, self._DEFAULTS.get(name))
-
-    def number(self, name: str) -> float | None:
-        """A size such as `4k`; None where it is not set, or left to vLLM with -1."""
-        size = number_of(self._values[name]) if name in self._values else -1
-        return size if size >= 0 else None
-
-    def key(self, name: str, key: str) -> Any:
-        """What a JSON object has under a key, which may also be written with `-` for `_`."""
-        held = self._values.get(name)
-        fields = held if isinstance(held, dict) else {}
-        return next((value for written, value in fields.items() if written.replace("-", "_") == key), None)
+)
+"""vLLM's own, of the flags that rules go by."""
 
 
-class Rule(NamedTuple):
-    """A combination that vLLM refuses.
-
-    flag: the one that the message is about.
-    others: those that it goes by as well.
-    broken: whether the values are refused, where `flag` is set.
-    message: what is needed, or what may not be.
-    """
-
-    flag: str
-    others: tuple[str, ...]
-    broken: Callable[[Values], bool]
-    message: str
-
-
-def _has(config: str, key: str) -> Callable[[Values], bool]:
+def _has(config: str, key: str) -> Callable[[FlagValues], bool]:
     """Whether a JSON object holds a key."""
     return lambda values: values.key(config, key) is not None
 
 
 _RULES = (
-    Rule(
+    FlagRule(
         "enable_auto_tool_choice",
         ("tool_call_parser",),
         lambda v: v.enable_auto_tool_choice and not v.tool_call_parser,
         "needs TOOL_CALL_PARSER, the parser of the model's tool calls",
     ),
-    Rule(
+    FlagRule(
         "enable_log_outputs",
         ("enable_log_requests",),
         lambda v: v.enable_log_outputs and not v.enable_log_requests,
         "needs ENABLE_LOG_REQUESTS=true",
     ),
-    Rule(
+    FlagRule(
         "enable_per_request_metrics",
         ("disable_log_stats",),
         lambda v: v.enable_per_request_metrics and v.disable_log_stats,
         "needs vLLM's statistics; remove DISABLE_LOG_STATS",
     ),
-    Rule(
+    FlagRule(
         "collect_detailed_traces",
         ("otlp_traces_endpoint",),
         lambda v: not v.otlp_traces_endpoint,
         "needs OTLP_TRACES_ENDPOINT, where the traces go",
     ),
-    Rule("numa_bind_nodes", ("numa_bind",), lambda v: not v.numa_bind, "needs NUMA_BIND=true"),
-    Rule("numa_bind_cpus", ("numa_bind",), lambda v: not v.numa_bind, "needs NUMA_BIND=true"),
-    Rule(
+    FlagRule("numa_bind_nodes", ("numa_bind",), lambda v: not v.numa_bind, "needs NUMA_BIND=true"),
+    FlagRule("numa_bind_cpus", ("numa_bind",), lambda v: not v.numa_bind, "needs NUMA_BIND=true"),
+    FlagRule(
         "enable_eplb",
         ("enable_expert_parallel",),
         lambda v: v.enable_eplb and not v.enable_expert_parallel,
         "needs ENABLE_EXPERT_PARALLEL=true",
     ),
-    Rule(
+    FlagRule(
         "lora_modules",
         ("enable_lora",),
         lambda v: v.enable_lora is False,
         "needs LoRA, which ENABLE_LORA=false switches off; remove that",
     ),
-    Rule(
+    FlagRule(
         "max_cpu_loras",
         ("max_loras", "enable_lora"),
         lambda v: v.enable_lora and v.max_cpu_loras < v.max_loras,
         "must be at least MAX_LORAS",
     ),
-    Rule(
+    FlagRule(
         "data_parallel_external_lb",
         ("data_parallel_rank", "data_parallel_size", "nnodes"),
         lambda v: (
@@ -126,61 +90,61 @@ _RULES = (
         ),
         "needs DATA_PARALLEL_RANK, or DATA_PARALLEL_SIZE and NNODES above 1 with NODE_RANK",
     ),
-    Rule(
+    FlagRule(
         "data_parallel_rank",
         ("data_parallel_size",),
         lambda v: v.data_parallel_size <= 1,
         "needs DATA_PARALLEL_SIZE above 1",
     ),
-    Rule(
+    FlagRule(
         "data_parallel_hybrid_lb",
         ("data_parallel_external_lb", "data_parallel_rank"),
         lambda v: v.data_parallel_hybrid_lb and bool(v.data_parallel_external_lb or v.data_parallel_rank is not None),
         "cannot be combined with DATA_PARALLEL_EXTERNAL_LB or DATA_PARALLEL_RANK",
     ),
-    Rule(
+    FlagRule(
         "data_parallel_hybrid_lb",
         ("data_parallel_size_local",),
         lambda v: v.data_parallel_hybrid_lb and v.data_parallel_size_local is None,
         "needs DATA_PARALLEL_SIZE_LOCAL, the number of ranks on this machine",
     ),
-    Rule(
+    FlagRule(
         "data_parallel_size_local",
         ("data_parallel_size",),
         lambda v: v.data_parallel_size_local > v.data_parallel_size,
         "must be at most DATA_PARALLEL_SIZE",
     ),
-    Rule(
+    FlagRule(
         "data_parallel_multi_port_external_lb",
         (),
         lambda v: bool(v.data_parallel_multi_port_external_lb),
         "opens ports of its own, and this worker speaks to vLLM over one Unix socket; remove it",
     ),
-    Rule(
+    FlagRule(
         "node_rank",
         ("nnodes",),
         lambda v: v.nnodes > 1 and v.node_rank >= v.nnodes,
         "must be less than NNODES; the first machine's is 0",
     ),
-    Rule(
+    FlagRule(
         "nnodes",
         ("data_parallel_backend",),
         lambda v: v.nnodes > 1 and v.data_parallel_backend != "mp",
         "needs DATA_PARALLEL_BACKEND=mp where it is above 1",
     ),
-    Rule(
+    FlagRule(
         "decode_context_parallel_size",
         ("tensor_parallel_size", "prefill_context_parallel_size"),
         lambda v: v.prefill_context_parallel_size == 1 and v.tensor_parallel_size % v.decode_context_parallel_size != 0,
         "must divide TENSOR_PARALLEL_SIZE",
     ),
-    Rule(
+    FlagRule(
         "max_num_batched_tokens",
         ("max_num_seqs",),
         lambda v: bool(v.max_num_seqs and (v.number("max_num_batched_tokens") or v.max_num_seqs) < v.max_num_seqs),
         "must be at least MAX_NUM_SEQS",
     ),
-    Rule(
+    FlagRule(
         "max_num_batched_tokens",
         ("max_model_len", "enable_chunked_prefill"),
         lambda v: (
@@ -189,19 +153,19 @@ _RULES = (
         ),
         "must be at least MAX_MODEL_LEN where ENABLE_CHUNKED_PREFILL=false",
     ),
-    Rule(
+    FlagRule(
         "max_num_active_seqs",
         ("max_num_seqs",),
         lambda v: bool(v.max_num_seqs and v.max_num_active_seqs > v.max_num_seqs),
         "must be at most MAX_NUM_SEQS",
     ),
-    Rule(
+    FlagRule(
         "long_prefill_token_threshold",
         ("max_model_len",),
         lambda v: bool(v.number("max_model_len") and v.long_prefill_token_threshold > v.number("max_model_len")),
         "must be at most MAX_MODEL_LEN",
     ),
-    Rule(
+    FlagRule(
         "offload_num_in_group",
         ("offload_group_size", "offload_backend"),
         lambda v: (
@@ -211,7 +175,7 @@ _RULES = (
         "must be at most OFFLOAD_GROUP_SIZE",
     ),
     *(
-        Rule(
+        FlagRule(
             flag,
             ("speculative_config",),
             _has("speculative_config", key),
@@ -219,13 +183,13 @@ _RULES = (
         )
         for flag, key in (("spec_method", "method"), ("spec_model", "model"), ("spec_tokens", "num_speculative_tokens"))
     ),
-    Rule(
+    FlagRule(
         "spec_tokens",
         ("spec_method", "spec_model", "speculative_config"),
         lambda v: not (v.spec_method or v.spec_model or v.speculative_config),
         "needs SPEC_MODEL, the model that drafts, or a SPEC_METHOD that needs none, such as ngram",
     ),
-    Rule(
+    FlagRule(
         "speculative_config",
         ("spec_method", "spec_model"),
         lambda v: (
@@ -238,7 +202,7 @@ _RULES = (
         ),
         'needs "model", the model that drafts, or a "method" that needs none, such as ngram',
     ),
-    Rule(
+    FlagRule(
         "speculative_config",
         ("spec_tokens",),
         lambda v: (
@@ -247,14 +211,14 @@ _RULES = (
         ),
         'needs "num_speculative_tokens" with the method ngram',
     ),
-    Rule(
+    FlagRule(
         "kv_transfer_config",
         (),
         lambda v: bool(v.key("kv_transfer_config", "kv_connector") and not v.key("kv_transfer_config", "kv_role")),
         'needs "kv_role" beside "kv_connector": kv_producer, kv_consumer or kv_both',
     ),
     *(
-        Rule(
+        FlagRule(
             flag,
             (config,),
             _has(config, key),
@@ -267,13 +231,13 @@ _RULES = (
             ("enable_flashinfer_autotune", "kernel_config", "enable_flashinfer_autotune"),
         )
     ),
-    Rule(
+    FlagRule(
         "api_server_count",
         (),
         lambda v: v.api_server_count < 1,
         "must be at least 1: vLLM would serve nothing otherwise",
     ),
-    Rule(
+    FlagRule(
         "sse_keep_alive_interval",
         (),
         lambda v: v.sse_keep_alive_interval < 0,
@@ -282,18 +246,15 @@ _RULES = (
 )
 
 
-def problems(values: Mapping[str, Any], elsewhere: Collection[str], env: Environment) -> Iterator[Problem]:
+def problems(values: Mapping[str, Any], unknown: Collection[str], env: Environment) -> Iterator[Problem]:
     """What vLLM would refuse of these values together.
 
     Args:
         values: parsed flags by name.
-        elsewhere: flags that stand in vLLM's own configuration file or its extra arguments, whose values nobody here
-            knows; no rule that goes by one of them is tried.
+        unknown: flags with a value that is wrong by itself, and those that stand in vLLM's own configuration file or
+            its extra arguments; no rule that goes by one of them is tried.
     """
-    view = Values(values)
-    for rule in _RULES:
-        if rule.flag in values and not {rule.flag, *rule.others} & set(elsewhere) and rule.broken(view):
-            yield _problem(rule.flag, rule.message, env)
+    yield from broken_rules(_RULES, FlagValues(values, _DEFAULTS), env, unknown)
     template = values.get("chat_template")
     if template and "/" in template and not {*"{}\n"} & {*template} and not Path(template).exists():
         yield _problem("chat_template", f"there is no file {template}", env)

@@ -183,6 +183,8 @@ def as_flags(variables: Mapping[str, str]) -> list[str]:
     return arguments
 
 
+@pytest.mark.real_vllm
+@pytest.mark.timeout(600)
 def test_real_vllm_refuses_the_same_and_takes_the_same(
     real_vllm_says: Callable[[list[list[str]]], list[str | None]],
 ) -> None:
