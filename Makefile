@@ -51,7 +51,6 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	@$(PIP) install --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
-serve: export ENGINE ?= llamacpp
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 

@@ -39,7 +39,11 @@ class Timeline:
             return
         seconds = process_age() if at is None else at
         self.marks.append((phase, seconds))
-        logger.log(logging.INFO if self._logged else logging.DEBUG, "start-up: %s %.2f s", phase, seconds)
+        if self._logged:
+            # It may be anybody's first request, hours later: no part of the start.
+            logger.info("%s, %.2f s after this process was started", phase, seconds)
+        else:
+            logger.debug("start-up: %s %.2f s", phase, seconds)
 
     def log(self) -> None:
         """Write the phases so far to the log, in one line."""

@@ -4,17 +4,52 @@ from __future__ import annotations
 
 import os
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 import click
 
 from .. import __version__
 from ..errors import EngineroomError, EngineStartError, PluginError, SettingsError
+from ..settings.suggestions import suggest
 
 GROUP = "engineroom.commands"
+
+COMPLETE = "_ENGINEROOM_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
+
+_OTHER_WORDS = {
+    "run": "serve",
+    "chat": "serve",
+    "list": "models",
+    "ls": "models",
+    "ps": "models",
+    "download": "pull",
+    "fetch": "pull",
+    "get": "pull",
+    "settings": "config",
+    "test": "check",
+    "help": "--help",
+    "version": "--version",
+}
+"""What other programs call it -> what it is called here."""
 
 
 class Commands(click.Group):
     """The commands of all installed distributions. A command is imported when it is called."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word in self._entry_points() or word.startswith("-"):
+            return super().resolve_command(ctx, args)
+        near = suggest(word.lower(), [*self.list_commands(ctx), *_OTHER_WORDS])
+        meant = _OTHER_WORDS.get(near or "", near)
+        if Path(word).expanduser().exists() or "/" in word:
+            raise click.UsageError(f"{word} is no command; to serve a model: `engineroom serve {word}`", ctx)
+        hint = f" Did you mean `engineroom {meant}`?" if meant else ""
+        raise click.UsageError(f"There is no command {word!r}.{hint}", ctx)
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=GROUP)}
@@ -33,8 +68,12 @@ class Commands(click.Group):
 def cli() -> None:
     """One LLM inference worker for any engine.
 
-    Settings are environment variables, lines of `.env`, or entries of the file that ENGINEROOM_CONFIG names. Begin
-    with ENGINE and MODEL_NAME; `engineroom config --all` lists all settings and their values.
+    \b
+        engineroom serve MODEL     serve a model that is here or on the Hugging Face Hub
+        engineroom models          what is here
+        engineroom config --all    every setting, its value, and what it does
+
+    Settings are environment variables, lines of `.env`, or entries of the file that ENGINEROOM_CONFIG names.
 
     Exit codes: 0 for success, also after SIGTERM or Ctrl-C; 1 if the engine failed; 2 if a setting or the command
     line is wrong; 130 for Ctrl-C before anything was served.
@@ -46,7 +85,7 @@ def run() -> int:
     # click looks only whether there is a terminal. See https://no-color.org.
     colour = False if os.environ.get("NO_COLOR") else None
     try:
-        cli.main(standalone_mode=False, color=colour)
+        cli.main(prog_name="engineroom", complete_var=COMPLETE, standalone_mode=False, color=colour)
     except click.exceptions.Abort:
         return 130
     except click.ClickException as error:

@@ -7,7 +7,10 @@ import click
 
 @click.command()
 def engines() -> None:
-    """List the engines, what each can do with the right model, what it needs, and whether that is installed."""
+    """List the engines, and whether each can run here.
+
+    For each it says what it can do with the right model, what it needs, and what to do where that is missing.
+    """
     from rich.markup import escape
     from rich.table import Table
 

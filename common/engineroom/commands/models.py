@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..models.on_disk import LocalModel
     from ..settings.environment import Environment
 
+_COLUMNS = ("model", "size", "format", "engine")
 _NOTHING = (
     "No model is on this machine. `engineroom pull unsloth/Qwen3-0.6B-GGUF` downloads a small one, and "
     "`engineroom serve MODEL` serves what it names and downloads it first."
@@ -23,16 +24,16 @@ _NOTHING = (
 @click.command()
 @click.argument("folders", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path))
 def models(folders: Sequence[Path]) -> None:
-    """List the models on this machine, their sizes, and which engine takes each.
+    """List the models on this machine, and who takes each.
 
     Looks into the caches of the hubs, at the volume that BASE_PATH names, and where the engines keep models of their
     own; FOLDERS are looked into as well. The first column is what `engineroom serve` and MODEL_NAME take.
     """
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     from .. import plugins
-    from ..progress import size_text
     from ..settings.environment import Environment
     from .screen import console
 
@@ -43,22 +44,29 @@ def models(folders: Sequence[Path]) -> None:
     if not listed:
         screen.print(_NOTHING)
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("model", overflow="fold", ratio=1)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("format", overflow="fold")
-    table.add_column("engine", overflow="fold")
-    for model in listed:
-        name = Text(_short(model.name))
-        if not model.whole:
-            what = "incomplete"
-            row = (size_text(model.size), model.form or "-", Text(what, "yellow"))
-        else:
-            row = (size_text(model.size), model.form, Text(_takers(model, engines, env)))
-        table.add_row(name, *row)
-    screen.print(table)
+    rows = [_row(model, engines, env) for model in listed]
+    widths = [max(cell_len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    if sum(widths) + 2 * len(widths) <= screen.width:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for title in _COLUMNS:
+            table.add_column(title, justify="right" if title == "size" else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*map(Text, row))
+        screen.print(table)
+    else:
+        # A name that a terminal breaks could not be copied.
+        for name, *about in rows:
+            screen.print(Text(name, "bold"), soft_wrap=True)
+            screen.print(Text(f"  {', '.join(about)}"))
     if any(not model.whole for model in listed):
         screen.print("\nWhat is incomplete goes on from where it ended: `engineroom pull MODEL`.")
+
+
+def _row(model: LocalModel, engines: Mapping[str, type[Engine]], env: Environment) -> tuple[str, str, str, str]:
+    from ..progress import size_text
+
+    takers = _takers(model, engines, env) if model.whole else "incomplete"
+    return _short(model.name), size_text(model.size), model.form or "-", takers
 
 
 def _listed(env: Environment, engines: Mapping[str, type[Engine]], folders: Sequence[Path]) -> list[LocalModel]:

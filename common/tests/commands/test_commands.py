@@ -31,10 +31,60 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
         assert command in result.stdout
 
 
-def test_an_unknown_command_is_refused(tmp_path: Path) -> None:
-    result = engineroom("sreve", directory=tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (("sreve",), "no command 'sreve'. Did you mean `engineroom serve`?"),
+        (("server",), "Did you mean `engineroom serve`?"),
+        (("run", "org/name"), "Did you mean `engineroom serve`?"),
+        (("lits",), "Did you mean `engineroom models`?"),
+        (("version",), "Did you mean `engineroom --version`?"),
+        (("./model.gguf",), "to serve a model: `engineroom serve ./model.gguf`"),
+        (("qqqqqq",), "no command 'qqqqqq'."),
+        (("serve", "--prot", "1"), "'--port'"),
+        (("serve", "org/a", "--model", "org/b"), "two models are named, org/a and --model org/b"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(tmp_path: Path, arguments: tuple[str, ...], meant: str) -> None:
+    result = engineroom(*arguments, directory=tmp_path)
     assert result.returncode == 2
-    assert "sreve" in result.stderr
+    assert meant in result.stderr
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    assert engineroom("--version", directory=tmp_path).stdout.startswith("engineroom, version ")
+
+
+def test_help_cuts_no_sentence_short(tmp_path: Path) -> None:
+    _, _, commands = engineroom("--help", directory=tmp_path).stdout.partition("Commands:")
+    assert "..." not in commands
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("engineroom se", "plain,serve"),
+        ("engineroom serve --engine ec", "plain,echo"),
+        ("engineroom serve /tm", "file,/tm"),
+    ],
+)
+def test_a_shell_completes(tmp_path: Path, words: str, completed: str) -> None:
+    asked = {"_ENGINEROOM_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    assert engineroom(directory=tmp_path, **asked).stdout.splitlines() == [completed]
+
+
+def test_bash_takes_the_script(tmp_path: Path) -> None:
+    script = engineroom("completion", "bash", directory=tmp_path).stdout
+    # What the function is asked for once a person has typed `engineroom emu` and presses the tabulator.
+    typed = "COMP_WORDS=(engineroom emu); COMP_CWORD=1; _engineroom_completion engineroom; echo ${COMPREPLY[@]}"
+    done = subprocess.run(
+        ["bash", "-c", f"{script}\n{typed}"],
+        env={**os.environ, "PATH": f"{Path(COMMAND).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "emulate", done.stderr
 
 
 def test_ctrl_c_while_python_still_imports_is_no_traceback(tmp_path: Path) -> None:

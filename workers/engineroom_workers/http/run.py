@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
+from ..ending import stop_engine
 from ..loading import loading, model_name
 from ..signals import either, stop_signals
 from .server import Server
@@ -66,8 +67,26 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         watching.cancel()
         await asyncio.gather(starting, watching, return_exceptions=True)
         grace = options.door.drain_timeout if engine.health().ready else 0
+        if first_signal.done():
+            _say_stopping(engine, len(server.server_state.tasks), grace)
         await _shut(engine, server, serving, grace, second_signal)
         await stack.close()
+        if first_signal.done():
+            logger.info("stopped")
+
+
+def _say_stopping(engine: RunningEngine, running: int, grace: float) -> None:
+    """Say what is waited for from now on."""
+    if not engine.health().ready:
+        logger.info("stopping: %s had not finished loading", engine.name)
+    elif not running:
+        logger.info("stopping: no request is running, %s is ended", engine.name)
+    elif grace:
+        logger.info(
+            "draining: %d running requests have %g s to finish; a second signal ends them at once", running, grace
+        )
+    else:
+        logger.info("stopping: %d running requests are ended", running)
 
 
 async def _until_stopped(engine: RunningEngine, stop: asyncio.Future[None]) -> None:
@@ -95,11 +114,8 @@ async def _shut(
     server.should_exit = True
     running = len(server.server_state.tasks)
     if running and grace:
-        logger.info(
-            "draining: %d running requests have %g s to finish; a second signal ends them at once", running, grace
-        )
         await either(serving, hurry, timeout=grace)
-    await engine.stop()
+    await stop_engine(engine, hurry)
     done, _ = await asyncio.wait({serving}, timeout=_CLOSE_S)
     if not done:
         server.force_exit = True
@@ -130,8 +146,12 @@ def _announce(engine: RunningEngine, url: str) -> None:
         return
     seconds = engine.timeline.marks[-1][1]
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "What is 2+2?"}]}, ensure_ascii=False)
+    # An address has a line of its own, so that no terminal breaks it.
     sys.stderr.write(
-        f"\n  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at {url}/v1:\n\n"
-        f"  curl {url}/v1/chat/completions -H 'Content-Type: application/json' \\\n    -d {shlex.quote(body)}\n\n"
+        f"\n  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at\n\n"
+        f"    {url}/v1\n\n"
+        f"  curl {url}/v1/chat/completions \\\n"
+        f"    -H 'Content-Type: application/json' \\\n"
+        f"    -d {shlex.quote(body)}\n\n"
         "  Ctrl-C stops it.\n\n"
     )

@@ -8,6 +8,7 @@ import logging
 from engineroom.engine import Engine
 from engineroom.errors import EngineStartError
 
+from ..ending import stop_engine
 from ..loading import loading
 from ..signals import either, stop_signals
 from . import sdk
@@ -65,9 +66,13 @@ class QueueWorker:
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
-            await self._engine.stop()
+            if stopping.done() and not self._engine.health().ready:
+                logger.info("stopping: %s was not ready", self._engine.name)
+            await stop_engine(self._engine, hurrying)
             if platform is not None:
                 await platform.close()
+            if stopping.done():
+                logger.info("stopped")
 
     async def _work(self, platform: Platform, stopping: asyncio.Future[None], hurrying: asyncio.Future[None]) -> int:
         pool = JobPool(JobHandler(self._engine, self._settings), platform, self._settings.max_concurrency)
@@ -104,13 +109,16 @@ class QueueWorker:
     async def _drain(self, taking: asyncio.Future[None], pool: JobPool, hurrying: asyncio.Future[None]) -> None:
         """Let running jobs finish, for a while. Then the engine stops, and ends what still runs with an error."""
         if len(pool):
-            logger.info("draining: %d running jobs have %g s to finish", len(pool), self._drain_timeout)
+            jobs = len(pool)
+            logger.info(
+                "draining: %d running jobs have %g s to finish; a second signal ends them", jobs, self._drain_timeout
+            )
         else:
             logger.info("draining: no job is running")
         drained = asyncio.ensure_future(_drained(taking, pool))
         await either(drained, hurrying, timeout=self._drain_timeout)
         drained.cancel()
-        await self._engine.stop()
+        await stop_engine(self._engine, hurrying)
 
 
 async def _drained(taking: asyncio.Future[None], pool: JobPool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -36,6 +37,20 @@ from engineroom.cli import main
 main()
 """
 """The door, with an engine that writes to the log while it loads."""
+
+
+STUBBORN = """
+import asyncio
+from engineroom_echo.engine import EchoEngine
+
+async def stop(engine):
+    await asyncio.sleep(600)
+
+EchoEngine.stop = stop
+from engineroom.cli import main
+main()
+"""
+"""The door, with an engine that does not stop."""
 
 
 class Terminal:
@@ -116,7 +131,29 @@ def test_a_log_has_each_phase_of_the_start_once() -> None:
         "engine ready",
     ]
     assert ready == f"ready: echo serves echo on {door.url}"
-    assert first.startswith("start-up: first request ")
+    assert re.fullmatch(r"first request, [\d.]+ s after this process was started", first)
+
+
+def test_a_stop_says_what_it_waits_for_and_that_it_is_done() -> None:
+    with serving() as door:
+        door.process.send_signal(signal.SIGTERM)
+        assert door.process.wait(30) == 0
+    lines = [line.split(maxsplit=2)[2] for line in door.log.splitlines()]
+    assert lines[-2:] == ["stopping: no request is running, echo is ended", "stopped"]
+
+
+def test_a_second_signal_ends_at_once_and_says_so() -> None:
+    """Even where the engine takes its time to stop."""
+    with Terminal(sys.executable, "-c", STUBBORN, "serve", PORT="0", COLUMNS="60") as terminal:
+        terminal.until("Ctrl-C stops it.")
+        (address,) = (line.strip() for line in terminal.text.split("\n") if line.strip().endswith("/v1"))
+        assert address.startswith("http://127.0.0.1:"), "it has a line of its own"
+        terminal.process.send_signal(signal.SIGINT)
+        terminal.until("stopping: no request is running")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.ended() == 0
+    assert "a second signal: ending at once" in terminal.text
+    assert terminal.text.rstrip().endswith("stopped")
 
 
 def check(*arguments: str) -> subprocess.CompletedProcess[str]:
