@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -131,7 +132,13 @@ async def _fail(settings: Mapping[str, str]) -> tuple[Sequence[str], int | None,
         await engine.start()
     except EngineroomError as error:
         process = getattr(engine, "_process", None)
-        return getattr(error, "log", ()), process.returncode if process else None, str(error)
+        if process is not None:
+            return getattr(error, "log", ()), process.returncode, str(error)
+        if error.__cause__ is None:
+            return (), None, str(error)
+        # An engine in this process: what Python would have written.
+        lines = "".join(traceback.format_exception(error.__cause__)).rstrip().split("\n")
+        return lines, 1, str(error)
     finally:
         await engine.stop()
     return (), None, "it started"

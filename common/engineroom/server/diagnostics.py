@@ -32,7 +32,7 @@ _PYDANTIC = re.compile(r"(?:[\w.]+: )?\d+ validation errors? for (?P<model>[^\n]
 _ARGPARSE = re.compile(r"error: argument (?P<flags>-[^:]+): (?P<message>.*)", re.DOTALL)
 _NO_SUCH_FLAG = re.compile(r"error: unrecognized arguments: (?P<flags>.*)")
 _CLASS = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Z]\w*): ")
-_EMPTY_CLASSES = ("Exception", "RuntimeError", "ValueError", "EngineError")
+_EMPTY_CLASSES = ("Exception", "NotImplementedError", "RuntimeError", "ValueError")
 """Names of exceptions that say no more than that there is one."""
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.installation import how_to_install
 from engineroom.models import weights
+from engineroom.server import Situation, diagnose_exception
 from engineroom.settings import read_text
+
+from .diagnostics import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from .settings import TransformersSettings
@@ -100,16 +102,8 @@ def pooling(folder: Path, config: Any) -> str | None:
 
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:
     """What a failed load means, and what to do."""
-    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if "does not recognize this architecture" in message or "Unrecognized model" in message:
-        return f"this version of transformers does not know {name}: {message[:300]}; try TRUST_REMOTE_CODE=true"
-    if "trust_remote_code" in message:
-        return f"{name} needs code that comes with it: set TRUST_REMOTE_CODE=true if you trust it"
-    if isinstance(error, MemoryError) or "out of memory" in message.lower():
-        remedy = "use a smaller model, QUANTIZATION, or a lower KV_CACHE_TOKENS"
-        return f"{name} does not fit into memory: {remedy} ({message[:300]})"
+    set_values = {key.upper(): str(value) for key, value in settings if value is not None}
+    reason = diagnose_exception(error, DIAGNOSTICS, Situation({"MODEL_NAME": name, **set_values}))
     if isinstance(error, ImportError):
-        return f"{message[:300]}: {how_to_install('engineroom-transformers[engine]')}, or that, into {sys.prefix}"
-    if "SafetensorError" in message:
-        return f"{name}: its weights are incomplete; download them again ({message[:300]})"
-    return f"{name} cannot be loaded: {message[:600]}"
+        return f"{reason} ({how_to_install('engineroom-transformers[engine]')} has what this engine needs)"
+    return reason
