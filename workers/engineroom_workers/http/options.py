@@ -25,6 +25,13 @@ class Options(NamedTuple):
     cache: CacheSettings
     observe: ObserveSettings
 
+    @property
+    def page(self) -> bool:
+        """Whether there is a page at `/`: as PAGE says, else where the door listens on loopback and has metrics."""
+        if self.observe.page is None:
+            return self.http.on_loopback and self.observe.metrics
+        return self.observe.page
+
     @classmethod
     def load(cls, worker: WorkerSettings, env: Environment) -> Self:
         """Read the door's settings.

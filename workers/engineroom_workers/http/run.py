@@ -60,7 +60,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         if starting.done():
             starting.result()
             engine.timeline.mark("engine ready")
-            _announce(engine, _url(sockets[0], options.http))
+            _announce(engine, _url(sockets[0], options.http), options.page)
             await _until_stopped(engine, first_signal)
     finally:
         starting.cancel()
@@ -137,15 +137,21 @@ def _url(listening: socket.socket, settings: HTTPSettings) -> str:
     return f"{scheme}://{host}:{port}"
 
 
-def _announce(engine: RunningEngine, url: str) -> None:
-    """Print where the model is and a request to paste; to a log instead, that line and the start's phases."""
+def _announce(engine: RunningEngine, url: str, page: bool) -> None:
+    """Print where the model is, where its page, and a request to paste; to a log, that and the start's phases.
+
+    Args:
+        page: whether there is a page to chat with it.
+    """
     name = model_name(engine)
     if not sys.stderr.isatty():
         engine.timeline.log()
-        logger.info("ready: %s serves %s on %s", engine.name, name, url)
+        at_page = f", with a page to chat at {url}/" if page else ""
+        logger.info("ready: %s serves %s on %s%s", engine.name, name, url, at_page)
         return
     seconds = engine.timeline.marks[-1][1]
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "What is 2+2?"}]}, ensure_ascii=False)
+    at_page = f"  A page to chat with it in a browser:\n\n    {url}/\n\n" if page else ""
     # An address has a line of its own, so that no terminal breaks it.
     sys.stderr.write(
         f"\n  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at\n\n"
@@ -153,5 +159,6 @@ def _announce(engine: RunningEngine, url: str) -> None:
         f"  curl {url}/v1/chat/completions \\\n"
         f"    -H 'Content-Type: application/json' \\\n"
         f"    -d {shlex.quote(body)}\n\n"
+        f"{at_page}"
         "  Ctrl-C stops it.\n\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
@@ -11,6 +12,14 @@ from engineroom.settings import CommaList, FilePath, Settings
 
 from .keys import APIKey, read_keys
 from .tls import TLSFiles, load_context
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address, IPv6 with or without brackets, means this machine and no other can reach it."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 class HTTPSettings(Settings):
@@ -50,6 +59,11 @@ class HTTPSettings(Settings):
         description="Seconds after which a client that reads nothing, or has vanished from the network, is "
         "disconnected, which ends its generation. 0 waits for ever.",
     )
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the door."""
+        return is_loopback(self.host)
 
     @property
     def tls(self) -> TLSFiles | None:
@@ -209,7 +223,11 @@ class ObserveSettings(Settings):
         description="Whether ACCESS_LOG also logs the request's content. For debugging only: prompts are "
         "personal data.",
     )
-    page: bool = Field(False, description="Whether `/` shows a page with status, latencies and a small chat.")
+    page: bool | None = Field(
+        None,
+        description="Whether `/` shows a page with a chat, the door's figures and its settings. Default: on where HOST "
+        "is loopback, for browsers on this machine; off elsewhere.",
+    )
     otel_exporter_otlp_endpoint: str | None = Field(
         None, description="An OpenTelemetry collector (`http://host:4318`), which is sent a span for each request."
     )
@@ -223,7 +241,7 @@ class ObserveSettings(Settings):
 
     @field_validator("page")
     @classmethod
-    def _shows_the_metrics(cls, wanted: bool, others: ValidationInfo) -> bool:
+    def _shows_the_metrics(cls, wanted: bool | None, others: ValidationInfo) -> bool | None:
         if wanted and others.data.get("metrics") is False:
             raise ValueError("needs METRICS=true: the page shows them")
         return wanted

@@ -130,7 +130,7 @@ def test_a_log_has_each_phase_of_the_start_once() -> None:
         "listening",
         "engine ready",
     ]
-    assert ready == f"ready: echo serves echo on {door.url}"
+    assert ready == f"ready: echo serves echo on {door.url}, with a page to chat at {door.url}/"
     assert re.fullmatch(r"first request, [\d.]+ s after this process was started", first)
 
 

@@ -14,7 +14,7 @@ from engineroom.openai.errors import error_body
 
 from ..keys import APIKey
 from ..watched_files import WatchedFiles
-from .base import OPEN, Middleware, Resources
+from .base import OPEN, PAGE, Middleware, Resources
 from .context import get_context
 
 if TYPE_CHECKING:
@@ -34,11 +34,9 @@ class APIKeyMiddleware(Middleware):
         self._keys = KeyRing(options.access)
         if self._keys.watched is not None:
             resources.watched.append(self._keys.watched)
-        self._open = OPEN
+        self._open = OPEN | PAGE
         if options.access.metrics_open:
             self._open |= {"/metrics", "/metrics.json"}
-        if options.observe.page:
-            self._open |= {"/"}
 
     @classmethod
     def wanted(cls, options: Options) -> bool:

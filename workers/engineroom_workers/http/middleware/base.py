@@ -25,7 +25,20 @@ logger = logging.getLogger(__name__)
 
 OPEN = frozenset({"/ping", "/health"})
 """Routes of the door that everybody may ask, whatever is switched on: a platform's health checks have no key."""
-OWN = OPEN | {"/metrics", "/metrics.json", "/", "/settings.json"}
+PAGE_FILES = (
+    "api.js",
+    "chat.js",
+    "figures.js",
+    "markdown.js",
+    "page.css",
+    "page.js",
+    "vendor/marked-18.2.1.js",
+    "vendor/purify-3.4.18.js",
+)
+"""What the page at `/` loads, in the folder `page_files`; served under `/page/` by their last names."""
+PAGE = frozenset({"/", *(f"/page/{file.rpartition('/')[2]}" for file in PAGE_FILES)})
+"""The page's routes that everybody may ask: there is nothing secret in them."""
+OWN = OPEN | PAGE | {"/metrics", "/metrics.json", "/settings.json"}
 """Routes that the door answers itself; it neither counts nor limits nor caches them."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from engineroom.asgi import ASGIApp, Receive, Scope, Send
 
-from .base import Middleware, Resources, with_headers
+from .base import PAGE, Middleware, Resources, with_headers
 
 if TYPE_CHECKING:
     from ..options import Options
@@ -45,8 +45,8 @@ class SecurityHeadersMiddleware(Middleware):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = list(_HEADERS)
-        # The page brings a policy of its own, under which its script may run.
-        if scope["path"] != "/":
+        # The page brings a policy of its own, under which its scripts may run.
+        if scope["path"] not in PAGE:
             headers.append(_NO_CONTENT)
         if scope["scheme"] == "https":
             headers.append(_TLS_ONLY)

@@ -6,26 +6,23 @@ from engineroom.asgi import ASGIApp, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
+from ..page import page_off, page_routes
 from ..routes import health_routes, metrics_routes
 from .base import Middleware, Resources
 
 
 class OwnRoutesMiddleware(Middleware):
-    """Answers the door's own routes; all else goes on. There are no metrics without METRICS, no page without PAGE.
+    """Answers the door's own routes; all else goes on. There are no metrics without METRICS.
 
     A slip of such a route, which no engine serves, gets a 404 that names it.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
         super().__init__(app, resources)
-        observe = resources.options.observe
         routes = health_routes(resources)
-        if observe.metrics:
+        if resources.options.observe.metrics:
             routes += metrics_routes(resources)
-        if observe.page:
-            from ..page import page_routes
-
-            routes += page_routes(resources.engine_type, resources.env)
+        routes += page_routes(resources) if resources.options.page else [page_off()]
         self._routes = {route.path: route for route in routes}
         self._slips = {
             slip: path for path in self._routes if path != "/" for slip in (f"{path}/", f"/{path}", f"/v1{path}")

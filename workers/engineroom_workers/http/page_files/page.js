@@ -1,0 +1,56 @@
+// The page: the chat, and the door's figures once a second.
+
+import {$, fetchJSON, inWords, useKey} from "./api.js";
+import {offerModels, startChat} from "./chat.js";
+import {rows, showFigures} from "./figures.js";
+
+const INTERVAL_MS = 1000, SMALL = /(?:^|[^\d.])(\d{1,3}(?:\.\d+)?)M(?![a-z])/;
+let settings = null, known = "";
+
+// What a newcomer should know of a model that nobody has chosen, or that is too small to be right.
+function about(now) {
+  const model = now.models[0] ?? "", million = SMALL.exec(model)?.[1];
+  const byDefault = settings && !settings.some(setting => setting.name === "MODEL_NAME");
+  const small = million ? `${model} is a very small model (${million} million parameters): quick, good for trying things, and often wrong. ` : "";
+  const chosen = byDefault ? `No model is set, so ${now.engine} serves what it has for trying. ` : "";
+  $("about").hidden = !(small || chosen);
+  $("about").textContent = `${small}${chosen}To serve your own: engineroom serve MODEL, where MODEL is a file, a folder or a name on the Hugging Face Hub.`;
+}
+
+async function show(now) {
+  showFigures(now);
+  $("attach").hidden = !now.takes_images;
+  if (!settings) {
+    settings = await fetchJSON("settings.json");
+    rows($("settings"), null, settings.map(setting => [setting.name, setting.value, setting.source]));
+  }
+  if (now.ready && known !== now.models.join()) {
+    offerModels((await fetchJSON("v1/models")).data.map(model => model.id));
+    known = now.models.join();
+    about(now);
+  }
+}
+
+async function tick() {
+  if (!document.hidden) {
+    try {
+      await show(await fetchJSON("metrics.json"));
+      $("keyform").hidden = true;
+    } catch (error) {
+      $("state").textContent = error instanceof TypeError ? "not reachable" : error.message;
+      $("state").title = inWords(error);
+      $("state").className = "not";
+      if (error.status === 401) $("keyform").hidden = false;
+    }
+  }
+  setTimeout(tick, INTERVAL_MS);
+}
+
+$("keyform").onsubmit = event => {
+  event.preventDefault();
+  useKey($("key").value);
+  $("key").value = "";
+  $("keyform").hidden = true;
+};
+startChat();
+tick();
