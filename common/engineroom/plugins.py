@@ -20,6 +20,7 @@ from .errors import PluginError, Problem, Problems, SettingsError
 from .installation import engines_at_hand, how_to_install
 from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
+from .models.names import misnamed
 from .selection import select
 from .settings.base import Settings, SettingsGroup, check_unknown, comma_list
 from .settings.environment import Environment
@@ -130,7 +131,8 @@ def _engine_class(env: Environment) -> tuple[type[Engine], Environment, tuple[st
     env = env.with_aliases(engine.aliases)
     notes = [note for note in (reason, _set_aside(env)) if note]
     if engine.model_formats:
-        env = _with_model(env)
+        # An address may also say which revision, which engines call by names of their own.
+        env = _with_model(env).with_aliases(engine.aliases)
     return engine, env.with_defaults(engine.defaults), tuple(notes)
 
 
@@ -192,7 +194,8 @@ def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
         return None
     path = Path(model).expanduser()
     if not path.exists():
-        return _model_problem(env, _not_there(model, path)) if is_path(model) else None
+        message = _not_there(model, path) if is_path(model) else misnamed(model)
+        return _model_problem(env, message) if message else None
     base = adapter_base(path)
     if base is not None:
         setting = f", and {engine.adapter_setting} the adapter" if engine.adapter_setting else ""

@@ -80,3 +80,20 @@ def test_the_table_fits_the_terminal_with_its_descriptions(monkeypatch: pytest.M
     lines = run(monkeypatch, "--all", COLUMNS=columns).output.splitlines()
     assert max(map(len, lines)) <= int(columns)
     assert "Requests that may wait for their turn" in " ".join(" ".join(lines).split())
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "revision"),
+    [
+        ("https://huggingface.co/org/name", "org/name", None),
+        ("hf.co/org/name/tree/main", "org/name", None),
+        ("https://huggingface.co/org/name/tree/v2", "org/name", "v2"),
+        ("'org/name'", "org/name", None),
+    ],
+)
+def test_a_model_is_shown_as_it_is_taken(
+    monkeypatch: pytest.MonkeyPatch, given: str, name: str, revision: str | None
+) -> None:
+    result = run(monkeypatch, "--json", ENGINE="vllm", MODEL_NAME=given)
+    rows = {row["name"]: row["value"] for row in json.loads(result.output)}
+    assert (rows["MODEL_NAME"], rows.get("REVISION")) == (name, revision)
