@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-first-hour bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, ma
 
 bench-first-chat: ## Measure the time from a fresh clone to the first answer, downloads included
 	@$(PYTHON) benchmarks/first_chat.py
+
+bench-first-hour: env-dev ## Time the answers to a newcomer's mistakes (writes benchmarks/first_hour.md)
+	@python benchmarks/first_hour.py
 
 bench-vllm: env-vllm ## Compare both doors with vLLM itself (writes benchmarks/vllm/results.md)
 	@python benchmarks/vllm/bench.py $(ARGS)

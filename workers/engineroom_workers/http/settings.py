@@ -158,6 +158,13 @@ class LimitSettings(Settings):
         "and their cache if it is on.",
     )
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_a_url_of_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("expected a URL such as redis://host:6379/0, or rediss:// for TLS")
+        return value
+
     @property
     def queue_length(self) -> int:
         """How many may wait."""
