@@ -254,6 +254,11 @@ class RunningEngine(ABC):
     def routes(self) -> frozenset[Route]:
         """The routes that it really serves. There may be more after `start`."""
 
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What a request may ask for, for certain once `start` has returned."""
+
     def knows_model(self, name: str) -> bool:
         """Whether a request for model `name` is passed on. Override it if names come and go (LoRA)."""
         return name in self.models

@@ -18,7 +18,7 @@ from .middleware.context import get_context
 
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
-    from engineroom.engine import Engine, Route
+    from engineroom.engine import Capabilities, Engine, Route
     from engineroom.timeline import Timeline
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,10 @@ class RestartingEngine(RunningEngine):
     @property
     def routes(self) -> frozenset[Route]:
         return self._engine.routes
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._engine.capabilities
 
     def knows_model(self, name: str) -> bool:
         return self._engine.knows_model(name)

@@ -61,7 +61,7 @@ def metrics_routes(resources: Resources) -> list[Route]:
             "memory_mb": round(processes.memory / 1e6, 1),
         }
         report["gpus"] = await gpus.read()
-        report["takes_images"] = resources.engine_type.capabilities.images
+        report["takes_images"] = engine.capabilities.images
         return JSONResponse(report)
 
     return [OwnRoute("/metrics", prometheus), OwnRoute("/metrics.json", as_json)]

@@ -11,10 +11,10 @@ let settings = null, known = "";
 function about(now) {
   const model = now.models[0] ?? "", million = SMALL.exec(model)?.[1];
   const byDefault = settings && !settings.some(setting => setting.name === "MODEL_NAME");
-  const small = million ? `${model} is a very small model (${million} million parameters): quick, good for trying things, and often wrong. ` : "";
-  const chosen = byDefault ? `No model is set, so ${now.engine} serves what it has for trying. ` : "";
+  const small = million ? `${model} is a very small model (${million} million parameters): quick, for trying things, and often wrong.` : "";
+  const chosen = byDefault ? `No model is set, so ${now.engine} serves what it has for trying.` : "";
   $("about").hidden = !(small || chosen);
-  $("about").textContent = `${small}${chosen}To serve your own: engineroom serve MODEL, where MODEL is a file, a folder or a name on the Hugging Face Hub.`;
+  $("about").replaceChildren(`${small || chosen} To serve your own: `, Object.assign(document.createElement("code"), {textContent: "engineroom serve MODEL"}));
 }
 
 async function show(now) {
