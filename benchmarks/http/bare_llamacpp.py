@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 import engineroom_llamacpp
+from engineroom import plugins
 from engineroom.settings import Environment, WorkerSettings
 from engineroom_llamacpp import LlamaCppEngine
 from engineroom_llamacpp.models import packaged
 
 
 def main(port: int) -> None:
-    env = Environment.load().with_aliases(LlamaCppEngine.aliases).with_defaults(LlamaCppEngine.defaults)
+    env = plugins.understood(LlamaCppEngine, Environment.load())
     flags = LlamaCppEngine.configure(WorkerSettings.load(env), env)._values
     job = {"model": str(packaged()), "listen": "127.0.0.1", "port": port, "names": ["SmolLM2"], "flags": flags}
     child = str(Path(engineroom_llamacpp.__file__).with_name("child.py"))

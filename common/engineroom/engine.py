@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .models.formats import ModelFormat
     from .settings.base import SettingsGroup
     from .settings.environment import Environment
+    from .settings.other_names import OtherName, UsualSetting
     from .settings.worker import WorkerSettings
 
 
@@ -303,8 +304,15 @@ class Engine(RunningEngine):
     sampling_params: ClassVar[frozenset[str]] = frozenset()
     """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""
 
-    aliases: ClassVar[Mapping[str, str]] = {}
-    """Names of settings that users know from elsewhere -> the names used here, e.g. `MODEL` -> `MODEL_NAME`."""
+    other_names: ClassVar[Mapping[str, OtherName]] = {}
+    """Names of settings that users know from elsewhere -> what becomes of each, e.g. `taken("MODEL_NAME", ["MODEL"])`.
+    The names of its flags, and whatever no settings model of its own has in its table."""
+
+    usual_settings: ClassVar[Mapping[UsualSetting, str]] = {}
+    """What most servers of models have a setting for (`engineroom.settings.usual_settings`) -> its setting for it."""
+
+    namespaces: ClassVar[tuple[str, ...]] = ()
+    """What all of its own variables begin with; one that nobody knows gets a warning."""
 
     defaults: ClassVar[Mapping[str, str]] = {}
     """Worker settings that have a different default with this engine, e.g. `MODEL_NAME`."""
@@ -336,7 +344,7 @@ class Engine(RunningEngine):
 
         Args:
             worker: what all engines share, read from `env`.
-            env: `aliases` and `defaults` are applied already.
+            env: `other_names` and `defaults` are applied already.
 
         Raises:
             SettingsError: with every problem found.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from . import __version__
 from .engine import Engine
@@ -22,15 +22,19 @@ from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
 from .models.names import misnamed
 from .selection import select
-from .settings.base import Settings, SettingsGroup, check_unknown, comma_list
+from .settings.base import Settings, SettingsGroup, comma_list
 from .settings.environment import Environment
+from .settings.known_names import KnownNames, NameCheck
 from .settings.suggestions import suggest
+from .settings.usual_settings import USUAL_SETTINGS
 from .settings.worker import WorkerSettings
-
-logger = logging.getLogger(__name__)
 
 ENGINES = "engineroom.engines"
 DOOR_SETTINGS = "engineroom.door_settings"
+SHARED = ("doors", "start")
+"""Entry points of that group whose settings are every door's."""
+
+logger = logging.getLogger(__name__)
 
 SELECTED = "selected for MODEL_NAME"
 """The layer that has ENGINE where the user did not set it."""
@@ -44,7 +48,8 @@ class Setup(Generic[Door]):
     """An engine, not yet started, and what it and the door were configured from.
 
     door: the door's own settings.
-    env: with the engine's aliases and defaults applied.
+    env: with other programs' names and the engine's defaults applied.
+    names: what became of the names in it.
     notes: what the user did not say and should know: which engine was selected, which of two models counts.
     """
 
@@ -52,12 +57,15 @@ class Setup(Generic[Door]):
     worker: WorkerSettings
     door: Door
     env: Environment
+    names: NameCheck
     notes: tuple[str, ...] = ()
 
     def log_notes(self) -> None:
         """Write the notes to the log, which is configured from these very settings."""
-        for note in self.notes:
+        for note in [*self.notes, *self.names.granted_lines()]:
             logger.info("%s", note)
+        for notice in self.names.warnings:
+            logger.warning("%s", notice)
 
     def new_engine(self) -> Engine:
         """Another engine of the same settings, to start in the place of one that has died."""
@@ -107,33 +115,51 @@ def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
 
 
 def engine_class(env: Environment) -> tuple[type[Engine], Environment]:
-    """The engine that the environment asks for, and the environment with that engine's aliases and defaults.
+    """The engine that the environment asks for, and the environment with other programs' names and that engine's
+    defaults applied.
 
     Where ENGINE names none, it is one that can serve MODEL_NAME (`selection.select`), and the environment says so.
 
     Raises:
         PluginError: there is no such engine, or it cannot be loaded, or none can serve the model.
+        SettingsError: no engine is named, but a variable looks as if one was meant.
         HubError: which engine can could not be learnt from the hub.
     """
-    engine, env, _ = _engine_class(env)
-    return engine, env
+    recognised = _recognised(env, door=None)
+    return recognised.engine, recognised.env
 
 
-def _engine_class(env: Environment) -> tuple[type[Engine], Environment, tuple[str, ...]]:
-    """The same, and what there is to say about it."""
+class _Recognised(NamedTuple):
+    """The engine, the environment as it understands it, the names it was understood by, and what there is to say."""
+
+    engine: type[Engine]
+    env: Environment
+    names: KnownNames
+    notes: tuple[str, ...]
+
+
+def _recognised(env: Environment, door: str | None) -> _Recognised:
+    core = KnownNames([WorkerSettings])
+    env = core.apply(env)
     only = comma_list(env.get("ENGINEROOM_ENGINES", ""))
     name = env.get("ENGINE")
     reason = ""
-    if name is None and len(engine_names(only)) > 1:
-        name, reason = select(_loadable(only), env)
-        env = env.with_arguments({"ENGINE": name}, SELECTED)
+    if name is None:
+        installed = engine_names(only)
+        mistyped = [each for each in core.mistyped("ENGINE", env) if env[each.variable] in installed]
+        if mistyped:
+            raise SettingsError(mistyped)
+        if len(installed) > 1:
+            name, reason = select(_loadable(only), env)
+            env = env.with_arguments({"ENGINE": name}, SELECTED)
     engine = load_engine(name, only)
-    env = env.with_aliases(engine.aliases)
+    names = known_names(engine, env, door)
+    env = names.apply(env)
     notes = [note for note in (reason, _set_aside(env)) if note]
     if engine.model_formats:
         # An address may also say which revision, which engines call by names of their own.
-        env = _with_model(env).with_aliases(engine.aliases)
-    return engine, env.with_defaults(engine.defaults), tuple(notes)
+        env = names.apply(_with_model(env))
+    return _Recognised(engine, env.with_defaults(engine.defaults), names, tuple(notes))
 
 
 def _set_aside(env: Environment) -> str:
@@ -211,9 +237,10 @@ def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
     return _model_problem(env, f"{model} is {what} {has} weights, and ENGINE={engine.name} loads {takes}; {remedy}")
 
 
-def door_settings() -> list[SettingsGroup]:
-    """The settings groups of all installed doors, by the entry points' names."""
+def door_settings(door: str | None = None) -> list[SettingsGroup]:
+    """The settings groups of all installed doors, by the entry points' names; or of one door, with what all share."""
     points = sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)
+    points = [point for point in points if door is None or point.name.partition("_")[0] in (door, *SHARED)]
     for point in points:
         _check_version(point)
     return [point.load() for point in points]
@@ -229,20 +256,43 @@ def settings_groups(engine: type[Engine], env: Environment) -> list[SettingsGrou
     return [*common_settings(), *engine.settings(env)]
 
 
-def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], Door]) -> Setup[Door]:
+def known_names(engine: type[Engine], env: Environment, door: str | None = None) -> KnownNames:
+    """Every name by which something can be set with this engine.
+
+    Args:
+        door: the door that is opened; what belongs to others has no effect. All of them where None.
+    """
+    groups = settings_groups(engine, env)
+    idle = [group for group in door_settings() if group not in door_settings(door)]
+    tables = [usual.table(engine.usual_settings.get(usual)) for usual in USUAL_SETTINGS]
+    return KnownNames(
+        groups, [*tables, engine.other_names], engines=engine_names(), namespaces=engine.namespaces, idle=idle
+    )
+
+
+def understood(engine: type[Engine], env: Environment) -> Environment:
+    """The environment with other programs' names and an engine's defaults applied."""
+    return known_names(engine, env).apply(env).with_defaults(engine.defaults)
+
+
+def set_up(
+    env: Environment, load_door: Callable[[WorkerSettings, Environment], Door], door: str | None = None
+) -> Setup[Door]:
     """Read every setting once, and configure the engine from them.
 
     Args:
-        load_door: reads the door's own settings, given the worker's and the environment with the engine's aliases and
-            defaults; raises SettingsError.
+        load_door: reads the door's own settings, given the worker's and the environment with other programs' names and
+            the engine's defaults; raises SettingsError.
+        door: the name under which the door's settings are registered, or None for no door in particular.
 
     Raises:
         PluginError: there is no such engine, or it cannot be loaded.
         SettingsError: with every problem of the core's, the engine's and the door's settings, unknown names included.
     """
-    engine_type, env, notes = _engine_class(env)
+    engine_type, env, names, notes = _recognised(env, door)
+    checked = names.check(env)
     problems = Problems()
-    problems.extend(check_unknown(env, settings_groups(engine_type, env), engine_type.aliases))
+    problems.extend(checked.problems)
     worker = WorkerSettings.load_valid(env, problems)
     unusable_model = model_problem(engine_type, env)
     if unusable_model is not None:
@@ -255,7 +305,7 @@ def set_up(env: Environment, load_door: Callable[[WorkerSettings, Environment], 
         problems.extend(each for each in error.problems if each.variable != "MODEL_NAME" or not unusable_model)
     doors: list[Door] = problems.collect(lambda: [load_door(worker, env)], [])
     problems.check()
-    return Setup(engines[0], worker, doors[0], env, notes)
+    return Setup(engines[0], worker, doors[0], env, checked, notes)
 
 
 def check(env: Environment) -> Setup[list[Settings]]:
@@ -295,7 +345,9 @@ def open_engine(env: Environment) -> Engine:
         PluginError: there is no such engine, or it cannot be loaded.
         SettingsError: with every problem of the core's and the engine's settings, unknown names included.
     """
-    return set_up(env, lambda worker, env: None).engine
+    setup = set_up(env, lambda worker, env: None)
+    setup.log_notes()
+    return setup.engine
 
 
 def _entry_points() -> Sequence[EntryPoint]:

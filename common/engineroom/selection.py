@@ -159,7 +159,7 @@ def _in_order(
 
 def _missing(engine: type[Engine], env: Environment) -> list[str]:
     """What it needs and what is not here, each with what to type."""
-    needs = engine.requirements(env.with_aliases(engine.aliases).with_defaults(engine.defaults))
+    needs = engine.requirements(env.with_other_names(engine.other_names).with_defaults(engine.defaults))
     return [f"{need.what}: {need.remedy}" if need.remedy else need.what for need in needs if not need.met]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from engineroom import plugins
 from engineroom.engine import Engine
 from engineroom.settings import Environment, WorkerSettings
 from engineroom_llamacpp import LlamaCppEngine
@@ -18,8 +19,7 @@ SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 11
 
 def make(**settings: Any) -> LlamaCppEngine:
     """A configured engine with the small real model."""
-    env = Environment.of({**SMALL, **settings})
-    env = env.with_aliases(LlamaCppEngine.aliases).with_defaults(LlamaCppEngine.defaults)
+    env = plugins.understood(LlamaCppEngine, Environment.of({**SMALL, **settings}))
     return LlamaCppEngine.configure(WorkerSettings.load(env), env)
 
 

@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from engineroom.settings import Environment
+from engineroom.settings import Environment, KnownNames
 
 from .http.settings import HTTPSettings
 from .start import StartSettings
@@ -23,7 +23,7 @@ def main() -> int:
     env = Environment.load()
     if StartSettings.load(env).worker != "http":
         return 0
-    settings = HTTPSettings.load(env)
+    settings = HTTPSettings.load(KnownNames([HTTPSettings]).apply(env))
     scheme = "http"
     context = None
     if settings.uvicorn_ssl_certfile:

@@ -84,14 +84,10 @@ def check(arguments: Mapping[str, str]) -> None:
     """Raise SettingsError for an argument that the engine would refuse when the image starts."""
     from .. import plugins
     from ..errors import SettingsError
-    from ..settings.base import check_unknown
     from ..settings.environment import Environment
 
     engine_type, env = plugins.engine_class(Environment.load().with_arguments(arguments, "baked arguments"))
-    problems = [
-        problem
-        for problem in check_unknown(env, plugins.settings_groups(engine_type, env), engine_type.aliases)
-        if problem.variable in arguments
-    ]
+    checked = plugins.known_names(engine_type, env).check(env)
+    problems = [problem for problem in checked.problems if problem.variable in arguments]
     if problems:
         raise SettingsError(problems)

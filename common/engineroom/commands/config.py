@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import Problem, SettingsError
+from ..settings.known_names import KnownNames, NameCheck
 from .settings_table import Row, print_rows
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ def config(show_all: bool, as_json: bool) -> None:
     if not any(problem.variable == "ENGINE" for problem in problems):
         engine, seen = plugins.engine_class(env)
         groups = plugins.settings_groups(engine, seen)
-    rows = list(_rows(groups, env, seen, engine.aliases if engine else {}, problems))
+    names = plugins.known_names(engine, seen) if engine is not None else KnownNames(groups)
+    rows = [*_rows(groups, seen, names, problems), *_without_effect(names.check(seen))]
     shown = [row for row in rows if show_all or row.problem or row.source != "default"]
     if as_json:
         import json
@@ -65,30 +67,23 @@ def config(show_all: bool, as_json: bool) -> None:
 
 
 def _rows(
-    groups: Sequence[SettingsGroup],
-    env: Environment,
-    seen: Environment,
-    aliases: Mapping[str, str],
-    problems: Sequence[Problem],
+    groups: Sequence[SettingsGroup], env: Environment, names: KnownNames, problems: Sequence[Problem]
 ) -> Iterator[Row]:
     """A row for each setting.
 
     Args:
-        env: as the user wrote it.
-        seen: the same with the engine's aliases and defaults.
-        aliases: the engine's other names of settings.
+        env: with other programs' names and the engine's defaults applied.
     """
     wrong = {problem.variable: problem.message for problem in problems}
     for group in groups:
         for setting in group.describe():
-            others = (*setting.aliases, *(old for old, new in aliases.items() if new == setting.name != old))
-            value, source = setting.in_force(seen)
-            alias = _alias_in_force(setting.names, others, source, env)
+            others = (*setting.aliases, *names.taken_as(setting.name))
+            value, source = setting.in_force(env)
             yield Row(
                 group.title,
                 setting.name,
                 "********" if setting.secret and value else value,
-                f"{source} as {alias}" if alias else source,
+                source,
                 " ".join(setting.help.split()),
                 f"one of {', '.join(setting.choices)}" if setting.choices else setting.limits,
                 others,
@@ -96,9 +91,7 @@ def _rows(
             )
 
 
-def _alias_in_force(names: Sequence[str], aliases: Sequence[str], source: str, env: Environment) -> str | None:
-    """The engine's other name under which the layer called `source` has a setting, None where it has it as its own."""
-    for layer in env.layers:
-        if layer.name == source and layer.lookup(names) is None:
-            return layer.lookup(aliases)
-    return None
+def _without_effect(checked: NameCheck) -> Iterator[Row]:
+    """A row for each variable that means something elsewhere. Its value may be another program's secret."""
+    for notice in checked.warnings:
+        yield Row("Without effect", notice.variable, "********", notice.source, notice.message, "", (), None)

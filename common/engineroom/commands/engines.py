@@ -36,7 +36,7 @@ def engines() -> None:
             f"[green]✓[/green] {escape(need.what)}"
             if need.met
             else f"[red]✗[/red] {escape(f'{need.what}: {need.remedy}')}"
-            for need in engine.requirements(env.with_aliases(engine.aliases).with_defaults(engine.defaults))
+            for need in engine.requirements(plugins.understood(engine, env))
         ]
         needs = needs or ["[green]✓[/green] nothing"]
         can_do = ", ".join(engine.capabilities.words())

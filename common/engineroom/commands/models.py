@@ -80,7 +80,7 @@ def _listed(env: Environment, engines: Mapping[str, type[Engine]], folders: Sequ
     caches = [*cache_folders(os.environ), *cache_folders(settings.environ(env), settings.base_path)]
     listed = list(on_disk.in_caches(dict.fromkeys(caches)))
     for engine in engines.values():
-        for name, path in engine.own_models(env.with_aliases(engine.aliases)).items():
+        for name, path in engine.own_models(env.with_other_names(engine.other_names)).items():
             model = on_disk.at_file(path, name)
             if model is not None:
                 listed.append(model)

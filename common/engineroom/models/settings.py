@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import AliasChoices, Field, SecretStr
 
 from ..settings.base import Settings
 from ..settings.environment import Environment
+from ..settings.other_names import OtherName, doubted, taken
 from ..timeline import Timeline
 from . import gguf
 from .download import download
@@ -19,6 +20,27 @@ from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, we
 
 class HubSettings(Settings):
     """What engines share whose own client takes models from a hub."""
+
+    other_names: ClassVar[Mapping[str, OtherName]] = {
+        **taken(
+            "HF_TOKEN",
+            (
+                "HF_API_KEY",
+                "HF_API_TOKEN",
+                "HF_HUB_TOKEN",
+                "HUGGINGFACEHUB_API_TOKEN",
+                "HUGGINGFACE_API_KEY",
+                "HUGGINGFACE_HUB_TOKEN",
+                "HUGGINGFACE_TOKEN",
+                "HUGGING_FACE_TOKEN",
+            ),
+        ),
+        **doubted(
+            "BASE_PATH",
+            "a folder with the hub's cache in it",
+            ("MODELS_DIR", "MODELS_PATH", "MODEL_CACHE", "MODEL_CACHE_DIR", "WEIGHTS_CACHE"),
+        ),
+    }
 
     base_path: str = Field(
         "/runpod-volume",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from .base import CommaList, Setting, Settings, SettingsGroup, check_unknown, comma_list
+from . import usual_settings
+from .base import CommaList, Setting, Settings, SettingsGroup, comma_list
 from .environment import Environment, Layer, read_mapping
 from .files import FilePath, read_bytes, read_text
 from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
+from .known_names import KnownNames, NameCheck, Notice
+from .other_names import OtherName, UsualSetting, doubted, dropped, refused, taken
 from .rules import FlagRule, FlagValues, broken_rules
 from .suggestions import suggest
 from .worker import WorkerSettings
@@ -18,19 +21,28 @@ __all__ = [
     "FlagRule",
     "FlagTable",
     "FlagValues",
+    "KnownNames",
     "Layer",
+    "NameCheck",
+    "Notice",
+    "OtherName",
     "Setting",
     "Settings",
     "SettingsGroup",
+    "UsualSetting",
     "Variables",
     "WorkerSettings",
     "broken_rules",
-    "check_unknown",
     "comma_list",
+    "doubted",
+    "dropped",
     "read_bytes",
     "read_mapping",
     "read_text",
+    "refused",
     "suggest",
+    "taken",
+    "usual_settings",
     "version_beside",
     "version_numbers",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol, cast, get_args, get_origin
 
@@ -15,7 +15,7 @@ from ..errors import Problem, Problems, SettingsError
 from .environment import Environment, Layer
 from .limits import Limits
 from .model_errors import explain
-from .suggestions import suggest
+from .other_names import OtherName
 from .values import plain
 
 
@@ -47,7 +47,7 @@ class Setting:
         if match is None:
             return self.default, "default"
         name, layer = match
-        return layer.values[name], layer.name if name == self.name else f"{layer.name} as {name}"
+        return layer.values[name], layer.source(name) if name == self.name else f"{layer.name} as {name}"
 
 
 class SettingsGroup(Protocol):
@@ -114,6 +114,8 @@ class Settings(BaseSettings):
         frozen=True, extra="ignore", hide_input_in_errors=True, validate_default=False, arbitrary_types_allowed=False
     )
     title: ClassVar[str] = ""
+    other_names: ClassVar[Mapping[str, OtherName]] = {}
+    """Names by which programs elsewhere call these settings -> what becomes of each."""
 
     @classmethod
     def settings_customise_sources(
@@ -208,7 +210,7 @@ def _problem(names: Sequence[str], field: FieldInfo, detail: Mapping[str, Any], 
         return Problem(names[0], explain(detail, None, limits))
     name, layer = match
     text = None if SecretStr in _arguments(field) else layer.values[name]
-    return Problem(name, explain(detail, text, limits), layer.name)
+    return Problem(name, explain(detail, text, limits), layer.source(name))
 
 
 def _arguments(field: FieldInfo) -> tuple[Any, ...]:
@@ -242,24 +244,3 @@ def _setting(field_name: str, field: FieldInfo) -> Setting:
         secret=SecretStr in arguments,
         aliases=tuple(aliases),
     )
-
-
-def check_unknown(env: Environment, groups: Iterable[SettingsGroup], also: Iterable[str] = ()) -> list[Problem]:
-    """Problems for names that look like a mistyped setting.
-
-    Every unknown name in a file of ours is one; in the process environment, which is shared with everything
-    else, only a name so close to a setting that it can hardly mean anything else. `also` are further known names.
-    """
-    known = {name for group in groups for setting in group.describe() for name in setting.names}
-    known |= {"ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS", *also}
-    problems = []
-    for layer in env.layers:
-        for name, value in layer.values.items():
-            if name in known or value == "" or layer.name == "default":
-                continue
-            meant = suggest(name, known, sure=not layer.owned)
-            if meant is not None:
-                problems.append(Problem(name, f"no such setting; did you mean {meant}?", layer.name))
-            elif layer.owned:
-                problems.append(Problem(name, "no such setting; `engineroom config` lists them all", layer.name))
-    return problems

@@ -15,10 +15,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import Problem, SettingsError
 from .files import read_text
+from .near_names import is_link
+from .other_names import OtherName
 from .values import unquoted
 
 BAKED_ARGS = "/local_model_args.json"
@@ -26,15 +29,24 @@ BAKED_ARGS = "/local_model_args.json"
 
 
 class Layer(NamedTuple):
-    """One source of settings. `owned`: everything in it is meant for us, so any unknown name is a mistake."""
+    """One source of settings.
+
+    owned: everything in it is meant for us, so any unknown name is a mistake.
+    renamed: settings whose value stands here under another name -> that name.
+    """
 
     name: str
     values: Mapping[str, str]
     owned: bool
+    renamed: Mapping[str, str] = MappingProxyType({})
 
     def lookup(self, names: Iterable[str]) -> str | None:
         """The first of `names` that is set here."""
         return next((name for name in names if self.values.get(name)), None)
+
+    def source(self, name: str) -> str:
+        """Where a value of this layer comes from, for people; with the other name that it stands under, if it does."""
+        return f"{self.name} as {self.renamed[name]}" if name in self.renamed else self.name
 
 
 class Environment(Mapping[str, str]):
@@ -44,7 +56,9 @@ class Environment(Mapping[str, str]):
         self.layers = tuple(layers)
         self._merged: dict[str, tuple[str, str]] = {}
         for layer in reversed(self.layers):
-            self._merged.update({name: (value, layer.name) for name, value in layer.values.items() if value != ""})
+            self._merged.update(
+                {name: (value, layer.source(name)) for name, value in layer.values.items() if value != ""}
+            )
 
     @classmethod
     def of(cls, values: Mapping[str, Any], name: str = "arguments") -> Environment:
@@ -119,27 +133,32 @@ class Environment(Mapping[str, str]):
             ]
         )
 
-    def with_aliases(self, aliases: Mapping[str, str]) -> Environment:
-        """A copy in which each layer's `old` name counts as `new`, unless that layer also has `new` itself.
+    def with_other_names(self, names: Mapping[str, OtherName]) -> Environment:
+        """A copy in which each layer's value under another program's name counts as ours', unless that layer also
+        has ours.
 
         Args:
-            aliases: old name -> new name.
+            names: other names -> what becomes of them; those that are not taken are left alone.
         """
-        return Environment(
-            [
-                layer._replace(
-                    values={
-                        **{aliases[old]: value for old, value in layer.values.items() if value and old in aliases},
-                        **{name: value for name, value in layer.values.items() if value},
-                    }
-                )
-                for layer in self.layers
-            ]
-        )
+        return Environment([_renamed(layer, names) for layer in self.layers])
 
     def with_defaults(self, values: Mapping[str, str], name: str = "default") -> Environment:
         """A copy with one more layer below all others."""
         return Environment([*self.layers, Layer(name, values, owned=False)])
+
+
+def _renamed(layer: Layer, names: Mapping[str, OtherName]) -> Layer:
+    values = {name: value for name, value in layer.values.items() if value}
+    renamed = dict(layer.renamed)
+    for name, other in names.items():
+        if other.outcome != "taken" or name not in values:
+            continue
+        # What Kubernetes sets for a service beside us is no value of anybody's.
+        if values.get(other.ours) or (not layer.owned and is_link(name, values[name])):
+            continue
+        values[other.ours] = other.convert(values[name]) if other.convert else values[name]
+        renamed[other.ours] = name
+    return layer._replace(values=values, renamed=renamed)
 
 
 def as_text(value: Any) -> str:

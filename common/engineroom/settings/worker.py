@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
 from ..errors import Problem, SettingsError
 from .base import CommaList, Settings
+from .other_names import OtherName, doubted, refused, taken
 
 
 class WorkerSettings(Settings):
     """What every door and every engine shares."""
 
     title: ClassVar[str] = "Worker"
+    other_names: ClassVar[Mapping[str, OtherName]] = {
+        **taken("ENGINE", ("ENGINE_NAME", "INFERENCE_ENGINE")),
+        **taken(
+            "MODEL_NAME",
+            (
+                "MODEL",
+                "MODEL_ID",
+                "MODEL_PATH",
+                "MODEL_FILE",
+                "MODEL_REPO",
+                "MODEL_REPO_ID",
+                "MODEL_NAME_OR_PATH",
+                "HF_MODEL",
+                "HF_MODEL_ID",
+                "MODEL_DIR",
+                "GGUF_PATH",
+            ),
+        ),
+        **doubted("MODEL_NAME", "the one model that this server has", ("DEFAULT_MODEL", "LLM_MODEL", "MODELS")),
+        **taken(
+            "OPENAI_SERVED_MODEL_NAME_OVERRIDE",
+            ("MODEL_ALIAS", "MODEL_SERVED_NAME", "OPENAI_SERVED_MODEL_NAME", "SERVED_MODEL", "SERVED_MODEL_NAMES"),
+        ),
+        **doubted("OPENAI_SERVED_MODEL_NAME_OVERRIDE", "the names that clients ask for", ("ALIAS",)),
+        **refused(
+            "START_TIMEOUT",
+            "a number of seconds",
+            ("LOAD_TIMEOUT", "MODEL_LOAD_TIMEOUT", "READY_TIMEOUT", "STARTUP_TIMEOUT"),
+        ),
+        **doubted("REQUEST_TIMEOUT", "a number of seconds", ("INFERENCE_TIMEOUT", "GENERATION_TIMEOUT", "TIMEOUT")),
+        **refused(
+            "MAX_REQUEST_MB",
+            "a number of MB",
+            (
+                "CLIENT_MAX_BODY_SIZE",
+                "MAX_BODY_SIZE",
+                "MAX_PAYLOAD_SIZE",
+                "MAX_REQUEST_BODY_SIZE",
+                "MAX_REQUEST_SIZE",
+                "MAX_REQUEST_SIZE_MB",
+                "PAYLOAD_LIMIT",
+            ),
+        ),
+        **doubted("LOG_LEVEL", "DEBUG, INFO, WARNING or ERROR", ("LOGGING_LEVEL", "UVICORN_LOG_LEVEL")),
+        **doubted("LOG_FORMAT", "`json` for a line of JSON each", ("JSON_LOGS", "JSON_OUTPUT", "LOG_JSON")),
+    }
 
     engine: str | None = Field(
         None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engineroom.errors import SettingsError
-from engineroom.settings import Environment
+from engineroom.settings import Environment, taken
 
 
 def test_baked_arguments_win_over_environment_over_dotenv_over_file(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_an_alias_does_not_outrank_a_higher_layer() -> None:
     from engineroom.settings import Layer
 
     env = Environment([Layer("environment", {"MODEL_NAME": "new"}, False), Layer(".env", {"MODEL": "old"}, True)])
-    assert env.with_aliases({"MODEL": "MODEL_NAME"})["MODEL_NAME"] == "new"
+    assert env.with_other_names(taken("MODEL_NAME", ["MODEL"]))["MODEL_NAME"] == "new"
     env = Environment([Layer("environment", {"MODEL": "old"}, False), Layer(".env", {"MODEL_NAME": "new"}, True)])
-    assert env.with_aliases({"MODEL": "MODEL_NAME"})["MODEL_NAME"] == "old"
+    assert env.with_other_names(taken("MODEL_NAME", ["MODEL"]))["MODEL_NAME"] == "old"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from engineroom import plugins
 from engineroom.errors import SettingsError
-from engineroom.settings import Environment, FlagTable, Layer, WorkerSettings, check_unknown
+from engineroom.settings import Environment, FlagTable, KnownNames, Layer, WorkerSettings
 from engineroom_workers.http.settings import HTTPSettings
 
 SNAPSHOT = """{"engine": "some", "version": "1.0", "flags": [
@@ -88,15 +88,17 @@ def test_wrong_flag_values_are_all_said(table: FlagTable) -> None:
 
 def test_near_misses_are_errors_and_strangers_are_not(table: FlagTable) -> None:
     shared = {"MAX_MODEL_LENGTH": "1", "HOME": "/", "RUNPOD_POD_ID": "x", "SOME_PROGRAMS_OWN": "y", "SEEDS": "3"}
-    problems = check_unknown(Environment([Layer("environment", shared, owned=False)]), [table, WorkerSettings])
+    env = Environment([Layer("environment", shared, owned=False)])
+    problems = KnownNames([table, WorkerSettings]).check(env).problems
     assert [str(p) for p in problems] == [
-        "MAX_MODEL_LENGTH (from environment): no such setting; did you mean MAX_MODEL_LEN?"
+        "MAX_MODEL_LENGTH (from environment): no such setting; did you mean MAX_MODEL_LEN?",
+        "SEEDS (from environment): no such setting; did you mean SEED?",
     ]
 
 
 def test_a_file_of_ours_may_hold_no_stranger(table: FlagTable) -> None:
     env = Environment([Layer("config file", {"SOME_PROGRAMS_OWN": "y", "SEEDS": "3", "SEED": "1"}, owned=True)])
-    problems = check_unknown(env, [table])
+    problems = KnownNames([table]).check(env).problems
     assert [p.variable for p in problems] == ["SOME_PROGRAMS_OWN", "SEEDS"]
     assert "did you mean SEED?" in str(problems[1])
 

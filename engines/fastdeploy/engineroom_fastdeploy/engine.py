@@ -20,8 +20,8 @@ from .errors import normalise
 from .installed import FASTDEPLOY, PADDLE, find, snapshots
 from .requests import SAMPLING_PARAMS, prepare
 from .settings import (
-    ALIASES,
     DEFAULTS,
+    USUAL_SETTINGS,
     FastDeploySettings,
     FastDeployVariables,
     OtherVersions,
@@ -50,7 +50,7 @@ class FastDeployEngine(ServerEngine):
     summary = "FastDeploy (PaddlePaddle) 2.3 to 2.6 as a server process"
     model_formats = ("safetensors", "pdparams")
     preference = 30
-    aliases = ALIASES
+    usual_settings = USUAL_SETTINGS
     defaults = DEFAULTS
     sampling_params = SAMPLING_PARAMS
     # Which parts a message may have, its own server knows: it depends on the model.

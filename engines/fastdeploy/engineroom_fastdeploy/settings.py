@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,8 @@ from pydantic import Field
 from engineroom.errors import Problem, Problems, SettingsError
 from engineroom.models import HubSettings
 from engineroom.server import EnginePython
-from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting, read_mapping
+from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting, UsualSetting, read_mapping
+from engineroom.settings import usual_settings as usual
 
 from . import limits
 from .installed import FASTDEPLOY, SNAPSHOTS, find, minor, snapshots
@@ -35,14 +36,19 @@ NOT_FLAGS = {
 }
 """Flags of FastDeploy that are no setting: the worker chooses them, or the variable means something of the door."""
 
-ALIASES = {
-    "MODEL": "MODEL_NAME",
-    "MODEL_REPO": "MODEL_NAME",
-    "MODEL_REVISION": "REVISION",
-    "TOKENIZER_NAME": "TOKENIZER",
+USUAL_SETTINGS: Mapping[UsualSetting, str] = {
+    usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
+    usual.PARALLEL_REQUESTS: "MAX_NUM_SEQS",
+    usual.BATCH_TOKENS: "MAX_NUM_BATCHED_TOKENS",
+    usual.GPU_MEMORY: "GPU_MEMORY_UTILIZATION",
+    usual.TENSOR_PARALLEL: "TENSOR_PARALLEL_SIZE",
+    usual.QUANTISATION: "QUANTIZATION",
+    usual.MODEL_REVISION: "REVISION",
+    usual.TOKENIZER: "TOKENIZER",
+    usual.CHAT_TEMPLATE: "CHAT_TEMPLATE",
 }
 DEFAULTS = {"MODEL_NAME": "baidu/ERNIE-4.5-0.3B-Paddle", "MAX_CONCURRENCY": "512"}
-"""worker-FastDeploy's names, and those of its defaults that are not FastDeploy's own."""
+"""Those of worker-FastDeploy's defaults that are not FastDeploy's own; its names are among the common ones."""
 
 
 class FastDeploySettings(HubSettings):

@@ -22,14 +22,14 @@ from engineroom.openai import routes
 from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import errors, flags, requests
+from . import errors, flags, other_names, requests
 from .diagnostics import DIAGNOSTICS
 from .models import DEFAULT, Model, ModelError, cached_files, find, packaged, pick
 from .settings import LlamaCppSettings
 
 if TYPE_CHECKING:
     from engineroom.server import Proxy, Upstream
-    from engineroom.settings import Environment, SettingsGroup
+    from engineroom.settings import Environment, OtherName, SettingsGroup
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,9 @@ class LlamaCppEngine(ServerEngine):
     model_formats = ("gguf",)
     preference = 40
     adapter_setting = "LORA"
-    aliases: ClassVar[Mapping[str, str]] = flags.aliases()
+    usual_settings = other_names.USUAL_SETTINGS
+    namespaces = (other_names.NAMESPACE,)
+    other_names: ClassVar[Mapping[str, OtherName]] = other_names.names()
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
     sampling_params = frozenset(
         {
@@ -148,8 +150,6 @@ class LlamaCppEngine(ServerEngine):
         except ModelError as error:
             problems.add("MODEL_NAME", str(error), env.source("MODEL_NAME"))
         problems.check()
-        if ignored := flags.not_ours(env):
-            logger.warning("%s has no effect: the worker decides this itself", ", ".join(ignored))
         command = [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)]
         return cls(worker, model, values, command, hub_environ)
 

@@ -18,17 +18,6 @@ PARALLEL = 16
 WARNINGS = 2
 """How much llama.cpp logs: warnings and errors. Its default, 3, is several lines for each request."""
 
-_ELSEWHERE = {
-    "MAX_MODEL_LEN": "KV_UNIFIED_PER_SLOT",
-    "MAX_NUM_SEQS": "PARALLEL",
-    "N_CTX": "CTX_SIZE",
-    "SLOTS": "PARALLEL",
-    "LLAMA_ARG_MODEL": "MODEL_NAME",
-    "LLAMA_ARG_HF_REPO": "MODEL_NAME",
-    "LLAMA_ARG_ALIAS": "OPENAI_SERVED_MODEL_NAME_OVERRIDE",
-}
-"""Names that users know from other engines; a slot's share of the context is what one request gets."""
-
 _FILES = ("lora", "mmproj", "spec_draft_model")
 _TEXTS = ("chat_template_file", "grammar_file", "json_schema_file")
 
@@ -43,16 +32,6 @@ class Snapshot(FlagTable, frozen=True, dict=True, kw_only=True):
 def snapshot() -> Snapshot:
     defaults = {"parallel": str(PARALLEL), "kv_unified": "true", "log_verbosity": str(WARNINGS)}
     return Snapshot.load(Path(__file__).with_name("flags.json")).with_defaults(defaults)
-
-
-def aliases() -> dict[str, str]:
-    """Every other name of a flag -> its variable."""
-    return {**snapshot().aliases, **_ELSEWHERE}
-
-
-def not_ours(env: Environment) -> list[str]:
-    """llama.cpp's own variables that mean nothing here, e.g. where its server is to listen."""
-    return sorted(name for name in env if name.startswith("LLAMA_ARG_") and name not in aliases())
 
 
 def read(env: Environment, *, library: bool) -> dict[str, Any]:

@@ -50,11 +50,9 @@ def test_names_from_elsewhere(name: str) -> None:
     assert make(**{"CTX_SIZE": "", name: 1024})._values["ctx_size"] == 1024
 
 
-def test_a_llama_server_users_environment_works(caplog: pytest.LogCaptureFixture) -> None:
-    engine = make(LLAMA_ARG_MODEL="SmolLM2-135M-Instruct", LLAMA_ARG_ALIAS="small", LLAMA_ARG_HOST="0.0.0.0")
+def test_a_llama_server_users_environment_works() -> None:
+    engine = make(LLAMA_ARG_MODEL="SmolLM2-135M-Instruct", LLAMA_ARG_ALIAS="small")
     assert engine.models == ("small",)
-    assert "LLAMA_ARG_HOST" in caplog.text
-    assert "LLAMA_ARG_MODEL" not in caplog.text
 
 
 def test_routes_follow_the_settings() -> None:

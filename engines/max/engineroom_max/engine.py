@@ -15,7 +15,19 @@ from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.models import HubSettings, weights
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from engineroom.server import Address, ServerEngine, free_port, narrow_tools
-from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, version_beside
+from engineroom.settings import (
+    Environment,
+    FlagTable,
+    OtherName,
+    SettingsGroup,
+    UsualSetting,
+    Variables,
+    WorkerSettings,
+    refused,
+    taken,
+    version_beside,
+)
+from engineroom.settings import usual_settings as usual
 
 from . import requests
 from .diagnostics import DIAGNOSTICS
@@ -61,9 +73,26 @@ class MAXEngine(ServerEngine):
             "top_k",
         }
     )
-    aliases = dict.fromkeys(("MODEL", "MODEL_PATH"), "MODEL_NAME") | {"MODEL_REVISION": "HUGGINGFACE_MODEL_REVISION"}
-    aliases |= {"MAX_MODEL_LEN": "MAX_LENGTH", "MAX_NUM_SEQS": "MAX_BATCH_SIZE"}
-    aliases |= {"MAX_SERVE_HOST": "HOST", "MAX_SERVE_PORT": "PORT", "QUANTIZATION": "QUANTIZATION_ENCODING"}
+    other_names: ClassVar[Mapping[str, OtherName]] = {
+        **taken("HOST", ["MAX_SERVE_HOST"]),
+        **taken("PORT", ["MAX_SERVE_PORT"]),
+        **refused(
+            "DEVICES",
+            "gpu:0,1 and so on",
+            [*usual.TENSOR_PARALLEL.names, *(name for name, _ in usual.TENSOR_PARALLEL.near)],
+        ),
+    }
+    usual_settings: ClassVar[Mapping[UsualSetting, str]] = {
+        usual.CONTEXT_LENGTH: "MAX_LENGTH",
+        usual.PARALLEL_REQUESTS: "MAX_BATCH_SIZE",
+        usual.BATCH_TOKENS: "MAX_BATCH_INPUT_TOKENS",
+        usual.GPU_MEMORY: "DEVICE_MEMORY_UTILIZATION",
+        usual.QUANTISATION: "QUANTIZATION_ENCODING",
+        usual.MODEL_REVISION: "HUGGINGFACE_MODEL_REVISION",
+        usual.CHAT_TEMPLATE: "CHAT_TEMPLATE",
+        usual.REMOTE_CODE: "TRUST_REMOTE_CODE",
+        usual.KV_CACHE_TYPE: "KV_CACHE_FORMAT",
+    }
     diagnostics = DIAGNOSTICS
 
     def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:

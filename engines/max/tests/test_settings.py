@@ -12,7 +12,7 @@ import pytest
 from engineroom.errors import SettingsError
 from engineroom.plugins import open_engine
 from engineroom.server import Address
-from engineroom.settings import Environment, FlagTable
+from engineroom.settings import Environment, FlagTable, OtherName
 from engineroom_max.engine import MAXEngine
 
 Configure = Callable[..., MAXEngine]
@@ -127,8 +127,8 @@ def test_what_the_process_is_to_know(configure: Configure, tmp_path: Path, monke
 
 
 def test_users_of_max_serve_keep_their_host_and_port() -> None:
-    assert MAXEngine.aliases["MAX_SERVE_PORT"] == "PORT"
-    assert MAXEngine.aliases["MAX_SERVE_HOST"] == "HOST"
+    assert MAXEngine.other_names["MAX_SERVE_PORT"] == OtherName("taken", "PORT")
+    assert MAXEngine.other_names["MAX_SERVE_HOST"] == OtherName("taken", "HOST")
 
 
 def test_importing_it_loads_no_library_of_max() -> None:

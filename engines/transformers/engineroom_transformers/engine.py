@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from engineroom.engine import Capabilities, Metric, Requirement, Route, exposition
 from engineroom.errors import APIError, EngineStartError, Problems
@@ -19,6 +19,7 @@ from engineroom.models import hub_environ, resolve
 from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
 from engineroom.settings import WorkerSettings, read_text
+from engineroom.settings import usual_settings as usual
 
 from . import embedding, loading
 from .batching import ContinuousBatch
@@ -30,7 +31,7 @@ from .vocabulary import Vocabulary
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from engineroom.settings import Environment, SettingsGroup
+    from engineroom.settings import Environment, SettingsGroup, UsualSetting
 
 _LIBRARIES = ("torch", "transformers", "accelerate", "llguidance")
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(:.+)?")
@@ -43,6 +44,18 @@ class TransformersEngine(TokenEngine):
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
     model_formats = ("safetensors", "pytorch", "gguf")
     preference = 60
+    usual_settings: ClassVar[Mapping[UsualSetting, str]] = {
+        usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
+        usual.PARALLEL_REQUESTS: "MAX_NUM_SEQS",
+        usual.BATCH_TOKENS: "MAX_NUM_BATCHED_TOKENS",
+        usual.GPU_MEMORY: "GPU_MEMORY_UTILIZATION",
+        usual.TENSOR_PARALLEL: "TENSOR_PARALLEL_SIZE",
+        usual.QUANTISATION: "QUANTIZATION",
+        usual.MODEL_REVISION: "MODEL_REVISION",
+        usual.DTYPE: "DTYPE",
+        usual.CHAT_TEMPLATE: "CHAT_TEMPLATE",
+        usual.REMOTE_CODE: "TRUST_REMOTE_CODE",
+    }
     sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),

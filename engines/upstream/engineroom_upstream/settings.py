@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from engineroom.settings import CommaList, Settings
+from engineroom.settings import CommaList, OtherName, Settings, doubted, taken
 
 
 class UpstreamSettings(Settings):
     """Where the servers are."""
 
     title: ClassVar[str] = "Upstream engine"
+    other_names: ClassVar[Mapping[str, OtherName]] = {
+        **taken("UPSTREAM_URLS", ("UPSTREAM", "UPSTREAM_BASE_URL")),
+        **doubted(
+            "UPSTREAM_URLS",
+            "the servers to pass requests on to",
+            ("OLLAMA_BASE_URL",),
+        ),
+        **doubted("UPSTREAM_API_KEY", "the key for these servers", ("UPSTREAM_KEY", "UPSTREAM_TOKEN")),
+    }
 
     upstream_urls: CommaList = Field(
         (),

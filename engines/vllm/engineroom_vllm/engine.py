@@ -17,8 +17,9 @@ from engineroom.settings import WorkerSettings
 
 from . import diagnostics, install, snapshots, surface
 from .options import ServeOptions, read
+from .other_names import OTHER_NAMES, USUAL_SETTINGS
 from .settings import VLLMSettings
-from .worker_vllm import INVERTED, RENAMED, DroppedSettings, SpeculativeSettings
+from .worker_vllm import SpeculativeSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,8 +42,8 @@ class VLLMEngine(ServerEngine):
     adapter_setting = "LORA_MODULES"
     diagnostics = diagnostics.DIAGNOSTICS
     transport = "unix"
-    # A switch that vLLM has turned round is known by its name, and is translated with its value.
-    aliases = {**RENAMED, **{name: name for name in INVERTED}}
+    other_names = OTHER_NAMES
+    usual_settings = USUAL_SETTINGS
     sampling_params = surface.SAMPLING_PARAMS
     # Its own server knows what the model takes, and refuses the rest: tools without a parser, images, sound, video.
     capabilities = Capabilities(
@@ -75,8 +76,7 @@ class VLLMEngine(ServerEngine):
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm"))
-        dropped = DroppedSettings(snapshot.table.by_variable)
-        return VLLMSettings, SpeculativeSettings, snapshot.table, snapshot.environment, dropped
+        return VLLMSettings, SpeculativeSettings, snapshot.table, snapshot.environment
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> Self:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 from collections.abc import Iterable, Mapping
@@ -18,9 +17,7 @@ from engineroom.settings import Environment, FlagTable, read_mapping, suggest
 from . import pairs
 from .settings import VLLMSettings
 from .snapshots import DEFAULTS, OURS, VersionSnapshot
-from .worker_vllm import DroppedSettings, SpeculativeSettings, translate
-
-logger = logging.getLogger(__name__)
+from .worker_vllm import SpeculativeSettings, translate
 
 _INSTEAD = {
     "api_key": "; API keys are checked by the door",
@@ -76,9 +73,6 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
         file = Path(settings.vllm_config_file)
         content: dict[str, Any] = problems.collect(lambda: read_mapping(file, "VLLM_CONFIG_FILE"), {})
         elsewhere |= _checked_flags([f"--{key}" for key in content], "VLLM_CONFIG_FILE", snapshot, problems)
-    if "VLLM_API_KEY" in env and not {"API_KEYS", "API_KEYS_FILE"} & env.keys():
-        # Ignored, it would leave a server open that is believed to be locked.
-        problems.add("VLLM_API_KEY", "keys are checked by the door; set API_KEYS", env.source("VLLM_API_KEY"))
     speculative_config = speculative.as_config()
     if speculative_config is not None:
         values.setdefault("speculative_config", speculative_config)
@@ -87,9 +81,6 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
             values.setdefault(name, value)
     problems.extend(pairs.problems(values, elsewhere | wrong, translated))
     problems.check()
-    for name, advice in DroppedSettings(snapshot.table.by_variable).names.items():
-        if name in env:
-            logger.warning("%s (from %s) is ignored: %s", name, env.source(name), advice)
     return ServeOptions(settings, snapshot.table, values, tuple(extra))
 
 

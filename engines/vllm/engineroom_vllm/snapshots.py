@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from engineroom.settings import FlagTable, Variables, version_numbers
 
-from .worker_vllm import DROPPED
+from .worker_vllm import DROPPED, KEY, RENAMED
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def load(version: str | None) -> VersionSnapshot:
             all_flags.version,
         )
     table = all_flags.without(OURS, engine="vLLM").with_defaults(DEFAULTS)
-    settings = {flag.variable for flag in all_flags.flags} | DROPPED.keys()
+    settings = {flag.variable for flag in all_flags.flags} | DROPPED.keys() | RENAMED.keys() | {KEY}
     variables = {*all_flags.environ, *_LIBRARIES} - settings
     return VersionSnapshot(all_flags, table, Variables("vLLM's environment", tuple(sorted(variables))))
 

@@ -7,31 +7,35 @@ and last those that vLLM no longer has.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from engineroom.settings import Environment, Setting, Settings
+from engineroom.settings import Environment, OtherName, Settings, taken
 
-RENAMED: Mapping[str, str] = MappingProxyType(
+KEY = "VLLM_API_KEY"
+"""vLLM's own name for the key that its clients need; here the door checks keys."""
+
+
+def _inverted(text: str) -> str:
+    return "false" if text.strip().lower() in ("1", "true", "yes", "on") else "true"
+
+
+RENAMED: Mapping[str, OtherName] = MappingProxyType(
     {
-        "CUSTOM_CHAT_TEMPLATE": "CHAT_TEMPLATE",
-        "MODEL": "MODEL_NAME",
-        "MODEL_REVISION": "REVISION",
-        "OPENAI_RESPONSE_ROLE": "RESPONSE_ROLE",
-        "TOKENIZER_NAME": "TOKENIZER",
-        "VLLM_ATTENTION_BACKEND": "ATTENTION_BACKEND",
-        "VLLM_STARTUP_TIMEOUT": "START_TIMEOUT",
+        **taken("CHAT_TEMPLATE", ["CUSTOM_CHAT_TEMPLATE"]),
+        **taken("MODEL_NAME", ["MODEL"]),
+        **taken("REVISION", ["MODEL_REVISION"]),
+        **taken("RESPONSE_ROLE", ["OPENAI_RESPONSE_ROLE"]),
+        **taken("TOKENIZER", ["TOKENIZER_NAME"]),
+        **taken("ATTENTION_BACKEND", ["VLLM_ATTENTION_BACKEND"]),
+        **taken("START_TIMEOUT", ["VLLM_STARTUP_TIMEOUT"]),
+        **taken("ENABLE_LOG_REQUESTS", ["DISABLE_LOG_REQUESTS", "DISABLE_LOGGING_REQUEST"], _inverted),
     }
 )
-"""worker-vllm's name -> the name used here."""
-
-INVERTED: Mapping[str, str] = MappingProxyType(
-    {"DISABLE_LOG_REQUESTS": "ENABLE_LOG_REQUESTS", "DISABLE_LOGGING_REQUEST": "ENABLE_LOG_REQUESTS"}
-)
-"""Switches of which vLLM now has the opposite -> that opposite."""
+"""worker-vllm's names; of the last switches vLLM now has the opposite."""
 
 
 def translate(env: Environment, flags: Mapping[str, object]) -> Environment:
@@ -50,9 +54,6 @@ def _translated(values: Mapping[str, str], flags: Mapping[str, object]) -> dict[
         if name in flags and value.strip() in ("", "None"):
             continue
         changed[name] = _SPELLINGS[name](value) if name in _SPELLINGS else value
-    for old, new in INVERTED.items():
-        if values.get(old) and not values.get(new):
-            changed[new] = "false" if values[old].strip().lower() in ("1", "true", "yes", "on") else "true"
     return changed
 
 
@@ -177,19 +178,3 @@ DROPPED: Mapping[str, str] = MappingProxyType(
     }
 )
 """Settings of worker-vllm that vLLM no longer has -> what to do instead."""
-
-
-class DroppedSettings:
-    """The names above as settings, so that they are known and documented.
-
-    Args:
-        flags: the variables that are flags of this vLLM; a name that is among them is not dropped.
-    """
-
-    title = "Gone from vLLM"
-
-    def __init__(self, flags: Mapping[str, object]) -> None:
-        self.names = {name: advice for name, advice in DROPPED.items() if name not in flags}
-
-    def describe(self) -> Sequence[Setting]:
-        return [Setting(name, help=f"Ignored with a warning: {advice}.") for name, advice in self.names.items()]

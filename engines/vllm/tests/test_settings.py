@@ -112,10 +112,10 @@ def snapshots_groups() -> list[object]:
     from engineroom.settings import Environment, Setting
 
     class Aliases:
-        title = "aliases"
+        title = "other names"
 
         def describe(self) -> list[Setting]:
-            return [Setting(name) for name in VLLMEngine.aliases]
+            return [Setting(name) for name in VLLMEngine.other_names]
 
     found, env = engine_class(Environment.of({"ENGINE": "vllm"}))
     return [*settings_groups(found, env), Aliases()]
@@ -134,7 +134,6 @@ def snapshots_groups() -> list[object]:
         ("VLLM_EXTRA_ARGS", "--api-key x", "checked by the door"),
         ("VLLM_EXTRA_ARGS", '"', "cannot be read"),
         ("VLLM_CONFIG_FILE", "/nowhere.yaml", "there is no file /nowhere.yaml"),
-        ("VLLM_API_KEY", "secret", "set API_KEYS"),
         ("NUM_SPECULATIVE_TOKENS", "many", "expected a whole number"),
     ],
 )

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from engineroom.settings import Setting
+from engineroom.settings import OtherName, Setting
 from engineroom_vllm import snapshots
 from engineroom_vllm.engine import VLLMEngine
 from engineroom_vllm.settings import VLLMSettings
-from engineroom_vllm.worker_vllm import DroppedSettings, SpeculativeSettings
+from engineroom_vllm.worker_vllm import DROPPED, SpeculativeSettings
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "vllm-settings.md"
 
@@ -34,11 +34,12 @@ def lines() -> Iterator[str]:
         yield from ("", f"## {group.title}", "")
         yield from table(group.describe())
     yield from ("", "## Other names", "", "| set | same as |", "|---|---|")
-    yield from (f"| `{old}` | `{new}` |" for old, new in VLLMEngine.aliases.items() if old != new)
-    dropped = DroppedSettings(snapshot.table.by_variable)
-    yield from ("", f"## {dropped.title}", "", "A warning says the same; the worker starts.", "", "| set | instead |")
+    names = VLLMEngine.other_names
+    yield from (f"| `{old}` | {_same_as(other)} |" for old, other in names.items() if other.outcome == "taken")
+    yield from ("", "## Gone from vLLM", "", "A warning says the same; the worker starts.", "", "| set | instead |")
     yield "|---|---|"
-    yield from (f"| `{name}` | {_cell(advice)} |" for name, advice in dropped.names.items())
+    gone = {name: advice for name, advice in DROPPED.items() if name not in snapshot.table.by_variable}
+    yield from (f"| `{name}` | {_cell(advice)} |" for name, advice in gone.items())
     yield from ("", f"## Flags of `vllm serve` {snapshot.table.version}", "")
     yield "With their defaults and the beginnings of their help texts, as vLLM's own parser gives them."
     flags = sorted(snapshot.table.flags, key=lambda flag: (flag.group or "", flag.name))
@@ -57,6 +58,10 @@ def table(settings: Sequence[Setting]) -> Iterator[str]:
         default = f"`{_cell(setting.default)}`" if setting.default else ""
         names = ", ".join(f"`{name}`" for name in setting.names)
         yield f"| {names} | {_cell(takes)} | {default} | {_cell(setting.help)} |"
+
+
+def _same_as(other: OtherName) -> str:
+    return f"`{other.ours}`" if other.convert is None else f"the opposite of `{other.ours}`"
 
 
 def _cell(text: str) -> str:

@@ -32,12 +32,13 @@ def serve(**given: str | int | None) -> None:
     from engineroom.timeline import process_age
 
     from ..extras import need
-    from .options import Options
+    from .options import Options, check_locked
 
     began = process_age()
     need("http", "uvicorn", "starlette", "httptools", "uvloop")
-    setup = plugins.set_up(Environment.load().with_arguments(as_settings(given)), Options.load)
+    setup = plugins.set_up(Environment.load().with_arguments(as_settings(given)), Options.load, door="http")
     options = setup.door
+    check_locked(options, setup.names)
     logs.configure(options.worker)
     setup.log_notes()
     setup.engine.timeline.mark("interpreter", began)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from typing_extensions import Self
 
-from engineroom.errors import Problems
-from engineroom.settings import Environment, WorkerSettings
+from engineroom.errors import Problem, Problems, SettingsError
+from engineroom.settings import Environment, NameCheck, WorkerSettings
 
 from ..settings import DoorSettings
 from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings, ObserveSettings, WatchSettings
@@ -52,3 +52,35 @@ class Options(NamedTuple):
         )
         problems.check()
         return options
+
+    @property
+    def locked(self) -> bool:
+        """Whether clients need a key."""
+        return self.access.api_keys is not None or self.access.api_keys_file is not None
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether anyone who reaches this machine may use the door: no keys, and an address that is not loopback."""
+        return not self.locked and not self.http.on_loopback
+
+
+def check_locked(options: Options, names: NameCheck) -> None:
+    """A variable that looks like a key may not leave a door open to a network that its owner believes to be locked.
+
+    Raises:
+        SettingsError: naming each such variable.
+    """
+    if not options.open_to_all:
+        return
+    problems = [
+        Problem(
+            notice.variable,
+            f"locks nothing here, and HOST={options.http.host} would be open to all: set API_KEYS, and unset "
+            f"{notice.variable} where it is another program's",
+            notice.source,
+        )
+        for notice in names.warnings
+        if notice.ours in ("API_KEYS", "API_KEYS_FILE")
+    ]
+    if problems:
+        raise SettingsError(problems)

@@ -60,7 +60,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         if starting.done():
             starting.result()
             engine.timeline.mark("engine ready")
-            _announce(engine, _url(sockets[0], options.http), options.page)
+            _announce(engine, _url(sockets[0], options.http), options.page, _open_to_all(options))
             await _until_stopped(engine, first_signal)
     finally:
         starting.cancel()
@@ -137,24 +137,35 @@ def _url(listening: socket.socket, settings: HTTPSettings) -> str:
     return f"{scheme}://{host}:{port}"
 
 
-def _announce(engine: RunningEngine, url: str, page: bool) -> None:
+def _open_to_all(options: Options) -> str:
+    """What there is to say where anyone who reaches this machine may use the door; else nothing."""
+    if not options.open_to_all:
+        return ""
+    return f"anyone who reaches this machine may use the model: HOST={options.http.host} and no API_KEYS"
+
+
+def _announce(engine: RunningEngine, url: str, page: bool, warning: str) -> None:
     """Print where the model is, where its page, and a request to paste; to a log, that and the start's phases.
 
     Args:
         page: whether there is a page to chat with it.
+        warning: what has to stand last before that it is ready; empty where there is nothing.
     """
     name = model_name(engine)
     if not sys.stderr.isatty():
         engine.timeline.log()
         at_page = f", with a page to chat at {url}/" if page else ""
+        if warning:
+            logger.warning("%s", warning)
         logger.info("ready: %s serves %s on %s%s", engine.name, name, url, at_page)
         return
     seconds = engine.timeline.marks[-1][1]
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "What is 2+2?"}]}, ensure_ascii=False)
     at_page = f"  A page to chat with it in a browser:\n\n    {url}/\n\n" if page else ""
+    at_first = f"  Warning: {warning}.\n\n" if warning else ""
     # An address has a line of its own, so that no terminal breaks it.
     sys.stderr.write(
-        f"\n  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at\n\n"
+        f"\n{at_first}  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at\n\n"
         f"    {url}/v1\n\n"
         f"  curl {url}/v1/chat/completions \\\n"
         f"    -H 'Content-Type: application/json' \\\n"

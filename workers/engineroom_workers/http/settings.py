@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from engineroom.errors import Problems
-from engineroom.settings import CommaList, FilePath, Settings
+from engineroom.settings import CommaList, FilePath, OtherName, Settings
 
+from . import other_names
 from .keys import APIKey, read_keys
 from .tls import TLSFiles, load_context
 
@@ -26,6 +28,7 @@ class HTTPSettings(Settings):
     """Where the HTTP door listens, and for how long it waits for a client."""
 
     title: ClassVar[str] = "HTTP door"
+    other_names: ClassVar[Mapping[str, OtherName]] = other_names.LISTENING
 
     host: str = Field("127.0.0.1", description="The address to listen on; `0.0.0.0` for all, as in a container.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
@@ -92,6 +95,7 @@ class AccessSettings(Settings):
     """Who may use the HTTP door."""
 
     title: ClassVar[str] = "HTTP door: access"
+    other_names: ClassVar[Mapping[str, OtherName]] = other_names.ACCESS
 
     api_keys: SecretStr | None = Field(
         None,
@@ -128,6 +132,7 @@ class LimitSettings(Settings):
     """How much the HTTP door takes on. Without keys, what is said of a key goes for all clients together."""
 
     title: ClassVar[str] = "HTTP door: limits"
+    other_names: ClassVar[Mapping[str, OtherName]] = other_names.LIMITS
 
     max_concurrent_requests: int | None = Field(
         None, ge=1, description="Requests that the engine works on at the same time. Default: no limit."
@@ -200,6 +205,7 @@ class CacheSettings(Settings):
     """Answers kept for requests that are exactly equal and deterministic."""
 
     title: ClassVar[str] = "HTTP door: cache"
+    other_names: ClassVar[Mapping[str, OtherName]] = other_names.CACHE
 
     cache_ttl: float = Field(
         0,
@@ -217,6 +223,7 @@ class ObserveSettings(Settings):
     """What the HTTP door tells of itself."""
 
     title: ClassVar[str] = "HTTP door: metrics and logs"
+    other_names: ClassVar[Mapping[str, OtherName]] = other_names.OBSERVATION
 
     metrics: bool = Field(
         True, description="Whether metrics are collected and served: /metrics (Prometheus) and /metrics.json."

@@ -47,7 +47,7 @@ def work(env: Environment) -> int:
     from . import sdk
 
     began = process_age()
-    setup = plugins.set_up(env, _load_settings)
+    setup = plugins.set_up(env, _load_settings, door="runpod")
     engine = setup.engine
     settings, drain_timeout = setup.door
     logs.configure(setup.worker)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
 from engineroom.jobs import BatchingOptions, OutputFormat
-from engineroom.settings import Settings
+from engineroom.settings import OtherName, Settings, refused
 
 
 class RunPodSettings(Settings):
     """How jobs are taken from a RunPod queue and answered."""
 
     title: ClassVar[str] = "RunPod queue door"
+    other_names: ClassVar[Mapping[str, OtherName]] = {
+        **refused(
+            "MAX_CONCURRENCY",
+            "jobs that are worked on at the same time",
+            ("CONCURRENCY", "CONCURRENT_JOBS", "MAX_CONCURRENT_JOBS", "MAX_JOBS_IN_PROGRESS", "RUNPOD_MAX_CONCURRENCY"),
+        ),
+        **refused("RAW_OPENAI_OUTPUT", "true or false", ("OPENAI_OUTPUT", "RAW_OUTPUT")),
+    }
 
     max_concurrency: int = Field(30, ge=1, description="Jobs that run at the same time.")
     default_batch_size: int | None = Field(

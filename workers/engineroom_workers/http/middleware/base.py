@@ -99,7 +99,7 @@ class Middleware(ABC):
 class Resources:
     """What the door's layers share. Each thing is made when a layer first asks for it.
 
-    env: with the engine's aliases and defaults applied.
+    env: with other programs' names and the engine's defaults applied.
     engine_type: the engine's class, which knows its settings; `engine` may be what starts one after another.
     layers: those that are switched on, outermost first; the stack fills it in.
     watched: the files that layers read again when they change; whoever runs the door watches them.

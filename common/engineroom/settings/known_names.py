@@ -1,0 +1,246 @@
+"""Every name by which something can be set, applied to an environment: what is taken, refused, or only near.
+
+A wish is granted, refused, or answered with a warning, and never passed over in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import NamedTuple
+
+from ..errors import Problem
+from .base import Setting, Settings, SettingsGroup
+from .environment import Environment, Layer
+from .near_names import NearNames, is_link
+from .other_names import OtherName
+from .suggestions import suggest
+
+_OF_CORE = ("ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS")
+_SET_BY_IMAGES = {"HOST", "PORT", "WORKER"}
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_BOOLEANS = {"1", "true", "yes", "on", "0", "false", "no", "off"}
+
+
+class Notice(NamedTuple):
+    """A line for the log about a name that did not stop the start.
+
+    ours: the setting that it became, or may have meant; empty where there is none.
+    granted: whether the wish was granted.
+    """
+
+    variable: str
+    source: str
+    ours: str
+    message: str
+    granted: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.variable} (from {self.source}) {self.message}"
+
+
+class NameCheck(NamedTuple):
+    """What became of the names in an environment.
+
+    idle: settings that are set and belong to a door that is not opened.
+    """
+
+    problems: Sequence[Problem]
+    notices: Sequence[Notice]
+    idle: Sequence[str]
+
+    @property
+    def warnings(self) -> list[Notice]:
+        """The wishes that were not granted."""
+        return [notice for notice in self.notices if not notice.granted]
+
+    def granted_lines(self) -> list[str]:
+        """At most a line for the log on each: names that are taken as ours, and settings of other doors."""
+        lines = []
+        granted = [f"{notice.variable} as {notice.ours}" for notice in self.notices if notice.granted]
+        if granted:
+            lines.append(f"other programs' names are taken as ours: {', '.join(granted)}")
+        if self.idle:
+            lines.append(f"settings of another door, of no effect here: {', '.join(self.idle)}")
+        return lines
+
+
+class KnownNames:
+    """The names of settings, and those that programs elsewhere have for them.
+
+    Args:
+        groups: the settings that are understood.
+        tables: what becomes of other programs' names; a later table wins over an earlier one.
+        engines: names of engines, which their own variables often begin with.
+        namespaces: what all variables of the engine begin with.
+        idle: those of the groups that nothing reads now; other names for them stop no start.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[SettingsGroup],
+        tables: Iterable[Mapping[str, OtherName]] = (),
+        engines: Collection[str] = (),
+        namespaces: Sequence[str] = (),
+        idle: Collection[SettingsGroup] = (),
+    ) -> None:
+        groups = tuple(groups)
+        self._idle = {name for group in idle for setting in group.describe() for name in setting.names}
+        self._idle -= _SET_BY_IMAGES
+        self._idle -= {n for group in groups if group not in idle for s in group.describe() for n in s.names}
+        self._settings = {name: setting for group in groups for setting in group.describe() for name in setting.names}
+        self._settings |= {name: Setting(name) for name in _OF_CORE}
+        merged: dict[str, OtherName] = {}
+        for table in [*(_table(group, idle=group in idle) for group in groups), *tables]:
+            merged.update(table)
+        others = {name: other for name, other in merged.items() if name not in self._settings}
+        self._others = {name: _followed(other, others) for name, other in others.items()}
+        self._engines = engines
+        self._namespaces = tuple(namespaces)
+
+    def apply(self, env: Environment) -> Environment:
+        """The environment in which each value under a name that is taken counts as ours'."""
+        return env.with_other_names(self._others)
+
+    def taken_as(self, setting: str) -> tuple[str, ...]:
+        """The other names that mean exactly this setting."""
+        return tuple(name for name, other in self._others.items() if other.outcome == "taken" and other.ours == setting)
+
+    def check(self, env: Environment) -> NameCheck:
+        """What becomes of every name in an environment to which the names are applied."""
+        problems: list[Problem] = []
+        notices: list[Notice] = []
+        idle: dict[str, None] = {}
+        for layer in env.layers:
+            if layer.name == "default":
+                continue
+            for name, value in layer.values.items():
+                if not value or name in self._settings:
+                    if value and name in self._idle and name not in layer.renamed:
+                        idle[name] = None
+                    continue
+                if not layer.owned and (not _VARIABLE.fullmatch(name) or is_link(name, value)):
+                    continue
+                other = self._others.get(name)
+                if other is not None:
+                    result: Problem | Notice | None = _answer(name, other, layer, env)
+                else:
+                    result = self._unknown(name, value, layer)
+                if isinstance(result, Notice):
+                    notices.append(result)
+                elif result is not None:
+                    problems.append(result)
+        return NameCheck(problems, notices, tuple(idle))
+
+    def mistyped(self, setting: str, env: Environment) -> list[Problem]:
+        """Problems for variables that look as if `setting` was meant, however unsurely."""
+        problems = []
+        for layer in env.layers:
+            for name, value in layer.values.items():
+                if not value or name in self._settings or name in self._others or not _VARIABLE.fullmatch(name):
+                    continue
+                near = self._near.of(name)
+                if near is not None and self._ours(near.known) == setting:
+                    problems.append(Problem(name, self._correction(near.known), layer.name))
+        return problems
+
+    @cached_property
+    def _near(self) -> NearNames:
+        return NearNames(self._settings, self._others, self._engines)
+
+    def _unknown(self, name: str, value: str, layer: Layer) -> Problem | Notice | None:
+        """What to say of a name that is nobody's: in a file of ours always something, elsewhere where it is near."""
+        near = self._near.of(name)
+        if layer.owned:
+            meant = near.known if near else suggest(name, [*self._settings, *self._others])
+            if meant is None:
+                return Problem(name, "no such setting; `engineroom config --all` lists them all", layer.name)
+            return Problem(name, self._correction(meant), layer.name)
+        if near is None:
+            if name.startswith("ENGINEROOM_"):
+                return Problem(name, "no such setting; `engineroom config --all` lists them all", layer.name)
+            if name.startswith(self._namespaces):
+                return Notice(name, layer.name, "", "is ignored: there is no such setting here")
+            return None
+        other = self._others.get(near.known)
+        if other is not None and other.outcome in ("doubted", "dropped"):
+            message = f"is not used: it looks like {near.known}, but {other.advice}"
+            if other.ours:
+                message = f"is not used: {self._correction(near.known)}"
+            return Notice(name, layer.name, other.ours, message)
+        sure = near.likelihood == "sure"
+        if near.likelihood == "likely":
+            fits = _fits(self._setting(near.known), value)
+            if fits is False and layer.name == "environment":
+                return None
+            sure = bool(fits)
+        if sure:
+            return Problem(name, self._correction(near.known), layer.name)
+        return Notice(name, layer.name, self._ours(near.known), f"is not used: {self._correction(near.known)}")
+
+    def _ours(self, known: str) -> str:
+        """The setting that a known name stands for."""
+        return self._others[known].ours if known in self._others else known
+
+    def _setting(self, known: str) -> Setting | None:
+        return self._settings.get(self._ours(known))
+
+    def _correction(self, known: str) -> str:
+        return f"no such setting; did you mean {self._ours(known) or known}?"
+
+
+def _table(group: SettingsGroup, *, idle: bool) -> Mapping[str, OtherName]:
+    """The other names of a group's settings; where nothing reads these now, nothing has to be refused."""
+    if not (isinstance(group, type) and issubclass(group, Settings)):
+        return {}
+    if not idle:
+        return group.other_names
+    return {
+        name: replace(other, outcome="doubted") if other.outcome == "refused" else other
+        for name, other in group.other_names.items()
+    }
+
+
+def _followed(other: OtherName, table: Mapping[str, OtherName]) -> OtherName:
+    """Where what is meant is itself an engine's other name, the setting that it ends in."""
+    following = table.get(other.ours)
+    if following is None or following.outcome != "taken" or following.convert is not None:
+        return other
+    return OtherName(other.outcome, following.ours, other.advice, other.convert)
+
+
+def _answer(name: str, other: OtherName, layer: Layer, env: Environment) -> Problem | Notice:
+    """What to say of another program's name."""
+    if other.outcome == "taken":
+        if layer.renamed.get(other.ours) == name and env.source(other.ours) == layer.source(other.ours):
+            return Notice(name, layer.name, other.ours, f"is taken as {other.ours}", granted=True)
+        value = layer.values[name]
+        if env.get(other.ours) == (other.convert(value) if other.convert else value):
+            return Notice(name, layer.name, other.ours, f"is the same as {other.ours}", granted=True)
+        message = f"is not used: {other.ours} is set, too (from {env.source(other.ours)})"
+        return Notice(name, layer.name, other.ours, message)
+    if other.outcome == "dropped":
+        return Notice(name, layer.name, other.ours, f"is ignored: {other.remedy}")
+    if env.source(other.ours) != "default":
+        return Notice(name, layer.name, other.ours, f"is not used: {other.ours} is set")
+    if layer.owned or other.outcome == "refused":
+        return Problem(name, f"no such setting; {other.remedy}", layer.name)
+    return Notice(name, layer.name, other.ours, f"is not used here; {other.remedy}")
+
+
+def _fits(setting: Setting | None, value: str) -> bool | None:
+    """Whether a value could be meant for a setting; None where any text could."""
+    if setting is None:
+        return None
+    text = value.strip().lower()
+    if setting.choices:
+        return text in {choice.lower() for choice in setting.choices}
+    if setting.kind == "boolean":
+        return text in _BOOLEANS
+    if setting.kind == "number":
+        return re.fullmatch(r"-?\d+(\.\d+)?", text) is not None
+    if setting.kind == "json":
+        return text.startswith(("{", "["))
+    return None
