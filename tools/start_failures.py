@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 _SOURCE_LINE = re.compile(r"(?:\(.*? pid=\d+\) )?(?:ERROR \S+ \S+ \[[^\]]+\] )?    (?!For further)")
 """A line of source in a traceback, which says nothing and is half of a recording."""
 
-_LIMITS = {"STOP_TIMEOUT": "2", "START_TIMEOUT": "300", "ENGINE_LOGS": "false"}
+_LIMITS = {"STOP_TIMEOUT": "2", "START_TIMEOUT": "120", "ENGINE_LOGS": "false"}
 
 Preparation: TypeAlias = Callable[[Path], Mapping[str, str]]
 """Makes an attempt's files in a folder; returns its settings. Those that begin with `$` are the process's own."""
@@ -59,7 +59,7 @@ def main(engine: str, version: str, attempts: Mapping[str, Preparation], logs: P
                     del os.environ[key[1:]]
             began = time.monotonic()
             lines, code, sentence = asyncio.run(
-                _fail({"ENGINE": engine, "STOP_TIMEOUT": "2", "START_TIMEOUT": "300", **given})
+                _fail({"ENGINE": engine, "STOP_TIMEOUT": "2", "START_TIMEOUT": "120", **given})
             )
             print(f"{time.monotonic() - began:.1f} s, exit code {code}: {sentence}", flush=True)
             if code is not None or lines:

@@ -22,7 +22,6 @@ _CAUSES = (
     Cause(
         r"(?P<name>\w+)'? not found in registry",
         "MODEL_NAME={MODEL_NAME} is of the architecture {name}, which this MAX does not know: a newer one may, else "
-        "take "
         "take another model",
     ),
     Cause(r"no GPUs are available", "MAX sees no GPU: give the machine one, or set DEVICES=cpu"),

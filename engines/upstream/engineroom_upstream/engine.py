@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from .server import UpstreamServer
 
 _POLL_S = 0.5
+_LISTED = 300
+"""Characters of a list of models in an error."""
 _STATELESS = (
     "/v1/audio/speech",
     "/v1/audio/transcriptions",
@@ -152,11 +154,31 @@ class UpstreamEngine(Engine):
         while True:
             await asyncio.gather(*(server.check() for server in self._servers))
             if any(server.usable for server in self._servers):
+                self._check_model()
                 return
+            if all(server.misconfigured for server in self._servers):
+                raise self._failed(f"no server can be used: {self._reasons()}")
             if asyncio.get_running_loop().time() >= deadline:
-                self._end = "; ".join(f"{server.name}: {server.reason}" for server in self._servers)
-                raise EngineStartError(f"no server could be used within START_TIMEOUT: {self._end}")
+                raise self._failed(f"no server could be used within START_TIMEOUT: {self._reasons()}")
             await asyncio.sleep(_POLL_S)
+
+    def _check_model(self) -> None:
+        """Raises EngineStartError where no server has the model that clients are to be served."""
+        model = self._worker.model_name
+        usable = [server for server in self._servers if server.usable]
+        if model is None or any(server.has(model) for server in usable):
+            return
+        names = ", ".join(dict.fromkeys(name for server in usable for name in server.models))
+        listed = names if len(names) <= _LISTED else f"{names[:_LISTED]}…"
+        where = " and ".join(server.name for server in usable)
+        raise self._failed(f"MODEL_NAME={model} is none of the models of {where}, which has: {listed}")
+
+    def _reasons(self) -> str:
+        return "; ".join(f"{server.name}: {server.reason}" for server in self._servers)
+
+    def _failed(self, reason: str) -> EngineStartError:
+        self._end = reason
+        return EngineStartError(reason)
 
     async def _keep_checking(self, interval: float) -> None:
         while True:

@@ -21,6 +21,7 @@ from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
 from engineroom.server import Proxy, Upstream
 
+from .diagnostics import WrongAnswerError, explain, is_lasting
 from .error_bodies import error_status, first_error
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class UpstreamServer:
     running: how many requests of ours are with it.
     models: the models that it listed; empty where it was not asked.
     reason: why it cannot be used; empty where it can.
+    misconfigured: whether that reason will hardly go away by itself: a wrong key, or no such API.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class UpstreamServer:
         self.running = 0
         self.models: tuple[str, ...] = ()
         self.reason = "not checked yet" if checked else ""
+        self.misconfigured = False
         self._renamed = renamed or {}
         self._key = headers.get("Authorization", "").removeprefix("Bearer ").encode()
         self._proxy = BaseURLProxy(self)
@@ -167,23 +170,29 @@ class UpstreamServer:
 
     async def check(self) -> None:
         """Ask for its models, and note whether it can be used."""
+        reason = ""
+        self.misconfigured = False
         try:
-            url = self.upstream.url + "/models"
-            async with self.upstream.session.get(url, timeout=_CHECK, allow_redirects=False) as response:
-                body = await response.read()
-            if response.status == 200:
-                self.models = _names(body)
-                reason = ""
-            else:
-                where = response.headers.get("Location")
-                reason = f"GET /models was answered with {response.status}" + (f" to {where}" if where else "")
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            reason = "GET /models was not answered with a list of models"
+            self.models = await self._list()
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, WrongAnswerError) as error:
+            reason = explain(error)
+            self.misconfigured = is_lasting(error)
         if reason != self.reason:
             logger.log(logging.WARNING if reason else logging.INFO, "%s: %s", self.name, reason or "ready")
         self.reason = reason
+
+    async def _list(self) -> tuple[str, ...]:
+        url = self.upstream.url + "/models"
+        async with self.upstream.session.get(url, timeout=_CHECK, allow_redirects=False) as response:
+            body = await response.read()
+        if response.status != 200:
+            where = response.headers.get("Location")
+            raise WrongAnswerError(f"status {response.status}" + (f" to {where}" if where else ""))
+        try:
+            return _names(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            kind = "a page" if response.content_type == "text/html" else f"other {response.content_type}"
+            raise WrongAnswerError(f"no list of models but {kind}") from None
 
     async def close(self) -> None:
         await self.upstream.close()
