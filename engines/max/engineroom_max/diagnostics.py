@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engineroom.process import LogFormat
 from engineroom.server import LIBRARY_CAUSES, Cause, Diagnostics
 
 _CAUSES = (
@@ -25,7 +26,13 @@ _CAUSES = (
         "take another model",
     ),
     Cause(r"no GPUs are available", "MAX sees no GPU: give the machine one, or set DEVICES=cpu"),
+    Cause(
+        r"No config\.json or scheduler_config\.json found",
+        "MODEL_NAME={MODEL_NAME} has no config.json: add the one of the model's page, or name the folder that has it",
+    ),
     *LIBRARY_CAUSES,
 )
 
-DIAGNOSTICS = Diagnostics(causes=_CAUSES)
+DIAGNOSTICS = Diagnostics(
+    LogFormat((r"\d\d:\d\d:\d\d\.\d{3} (?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL): ",)), _CAUSES
+)
