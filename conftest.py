@@ -8,6 +8,28 @@ from collections import Counter
 import pytest
 from hypothesis import HealthCheck, settings
 
+from engineroom import plugins
+from engineroom.settings import WorkerSettings
+
+_TERMINAL = ("NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "COLUMNS", "LINES")
+
+
+def _leave_the_shell_s_own_out() -> None:
+    """Take what the shell that runs the tests wants for itself out of the environment that they give to processes.
+
+    A worker's settings are the tests' to make, and so is the terminal. A proxy stays for what lies beyond this machine,
+    and is not asked for what is on it.
+    """
+    groups = (WorkerSettings, *plugins.door_settings())
+    own = {name for group in groups for setting in group.describe() for name in setting.names}
+    for name in {*own, *_TERMINAL}:
+        os.environ.pop(name, None)
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"]))
+
+
+_leave_the_shell_s_own_out()
+
 # No clock decides whether a property holds, and a run that fails fails again: others' work on the machine must not be
 # able to make a test fail, nor luck. To look for more: `pytest --hypothesis-profile=default`.
 settings.register_profile(
@@ -22,6 +44,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One process more than this process has cores: many tests wait for a process of their own."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,11 +27,12 @@ def test_here(): ...
 """
 
 
-@pytest.mark.parametrize("workers", ["0", "2"])
+@pytest.mark.parametrize("workers", ["", "2"])
 def test_skips_are_counted_by_their_reason(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_skipping.py").write_text(SKIPPING)
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", workers, "."]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    command += ["-n", workers] if workers else ["-p", "no:xdist"]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout
     table = output.partition("skipped, by reason")[2].splitlines()[1:3]
     assert table == ["    3  program is not installed", "    1  needs another machine"], output
@@ -58,3 +60,27 @@ def test_a_program_that_cannot_do_its_work_is_none(
     answer = trouble("program", "--version")
     trouble.cache_clear()
     assert (answer is None) if reason is None else str(answer).startswith(reason)
+
+
+def test_the_shell_s_own_settings_are_no_test_s() -> None:
+    """Keys, an engine, a proxy, colours and another place of the world: doors are started and asked all the same."""
+    shell = {
+        "API_KEYS": "sk-mine",
+        "ENGINE": "elsewhere",
+        "PORT": "1",
+        "MODEL_NAME": "/mine",
+        "FORCE_COLOR": "1",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "ALL_PROXY": "http://127.0.0.1:9",
+        "LANG": "C",
+        "LC_ALL": "C",
+        "TZ": "Pacific/Kiritimati",
+        "COLUMNS": "20",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["workers/tests/http/test_context.py", "workers/tests/test_extras.py"]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **shell}, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
