@@ -9,6 +9,8 @@ import sys
 from datetime import datetime, timezone
 from typing import Any, TextIO
 
+from .errors import Problems
+from .settings.environment import Environment
 from .settings.worker import WorkerSettings
 
 
@@ -93,3 +95,11 @@ def configure(settings: WorkerSettings) -> None:
         colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         handler.setFormatter(TextFormatter(names=settings.log_level == "DEBUG", colour=colour))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+
+
+def configure_before(env: Environment) -> None:
+    """Set up the root logger before all settings are read: what is wrong with them is a line of this log then.
+
+    A wrong value of its own counts as not set here; whoever reads the settings after this reports it.
+    """
+    configure(WorkerSettings.load_valid(env, Problems()))

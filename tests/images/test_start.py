@@ -17,8 +17,11 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
     [
         ({}, "RUNPOD_WEBHOOK_GET_JOB: is not set, so this is not running as a RunPod worker"),
         ({"WORKER": "runpod"}, "RUNPOD_WEBHOOK_GET_JOB: is not set"),
-        ({"WORKER": "http", "PORT": "99999"}, "PORT (from environment): input should be less than or equal to 65535"),
-        ({"WORKER": "ray"}, "WORKER (from environment): input should be 'runpod' or 'http'"),
+        (
+            {"WORKER": "http", "PORT": "99999"},
+            "PORT (from environment): expected at least 0 and at most 65535; got",
+        ),
+        ({"WORKER": "ray"}, "WORKER (from environment): expected one of runpod, http; got 'ray'"),
         ({"ENGINEROOM_IMAGE": "vllm-0.1-cu999"}, "matrix.json is not an image matrix"),
     ],
 )

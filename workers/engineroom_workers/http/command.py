@@ -36,7 +36,9 @@ def serve(**given: str | int | None) -> None:
 
     began = process_age()
     need("http", "uvicorn", "starlette", "httptools", "uvloop")
-    setup = plugins.set_up(Environment.load().with_arguments(as_settings(given)), Options.load, door="http")
+    env = Environment.load().with_arguments(as_settings(given))
+    logs.configure_before(env)
+    setup = plugins.set_up(env, Options.load, door="http")
     options = setup.door
     check_locked(options, setup.names)
     logs.configure(options.worker)

@@ -47,6 +47,7 @@ def work(env: Environment) -> int:
     from . import sdk
 
     began = process_age()
+    logs.configure_before(env)
     setup = plugins.set_up(env, _load_settings, door="runpod")
     engine = setup.engine
     settings, drain_timeout = setup.door
