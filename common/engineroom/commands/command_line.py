@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from .. import __version__
-from ..errors import EngineroomError, EngineStartError, PluginError, SettingsError
+from ..errors import EngineroomError, EngineStartError, PluginError, Problem, SettingsError
 from ..settings.suggestions import suggest
 
 GROUP = "engineroom.commands"
@@ -123,9 +123,22 @@ def describe(error: EngineroomError) -> str:
         title = click.style("the last lines of its output:", dim=True)
         return "\n".join([title, *(f"  | {line}" for line in error.log[-20:]), _error(str(error))])
     if isinstance(error, SettingsError) and len(error.problems) > 1:
-        lines = "".join(f"\n  {problem}" for problem in error.problems)
-        return _error(f"{len(error.problems)} settings are wrong:{lines}")
+        lines = "\n".join(_indented(problem) for problem in error.problems)
+        return _error(f"{len(error.problems)} settings are wrong:\n{lines}")
     return _error(str(error))
+
+
+def _indented(problem: Problem) -> str:
+    """A problem as one of several: indented, in a terminal folded to its width, with the setting's name in red."""
+    import shutil
+    import sys
+    import textwrap
+
+    text = f"  {problem}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
+    return text.replace(problem.variable, click.style(problem.variable, fg="red"), 1)
 
 
 def _shows_engines() -> bool:

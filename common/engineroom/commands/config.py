@@ -62,6 +62,8 @@ def config(show_all: bool, as_json: bool) -> None:
         for need in engine.requirements(seen) if engine is not None else ():
             if not need.met:
                 screen.print(Text.assemble(("not on this machine: ", "yellow"), f"{need.what} ({need.remedy})"))
+        if problems:
+            screen.print()
     if problems:
         raise SettingsError(problems)
 
