@@ -7,6 +7,7 @@ from .base import CommaList, Setting, Settings, SettingsGroup, comma_list
 from .environment import Environment, Layer, read_mapping
 from .files import FilePath, read_bytes, read_text
 from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
+from .json_values import parse_json
 from .known_names import KnownNames, NameCheck, Notice
 from .other_names import OtherName, UsualSetting, doubted, dropped, refused, taken
 from .rules import FlagRule, FlagValues, broken_rules
@@ -36,6 +37,7 @@ __all__ = [
     "comma_list",
     "doubted",
     "dropped",
+    "parse_json",
     "read_bytes",
     "read_mapping",
     "read_text",

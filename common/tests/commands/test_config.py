@@ -97,3 +97,13 @@ def test_a_model_is_shown_as_it_is_taken(
     result = run(monkeypatch, "--json", ENGINE="vllm", MODEL_NAME=given)
     rows = {row["name"]: row["value"] for row in json.loads(result.output)}
     assert (rows["MODEL_NAME"], rows.get("REVISION")) == (name, revision)
+
+
+def test_the_defaults_are_those_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot's were shown, 0.92 of the GPU's memory and an access log, where the worker gives others."""
+    result = run(monkeypatch, "--all", "--json", ENGINE="vllm", MODEL_NAME="org/m")
+    rows = {row["name"]: row for row in json.loads(result.output)}
+    assert (rows["GPU_MEMORY_UTILIZATION"]["value"], rows["DISABLE_UVICORN_ACCESS_LOG"]["value"]) == ("0.95", "true")
+    assert rows["GPU_MEMORY_UTILIZATION"]["takes"] == "more than 0 and at most 1"
+    assert rows["TOOL_CALL_PARSER"]["takes"].startswith("one of ")
+    assert rows["GPU_MEMORY_UTILIZATION"]["source"] == "default"

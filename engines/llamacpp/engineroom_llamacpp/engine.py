@@ -137,12 +137,12 @@ class LlamaCppEngine(ServerEngine):
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> LlamaCppEngine:
-        own = LlamaCppSettings.load(env)
         problems = Problems()
+        own = LlamaCppSettings.load_valid(env, problems)
         binary = _binary(own)
         if own.llama_server and not shutil.which(own.llama_server):
             problems.add("LLAMA_SERVER", f"there is no program {own.llama_server}", env.source("LLAMA_SERVER"))
-        values: dict[str, Any] = problems.collect(lambda: flags.read(env, library=binary is None), {})
+        values = flags.read(env, problems, library=binary is None)
         model = Model("")
         hub_environ = own.environ(env)
         try:

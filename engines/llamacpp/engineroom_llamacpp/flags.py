@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from engineroom.errors import Problem, SettingsError
-from engineroom.settings import Environment, FlagTable, read_text
+from engineroom.errors import Problems
+from engineroom.settings import Environment, FlagRule, FlagTable, FlagValues, broken_rules, parse_json, read_text
 
 from .child import SUPPORTED
 
@@ -28,42 +28,63 @@ class Snapshot(FlagTable, frozen=True, dict=True, kw_only=True):
     aliases: dict[str, str]
 
 
+_OBJECTS = ("chat_template_kwargs", "json_schema")
+"""Texts that llama.cpp reads as JSON objects."""
+
+_UNQUANTISED = ("f32", "f16", "bf16")
+
+_RULES = (
+    FlagRule("batch_size", (), lambda v: v.batch_size < 1, "must be at least 1"),
+    FlagRule("parallel", (), lambda v: v.parallel == 0, "must be at least 1; -1 leaves it to llama.cpp"),
+    FlagRule(
+        "ctx_size",
+        (),
+        lambda v: v.ctx_size < 0,
+        "must be at least 0, which takes the context that the model was made for",
+    ),
+    FlagRule(
+        "cache_type_v",
+        ("flash_attn",),
+        lambda v: v.cache_type_v not in _UNQUANTISED and v.flash_attn == "off",
+        "needs Flash Attention for a quantised cache; remove FLASH_ATTN=off",
+    ),
+)
+"""What llama.cpp refuses with no more than that the parameters are wrong, aborts at, or never answers with; each was
+tried on it."""
+
+
 @cache
 def snapshot() -> Snapshot:
     defaults = {"parallel": str(PARALLEL), "kv_unified": "true", "log_verbosity": str(WARNINGS)}
     return Snapshot.load(Path(__file__).with_name("flags.json")).with_defaults(defaults)
 
 
-def read(env: Environment, *, library: bool) -> dict[str, Any]:
+def read(env: Environment, problems: Problems, *, library: bool) -> dict[str, Any]:
     """The flags that are set, and our defaults.
 
     Args:
+        problems: every value that llama.cpp would refuse, and every file that is missing, is added here.
         library: whether they are for xllamacpp, which has parameters for most of them only.
-
-    Raises:
-        SettingsError: with every value that llama.cpp would refuse, and every file that is missing.
     """
-    values = snapshot().read(env)
-    problems: list[Problem] = []
+    values = snapshot().read_valid(env, problems)
     for name in values.keys() & set(_TEXTS):
-        try:
-            read_text(Path(str(values[name])), name.upper())
-        except SettingsError as error:
-            problems += error.problems
+        problems.collect(partial(read_text, Path(str(values[name])), name.upper()), "")
     for name in values.keys() & set(_FILES):
         for path in str(values[name]).split(",") if name == "lora" else [str(values[name])]:
             if not Path(path).is_file():
-                problems.append(Problem(name.upper(), f"there is no file {path}", env.source(name.upper())))
+                problems.add(name.upper(), f"there is no file {path}", env.source(name.upper()))
+    for name in values.keys() & set(_OBJECTS):
+        try:
+            parse_json(str(values[name]), "object")
+        except ValueError as error:
+            problems.add(name.upper(), str(error), env.source(name.upper()))
     if library:
-        problems += [
-            Problem(
-                name.upper(), "the xllamacpp library has no such parameter; set LLAMA_SERVER to a llama-server binary"
-            )
-            for name in sorted(values.keys() - SUPPORTED)
-        ]
-    if problems:
-        raise SettingsError(problems)
-    return {"parallel": PARALLEL, "kv_unified": True, "log_verbosity": WARNINGS, **values}
+        for name in sorted(values.keys() - SUPPORTED):
+            message = "the xllamacpp library has no such parameter; set LLAMA_SERVER to a llama-server binary"
+            problems.add(name.upper(), message)
+    in_force = {"parallel": PARALLEL, "kv_unified": True, "log_verbosity": WARNINGS, **values}
+    problems.extend(broken_rules(_RULES, FlagValues(in_force, {"flash_attn": "auto"}), env))
+    return in_force
 
 
 def argv(values: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,14 @@ from engineroom_llamacpp.models import find
         ({"CHAT_TEMPLATE_FILE": "/no/such/chat.jinja"}, "CHAT_TEMPLATE_FILE", "there is no file"),
         ({"CHAT_TEMPLATE_FILE": "/dev"}, "CHAT_TEMPLATE_FILE", "is a folder"),
         ({"LLAMA_SERVER": "/no/such/llama-server"}, "LLAMA_SERVER", "no program"),
+        ({"BATCH_SIZE": "0"}, "BATCH_SIZE", "at least 1"),
+        ({"PARALLEL": "0"}, "PARALLEL", "at least 1"),
+        ({"CTX_SIZE": "-5"}, "CTX_SIZE", "at least 0"),
+        ({"POLL": "101"}, "POLL", "at least 0 and at most 100"),
+        ({"CACHE_TYPE_V": "q4_0", "FLASH_ATTN": "off"}, "CACHE_TYPE_V", "needs Flash Attention"),
+        ({"CHAT_TEMPLATE_KWARGS": "{thinking: true}"}, "CHAT_TEMPLATE_KWARGS", "need double quotes"),
+        ({"CHAT_TEMPLATE_KWARGS": "[1]"}, "CHAT_TEMPLATE_KWARGS", "JSON with an object"),
+        ({"LOAD_MODE": "mmaped"}, "LOAD_MODE", r"did you mean mmap\?"),
     ],
 )
 def test_a_mistake_is_named(settings: dict[str, Any], variable: str, said: str) -> None:
@@ -41,8 +49,16 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
 
 def test_all_mistakes_are_said_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        make(CTX_SIZE="big", PARALLEL="many", MODEL_NAME="/nowhere.gguf")
-    assert {problem.variable for problem in caught.value.problems} == {"CTX_SIZE", "PARALLEL", "MODEL_NAME"}
+        make(CTX_SIZE="big", PARALLEL="many", MODEL_NAME="/nowhere.gguf", BATCH_SIZE="0", LORA="/no/such/lora.gguf")
+    names = {problem.variable for problem in caught.value.problems}
+    assert names == {"CTX_SIZE", "PARALLEL", "MODEL_NAME", "BATCH_SIZE", "LORA"}
+
+
+def test_every_flag_is_described_with_the_default_in_force() -> None:
+    described = {setting.name: setting for setting in flags.snapshot().describe()}
+    assert not [name for name, setting in described.items() if not setting.help]
+    assert described["PARALLEL"].default == "16"
+    assert described["BATCH_SIZE"].default == "2048"
 
 
 @pytest.mark.parametrize("name", ["CTX_SIZE", "LLAMA_ARG_CTX_SIZE", "N_CTX"])
