@@ -6,6 +6,10 @@ from .diagnostics import Cause
 
 LIBRARY_CAUSES = (
     Cause(
+        r"Repo id must be in the form[^\n]*?: '(?P<path>/[^']+)'",
+        "{path} is not on this machine, and no repository can be called so: correct the setting that names it",
+    ),
+    Cause(
         r"contains custom code which must be executed|requires you to execute the .{0,80} (?:code|file)|"
         r"[Pp]lease pass the argument `trust_remote_code=True`",
         "MODEL_NAME={MODEL_NAME} brings code of its own: read it, and set TRUST_REMOTE_CODE=true if you trust it",

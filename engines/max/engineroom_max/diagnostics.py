@@ -27,6 +27,14 @@ _CAUSES = (
     ),
     Cause(r"no GPUs are available", "MAX sees no GPU: give the machine one, or set DEVICES=cpu"),
     Cause(
+        r"LoRA is not compatible with prefix caching",
+        "ENABLE_LORA=true and prefix caching do not go together: set ENABLE_PREFIX_CACHING=false",
+    ),
+    Cause(
+        r"--chat-template path \((?P<path>[^)]+)\) does not exist",
+        "CHAT_TEMPLATE={path} is not there: name a file that is, or leave it out",
+    ),
+    Cause(
         r"No config\.json or scheduler_config\.json found",
         "MODEL_NAME={MODEL_NAME} has no config.json: add the one of the model's page, or name the folder that has it",
     ),

@@ -279,7 +279,7 @@ async def test_its_process_is_told_to_keep_quiet(configure: Configure, caplog: p
         ("Error: No such option '--max-lenght'.", "No such option '--max-lenght'."),
         (
             "huggingface_hub.errors.HFValidationError: Repo id must be in the form 'repo_name': '/tmp/nowhere'.",
-            "the hub knows no repository",
+            "/tmp/nowhere is not on this machine, and no repository can be called so",
         ),
         (
             "FileNotFoundError: HF cache for 'org/none' (revision: main) not found while HF_HUB_OFFLINE is enabled.",
