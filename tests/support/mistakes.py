@@ -60,6 +60,12 @@ MISTAKES = [
     Mistake("a port in use", {"PORT": "{busy_port}"}, ["PORT", "already in use", "choose another"]),
     Mistake("a host that does not exist", {"HOST": "no.such.host.invalid"}, ["HOST", "no.such.host.invalid"]),
     Mistake("a limit of nought", {"MAX_CONCURRENCY": "0"}, ["MAX_CONCURRENCY", "1"], arguments=("config",)),
+    Mistake(
+        "a name with a letter short",
+        {"MAX_CONCURENT_REQUESTS": "4"},
+        ["MAX_CONCURENT_REQUESTS", "MAX_CONCURRENT_REQUESTS"],
+    ),
+    Mistake("a name without its underscore", {"APIKEYS": "sk-1"}, ["APIKEYS", "API_KEYS"]),
     Mistake("a keys file that is missing", {"API_KEYS_FILE": "missing"}, ["API_KEYS_FILE", "missing"]),
     Mistake("Redis without a scheme", {"REDIS_URL": "localhost:6379"}, ["REDIS_URL", "redis://"]),
     Mistake(
