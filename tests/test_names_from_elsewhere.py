@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import cache
 
 import httpx
 import pytest
-from http_door import serving
+from http_door import COMMAND, serving
 from ordinary_environments import ORDINARY
 from server_process import until
 
@@ -289,3 +290,22 @@ def test_another_programs_names_reach_a_real_server() -> None:
         assert "did you mean REQUESTS_PER_MINUTE?" in door.log
     with serving({"MODEL": "renamed"}) as door:
         assert httpx.get(f"{door.url}/v1/models").json()["data"][0]["id"] == "renamed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "setting"),
+    [
+        (["--engine", "vllm", "--max-model-len", "4096"], "MAX_MODEL_LEN"),
+        (["--engine=llamacpp", "--ctx-size", "4096"], "CTX_SIZE"),
+        (["--engine", "llamacpp", "--ctxsize=4096"], "CTX_SIZE"),
+        (["--engine", "echo", "--api-key", KEY], "API_KEYS"),
+        (["--tensor-parallel-size", "2"], "TENSOR_PARALLEL_SIZE"),
+        (["--request-timout", "2"], "REQUEST_TIMEOUT"),
+    ],
+    ids=str,
+)
+def test_a_setting_as_an_option_is_named(arguments: list[str], setting: str) -> None:
+    done = subprocess.run([COMMAND, "serve", *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"It is the setting {setting}:" in done.stderr
+    assert KEY not in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 from .. import __version__
 from ..errors import EngineroomError, EngineStartError, PluginError, Problem, SettingsError
 from ..settings.suggestions import suggest
+from .unknown_option import explained
 
 GROUP = "engineroom.commands"
 
@@ -88,6 +90,9 @@ def run() -> int:
         cli.main(prog_name="engineroom", complete_var=COMPLETE, standalone_mode=False, color=colour)
     except click.exceptions.Abort:
         return 130
+    except click.NoSuchOption as error:
+        explained(error, sys.argv[1:]).show()
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -104,6 +104,14 @@ class KnownNames:
         """The environment in which each value under a name that is taken counts as ours'."""
         return env.with_other_names(self._others)
 
+    def meaning_of(self, name: str) -> str | None:
+        """The setting that a name is, stands for, or is near to; None where it is none of these."""
+        known = name
+        if name not in self._settings and name not in self._others:
+            near = self._near.of(name)
+            known = near.known if near else ""
+        return (self._ours(known) or None) if known else None
+
     def taken_as(self, setting: str) -> tuple[str, ...]:
         """The other names that mean exactly this setting."""
         return tuple(name for name, other in self._others.items() if other.outcome == "taken" and other.ours == setting)
