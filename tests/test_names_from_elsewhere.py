@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import httpx
 import pytest
@@ -309,3 +311,9 @@ def test_a_setting_as_an_option_is_named(arguments: list[str], setting: str) -> 
     assert done.returncode == 2
     assert f"It is the setting {setting}:" in done.stderr
     assert KEY not in done.stderr
+
+
+def test_the_page_of_other_names_is_what_the_tables_say() -> None:
+    tool = Path(__file__).parents[1] / "tools" / "other_names.py"
+    done = subprocess.run([sys.executable, str(tool), "--check"], timeout=60, check=False)
+    assert done.returncode == 0, "run tools/other_names.py"
