@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend drift bench-first-chat bench-first-hour bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,13 @@ test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end 
 
 drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, max, …; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
+
+clients: env-dev ## Install OpenAI's and Anthropic's clients for Node and the AI SDK, and let all clients judge a server
+	@cd tests/clients/node && npm ci --no-audit --no-fund --loglevel=error
+	@python -m pytest tests/clients $(ARGS)
+
+bench-surfaces: env-dev ## 1,000 prompts in ten scripts over every surface (writes benchmarks/surfaces/results.md)
+	@python benchmarks/surfaces/bench.py $(ARGS)
 
 bench-first-chat: ## Measure the time from a fresh clone to the first answer, downloads included
 	@$(PYTHON) benchmarks/first_chat.py

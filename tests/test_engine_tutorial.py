@@ -59,7 +59,7 @@ def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_it_is_listed_with_what_it_can_do(example: Installed) -> None:
     listed = example.run(ENGINEROOM, "engines")
     (line,) = (line for line in listed.splitlines() if line.startswith(f"{example.name} "))
-    assert "chat, completions, several choices" in line
+    assert "chat, completions, responses, messages, several choices" in line
     assert "✓" in line
 
 
@@ -107,7 +107,7 @@ def row(name: str, capabilities: Capabilities) -> str:
     if capabilities.assumed:
         return f"| `{name}` | what its server has | | | | | |"
     parts = ", ".join(kind for kind in ("images", "audio", "video", "files") if getattr(capabilities, kind))
-    surfaces = ", ".join(word for word in capabilities.words() if word in capabilities.surfaces)
+    surfaces = ", ".join(word for word in capabilities.words() if word in capabilities.served_surfaces)
     tools = {"none": "no", "optional": "auto only", "forced": "yes"}[capabilities.tools]
     flags = (capabilities.logprobs, capabilities.several_choices, capabilities.json_schema)
     cells = [f"`{name}`", surfaces, tools, *("yes" if flag else "no" for flag in flags), parts or "text"]

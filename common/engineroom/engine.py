@@ -89,6 +89,20 @@ MODELS = frozenset({Route("GET", "/v1/models"), Route("GET", "/v1/models/*")})
 """What every engine serves: it has the list, and one model is found in that for it."""
 
 
+CHAT = Route("POST", "/v1/chat/completions")
+MADE_OF_CHAT = frozenset(
+    {
+        Route("POST", "/v1/responses"),
+        Route("POST", "/v1/responses/*"),
+        Route("GET", "/v1/responses/*"),
+        Route("DELETE", "/v1/responses/*"),
+        Route("POST", "/v1/messages"),
+        Route("POST", "/v1/messages/count_tokens"),
+    }
+)
+"""What the core makes of an engine's chat, where the engine has not the route itself."""
+
+
 Surface: TypeAlias = Literal["chat", "completions", "responses", "messages", "embeddings", "rerank"]
 """An API that clients know by name, among the routes that an engine may serve."""
 
@@ -119,7 +133,8 @@ class Capabilities:
     their version or their model: `self.capabilities = self.capabilities.narrow(...)`, at the latest before `start`
     returns.
 
-    surfaces: the APIs that it can serve with the right model. `Engine.routes` says which it serves now.
+    surfaces: the APIs that it can serve with the right model. `Engine.routes` says which it serves now. Responses and
+        Messages are made of chat where an engine has not got them.
     tools: see `ToolUse`.
     logprobs: `logprobs` of a chat and of a completion, with alternatives.
     several_choices: `n` above 1.
@@ -153,9 +168,15 @@ class Capabilities:
         reasons = {**self.reasons, **dict.fromkeys(changes, reason)} if reason else self.reasons
         return replace(self, **changes, reasons=reasons)
 
+    @property
+    def served_surfaces(self) -> frozenset[Surface]:
+        """The APIs that clients may speak: the engine's own, and what the core makes of its chat."""
+        made: frozenset[Surface] = frozenset({"responses", "messages"})
+        return self.surfaces | made if "chat" in self.surfaces else self.surfaces
+
     def words(self) -> list[str]:
         """What is declared, in words for people, e.g. `["chat", "tools", "logprobs"]`."""
-        words: list[str] = [surface for surface in SURFACE_PATHS if surface in self.surfaces]
+        words: list[str] = [surface for surface in SURFACE_PATHS if surface in self.served_surfaces]
         if self.tools != "none":
             words.append("tools" if self.tools == "forced" else "tools (auto only)")
         names = {"logprobs": "logprobs", "several_choices": "several choices", "json_schema": "JSON schema"}
@@ -253,7 +274,13 @@ class RunningEngine(ABC):
     @property
     @abstractmethod
     def routes(self) -> frozenset[Route]:
-        """The routes that it really serves. There may be more after `start`."""
+        """The routes that it really serves itself. There may be more after `start`."""
+
+    @property
+    def served_routes(self) -> frozenset[Route]:
+        """The routes that clients may ask for: its own, and those that the core makes of its chat."""
+        routes = self.routes
+        return routes | MADE_OF_CHAT if CHAT in routes else routes
 
     @property
     @abstractmethod

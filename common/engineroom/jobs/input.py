@@ -218,7 +218,7 @@ def _method(path: str, json: dict[str, Any] | None, engine: Engine) -> str:
     if json is not None:
         return "POST"
     plain = path.partition("?")[0]
-    methods = {route.method for route in engine.routes if route.matches(plain)}
+    methods = {route.method for route in engine.served_routes if route.matches(plain)}
     return "POST" if methods and "GET" not in methods else "GET"
 
 

@@ -1,4 +1,4 @@
-"""Streams and whole responses, made of one another: for chat completions, completions, Responses and Messages.
+"""Streams and whole responses, made of one another: for chat completions and completions.
 
 For engines whose path without streaming is broken or missing, and for doors that keep one and serve both. The order of
 a server's events is not trusted: the first may lack `role` or `content`, or be without an id; usage may come anywhere.
@@ -6,14 +6,12 @@ a server's events is not trusted: the first may lack `role` or `content`, or be 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from ..errors import incomplete_stream
-from .routes import MESSAGES, RESPONSES
 from .upstream_errors import from_upstream
 
 _CHAT_CHUNK = "chat.completion.chunk"
@@ -25,44 +23,10 @@ _WHOLE_STRINGS = frozenset({"role", "id", "type", "name"})
 _REASONS = frozenset({"finish_reason", "stop_reason", "matched_stop"})
 """What a choice says whole, once, at its end."""
 _NOT_IN_FIRST_CHUNK = frozenset({"index", "message", "finish_reason"})
-_ENDINGS = frozenset({"response.completed", "response.incomplete", "response.failed"})
-"""The events of the Responses API that carry the response as it is in the end."""
 
 
-class StreamAggregator(ABC):
-    """Takes in the events of one stream, in order, and gives the response they would have been without streaming."""
-
-    def add(self, event: Mapping[str, Any]) -> None:
-        """Take in one decoded event.
-
-        Raises:
-            APIError: the event is an error, as an engine sends it when it fails amid a stream.
-        """
-        if event.get("error"):
-            raise from_upstream(500, msgspec.json.encode(event))
-        self._add(event)
-
-    @abstractmethod
-    def _add(self, event: Mapping[str, Any]) -> None: ...
-
-    @abstractmethod
-    def response(self) -> dict[str, Any]:
-        """The whole response.
-
-        Raises:
-            APIError: 502, events are missing at its end.
-        """
-
-
-def make_aggregator(path: str) -> StreamAggregator:
-    """What puts the streams of a route together."""
-    if path == RESPONSES:
-        return ResponseAggregator()
-    return MessageAggregator() if path == MESSAGES else CompletionAggregator()
-
-
-class CompletionAggregator(StreamAggregator):
-    """The chunks of a chat completion or of a completion.
+class CompletionAggregator:
+    """Takes in the chunks of one chat completion or completion, in order; gives the response without streaming.
 
     Strings and lists of a choice or its delta are concatenated, also those that OpenAI does not have
     (`reasoning_content`, `completion_token_ids`); tool calls are merged by their index; of anything else the last
@@ -73,7 +37,14 @@ class CompletionAggregator(StreamAggregator):
         self._envelope: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
 
-    def _add(self, event: Mapping[str, Any]) -> None:
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take in one decoded event.
+
+        Raises:
+            APIError: the event is an error, as an engine sends it when it fails amid a stream.
+        """
+        if event.get("error"):
+            raise from_upstream(500, msgspec.json.encode(event))
         for name, value in event.items():
             if name == "choices":
                 continue
@@ -86,6 +57,11 @@ class CompletionAggregator(StreamAggregator):
             _add_choice(self._choices.setdefault(index, {"index": index}), part)
 
     def response(self) -> dict[str, Any]:
+        """The whole response.
+
+        Raises:
+            APIError: 502, events are missing at its end.
+        """
         if not self._choices:
             raise incomplete_stream()
         kind = self._envelope.get("object") or ""
@@ -95,81 +71,6 @@ class CompletionAggregator(StreamAggregator):
         if response.get("usage", response) is None:
             del response["usage"]
         return response
-
-
-class ResponseAggregator(StreamAggregator):
-    """The events of OpenAI's Responses API, of which the last carries the whole response."""
-
-    def __init__(self) -> None:
-        self._response: dict[str, Any] | None = None
-
-    def _add(self, event: Mapping[str, Any]) -> None:
-        if event.get("type") not in _ENDINGS:
-            return
-        response: dict[str, Any] = event["response"]
-        if response.get("status") == "failed":
-            raise from_upstream(500, msgspec.json.encode({"error": response.get("error")}))
-        self._response = response
-
-    def response(self) -> dict[str, Any]:
-        if self._response is None:
-            raise incomplete_stream()
-        return self._response
-
-
-class MessageAggregator(StreamAggregator):
-    """The events of Anthropic's Messages API (https://docs.anthropic.com/en/api/messages-streaming)."""
-
-    def __init__(self) -> None:
-        self._message: dict[str, Any] = {}
-        self._usage: dict[str, Any] = {}
-        self._blocks: dict[int, dict[str, Any]] = {}
-        self._inputs: dict[int, str] = {}
-        self._complete = False
-
-    def _add(self, event: Mapping[str, Any]) -> None:
-        kind = event.get("type")
-        index = event.get("index") or 0
-        if kind == "message_start":
-            self._message = {**event["message"], **self._message}
-            self._usage = {**(event["message"].get("usage") or {}), **self._usage}
-        elif kind == "content_block_start":
-            self._blocks[index] = {**event["content_block"], **self._blocks.get(index, {})}
-        elif kind == "content_block_delta":
-            self._add_block_delta(index, event["delta"])
-        elif kind == "message_delta":
-            self._message.update(event["delta"])
-            self._usage.update(event.get("usage") or {})
-        elif kind == "message_stop":
-            self._complete = True
-
-    def _add_block_delta(self, index: int, delta: Mapping[str, Any]) -> None:
-        if delta["type"] == "input_json_delta":
-            self._inputs[index] = self._inputs.get(index, "") + delta["partial_json"]
-            return
-        block = self._blocks.setdefault(index, {})
-        if delta["type"] == "citations_delta":
-            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
-            return
-        for name, text in delta.items():
-            if name != "type":
-                block[name] = block.get(name, "") + text
-
-    def response(self) -> dict[str, Any]:
-        if not self._complete:
-            raise incomplete_stream()
-        for index, text in self._inputs.items():
-            self._blocks.setdefault(index, {})["input"] = _tool_input(text)
-        blocks = [block for _, block in sorted(self._blocks.items())]
-        return {**self._message, "content": blocks, "usage": self._usage}
-
-
-def _tool_input(text: str) -> Any:
-    """A tool's input; a whole message cannot hold one that `max_tokens` cut off."""
-    try:
-        return msgspec.json.decode(text or "{}")
-    except msgspec.DecodeError:
-        return {}
 
 
 def to_chunks(response: Mapping[str, Any], include_usage: bool) -> list[dict[str, Any]]:

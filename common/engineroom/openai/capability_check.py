@@ -24,6 +24,7 @@ _PART_CAPABILITIES = {
     "video_url": "video",
     "file": "files",
     "input_file": "files",
+    "document": "files",
 }
 """Types of content parts (OpenAI's chat and responses, Anthropic's messages, and engines' own) -> what they need."""
 
@@ -42,7 +43,13 @@ def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabil
     if path in TEXT_ROUTES:
         _check_choices(json, capabilities)
         _check_logprobs(path, json, capabilities)
-        _check_response_format(json, capabilities)
+        _check_format(json.get("response_format"), "response_format", capabilities)
+    elif path == RESPONSES:
+        _check_included_logprobs(json, capabilities)
+        _check_format(_inner(json, "text", "format"), "text.format", capabilities)
+    elif path == MESSAGES:
+        _check_format(_inner(json, "output_config", "format"), "output_config.format", capabilities)
+        _check_format(json.get("output_format"), "output_format", capabilities)
     if path in _WITH_TOOLS:
         _check_tools(json, capabilities)
         _check_parts(json, capabilities)
@@ -65,12 +72,27 @@ def _check_logprobs(path: str, json: Mapping[str, Any], capabilities: Capabiliti
         raise _refused(capabilities, "logprobs", param, f"This engine does not support logprobs; leave out '{param}'.")
 
 
-def _check_response_format(json: Mapping[str, Any], capabilities: Capabilities) -> None:
-    wanted = json.get("response_format")
+def _check_included_logprobs(json: Mapping[str, Any], capabilities: Capabilities) -> None:
+    include = json.get("include")
+    included = isinstance(include, list) and "message.output_text.logprobs" in include
+    if not capabilities.logprobs and (included or json.get("top_logprobs")):
+        param = "include" if included else "top_logprobs"
+        raise _refused(
+            capabilities, "logprobs", param, f"This engine does not support logprobs; leave them out of '{param}'."
+        )
+
+
+def _check_format(wanted: Any, param: str, capabilities: Capabilities) -> None:
     kind = wanted.get("type") if isinstance(wanted, Mapping) else None
     if not capabilities.json_schema and kind in ("json_schema", "json_object"):
-        message = f"This engine cannot enforce a 'response_format' of type '{kind}'."
-        raise _refused(capabilities, "json_schema", "response_format", message)
+        message = f"This engine cannot enforce a '{param}' of type '{kind}'."
+        raise _refused(capabilities, "json_schema", param, message)
+
+
+def _inner(json: Mapping[str, Any], outer: str, field: str) -> Any:
+    """A field of a field, which may be anything."""
+    value = json.get(outer)
+    return value.get(field) if isinstance(value, Mapping) else None
 
 
 def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
@@ -101,10 +123,18 @@ def _typed_parts(json: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for field in ("messages", "input"):
         messages = json.get(field)
         for number, message in enumerate(messages if isinstance(messages, list) else ()):
-            content = message.get("content") if isinstance(message, dict) else None
-            for at, part in enumerate(content if isinstance(content, list) else ()):
-                if isinstance(part, dict) and isinstance(part.get("type"), str):
-                    yield f"{field}.{number}.content.{at}", part["type"]
+            if isinstance(message, dict):
+                # `output` is what a tool of Responses says; Messages have a tool's result among their parts.
+                for content in ("content", "output"):
+                    yield from _parts_in(message.get(content), f"{field}.{number}.{content}")
+
+
+def _parts_in(content: Any, where: str) -> Iterator[tuple[str, str]]:
+    for at, part in enumerate(content if isinstance(content, list) else ()):
+        if isinstance(part, dict) and isinstance(part.get("type"), str):
+            yield f"{where}.{at}", part["type"]
+            if part["type"] == "tool_result":
+                yield from _parts_in(part.get("content"), f"{where}.{at}.content")
 
 
 def _refused(capabilities: Capabilities, name: str, param: str, message: str) -> APIError:

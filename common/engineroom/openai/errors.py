@@ -5,11 +5,12 @@ Sources: https://platform.openai.com/docs/guides/error-codes and https://docs.an
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import msgspec
 
-from ..asgi.types import Headers, Scope, Send, send_body
+from ..asgi.types import Headers, Scope, Send, header, send_body
 from ..errors import APIError
 from .routes import MESSAGES
 
@@ -26,6 +27,11 @@ _ANTHROPIC_TYPES = {
 def is_anthropic(path: str) -> bool:
     """Whether a route is one of Anthropic's Messages API."""
     return path.startswith(MESSAGES)
+
+
+def request_id(scope: Scope) -> bytes:
+    """The request's id, which Anthropic's clients expect as `request-id`: the door's where there is one."""
+    return header(scope, b"x-request-id") or f"req_{secrets.token_hex(12)}".encode()
 
 
 def error_body(error: APIError, path: str = "") -> dict[str, Any]:
@@ -52,5 +58,10 @@ async def error_response(send: Send, scope: Scope, error: APIError) -> None:
         headers.append((b"allow", ", ".join(error.allow).encode()))
     if error.status == 413:
         headers.append((b"connection", b"close"))
-    body = msgspec.json.encode(error_body(error, scope["path"]))
+    content = error_body(error, scope["path"])
+    if is_anthropic(scope["path"]):
+        identity = request_id(scope)
+        headers.append((b"request-id", identity))
+        content["request_id"] = identity.decode()
+    body = msgspec.json.encode(content)
     await send_body(send, error.status, body, b"application/json", headers)

@@ -10,7 +10,7 @@ import msgspec
 from ..asgi.types import Send, send_body
 from ..errors import APIError, incomplete_stream
 from . import sse
-from .aggregate import make_aggregator, to_chunks
+from .aggregate import CompletionAggregator, to_chunks
 from .chat_opening import ChatOpening
 from .routes import CHAT_COMPLETIONS, TEXT_ROUTES
 
@@ -105,7 +105,7 @@ class ResponseWriter:
         self._send = send
         self._stream = bool(json.get("stream"))
         self._include_usage = wants_usage_event(json)
-        self._aggregator = make_aggregator(path) if at_once or not self._stream else None
+        self._aggregator = CompletionAggregator() if at_once or not self._stream else None
         self._finish = finish
         self._opening = ChatOpening(json.get("n")) if path == CHAT_COMPLETIONS else None
         self._started = False

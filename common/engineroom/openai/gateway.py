@@ -7,17 +7,21 @@ import logging
 from typing import NoReturn
 
 from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
-from ..asgi.types import ASGIApp, Message, Receive, Scope, Send, header
-from ..engine import Engine
+from ..asgi.types import ASGIApp, Headers, Message, Receive, Scope, Send, header
+from ..engine import Engine, Route
 from ..errors import APIError, engine_dead
 from .body import Request, read_request
 from .capability_check import check_capabilities
-from .errors import error_event, error_response
+from .errors import error_event, error_response, request_id
 from .model_list import LIST, ModelList
 from .path_hints import hint
+from .routes import MESSAGES, RESPONSES
 from .usage_counter import UsageCounter
 
 logger = logging.getLogger(__name__)
+
+_MADE_OF_CHAT = (RESPONSES, MESSAGES)
+"""Beginnings of the paths that the core answers of an engine's chat, where the engine does not itself."""
 
 
 class Gateway:
@@ -26,8 +30,9 @@ class Gateway:
     It answers for the engine: 404 and 405 for routes that the engine does not serve, 503 while the engine loads and
     once it is dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown
     model, 400 for what the engine does not declare among its capabilities, 504 for a request that outlasts its time.
-    It completes the list of models and gives each model a URL. A HEAD is answered as the GET would be, without its
-    body. Every other request goes to `inner`, which the gateway cancels when the client disconnects.
+    It completes the list of models and gives each model a URL, and makes Responses and Messages of the engine's chat
+    where the engine has not got them itself. A HEAD is answered as the GET would be, without its body. Every other
+    request goes to `inner`, which the gateway cancels when the client disconnects.
 
     Args:
         engine: asked for its routes, models, health and capabilities.
@@ -53,6 +58,7 @@ class Gateway:
         self._model_list = ModelList(inner, engine)
         self._max_body = max_body
         self._timeout = timeout
+        self._surfaces: ASGIApp | None = None
         self._closing: asyncio.Future[NoReturn] | None = None
         self._reason: APIError | None = None
 
@@ -93,9 +99,11 @@ class Gateway:
     def _check_route(self, scope: Scope) -> None:
         path = scope["path"]
         method = scope["method"]
-        allowed = {route.method for route in self._engine.routes if route.matches(path)}
+        allowed = {route.method for route in self._engine.served_routes if route.matches(path)}
         if not allowed:
-            raise APIError(f"Invalid URL ({method} {path}). {hint(path, self._engine.routes)}".rstrip(), status=404)
+            raise APIError(
+                f"Invalid URL ({method} {path}). {hint(path, self._engine.served_routes)}".rstrip(), status=404
+            )
         if "GET" in allowed:
             allowed.add("HEAD")
         if method not in allowed:
@@ -142,13 +150,28 @@ class Gateway:
             self._closing = asyncio.get_running_loop().create_future()
             if self._reason is not None:
                 _fail(self._closing, self._reason)
-        path = scope["path"]
-        app = self._model_list if path == LIST or path.startswith(LIST + "/") else self._inner
+        if scope["path"].startswith(MESSAGES):
+            response.headers.append((b"request-id", request_id(scope)))
         try:
-            await race(app(scope, receive, response.send), receive, self._timeout, self._closing)
+            await race(self._app(scope)(scope, receive, response.send), receive, self._timeout, self._closing)
         except RequestTimeoutError as error:
             message = f"The request took longer than {self._timeout:g} s."
             raise APIError(message, status=504, code="timeout") from error
+
+    def _app(self, scope: Scope) -> ASGIApp:
+        """What answers a request: the engine itself, unless the core does."""
+        path = scope["path"]
+        if path == LIST or path.startswith(LIST + "/"):
+            return self._model_list
+        if not path.startswith(_MADE_OF_CHAT):
+            return self._inner
+        if not self._engine.capabilities.assumed and Route(scope["method"], path) in self._engine.routes:
+            return self._inner
+        if self._surfaces is None:
+            from .surfaces.app import SurfacesApp
+
+            self._surfaces = SurfacesApp(self._engine, self._inner)
+        return self._surfaces
 
 
 def _without_body(send: Send) -> Send:
@@ -167,9 +190,13 @@ def _fail(future: asyncio.Future[NoReturn], reason: APIError) -> None:
 
 
 class ResponseTracker:
-    """How far a response has got, and so how its client can still learn of an error."""
+    """How far a response has got, and so how its client can still learn of an error.
+
+    headers: what a response from further in has beside its own.
+    """
 
     def __init__(self, send: Send) -> None:
+        self.headers: Headers = []
         self._send = send
         self._started: Message | None = None
         self._complete = False
@@ -177,6 +204,8 @@ class ResponseTracker:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = message
+            if self.headers:
+                message = {**message, "headers": [*message["headers"], *self.headers]}
         elif not message.get("more_body"):
             self._complete = True
         await self._send(message)

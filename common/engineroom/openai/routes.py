@@ -12,9 +12,8 @@ EMBEDDINGS = SURFACE_PATHS["embeddings"]
 RERANK = SURFACE_PATHS["rerank"]
 COUNT_TOKENS = f"{MESSAGES}/count_tokens"
 """Anthropic's: how many tokens the messages of a request are."""
+COUNT_INPUT = f"{RESPONSES}/input_tokens"
+"""OpenAI's: how many tokens the input of a request is."""
 
 TEXT_ROUTES = frozenset({CHAT_COMPLETIONS, COMPLETIONS})
 """The routes whose streams are chunks with `choices`, ended by `[DONE]`."""
-
-GENERATING_ROUTES = TEXT_ROUTES | {RESPONSES, MESSAGES}
-"""The routes that generate text, and that can stream it."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+RETURN_STOP_REASON = "return_stop_reason"
+"""A chat's field beyond OpenAI's: whether a choice that a stop string ended says which, in its `stop_reason`."""
+
 _decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -27,6 +30,8 @@ class TextCutter:
         """Decoded but not yet shown."""
         self.stopped = False
         """Whether a stop string was met; nothing more is to be fed then."""
+        self.stop: str | None = None
+        """The stop string that was met."""
 
     def feed(self, data: bytes) -> str:
         """The text that `data` completes, possibly none."""
@@ -48,11 +53,12 @@ class TextCutter:
     def _cut(self, text: str) -> str:
         text = self.held + text
         places = ((text.find(stop), stop) for stop in self._stops)
-        matches = [(at + len(stop), at) for at, stop in places if at >= 0]
+        matches = [(at + len(stop), at, stop) for at, stop in places if at >= 0]
         if matches:
+            _, at, self.stop = min(matches)
             self.stopped = True
             self.held = ""
-            return text[: min(matches)[1]]
+            return text[:at]
         hold = min(possible_start(text, stop) for stop in self._stops)
         self.held = text[hold:]
         return text[:hold]

@@ -29,8 +29,11 @@ _KINDS = {
 }
 
 
-def check(json: Mapping[str, Any], schema: type[T]) -> T:
+def check(json: Mapping[str, Any], schema: type[T], where: str = "") -> T:
     """`json` as a `schema`; fields that it does not know are left alone, unless it forbids them.
+
+    Args:
+        where: the dotted path of `json` in the request, where it is a part of it.
 
     Raises:
         APIError: 400, `param` the dotted path of the first field that is wrong.
@@ -42,7 +45,7 @@ def check(json: Mapping[str, Any], schema: type[T]) -> T:
     try:
         return msgspec.convert(_whole_numbers(json), schema, str_keys=True)
     except msgspec.ValidationError as error:
-        raise explain(str(error), json) from error
+        raise explain(str(error), json, where) from error
 
 
 def _whole_numbers(value: Any) -> Any:
@@ -54,19 +57,20 @@ def _whole_numbers(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def explain(message: str, json: Any) -> APIError:
-    """msgspec's words in OpenAI's: which field, what it takes, what was found."""
+def explain(message: str, json: Any, where: str = "") -> APIError:
+    """msgspec's words in OpenAI's: which field, what it takes, what was found; `where` is the path of `json`."""
     path = ""
     if at := _PLACE.search(message):
         path = at["path"].replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
         message = message[: at.start()]
+    value = _find(json, path)
+    path = f"{where}.{path}".strip(".")
     if missing := _MISSING.match(message):
         path = f"{path}.{missing['field']}" if path else missing["field"]
         return invalid(f"Missing required parameter: '{path}'.", path, "missing_required_parameter")
     if unknown := _UNKNOWN.match(message):
         path = f"{path}.{unknown['field']}" if path else unknown["field"]
         return invalid(f"Unknown parameter: '{path}'.", path, "unknown_parameter")
-    value = _find(json, path)
     if wrong := _WRONG_TYPE.match(message):
         expected = [_KINDS.get(kind, kind) for kind in wrong["expected"].split(" | ") if kind != "null"]
         one_of = "one of " if len(expected) > 1 else ""

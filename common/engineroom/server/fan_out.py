@@ -14,7 +14,7 @@ from ..openai.body import checked_request
 from ..openai.event_stream import ResponseWriter, decode_event, read_events, wants_usage_event
 from ..openai.routes import COMPLETIONS, TEXT_ROUTES
 from ..openai.schemas import MAX_CHOICES
-from ..openai.stop_strings import TextCutter
+from ..openai.stop_strings import RETURN_STOP_REASON, TextCutter
 from ..openai.usage import ChoicesUsage
 from ..openai.validation import invalid
 from .proxy import Proxy
@@ -70,7 +70,7 @@ def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
     prompts = _prompts(path, json)
     if n * len(prompts) > MAX_CHOICES:
         raise invalid(f"'n' times the number of prompts must not exceed {MAX_CHOICES}.", "n", "integer_above_max_value")
-    common = {name: value for name, value in json.items() if name not in ("n", "best_of")}
+    common = {name: value for name, value in json.items() if name not in ("n", "best_of", RETURN_STOP_REASON)}
     common |= {"stream": True, "stream_options": {"include_usage": True}}
     return [
         {**common, **prompt, **({"seed": json["seed"] + choice} if json.get("seed") is not None else {})}
@@ -84,7 +84,7 @@ def _concerned(path: str, json: Mapping[str, Any]) -> bool:
     if path not in TEXT_ROUTES:
         return False
     n = json.get("n")
-    stops = bool(json.get("stream") and json.get("stop"))
+    stops = bool((json.get("stream") or json.get(RETURN_STOP_REASON)) and json.get("stop"))
     return stops or (isinstance(n, int) and n > 1) or len(_prompts(path, json)) > 1
 
 
@@ -103,6 +103,7 @@ class _MergedResponse:
         self._writer = ResponseWriter(path, json, send)
         self._tells_usage = not json.get("stream") or wants_usage_event(json)
         self._usage = ChoicesUsage(json.get("n") or 1)
+        self._tells_stop = bool(json.get(RETURN_STOP_REASON))
         stop = json.get("stop") or ()
         self._stops = [text for text in ([stop] if isinstance(stop, str) else stop) if text]
         self._cutters: dict[int, TextCutter] = {}
@@ -129,6 +130,8 @@ class _MergedResponse:
             cutter = self._cutters.setdefault(index, TextCutter(self._stops))
             text = "" if cutter.stopped else cutter.feed((holder.get(name) or "").encode())
             holder[name] = text + ("" if cutter.stopped or not choice.get("finish_reason") else cutter.finish())
+            if self._tells_stop and choice.get("finish_reason"):
+                choice["stop_reason"] = cutter.stop
         return choice
 
     async def close(self) -> None:

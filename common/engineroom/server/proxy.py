@@ -14,6 +14,7 @@ from ..errors import APIError, incomplete_stream
 from ..openai.body import Request, checked_request
 from ..openai.chat_opening import ChatOpening
 from ..openai.routes import CHAT_COMPLETIONS, TEXT_ROUTES
+from ..openai.stop_strings import RETURN_STOP_REASON
 
 if TYPE_CHECKING:
     from ..engine import Health
@@ -66,6 +67,10 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = checked_request(scope)
         changed = None if request.json is None else self._engine.prepare(scope["path"], request.json)
+        if RETURN_STOP_REASON in (changed or request.json or ()):
+            # Ours; no server knows it.
+            changed = dict(changed or request.json or {})
+            del changed[RETURN_STOP_REASON]
         body = request.body if changed is None else msgspec.json.encode(changed)
         try:
             async with await self.open(scope, body) as response:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
-from . import aborting, answering, refusing, splitting
+from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
+from . import aborting, answering, messaging, refusing, responding, scripts, splitting
 from .target import NotOffered, Target
 
 
@@ -46,12 +46,14 @@ _OTHER_PATHS = {
     answering.a_model_is_retrieved: None,
     answering.completion_answers: COMPLETIONS,
     refusing.unknown_route_is_404: None,
+    **dict.fromkeys(responding.CHECKS, RESPONSES),
+    **dict.fromkeys(messaging.CHECKS, MESSAGES),
 }
 """Checks that are not about chat -> the route that they are about."""
 
 CHECKS = tuple(
     Check(function.__name__, function, _OTHER_PATHS.get(function, CHAT_COMPLETIONS))
-    for module in (answering, splitting, refusing, aborting)
+    for module in (answering, splitting, responding, messaging, scripts, refusing, aborting)
     for function in module.CHECKS
 )
 

@@ -12,8 +12,11 @@ import msgspec
 
 from ..asgi.client import request
 from ..engine import ASSUMED, Capabilities, Engine
-from ..openai.routes import COMPLETIONS
+from ..openai.routes import COMPLETIONS, MESSAGES, RESPONSES
 from .responses import is_honest_refusal
+
+_PERHAPS_MISSING = frozenset({COMPLETIONS, MESSAGES, RESPONSES})
+"""Routes that a server of which nothing is known need not have."""
 
 
 class NotOffered(Exception):
@@ -97,6 +100,10 @@ class Target:
         async with self.call("GET", path, b"") as answer:
             return answer.status, _decode(await answer.read())
 
+    async def delete(self, path: str) -> tuple[int, Any]:
+        async with self.call("DELETE", path, b"") as answer:
+            return answer.status, _decode(await answer.read())
+
     async def post(self, path: str, body: Mapping[str, Any] | bytes) -> tuple[int, Any]:
         """Post a body; status and decoded JSON."""
         async with self.call("POST", path, await self._body(body)) as answer:
@@ -113,7 +120,7 @@ class Target:
             NotOffered: the server refuses one of `offers` by name, or does not serve the route.
         """
         status, response = await self.post(path, body)
-        if status == 404 and path == COMPLETIONS and self.capabilities.assumed:
+        if status == 404 and path in _PERHAPS_MISSING and self.capabilities.assumed:
             raise NotOffered(f"{path} (answered with a 404)")
         if offers and self.capabilities.assumed and is_honest_refusal(status, response, offers):
             raise NotOffered(f"{offers[0]} (refused with a 400)")
@@ -139,6 +146,25 @@ class Target:
         assert events[-1] == b"[DONE]", f"a stream ends with [DONE], not with {events[-1]!r}"
         return [msgspec.json.decode(event) for event in events[:-1]]
 
+    async def events(self, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Post a streamed request of Responses or of Messages; all its events, each named by its type."""
+        async with self.call("POST", path, await self._body({**body, "stream": True})) as answer:
+            text = await answer.read()
+            assert answer.status == 200, f"a stream of {path} has status 200; it was {answer.status}: {text[:300]!r}"
+            kind = answer.headers.get("content-type", "")
+        assert kind.startswith("text/event-stream"), f"a stream is text/event-stream, not {kind!r}"
+        events = []
+        for block in text.decode().replace("\r\n", "\n").split("\n\n"):
+            fields = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
+            if "data" not in fields or fields["data"] == "[DONE]":
+                continue
+            event: dict[str, Any] = msgspec.json.decode(fields["data"])
+            name = fields.get("event")
+            assert name == event.get("type"), f"an event is named by its type, which clients go by: {block!r}"
+            events.append(event)
+        assert events, f"a stream of {path} has events; it ended without any"
+        return events
+
     async def running(self) -> float:
         """How many generations the engine runs now, by its own gauge."""
         assert self.expects.running_metric is not None, "running_metric is needed to count generations"
@@ -160,7 +186,7 @@ def engine_target(engine: Engine, expectations: Expectations | None = None) -> T
     expectations = expectations or Expectations()
     if expectations.model is None:
         expectations = replace(expectations, model=engine.models[0])
-    paths = {route.path for route in engine.routes}
+    paths = {route.path for route in engine.served_routes}
     return Target(call, engine.metrics, expectations, engine.capabilities, paths)
 
 

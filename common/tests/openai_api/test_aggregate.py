@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from engineroom.errors import APIError
-from engineroom.openai.aggregate import CompletionAggregator, make_aggregator, to_chunks
-from engineroom.openai.routes import CHAT_COMPLETIONS, MESSAGES, RESPONSES
+from engineroom.openai.aggregate import CompletionAggregator, to_chunks
 
 
 def chunk(*choices: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -129,9 +128,8 @@ def test_a_first_event_without_anything_and_usage_in_the_middle() -> None:
 
 
 def test_nothing_at_all_is_no_answer() -> None:
-    for path in (CHAT_COMPLETIONS, RESPONSES, MESSAGES):
-        with pytest.raises(APIError, match="before it was complete"):
-            make_aggregator(path).response()
+    with pytest.raises(APIError, match="before it was complete"):
+        CompletionAggregator().response()
 
 
 def test_a_whole_answer_as_chunks_and_back() -> None:
@@ -143,34 +141,3 @@ def test_a_whole_answer_as_chunks_and_back() -> None:
     chunks = to_chunks(whole, include_usage=True)
     assert chunks[0]["choices"][0]["delta"]["tool_calls"] == [{"index": 0, **call}]
     assert together(*chunks) == whole
-
-
-def test_a_response_is_the_last_event_s() -> None:
-    for ending in ("completed", "incomplete"):
-        aggregator = make_aggregator(RESPONSES)
-        aggregator.add({"type": "response.created", "response": {"status": "in_progress", "error": None}})
-        aggregator.add({"type": f"response.{ending}", "response": {"status": ending, "output": []}})
-        assert aggregator.response() == {"status": ending, "output": []}
-    with pytest.raises(APIError, match=r"Oh\."):
-        aggregator.add({"type": "response.failed", "response": {"status": "failed", "error": {"message": "Oh."}}})
-
-
-def test_a_message_in_an_order_of_its_own() -> None:
-    aggregator = make_aggregator(MESSAGES)
-    for event in (
-        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"a"'}},
-        {"type": "message_start", "message": {"id": "m", "content": [], "usage": {"input_tokens": 3}}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "b"}},
-        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "name": "f", "input": {}}},
-        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": ": 1}"}},
-        {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 5}},
-        {"type": "message_stop"},
-    ):
-        aggregator.add(event)
-    assert aggregator.response() == {
-        "id": "m",
-        "content": [{"type": "text", "text": "ab"}, {"type": "tool_use", "name": "f", "input": {"a": 1}}],
-        "stop_reason": "tool_use",
-        "usage": {"input_tokens": 3, "output_tokens": 5},
-    }

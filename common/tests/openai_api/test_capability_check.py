@@ -119,4 +119,4 @@ def test_capabilities_have_words_for_people() -> None:
     assert NOTHING.words() == []
     surfaces = frozenset({"embeddings", "chat"})
     some = Capabilities(surfaces=surfaces, tools="optional", several_choices=True)  # type: ignore[arg-type]
-    assert some.words() == ["chat", "embeddings", "tools (auto only)", "several choices"]
+    assert some.words() == ["chat", "responses", "messages", "embeddings", "tools (auto only)", "several choices"]

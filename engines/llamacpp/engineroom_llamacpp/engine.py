@@ -38,9 +38,6 @@ _ALWAYS = (
     *MODELS,
     ("POST", routes.CHAT_COMPLETIONS),
     ("POST", routes.COMPLETIONS),
-    ("POST", routes.RESPONSES),
-    ("POST", routes.MESSAGES),
-    ("POST", routes.COUNT_TOKENS),
     ("POST", "/tokenize"),
     ("POST", "/detokenize"),
     ("POST", "/apply-template"),
@@ -67,7 +64,10 @@ class LlamaCppEngine(ServerEngine):
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
     sampling_params = frozenset(
         {
+            "add_generation_prompt",
             "cache_prompt",
+            "chat_template_kwargs",
+            "continue_final_message",
             "dry_allowed_length",
             "dry_base",
             "dry_multiplier",
@@ -102,7 +102,7 @@ class LlamaCppEngine(ServerEngine):
         }
     )
     capabilities = Capabilities(
-        surfaces=frozenset({"chat", "completions", "responses", "messages", "embeddings", "rerank"}),
+        surfaces=frozenset({"chat", "completions", "embeddings", "rerank"}),
         tools="forced",
         logprobs=True,
         several_choices=True,

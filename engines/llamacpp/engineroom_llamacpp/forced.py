@@ -20,7 +20,7 @@ _CALL = re.compile(
 
 
 def is_forced(choice: Any) -> bool:
-    """Whether a `tool_choice`, OpenAI's or Anthropic's, leaves the model no way around a call."""
+    """Whether a `tool_choice` leaves the model no way around a call."""
     if isinstance(choice, dict):
         return choice.get("type") not in ("auto", "none")
     return bool(choice == "required")

@@ -9,6 +9,7 @@ import msgspec
 
 from engineroom.openai.event_stream import wants_usage_event
 from engineroom.openai.routes import COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
+from engineroom.openai.stop_strings import RETURN_STOP_REASON
 from engineroom.server import StreamedProxy, StreamRewriter
 
 from .stream_rewriter import LlamaCppRewriter, demands_call
@@ -19,6 +20,7 @@ class LlamaCppProxy(StreamedProxy):
 
     def make_rewriter(self, path: str, json: Mapping[str, Any]) -> StreamRewriter | None:
         deviates = path == COMPLETIONS or json.get("logprobs") or demands_call(path, json)
+        deviates = deviates or json.get(RETURN_STOP_REASON)
         deviates = deviates or not json.get("stream") or (wants_usage_event(json) and (json.get("n") or 1) > 1)
         return LlamaCppRewriter(path, json) if path in TEXT_ROUTES and deviates else None
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from engineroom.errors import APIError
-from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, GENERATING_ROUTES, TEXT_ROUTES
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
+from engineroom.openai.stop_strings import RETURN_STOP_REASON
 from engineroom.openai.strict import checked, refuse
 
 from . import forced
@@ -38,10 +39,7 @@ def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
     elif path == CHAT_COMPLETIONS and json.get("logprobs"):
         # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
         json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
-    if path in GENERATING_ROUTES:
-        json = _tools(path, json)
-        return _streamed(path, json)
-    return json
+    return _streamed(_tools(json)) if path in TEXT_ROUTES else json
 
 
 def _completion(json: dict[str, Any]) -> dict[str, Any]:
@@ -52,25 +50,19 @@ def _completion(json: dict[str, Any]) -> dict[str, Any]:
     return {**json, **limit, **logprobs}
 
 
-def _tools(path: str, json: dict[str, Any]) -> dict[str, Any]:
+def _tools(json: dict[str, Any]) -> dict[str, Any]:
     choice = json.get("tool_choice")
     if not json.get("tools") or choice == "none":
         return {name: value for name, value in json.items() if name not in ("tools", "tool_choice")}
-    if not forced.is_forced(choice):
-        return json
-    if path != CHAT_COMPLETIONS:
-        raise APIError(
-            f"llama.cpp cannot be made to call a tool on this route; {CHAT_COMPLETIONS} can.",
-            param="tool_choice",
-            code="unsupported_parameter",
-        )
-    return forced.prepare(json)
+    return forced.prepare(json) if forced.is_forced(choice) else json
 
 
-def _streamed(path: str, json: dict[str, Any]) -> dict[str, Any]:
-    if path in TEXT_ROUTES:
-        if "stream_options" in json and not json.get("stream"):
-            raise APIError("'stream_options' is only allowed when 'stream' is enabled.", param="stream_options")
-        options = {"include_usage": True} if not json.get("stream") or forced.is_prepared(json) else {}
-        json["stream_options"] = {**json.get("stream_options", {}), **options}
+def _streamed(json: dict[str, Any]) -> dict[str, Any]:
+    if "stream_options" in json and not json.get("stream"):
+        raise APIError("'stream_options' is only allowed when 'stream' is enabled.", param="stream_options")
+    options = {"include_usage": True} if not json.get("stream") or forced.is_prepared(json) else {}
+    json["stream_options"] = {**json.get("stream_options", {}), **options}
+    if json.pop(RETURN_STOP_REASON, False):
+        # It says so only among its inner workings, of which nothing else is asked for.
+        json |= {"verbose": True, "response_fields": ["stopping_word"]}
     return {**json, "stream": True}

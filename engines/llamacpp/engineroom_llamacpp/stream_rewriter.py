@@ -36,14 +36,17 @@ class LlamaCppRewriter(StreamRewriter):
         self.at_once = demands_call(path, json)
 
     def concerns(self, data: bytes) -> bool:
-        return self._alternatives is not None or b'"usage":' in data
+        return self._alternatives is not None or b'"usage":' in data or b'"__verbose":' in data
 
     def rewrite(self, event: dict[str, Any]) -> dict[str, Any] | None:
         choices = event.get("choices") or []
         usage = event.pop("usage", None)
+        stop = event.pop("__verbose", {}).get("stopping_word")
         for choice in choices:
             if choice.get("logprobs"):
                 choice["logprobs"] = self._logprobs(choice)
+            if stop and choice.get("finish_reason"):
+                choice["stop_reason"] = stop
         if usage is None:
             return event
         self._usage.add(usage, choices[0]["index"] if choices else None)

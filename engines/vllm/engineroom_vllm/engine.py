@@ -47,7 +47,7 @@ class VLLMEngine(ServerEngine):
     sampling_params = surface.SAMPLING_PARAMS
     # Its own server knows what the model takes, and refuses the rest: tools without a parser, images, sound, video.
     capabilities = Capabilities(
-        surfaces=frozenset({"chat", "completions", "responses", "messages", "embeddings", "rerank"}),
+        surfaces=frozenset({"chat", "completions", "embeddings", "rerank"}),
         tools="forced",
         logprobs=True,
         several_choices=True,

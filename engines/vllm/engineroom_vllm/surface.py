@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engineroom.engine import MODELS, Route
-from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, COUNT_TOKENS, MESSAGES, RESPONSES
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
 
 _PATHS = frozenset(
     {
@@ -30,12 +30,13 @@ GENERATING = MODELS | frozenset(
         Route("POST", "/tokenize"),
         Route("POST", CHAT_COMPLETIONS),
         Route("POST", COMPLETIONS),
-        Route("POST", MESSAGES),
-        Route("POST", COUNT_TOKENS),
-        Route("POST", RESPONSES),
     }
 )
 """What is assumed before vLLM has been asked: a model that generates text."""
+
+_MADE_OF_CHAT = (MESSAGES, RESPONSES)
+"""What the core makes of vLLM's chat. vLLM's own breaks promises of the conformance kit: 0.32 names no stop sequence,
+keeps no response to go on from, takes no structured outputs with a message, and names no field that is wrong."""
 
 _GUIDED = {
     "guided_choice": "choice",
@@ -47,10 +48,12 @@ _GUIDED = {
 """vLLM's old fields -> fields of `structured_outputs`. It ignores the old ones without a word since 0.12."""
 
 SAMPLING_PARAMS = frozenset(_GUIDED) | {
+    "add_generation_prompt",
     "add_special_tokens",
     "allowed_token_ids",
     "bad_words",
     "chat_template_kwargs",
+    "continue_final_message",
     "ignore_eos",
     "include_stop_str_in_output",
     "length_penalty",
@@ -80,6 +83,8 @@ def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:
     """The routes in vLLM's own description of itself, which follows the tasks that the model has."""
     routes = set(MODELS)
     for path, methods in openapi.get("paths", {}).items():
+        if path.startswith(_MADE_OF_CHAT):
+            continue
         if path in _PATHS or path.startswith(_PREFIXES):
             # A parameter in a path (`/v1/files/{id}`) stands for all that may follow.
             literal, parameter, _ = path.partition("{")

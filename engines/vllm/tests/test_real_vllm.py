@@ -29,7 +29,12 @@ ANSWER = "The capital of France is Paris."
 
 @pytest.fixture
 def target(vllm: VLLMEngine) -> Target:
-    return engine_target(vllm, Expectations(max_model_len=2048, running_metric="vllm:num_requests_running"))
+    expectations = Expectations(
+        max_model_len=2048,
+        running_metric="vllm:num_requests_running",
+        saying=lambda text: {"structured_outputs": {"choice": [text]}},
+    )
+    return engine_target(vllm, expectations)
 
 
 async def test_text_is_the_model_s(target: Target) -> None:

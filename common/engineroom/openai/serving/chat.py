@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..messages import AnyMessage, AssistantMessage, Part, RefusalPart, TextPart
 from ..schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat, TextFormat
+from ..stop_strings import RETURN_STOP_REASON
 from ..validation import check, invalid
 from . import logprobs
 from .response import (
@@ -43,6 +44,7 @@ class ChatResponse(ServingResponse):
         _check_text_only(request)
         self.stream = bool(request.stream)
         self.stops = stop_strings(request.stop)
+        self._tells_stop = bool(json.get(RETURN_STOP_REASON))
         self._tools = tools = choose(request, json) if _names_tools(request) else Tools()
         messages = _text_messages(engine, request.messages, json["messages"])
         prompt = engine.chat_prompt(messages, {**json, "messages": messages, "tools": list(tools.tools)})
@@ -82,7 +84,8 @@ class ChatResponse(ServingResponse):
         if chunk.call is not None:
             yield _choice(index, self._call_delta(index, chunk.call))
         if chunk.finish_reason is not None:
-            yield {**_choice(index, {}), "finish_reason": self._finish_reason(index, chunk.finish_reason)}
+            stop = {"stop_reason": chunk.stop} if self._tells_stop else {}
+            yield {**_choice(index, {}), "finish_reason": self._finish_reason(index, chunk.finish_reason), **stop}
 
     def events(self, chunks: Sequence[ChoiceChunk]) -> bytes:
         out: list[bytes] = []

@@ -28,6 +28,7 @@ class ChoiceChunk(msgspec.Struct):
     logprobs: tokens whose text is shown from now on, each with the place of its first character in the text;
         None unless the request asked for logprobs.
     finish_reason: `stop` or `length` on a choice's last piece.
+    stop: on the last piece, the stop string that ended the text, if one did.
     """
 
     index: int
@@ -35,6 +36,7 @@ class ChoiceChunk(msgspec.Struct):
     call: ToolCallChunk | None = None
     logprobs: list[tuple[Token, int]] | None = None
     finish_reason: str | None = None
+    stop: str | None = None
 
 
 class ChoiceDecoder:
@@ -82,7 +84,7 @@ class ChoiceDecoder:
             return []
         released = self._release(text, finish_reason)
         if self._parser is None:
-            return [ChoiceChunk(self.index, text, None, released, finish_reason)]
+            return [ChoiceChunk(self.index, text, None, released, finish_reason, cutter.stop)]
         return self._read(self._parser, text, released, finish_reason)
 
     def end(self) -> list[ChoiceChunk]:
@@ -104,7 +106,7 @@ class ChoiceDecoder:
         if not self._parallel and parser.calls:
             finish_reason = "stop"
         if released or finish_reason is not None:
-            chunks.append(ChoiceChunk(self.index, logprobs=released, finish_reason=finish_reason))
+            chunks.append(ChoiceChunk(self.index, "", None, released, finish_reason, self._cutter.stop))
         return chunks
 
     def _release(self, text: str, finish_reason: str | None) -> list[tuple[Token, int]] | None:

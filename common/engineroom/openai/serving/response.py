@@ -14,6 +14,7 @@ import msgspec
 from ...errors import APIError
 from ..aggregate import CompletionAggregator
 from ..schemas import ChatRequest, CompletionRequest
+from ..stop_strings import RETURN_STOP_REASON
 from ..validation import invalid
 from . import chat_template
 from .generation import ChoiceChunk
@@ -26,6 +27,7 @@ encode = msgspec.json.Encoder().encode
 
 _NO_EFFECT = frozenset(
     {
+        RETURN_STOP_REASON,
         "metadata",
         "modalities",
         "prediction",

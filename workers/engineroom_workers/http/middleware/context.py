@@ -102,4 +102,4 @@ class RequestContextMiddleware(Middleware):
 
     def _route(self, path: str) -> str:
         """A known route's path, so that what clients invent makes no new time series."""
-        return next((route.path for route in self._engine.routes if route.matches(path)), OTHER_ROUTE)
+        return next((route.path for route in self._engine.served_routes if route.matches(path)), OTHER_ROUTE)
