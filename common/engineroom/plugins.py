@@ -20,6 +20,7 @@ from .errors import PluginError, Problem, Problems, SettingsError
 from .installation import engines_at_hand, how_to_install
 from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
+from .models.hub import HubError
 from .models.names import misnamed
 from .selection import select
 from .settings.base import Settings, SettingsGroup, comma_list
@@ -312,15 +313,18 @@ def check(env: Environment) -> Setup[list[Settings]]:
     """Check whatever a start would check before it loads a model, for each of the doors that are installed.
 
     Raises:
-        SettingsError: with every problem; where the engine cannot be loaded, that is one of them, under ENGINE.
+        SettingsError: with every problem; that the engine cannot be loaded is one of them, under ENGINE, and that none
+            can be chosen for the model, under MODEL_NAME.
     """
     try:
         return set_up(env, _load_doors)
-    except PluginError as error:
+    except (PluginError, HubError) as error:
         problems = Problems()
         WorkerSettings.load_valid(env, problems)
         _read_doors(env, problems)
-        problems.add("ENGINE", str(error), env.source("ENGINE") if "ENGINE" in env else "")
+        variable = "ENGINE" if isinstance(error, PluginError) else "MODEL_NAME"
+        message = str(error).removeprefix(f"{variable}: ")
+        problems.add(variable, message, env.source(variable) if variable in env else "")
         problems.check()
         raise
 

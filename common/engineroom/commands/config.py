@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import Problem, SettingsError
+from ..errors import PluginError, Problem, SettingsError
+from ..models.hub import HubError
 from ..settings.known_names import KnownNames, NameCheck
 from .settings_table import Row, print_rows
 
@@ -38,9 +39,11 @@ def config(show_all: bool, as_json: bool) -> None:
         plugins.check(env)
     except SettingsError as error:
         problems = error.problems
-    if not any(problem.variable == "ENGINE" for problem in problems):
+    try:
         engine, seen = plugins.engine_class(env)
         groups = plugins.settings_groups(engine, seen)
+    except (PluginError, HubError):
+        pass  # It is one of the problems.
     names = plugins.known_names(engine, seen) if engine is not None else KnownNames(groups)
     rows = [*_rows(groups, seen, names, problems), *_without_effect(names.check(seen))]
     shown = [row for row in rows if show_all or row.problem or row.source != "default"]

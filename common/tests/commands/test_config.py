@@ -54,6 +54,12 @@ def test_all_of_them_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_that_is_not_there_hides_no_other_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(monkeypatch, ENGINE="nosuch", MAX_CONCURRENCY="0", LOG_LEVEL="loud")
     assert problems(result).keys() == {"ENGINE", "MAX_CONCURRENCY", "LOG_LEVEL"}
+    assert problems(result)["ENGINE"].startswith("no engine called 'nosuch' is installed")
+
+
+def test_a_model_for_which_no_engine_can_be_chosen_hides_no_other_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, ENGINE="", HF_HUB_OFFLINE="1", MODEL_NAME="org/nothing", MAX_CONCURRENCY="0")
+    assert problems(result).keys() == {"MODEL_NAME", "MAX_CONCURRENCY"}
 
 
 def test_a_wrong_value_is_marked_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
