@@ -127,7 +127,7 @@ def test_an_engine_that_cannot_start_again_ends_the_door(tmp_path: Path, small_m
         assert door.ended() == 1
         assert door.log.count("starting another in") == 2
         assert "signal 9" not in door.log.splitlines()[-1]
-        assert "exited with code" in door.log.splitlines()[-1]
+        assert "llamacpp did not start: MODEL_NAME=" in door.log.splitlines()[-1]
 
 
 @pytest.fixture
