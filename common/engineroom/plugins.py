@@ -7,6 +7,7 @@ Engines are entry points in the group `engineroom.engines` (stevedore), the door
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -145,18 +146,20 @@ def _recognised(env: Environment, door: str | None) -> _Recognised:
     only = comma_list(env.get("ENGINEROOM_ENGINES", ""))
     name = env.get("ENGINE")
     reason = ""
+    asked = env
     if name is None:
         installed = engine_names(only)
         mistyped = [each for each in core.mistyped("ENGINE", env) if env[each.variable] in installed]
         if mistyped:
             raise SettingsError(mistyped)
         if len(installed) > 1:
+            env = _with_model(env)
             name, reason = select(_loadable(only), env)
             env = env.with_arguments({"ENGINE": name}, SELECTED)
     engine = load_engine(name, only)
     names = known_names(engine, env, door)
     env = names.apply(env)
-    notes = [note for note in (reason, _set_aside(env)) if note]
+    notes = [note for note in (reason, _set_aside(names.apply(asked))) if note]
     if engine.model_formats:
         # An address may also say which revision, which engines call by names of their own.
         env = names.apply(_with_model(env))
@@ -193,7 +196,7 @@ def _with_model(env: Environment) -> Environment:
     given = env.get("MODEL_NAME")
     if given is None:
         return env
-    model = reference.parse(given, env)
+    model = reference.parse(given, {**os.environ, **env})
     values = {"MODEL_NAME": model.name} if model.name != given else {}
     if model.revision and "MODEL_REVISION" not in env:
         values["MODEL_REVISION"] = model.revision

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -93,7 +94,8 @@ def candidates(engines: Mapping[str, type[Engine]], place: Path, env: Environmen
 
 
 def _with_own_model(engines: Mapping[str, type[Engine]], env: Environment) -> Selection:
-    bringing = {name: engine for name, engine in engines.items() if "MODEL_NAME" in engine.defaults}
+    loaders = {name: engine for name, engine in engines.items() if engine.model_formats}
+    bringing = {name: engine for name, engine in loaders.items() if "MODEL_NAME" in engine.defaults}
     ready = [name for name in bringing if not _missing(bringing[name], env)]
     if ready:
         chosen = _in_order(ready, bringing)[0]
@@ -106,7 +108,7 @@ def _with_own_model(engines: Mapping[str, type[Engine]], env: Environment) -> Se
 
 
 def _traits(model: str, env: Environment) -> ModelTraits:
-    named = reference.parse(model, env)
+    named = reference.parse(model, {**os.environ, **env})
     settings = HubSettings.load(env)
     environ = settings.environ(env)
     repository = named.repository or named.name

@@ -17,6 +17,9 @@ from . import gguf
 from .download import download
 from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, weights, writable
 
+_CLIENT = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
+"""Variables of the hub's client that count wherever they are set."""
+
 
 class HubSettings(Settings):
     """What engines share whose own client takes models from a hub."""
@@ -62,7 +65,7 @@ class HubSettings(Settings):
             compiled: the variable that says where it keeps what it compiles, and a folder's name: on the volume, or
                 beside the models where HF_HOME names a place for them.
         """
-        base = {**os.environ, **{name: env[name] for name in names if name in env}}
+        base = {**os.environ, **{name: env[name] for name in (*_CLIENT, *names) if name in env}}
         baked = env.source("MODEL_NAME").startswith("baked")
         environ = hub_environ(base, self.base_path, self.hf_token, baked=baked)
         kept = writable(self.base_path) or writable(environ.get("HF_HOME", ""))
