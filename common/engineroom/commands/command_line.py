@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -154,4 +155,16 @@ def _shows_engines() -> bool:
 
 
 def _error(text: str) -> str:
-    return click.style("error: ", fg="red", bold=True) + text
+    """The text as an error: on a terminal broken between words, so that addresses and commands stay whole."""
+    whole = f"error: {text}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        whole = "\n".join(_wrapped(line, width) for line in whole.splitlines())
+    return click.style("error: ", fg="red", bold=True) + whole.removeprefix("error: ")
+
+
+def _wrapped(line: str, width: int) -> str:
+    import textwrap
+
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -39,6 +39,9 @@ main()
 """The door, with an engine that writes to the log while it loads."""
 
 
+NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:1", "PORT": "0", "NO_COLOR": "1"}
+"""Settings with which no model can be downloaded."""
+
 STUBBORN = """
 import asyncio
 from engineroom_echo.engine import EchoEngine
@@ -175,6 +178,17 @@ def test_an_error_has_a_colour_unless_it_is_unwanted(no_colour: str) -> None:
     with Terminal(COMMAND, "serve", PORT="no", NO_COLOR=no_colour) as terminal:
         assert terminal.ended() == 2
     assert ("\x1b[31m" in terminal.text) == (not no_colour)
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_an_error_is_broken_between_words(columns: str) -> None:
+    """A terminal breaks a line anywhere, also in an address or a command to copy."""
+    with Terminal(COMMAND, "serve", MODEL_NAME="org/name", ENGINE="llamacpp", COLUMNS=columns, **NO_HUB) as terminal:
+        assert terminal.ended() == 1
+    error = terminal.text[terminal.text.index("error: ") :]
+    assert "http://127.0.0.1:1 " in error.replace("\n", " \n")
+    assert "`engineroom models`" in error.replace("\n  ", " ")
+    assert max(map(len, error.splitlines())) <= int(columns)
 
 
 def test_a_port_that_is_taken_is_one_line_with_what_to_do() -> None:
