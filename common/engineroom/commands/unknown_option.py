@@ -19,8 +19,9 @@ def explained(error: click.NoSuchOption, arguments: Sequence[str]) -> click.Usag
         setting = _setting(error.option_name, arguments)
     except EngineroomError:
         return error  # Settings that cannot be read are not what is wrong with this command line.
-    if setting is None:
-        return error
+    own = {(param.name or "").upper() for param in error.ctx.command.params} if error.ctx else set()
+    if setting is None or setting in own:
+        return error  # An option of the command itself was meant, and click says which.
     command = error.ctx.command_path if error.ctx else "engineroom"
     return click.UsageError(
         f"No such option '{error.option_name}'. It is the setting {setting}: put `{setting}=…` before `{command}`, or "
