@@ -78,7 +78,7 @@ def select(engines: Mapping[str, type[Engine]], env: Environment) -> Selection:
     if not ready:
         raise PluginError(_to_install(model, words, {name: engines[name] for name in able}, env))
     chosen, *others = _in_order(ready, loaders, traits.formats)
-    also = f"; ENGINE={' or ENGINE='.join(others)} would take another that can" if others else ""
+    also = f"; ENGINE={' or ENGINE='.join(others)} would use another" if others else ""
     return Selection(chosen, f"{model} has {words}, so it is served by {chosen}{also}")
 
 
@@ -102,7 +102,7 @@ def _with_own_model(engines: Mapping[str, type[Engine]], env: Environment) -> Se
         model = bringing[chosen].defaults["MODEL_NAME"]
         return Selection(chosen, f"no model is named, so {chosen} serves its own, {model}")
     raise PluginError(
-        "which model? Name one, a file, a folder or a repository of the hub: `engineroom serve MODEL`. "
+        "which model? Name a file, a folder or a repository of the hub: `engineroom serve MODEL`. "
         f"ENGINE may name the engine, one of: {', '.join(engines)}"
     )
 
@@ -167,7 +167,7 @@ def _missing(engine: type[Engine], env: Environment) -> list[str]:
 
 def _in_words(traits: ModelTraits) -> str:
     names = " and ".join(sorted(FORMAT_NAMES[each] for each in traits.formats))
-    what = f"{names} weights" if names else "no weights that are known"
+    what = f"{names} weights" if names else "no weights of a known format"
     return f"{what} of a model that makes embeddings" if traits.embeds else what
 
 

@@ -81,9 +81,9 @@ def test_a_quantisation_behind_a_colon_chooses_the_gguf_file(hub: StandinHub, tm
     [
         (None, {}, f"{REPOSITORY} is gated: ask for access on its page with your account, and set HF_TOKEN"),
         ("hf_other", {}, f"{REPOSITORY} is gated: ask for access on its page with the account of HF_TOKEN"),
-        (None, {"MODEL_NAME": "no/such"}, "the hub knows no repository no/such, or it is private"),
+        (None, {"MODEL_NAME": "no/such"}, "the hub has no repository no/such, or it is private"),
         (None, {"MODEL_NAME": ""}, "MODEL_NAME: is not set; name the model to download"),
-        (None, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids to ask the hub for it"),
+        (None, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
         (TOKEN, {"QUANTIZATION": "awq"}, "QUANTIZATION (from baked arguments): no such setting"),
     ],
 )

@@ -44,7 +44,5 @@ def as_settings(given: Mapping[str, str | int | None]) -> dict[str, str]:
     if model is None:
         return values
     if values.get("MODEL_NAME", model) != model:
-        raise click.UsageError(
-            f"two models are named, {model} and --model {values['MODEL_NAME']}; one of them is enough"
-        )
+        raise click.UsageError(f"two models are named, {model} and --model {values['MODEL_NAME']}; name only one")
     return {**values, "MODEL_NAME": model}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("model", "size", "format", "engine")
 _NOTHING = (
     "No model is on this machine. `engineroom pull unsloth/Qwen3-0.6B-GGUF` downloads a small one, and "
-    "`engineroom serve MODEL` serves what it names and downloads it first."
+    "`engineroom serve MODEL` downloads one and serves it."
 )
 
 
@@ -59,7 +59,7 @@ def models(folders: Sequence[Path]) -> None:
             screen.print(Text(name, "bold"), soft_wrap=True)
             screen.print(Text(f"  {', '.join(about)}"))
     if any(not model.whole for model in listed):
-        screen.print("\nWhat is incomplete goes on from where it ended: `engineroom pull MODEL`.")
+        screen.print("\nTo complete a download: `engineroom pull MODEL`.")
 
 
 def _row(model: LocalModel, engines: Mapping[str, type[Engine]], env: Environment) -> tuple[str, str, str, str]:

@@ -22,7 +22,7 @@ def pull(model: str, revision: str | None, engine: str | None) -> None:
     """Download a model, and say where it is and how to serve it.
 
     MODEL is a repository of the Hugging Face Hub, `org/name` or its address. Of several GGUF files the usual
-    quantisation is taken, Q4_K_M; `org/name:Q8_0` names another. A download that was broken off goes on where it ended.
+    quantisation is taken, Q4_K_M; `org/name:Q8_0` names another. An interrupted download is resumed.
 
     \b
         engineroom pull unsloth/Qwen3-8B-GGUF
@@ -44,7 +44,9 @@ def pull(model: str, revision: str | None, engine: str | None) -> None:
         click.echo(f"{named.path} is on this machine already:\n\n  engineroom serve {model}")
         return
     if named.repository is None:
-        raise SettingsError([Problem("MODEL", f"{model} is no repository of a hub; those are called `org/name`")])
+        raise SettingsError(
+            [Problem("MODEL", f"{model} is not a repository of a hub; repositories are called `org/name`")]
+        )
     arguments = {"MODEL_NAME": named.name, "MODEL_REVISION": revision or named.revision or "", "ENGINE": engine or ""}
     env = Environment.load().with_arguments({name: value for name, value in arguments.items() if value})
     logs.configure(WorkerSettings.load_valid(env, Problems()))
@@ -84,7 +86,7 @@ async def _download(repository: str, environ: Mapping[str, str], options: Mappin
         async with waiting(timeline, lambda: f"asking the hub for {repository}"):
             return await task
     except asyncio.CancelledError:
-        click.echo("stopped; what has been downloaded is kept, and the same command goes on from there", err=True)
+        click.echo("stopped; what has been downloaded is kept, and the same command resumes from there", err=True)
         raise click.Abort from None
 
 

@@ -50,7 +50,7 @@ def choose_files(names: Sequence[str], where: str, formats: Sequence[str] = (), 
         has = " and ".join(sorted(FORMAT_NAMES[form] for form in there)) or "no"
         takes = " or ".join(FORMAT_NAMES[form] for form in _USUAL if form in (formats or _USUAL))
         raise gguf.ModelChoiceError(
-            f"{where} has {has} weights, and the engine loads {takes}: leave ENGINE unset, and one that can is taken"
+            f"{where} has {has} weights, and the engine loads {takes}: unset ENGINE, and an engine that can is selected"
         )
     weights = [name for name in usable if formats_of([name]) == {best}]
     return ChosenFiles((*weights, *beside(names)))
@@ -62,7 +62,7 @@ def _others(model: gguf.GGUFChoice, where: str) -> str:
     if not names:
         return ""
     chosen = gguf.quantisation(model.first) or model.first
-    return f"{where}: {chosen} is taken; it also has {', '.join(names)}, named as {where}:{names[-1]}"
+    return f"{where}: using {chosen}; it also has {', '.join(names)}, named as {where}:{names[-1]}"
 
 
 def beside(names: Sequence[str]) -> tuple[str, ...]:

@@ -180,7 +180,7 @@ def _check_room(repository: str, cache: Path, needed: int) -> None:
     if needed > free:
         raise HubError(
             f"the disk is too small for {repository}: {size_text(needed)} are still to be downloaded, and "
-            f"{cache} has {size_text(free)} left; make room, or let HF_HOME name a folder on another disk"
+            f"{cache} has {size_text(free)} left; make room, or set HF_HOME to a folder on another disk"
         )
 
 
@@ -264,14 +264,13 @@ def _transfer(repository: str, commit: str, name: str, file: HubFile, cache: Pat
             except Exception as error:
                 text = " ".join(str(error).split())
                 raise HubError(
-                    f"the download of {name} from {repository} broke off: {text or type(error).__name__}; what is here "
-                    "is kept, and the next try goes on from there"
+                    f"the download of {name} from {repository} broke off: {text or type(error).__name__}; what was "
+                    "downloaded is kept, and the next try resumes there"
                 ) from error
         if _sha256(partial) != file.sha256:
             partial.unlink()
             raise HubError(
-                f"{name} of {repository} is not what the hub says it is: its SHA-256 is another. It was removed; "
-                "try again"
+                f"{name} of {repository} does not have the SHA-256 that the hub states. It was removed; try again"
             )
         partial.replace(blob)
 

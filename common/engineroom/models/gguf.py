@@ -92,7 +92,7 @@ def _unclear(models: Sequence[str], candidates: Sequence[str], where: str, wante
     listed = ", ".join(name.rsplit("/", 1)[-1] for name in candidates or models)
     if wanted and not candidates:
         return f"{where} has no GGUF file {wanted}; it has {listed}"
-    return f"{where} has several GGUF models, and nothing says which: {listed}; name one of them after a colon"
+    return f"{where} has several GGUF models: {listed}; name one of them after a colon"
 
 
 def _missing_parts(first: str, parts: Sequence[str]) -> int:

@@ -42,26 +42,26 @@ def explain(model: str, error_text: str, token: str | None) -> str | None:
     if re.search(r"GatedRepoError|Cannot access gated repo|Access to model .* is restricted", error_text):
         if token:
             return f"{model} is gated: ask for access on its page with the account of HF_TOKEN"
-        return f"{model} is gated: ask for access on its page with your account, and set HF_TOKEN, which is not set now"
+        return f"{model} is gated: ask for access on its page with your account, and set HF_TOKEN"
     if re.search(r"RevisionNotFoundError|not a valid git identifier", error_text):
         return f"{model} has no such branch, tag or commit: check MODEL_REVISION"
     if re.search(_NO_REPOSITORY, error_text):
         or_private = (
-            "or the account of HF_TOKEN may not see it" if token else "or it is private and HF_TOKEN is not set"
+            "or the account of HF_TOKEN has no access to it" if token else "or it is private and HF_TOKEN is not set"
         )
-        return f"the hub knows no repository {model}, {or_private}: check MODEL_NAME"
+        return f"the hub has no repository {model}, {or_private}: check MODEL_NAME"
     if re.search(r"No space left on device", error_text):
         return f"the disk is too small for {model}"
     if re.search(_OFFLINE, error_text):
-        return f"{model} is not on this machine, and HF_HUB_OFFLINE forbids to ask the hub for it"
+        return f"{model} is not on this machine, and HF_HUB_OFFLINE is set, so the hub is not asked for it"
     if re.search(_CONNECTION, error_text):
         return (
             f"{model} is not on this machine, and the hub {hub_endpoint()} cannot be reached: check the network, or "
-            "take a model that is here (`engineroom models` lists them)"
+            "use a model that is on this machine (`engineroom models` lists them)"
         )
     refusal = re.search(r"(429 Client Error|5\d\d Server Error)[^\n(]*", error_text)
     if refusal is not None:
-        return f"the hub {hub_endpoint()} does not give {model} out now ({refusal[0].strip()}): try again later"
+        return f"the hub {hub_endpoint()} cannot deliver {model} now ({refusal[0].strip()}): try again later"
     return None
 
 

@@ -45,7 +45,7 @@ def read_bytes(path: Path, variable: str, *, may_be_empty: bool = False) -> byte
     except FileNotFoundError:
         raise _wrong(variable, f"there is no file {path}{_where(path)}") from None
     except NotADirectoryError:
-        raise _wrong(variable, f"there is no file {path}: a part of that path is a file itself") from None
+        raise _wrong(variable, f"there is no file {path}: a part of that path is a file") from None
     except PermissionError:
         user = f"user {os.getuid()}" if hasattr(os, "getuid") else "the user of this process"
         raise _wrong(variable, f"{user} may not read {path}; change its owner or its mode (chown, chmod)") from None
@@ -55,7 +55,7 @@ def read_bytes(path: Path, variable: str, *, may_be_empty: bool = False) -> byte
     if not may_be_empty and not content.strip():
         raise _wrong(variable, f"{path} is empty; fill it, or unset {variable}")
     if len(content) > _MAX_BYTES:
-        raise _wrong(variable, f"{path} has more than {_MAX_BYTES // 1_000_000} MB, so it must be another file")
+        raise _wrong(variable, f"{path} has more than {_MAX_BYTES // 1_000_000} MB, so it cannot be the right one")
     return content
 
 

@@ -60,9 +60,9 @@ def _remedy(text: str) -> str:
     if re.search(r"\b(True|False|None)\b", text):
         return "JSON writes true, false and null"
     if re.search(r",\s*[}\]]", text):
-        return "JSON has no comma behind the last item"
+        return "JSON has no comma after the last item"
     if text.count("{") != text.count("}") or text.count("[") != text.count("]"):
-        return "a bracket is not closed, or opened"
+        return "a bracket is missing"
     return f"got {text!r}"
 
 

@@ -139,7 +139,7 @@ def test_what_is_not_what_the_hub_says_is_not_kept(hub: StandinHub, tmp_path: Pa
     hub.corrupt = True
     done = engineroom(hub, tmp_path, "pull", "org/Small-GGUF")
     assert done.returncode == 1
-    assert "is not what the hub says it is: its SHA-256 is another" in done.stderr
+    assert "does not have the SHA-256 that the hub states" in done.stderr
     assert not list(tmp_path.rglob("*.gguf"))
     hub.corrupt = False
     assert engineroom(hub, tmp_path, "pull", "org/Small-GGUF").returncode == 0
@@ -148,8 +148,8 @@ def test_what_is_not_what_the_hub_says_is_not_kept(hub: StandinHub, tmp_path: Pa
 @pytest.mark.parametrize(
     ("model", "settings", "message"),
     [
-        ("org/none", {}, "the hub knows no repository org/none, or it is private and HF_TOKEN is not set"),
-        ("org/none", {"HF_TOKEN": "hf_x"}, "or the account of HF_TOKEN may not see it"),
+        ("org/none", {}, "the hub has no repository org/none, or it is private and HF_TOKEN is not set"),
+        ("org/none", {"HF_TOKEN": "hf_x"}, "or the account of HF_TOKEN has no access to it"),
         ("org/Plain", {"MODEL_REVISION": "v9"}, "no such branch, tag or commit: check MODEL_REVISION"),
         ("org/Small-GGUF:Q2_K", {}, "no GGUF file Q2_K; it has Small-Q4_K_M.gguf, Small-Q8_0.gguf"),
         (
@@ -158,8 +158,8 @@ def test_what_is_not_what_the_hub_says_is_not_kept(hub: StandinHub, tmp_path: Pa
             "safetensors weights, and the engine loads GGUF: leave ENGINE unset",
         ),
         ("org/Plain", {"HF_ENDPOINT": "http://127.0.0.1:1"}, "the hub http://127.0.0.1:1 cannot be reached"),
-        ("org/Plain", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE forbids to ask the hub"),
-        ("nothing", {}, "is no repository of a hub"),
+        ("org/Plain", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        ("nothing", {}, "is not a repository of a hub"),
     ],
 )
 def test_a_refusal_is_one_line_that_says_what_to_do(

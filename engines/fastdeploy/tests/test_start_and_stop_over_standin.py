@@ -177,7 +177,7 @@ async def test_a_model_on_the_hub_is_not_left_to_fastdeploy(
             assert options["model"] == f"{tmp_path}/cache/hub/models--org--model/snapshots/{COMMIT}"
             assert (options["served_model_name"], engine.models) == ("org/model", ("org/model",))
         error = await start_error(make(MODEL_NAME="org/other"))
-        assert "the hub knows no repository org/other" in str(error)
+        assert "the hub has no repository org/other" in str(error)
         async with running(make(MODEL_NAME="org/other", FD_MODEL_SOURCE="AISTUDIO")) as engine:
             assert (await environment_of(engine))["options"]["model"] == "org/other", "left to FastDeploy where asked"
 

@@ -51,7 +51,7 @@ def find(
         revision: a branch, tag or commit of a repository; `main` by default.
 
     Raises:
-        ModelError: it cannot be, or is no GGUF file.
+        ModelError: it cannot be, or is not a GGUF file.
     """
     path = Path(model).expanduser()
     if model == DEFAULT and not path.exists():
@@ -63,7 +63,7 @@ def find(
             return Model(re.sub(r"(-00001-of-\d{5})?\.gguf$", "", path.name), check(path))
         repository, _, wanted = model.partition(":")
         if not _REPOSITORY.match(repository):
-            what = f"there is no file or folder {model}, and it is no repository either"
+            what = f"there is no file or folder {model}, and it is not the name of a repository either"
             raise ModelError(f"{what} (`org/name`, `org/name:Q8_0`)")
         remote = Model(repository, repository=repository, wanted=wanted, revision=revision)
         folder = resolve(repository, revision, cache_folders(environ, volume)).folder
@@ -125,5 +125,5 @@ def check(path: Path) -> Path:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     if magic != b"GGUF":
-        raise ModelError(f"{path} is no GGUF file")
+        raise ModelError(f"{path} is not a GGUF file")
     return path

@@ -94,9 +94,11 @@ def pooling(folder: Path, config: Any) -> str | None:
     needed = {*modes, *(module["type"].rpartition(".")[2] for module in modules)}
     missing = needed - _POOLING_MODES - _POOLING_MODULES
     if missing:
-        raise NotImplementedError(f"its vectors need {' and '.join(sorted(missing))}, which this engine does not have")
+        raise NotImplementedError(
+            f"its vectors need {' and '.join(sorted(missing))}, which this engine does not support"
+        )
     if len(modes) > 1:
-        raise NotImplementedError(f"its vectors are {' and '.join(modes)} pooling side by side; this engine has one")
+        raise NotImplementedError(f"its vectors are {' and '.join(modes)} pooling combined; this engine supports one")
     return modes[0]
 
 
