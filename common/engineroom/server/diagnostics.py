@@ -91,7 +91,7 @@ COMMON = (
     ),
     Cause(
         r"(?:Address already in use|address already in use|EADDRINUSE)",
-        "a port that the engine wants is taken by another program: end that program, or start again",
+        "another program uses a port that the engine needs: end that program, or start again",
     ),
     Cause(
         r"Too many open files",

@@ -12,7 +12,7 @@ LIBRARY_CAUSES = (
     Cause(
         r"contains custom code which must be executed|requires you to execute the .{0,80} (?:code|file)|"
         r"[Pp]lease pass the argument `trust_remote_code=True`",
-        "MODEL_NAME={MODEL_NAME} brings code of its own: read it, and set TRUST_REMOTE_CODE=true if you trust it",
+        "MODEL_NAME={MODEL_NAME} comes with its own code: read it, and set TRUST_REMOTE_CODE=true if you trust it",
     ),
     Cause(
         r"model type `(?P<type>[^`]+)` but \w+ does not recognize this architecture",
@@ -23,7 +23,7 @@ LIBRARY_CAUSES = (
     Cause(
         r"(?:config file|configuration file|JSON file)[^\n]{0,40} (?:at )?'?(?P<path>/[^\s']+)'? is not a valid JSON "
         r"file",
-        "{path} is no valid JSON: download it again, or correct it",
+        "{path} is not valid JSON: download it again, or correct it",
     ),
     Cause(
         r"Cannot find any model weights with `(?P<where>[^`]+)`|no file named (?:[\w.-]+, )+|"

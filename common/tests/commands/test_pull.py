@@ -70,7 +70,7 @@ def test_a_model_is_downloaded_once_and_where_it_is_and_how_to_serve_it_is_print
     assert not (file.parent / "Small-Q8_0.gguf").exists()
     assert str(file) in done.stdout
     assert "engineroom serve org/Small-GGUF\n" in done.stdout
-    assert "Q4_K_M is taken; it also has Q8_0, named as org/Small-GGUF:Q8_0" in done.stderr
+    assert "using Q4_K_M; it also has Q8_0, named as org/Small-GGUF:Q8_0" in done.stderr
     sent = hub.sent
     again = engineroom(hub, tmp_path, "pull", "org/Small-GGUF")
     assert again.returncode == 0, again.stderr
@@ -155,7 +155,7 @@ def test_what_is_not_what_the_hub_says_is_not_kept(hub: StandinHub, tmp_path: Pa
         (
             "org/Plain",
             {"ENGINE": "llamacpp"},
-            "safetensors weights, and the engine loads GGUF: leave ENGINE unset",
+            "safetensors weights, and the engine loads GGUF: unset ENGINE",
         ),
         ("org/Plain", {"HF_ENDPOINT": "http://127.0.0.1:1"}, "the hub http://127.0.0.1:1 cannot be reached"),
         ("org/Plain", {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),

@@ -68,7 +68,7 @@ def test_weights_are_taken_in_one_format_and_with_the_small_files_beside_them() 
     with pytest.raises(ModelChoiceError, match="has PyTorch and safetensors weights, and the engine loads GGUF"):
         choose_files(names, "org/name", ["gguf"])
     note = choose_files(QUANTISATIONS, "org/name").note
-    assert note == "org/name: Q4_K_M is taken; it also has Q8_0, named as org/name:Q8_0"
+    assert note == "org/name: using Q4_K_M; it also has Q8_0, named as org/name:Q8_0"
 
 
 @pytest.mark.parametrize(

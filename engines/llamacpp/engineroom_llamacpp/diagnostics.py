@@ -36,7 +36,7 @@ def _template(match: re.Match[str], variables: Mapping[str, str]) -> str:
     setting = next((name for name in ("CHAT_TEMPLATE_FILE", "CHAT_TEMPLATE") if name in variables), None)
     which = f"{setting}={variables[setting]}" if setting else f"the chat template of {variables['MODEL_NAME']}"
     remedy = "correct it" if setting else "CHAT_TEMPLATE_FILE can give the model another"
-    return f"{which} is no valid Jinja template ({' '.join(match['detail'].split())}): {remedy}"
+    return f"{which} is not a valid Jinja template ({' '.join(match['detail'].split())}): {remedy}"
 
 
 def _architecture(match: re.Match[str], variables: Mapping[str, str]) -> str:

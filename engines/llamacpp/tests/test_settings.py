@@ -43,7 +43,7 @@ def test_a_mistake_is_named(settings: dict[str, Any], variable: str, said: str) 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"PK\x03\x04")
-    with pytest.raises(SettingsError, match="no GGUF file"):
+    with pytest.raises(SettingsError, match="not a GGUF file"):
         make(MODEL_NAME=str(tmp_path))
 
 

@@ -283,7 +283,7 @@ async def test_its_process_is_told_to_keep_quiet(configure: Configure, caplog: p
         ),
         (
             "FileNotFoundError: HF cache for 'org/none' (revision: main) not found while HF_HUB_OFFLINE is enabled.",
-            "org/model is not on this machine, and HF_HUB_OFFLINE forbids",
+            "org/model is not on this machine, and HF_HUB_OFFLINE is set",
         ),
         ("ValueError: GPU id 0 requested but no GPUs are available.", "set DEVICES=cpu"),
         ("huggingface_hub.errors.GatedRepoError: 403 Client Error", "ask for access on its page"),

@@ -32,7 +32,7 @@ def _cache(match: re.Match[str], variables: Mapping[str, str]) -> str:
 
 
 def _no_json(match: re.Match[str], variables: Mapping[str, str]) -> str:
-    return f"{variable_of(match['flags'])}={match['value']} is no valid JSON"
+    return f"{variable_of(match['flags'])}={match['value']} is not valid JSON"
 
 
 CAUSES = (
@@ -72,7 +72,7 @@ CAUSES = (
     ),
     Cause(
         r"Cannot find the config file for (?P<method>\w+)|Unknown quantization method: (?P<unknown>\w+)",
-        "QUANTIZATION={QUANTIZATION} does not go with MODEL_NAME={MODEL_NAME}, which was not quantised in that way: "
+        "QUANTIZATION={QUANTIZATION} does not match MODEL_NAME={MODEL_NAME}, which was not quantised in that way: "
         "leave "
         "QUANTIZATION out, or take a model that was",
     ),
