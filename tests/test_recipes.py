@@ -51,10 +51,11 @@ def test_a_script_waits_until_the_model_is_ready() -> None:
         assert door.ping() == 200
 
 
-def test_bash_completes_commands() -> None:
+def test_bash_completes_commands(tmp_path: Path) -> None:
     question = "COMP_WORDS=(engineroom s)\nCOMP_CWORD=1\n_engineroom_completion engineroom\n"
     script = block("Shell completion", "sh") + question + 'printf "%s\\n" "${COMPREPLY[@]}"'
-    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environ = {**os.environ, "PATH": path, "HOME": str(tmp_path)}
     done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, timeout=60)
     assert {"serve", "start"} <= set(done.stdout.split()), done.stderr
 

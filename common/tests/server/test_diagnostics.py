@@ -95,7 +95,7 @@ def test_what_only_tells_of_another_s_end_is_passed_over() -> None:
 
 def test_the_hub_s_errors_are_known_where_the_model_comes_from_there() -> None:
     lines = ["huggingface_hub.errors.LocalEntryNotFoundError: outgoing traffic has been disabled"]
-    assert "HF_HUB_OFFLINE forbids" in (diagnose(lines, PLAIN, Situation(repository="org/name")) or "")
+    assert "HF_HUB_OFFLINE is set" in (diagnose(lines, PLAIN, Situation(repository="org/name")) or "")
     assert diagnose(lines, PLAIN, Situation()) == lines[0]
 
 
