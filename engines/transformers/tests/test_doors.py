@@ -129,10 +129,10 @@ def spoil(model: Path, folder: Path, how: str) -> str:
     path.unlink()
     if how == "weights":
         path.write_bytes(text)
-        return "weights are incomplete"
+        return "is cut short or damaged"
     if how == "architecture":
         path.write_bytes(text.replace(b'"llama"', b'"no_such_thing"').replace(b"LlamaForCausalLM", b"NoSuchThing"))
-        return "this version of transformers does not know"
+        return "which the libraries installed here do not know"
     path.write_bytes(
         text.replace(b'"llama"', b'"mine"').replace(
             b"{", b'{"auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"},', 1
