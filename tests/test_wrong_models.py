@@ -87,6 +87,6 @@ def test_an_adapter_is_no_model(engine: str, tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "org/base"}))
     (tmp_path / "adapter_model.safetensors").touch()
     error = refused(ENGINE=engine, MODEL_NAME=str(tmp_path))
-    assert f"{tmp_path} is a LoRA adapter, no model: MODEL_NAME must name org/base" in error
+    assert f"{tmp_path} is a LoRA adapter, not a model: MODEL_NAME must name org/base" in error
     setting = plugins.load_engine(engine).adapter_setting
     assert not setting or f"and {setting} the adapter" in error

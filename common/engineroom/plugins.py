@@ -230,7 +230,7 @@ def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
     if base is not None:
         setting = f", and {engine.adapter_setting} the adapter" if engine.adapter_setting else ""
         belongs = f"{base}, which it belongs to" if base else "the model that it belongs to"
-        return _model_problem(env, f"{model} is a LoRA adapter, no model: MODEL_NAME must name {belongs}{setting}")
+        return _model_problem(env, f"{model} is a LoRA adapter, not a model: MODEL_NAME must name {belongs}{setting}")
     formats = formats_at(path)
     if not formats or formats & set(engine.model_formats):
         return None

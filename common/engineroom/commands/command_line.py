@@ -50,7 +50,7 @@ class Commands(click.Group):
         near = suggest(word.lower(), [*self.list_commands(ctx), *_OTHER_WORDS])
         meant = _OTHER_WORDS.get(near or "", near)
         if Path(word).expanduser().exists() or "/" in word:
-            raise click.UsageError(f"{word} is no command; to serve a model: `engineroom serve {word}`", ctx)
+            raise click.UsageError(f"{word} is not a command; to serve a model: `engineroom serve {word}`", ctx)
         hint = f" Did you mean `engineroom {meant}`?" if meant else ""
         raise click.UsageError(f"There is no command {word!r}.{hint}", ctx)
 

@@ -18,7 +18,7 @@ LIBRARY_CAUSES = (
         r"model type `(?P<type>[^`]+)` but \w+ does not recognize this architecture",
         "MODEL_NAME={MODEL_NAME} has the model type {type} in its config.json, which the libraries installed here do "
         "not "
-        "know: newer ones may, else take another model",
+        "know: newer ones may, or use another model",
     ),
     Cause(
         r"(?:config file|configuration file|JSON file)[^\n]{0,40} (?:at )?'?(?P<path>/[^\s']+)'? is not a valid JSON "

@@ -35,24 +35,27 @@ def _template(match: re.Match[str], variables: Mapping[str, str]) -> str:
     """A chat template that cannot be parsed, and which one it is."""
     setting = next((name for name in ("CHAT_TEMPLATE_FILE", "CHAT_TEMPLATE") if name in variables), None)
     which = f"{setting}={variables[setting]}" if setting else f"the chat template of {variables['MODEL_NAME']}"
-    remedy = "correct it" if setting else "CHAT_TEMPLATE_FILE can give the model another"
+    remedy = "correct it" if setting else "set CHAT_TEMPLATE_FILE to another one"
     return f"{which} is not a valid Jinja template ({' '.join(match['detail'].split())}): {remedy}"
 
 
 def _architecture(match: re.Match[str], variables: Mapping[str, str]) -> str:
     model = f"MODEL_NAME={variables['MODEL_NAME']}"
     if match["name"] == "clip":
-        return f"{model} is a projector for images, no model: MMPROJ must name it, and MODEL_NAME the model beside it"
+        return (
+            f"{model} is a projector for images, not a model: MMPROJ must name it, and MODEL_NAME the model beside it"
+        )
     return (
         f"{model} is of the architecture {match['name']}, which this llama.cpp does not know: a newer xllamacpp or "
-        "llama-server may, else take another model"
+        "llama-server may, or use another model"
     )
 
 
 _CAUSES = (
     # Adapters. A file that cannot be read as GGUF at all is told by the lines around it.
     Cause(
-        r"(?s)expect general\.type to be 'adapter', but got: (?P<type>\w+)" + _LORA, _lora("is a {type}, no adapter")
+        r"(?s)expect general\.type to be 'adapter', but got: (?P<type>\w+)" + _LORA,
+        _lora("is a {type}, not an adapter"),
     ),
     Cause(r"(?s)model arch and LoRA arch mismatch" + _LORA, _lora("was made for a model of another architecture")),
     Cause(
@@ -67,16 +70,17 @@ _CAUSES = (
         r"(?s)llama_adapter_lora_init: failed to open '(?P<path>[^']+)': (?P<why>[^\n]+)",
         _lora("cannot be opened ({why})"),
     ),
-    Cause(r"(?s)invalid magic characters.*failed to load lora adapter from file" + _LORA, _lora("is no GGUF file")),
+    Cause(r"(?s)invalid magic characters.*failed to load lora adapter from file" + _LORA, _lora("is not a GGUF file")),
     Cause(r"(?s)failed to apply lora adapter: (?P<why>[^\n]+)" + _LORA, _lora("cannot be applied ({why})")),
     # Projectors.
     Cause(
         r"(?s)invalid magic characters.*Failed to load CLIP model from (?P<path>\S+)",
-        "MMPROJ={path} is no GGUF file: name the projector (mmproj-….gguf) that belongs to {MODEL_NAME}",
+        "MMPROJ={path} is not a GGUF file: name the projector (mmproj-….gguf) that belongs to {MODEL_NAME}",
     ),
     Cause(
         r"Failed to load CLIP model from (?P<path>\S+)|failed to load multimodal model, '(?P<other>[^']+)'",
-        "MMPROJ={MMPROJ} is no projector that this model can use: name the mmproj-….gguf that belongs to {MODEL_NAME}",
+        "MMPROJ={MMPROJ} is not a projector that this model can use: name the mmproj-….gguf that belongs to "
+        "{MODEL_NAME}",
     ),
     # The model's file.
     Cause(
@@ -100,11 +104,11 @@ _CAUSES = (
         r"unknown pre-tokenizer type: '(?P<name>[^']*)'",
         "MODEL_NAME={MODEL_NAME} has a tokenizer of the kind {name}, which this llama.cpp does not know: a newer "
         "xllamacpp or "
-        "llama-server may, else take another conversion of the model",
+        "llama-server may, or use another conversion of the model",
     ),
     Cause(
         r"key not found in model: (?P<key>\S+)",
-        "MODEL_NAME={MODEL_NAME} lacks the entry {key} in its head: it is an adapter or an incomplete conversion. "
+        "MODEL_NAME={MODEL_NAME} lacks the entry {key} in its header: it is an adapter or an incomplete conversion. "
         "Take another "
         "file of the model",
     ),
@@ -124,10 +128,10 @@ _CAUSES = (
     ),
     Cause(
         r"failed to read (?:key-value pairs|tensor info|header|magic|tensor data)|read error: unexpectedly reached end",
-        "MODEL_NAME={MODEL_NAME} is cut short or damaged: its head cannot be read. Download it again",
+        "MODEL_NAME={MODEL_NAME} is cut short or damaged: its header cannot be read. Download it again",
     ),
     Cause(
-        r"invalid magic characters", "{MODEL_NAME} is no GGUF file: name one, or a folder or repository that has one"
+        r"invalid magic characters", "{MODEL_NAME} is not a GGUF file: name one, or a folder or repository that has one"
     ),
     # Memory.
     Cause(
@@ -166,7 +170,7 @@ _CAUSES = (
     ),
     Cause(
         r"(?P<where>[\w.-]+:\d+): GGML_ASSERT\((?P<check>.*)\) failed",
-        "llama.cpp ended itself at a check of its own ({check}, in {where}): a setting is out of its range, or "
+        "llama.cpp aborted at an internal check ({check}, in {where}): a setting is out of its range, or "
         "MODEL_NAME={MODEL_NAME} is damaged",
     ),
 )

@@ -40,7 +40,8 @@ _CAUSES = (
     ),
     Cause(
         r"Specified `attn_implementation=\"(?P<value>[^\"]+)\"` is not supported",
-        "ATTN_IMPLEMENTATION={value} is none that this model has: sdpa and eager are; left out, the best is taken",
+        "ATTN_IMPLEMENTATION={value} is not supported by this model; sdpa and eager are. If it is unset, the "
+        "best one is used",
     ),
     Cause(
         r"[Uu]sing `?bitsandbytes`?[^\n]* requires|requires the latest version of bitsandbytes|"
@@ -65,7 +66,7 @@ _CAUSES = (
     ),
     Cause(
         r"has no `general\.architecture` in its metadata|Error reading (?:GGUF|gguf)|GGUF magic invalid",
-        "MODEL_NAME={MODEL_NAME} is damaged or no GGUF model: its head cannot be read. Download it again",
+        "MODEL_NAME={MODEL_NAME} is damaged, or not a GGUF model: its header cannot be read. Download it again",
     ),
     Cause(
         r"GGUF model with architecture (?P<name>\S+) is not supported",
