@@ -67,18 +67,19 @@ EVERY_COMMAND = [
 
 
 @cache
-def sources() -> str:
-    files = [
-        file for name in SOURCES for file in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))
+def words() -> frozenset[str]:
+    """Every word of what reads variables, also those with hyphens, as flags are written."""
+    kinds = {".py", ".json", ".yml", ".sh", ".hcl", ".txt", ".envsh", ""}
+    paths = [
+        path for name in SOURCES for path in ([ROOT / name] if (ROOT / name).is_file() else (ROOT / name).rglob("*"))
     ]
-    kinds = {".py", ".json", ".yml", ".sh", ".hcl", ".txt", ""}
-    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file() and file.suffix in kinds)
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths if path.is_file() and path.suffix in kinds)
+    return frozenset(re.findall(r"\w+", text)) | frozenset(re.findall(r"[a-z][a-z0-9-]+", text))
 
 
 def is_known(variable: str) -> bool:
     """Whether anything here reads a variable; a flag is written in lower case, a model's field too."""
-    spellings = (variable, variable.lower(), variable.lower().replace("_", "-"))
-    return any(re.search(rf"\b{re.escape(spelling)}\b", sources()) for spelling in spellings)
+    return not words().isdisjoint({variable, variable.lower(), variable.lower().replace("_", "-")})
 
 
 def test_there_are_blocks_to_run() -> None:
