@@ -31,7 +31,7 @@ def block(heading: str, language: str) -> str:
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
-    with serving({"ENGINE": "llamacpp"}) as door:
+    with serving({"ENGINE": "llamacpp", "THREADS": "1"}) as door:
         yield door
 
 
@@ -39,7 +39,7 @@ def door() -> Iterator[Door]:
 def test_a_client_prints_what_its_last_line_says(client: str, package: str, door: Door) -> None:
     pytest.importorskip(package)
     code = block(client, "python").replace("http://127.0.0.1:8000", door.url)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr
 
 
