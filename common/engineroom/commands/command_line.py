@@ -136,14 +136,9 @@ def describe(error: EngineroomError) -> str:
 
 def _indented(problem: Problem) -> str:
     """A problem as one of several: indented, in a terminal folded to its width, with the setting's name in red."""
-    import shutil
-    import sys
-    import textwrap
-
     text = f"  {problem}"
     if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        text = textwrap.fill(text, width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False)
+        text = _wrapped(text, shutil.get_terminal_size().columns)
     return text.replace(problem.variable, click.style(problem.variable, fg="red"), 1)
 
 
@@ -166,5 +161,7 @@ def _error(text: str) -> str:
 def _wrapped(line: str, width: int) -> str:
     import textwrap
 
+    if "\x1b" in line:
+        return line  # It has its colours, and so its width, already.
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
