@@ -243,11 +243,20 @@ def model_problem(engine: type[Engine], env: Environment) -> Problem | None:
 
 def door_settings(door: str | None = None) -> list[SettingsGroup]:
     """The settings groups of all installed doors, by the entry points' names; or of one door, with what all share."""
+    return [group for name, group in _door_groups().items() if _belongs(name, door)]
+
+
+def _door_groups() -> dict[str, SettingsGroup]:
+    """Every door's settings groups, by the entry points' names, sorted."""
     points = sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)
-    points = [point for point in points if door is None or point.name.partition("_")[0] in (door, *SHARED)]
-    for point in points:
+    for point in {point.dist.name: point for point in points if point.dist}.values():
         _check_version(point)
-    return [point.load() for point in points]
+    return {point.name: point.load() for point in points}
+
+
+def _belongs(name: str, door: str | None) -> bool:
+    """Whether an entry point's settings are of a door, or of all; of any door with None."""
+    return door is None or name.partition("_")[0] in (door, *SHARED)
 
 
 def common_settings() -> list[SettingsGroup]:
@@ -266,8 +275,10 @@ def known_names(engine: type[Engine], env: Environment, door: str | None = None)
     Args:
         door: the door that is opened; what belongs to others has no effect. All of them where None.
     """
-    groups = settings_groups(engine, env)
-    idle = [group for group in door_settings() if group not in door_settings(door)]
+    # What is installed is looked up once: each look reads the metadata of everything in the environment.
+    doors = _door_groups()
+    groups: list[SettingsGroup] = [WorkerSettings, *doors.values(), *engine.settings(env)]
+    idle = [group for name, group in doors.items() if not _belongs(name, door)]
     tables = [usual.table(engine.usual_settings.get(usual)) for usual in USUAL_SETTINGS]
     return KnownNames(
         groups, [*tables, engine.other_names], engines=engine_names(), namespaces=engine.namespaces, idle=idle
