@@ -16,6 +16,7 @@ from .chat_double import USAGE, ChatDouble, ElsewhereDouble, chunk, said, usage
 
 EVENT: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
+CUSTOM_IN_NAMESPACE = {"type": "namespace", "name": "n", "description": "d", "tools": [{"type": "custom", "name": "c"}]}
 PICTURE = {"type": "input_image", "file_id": "f"}
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 
@@ -116,6 +117,26 @@ async def test_tools_choices_formats_and_reasoning() -> None:
     assert (formatted["logprobs"], formatted["top_logprobs"]) == (True, 2)
 
 
+async def test_functions_of_a_namespace_are_offered_and_called_as_codex_expects() -> None:
+    call = {"tool_calls": [{"index": 0, "id": "c0", "function": {"name": "n__f", "arguments": "{}"}}]}
+    double = ChatDouble([chunk(call), chunk({}, "tool_calls")])
+    inner = {**FUNCTION, "description": "It f's."}
+    namespace = {"type": "namespace", "name": "n", "description": "N's.", "tools": [inner, {**inner, "name": "g"}]}
+    stored_web = {"type": "web_search", "external_web_access": False}
+    asked_with = {"tools": [FUNCTION, namespace, stored_web], "client_metadata": {"a": "b"}}
+    _, body = await double.ask(RESPONSES, input="x", **asked_with)
+    Response.model_validate(body, strict=True)
+    offered = [tool["function"] for tool in double.asked[-1]["tools"]]
+    assert [function["name"] for function in offered] == ["f", "n__f", "g"]
+    assert offered[1]["description"] == "N's. It f's."
+    assert "client_metadata" not in double.asked[-1]
+    item = body["output"][0]
+    assert (item["name"], item["namespace"]) == ("f", "n")
+    output = {"type": "function_call_output", "call_id": "c0", "output": "done"}
+    await double.ask(RESPONSES, input=[item, output], **asked_with)
+    assert double.asked[-1]["messages"][0]["tool_calls"][0]["function"]["name"] == "n__f"
+
+
 async def test_what_has_no_effect_on_an_answer_is_taken() -> None:
     plain = await asked(input="x")
     nothing = await asked(
@@ -149,6 +170,7 @@ async def test_what_has_no_effect_on_an_answer_is_taken() -> None:
         ({"input": "x", "n": 2}, "n"),
         ({"input": "x", "tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"input": "x", "tools": [{**FUNCTION, "name": "a b"}]}, "tools.0.name"),
+        ({"input": "x", "tools": [CUSTOM_IN_NAMESPACE]}, "tools.0.tools.0.type"),
         ({"input": "x", "tools": [FUNCTION], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
         ({"input": "x", "tool_choice": "required"}, "tool_choice"),
         ({"input": "x", "include": ["everything"]}, "include.0"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ....errors import APIError
 from ...validation import check, invalid
@@ -26,14 +26,23 @@ SEALED = "engineroom."
 """What `encrypted_content` of ours begins with: it holds the reasoning itself, and is a secret to nobody."""
 
 
+class FunctionName(NamedTuple):
+    """A function as its client knows it; `namespace` is None for one that stands by itself."""
+
+    name: str
+    namespace: str | None = None
+
+
 class ChatMessages:
     """Chat messages, put together from items: what an assistant says, thinks and calls in a row is one message.
 
     Args:
         paths: gets the item that each message was made of.
+        names: the names in the chat of the functions that are offered.
     """
 
-    def __init__(self, paths: FieldPaths) -> None:
+    def __init__(self, paths: FieldPaths, names: Mapping[FunctionName, str]) -> None:
+        self._names = names
         self.messages: list[dict[str, Any]] = []
         self._paths = paths
         self._images: list[dict[str, Any]] = []
@@ -86,7 +95,8 @@ class ChatMessages:
         self._append({"role": role, "content": content}, where)
 
     def _add_call(self, item: FunctionCallItem, where: str) -> None:
-        function = {"name": item.name, "arguments": item.arguments}
+        name = self._names.get(FunctionName(item.name, item.namespace), item.name)
+        function = {"name": name, "arguments": item.arguments}
         call = {"id": item.call_id, "type": "function", "function": function}
         last = self.messages[-1] if self.messages else {}
         if last.get("role") != "assistant":

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..chat_reader import AnswerPiece, CallArguments, CallStart, ReasoningPiece, RefusalPiece, TextPiece
 from ..translation import surface_id
-from .items import sealed
+from .items import FunctionName, sealed
 
 
 class OutputItem(ABC):
@@ -151,18 +151,25 @@ class ReasoningOutput(OutputItem):
 
 
 class FunctionCallOutput(OutputItem):
-    """A function that the model wants to have called."""
+    """A function that the model wants to have called.
 
-    def __init__(self, index: int, call: CallStart) -> None:
+    Args:
+        function: its name as the client knows it.
+    """
+
+    def __init__(self, index: int, call: CallStart, function: FunctionName) -> None:
         super().__init__(index, "fc")
         self._call = call
+        self._function = function
         self._arguments = ""
 
     def takes(self, piece: AnswerPiece) -> bool:
         return isinstance(piece, CallArguments)
 
     def item(self, status: str) -> dict[str, Any]:
-        call = {"call_id": self._call.call_id, "name": self._call.name, "arguments": self._arguments}
+        call = {"call_id": self._call.call_id, "name": self._function.name, "arguments": self._arguments}
+        if self._function.namespace is not None:
+            call["namespace"] = self._function.namespace
         return {"type": "function_call", "id": self.id, "status": status, **call}
 
     def add(self, piece: AnswerPiece) -> Iterator[dict[str, Any]]:
@@ -177,7 +184,7 @@ class FunctionCallOutput(OutputItem):
         yield from super().close(status)
 
     def _last_events(self) -> Iterator[dict[str, Any]]:
-        yield self._event("function_call_arguments.done", name=self._call.name, arguments=self._arguments)
+        yield self._event("function_call_arguments.done", name=self._function.name, arguments=self._arguments)
 
 
 def _logprob(entry: dict[str, Any]) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ....errors import APIError
 from ...validation import check, invalid
 from ..field_paths import FieldPaths
-from .items import ChatMessages
+from .items import ChatMessages, FunctionName
 from .schema import (
     AllowedToolsChoice,
     AnyJSON,
@@ -16,6 +16,7 @@ from .schema import (
     ItemReference,
     JSONOfSchema,
     NamedFunctionChoice,
+    Namespace,
     ResponsesRequest,
 )
 
@@ -48,7 +49,7 @@ _MOVED = {
 }
 """A chat's fields that Responses do not have -> their place here."""
 
-_OWN = frozenset(ResponsesRequest.__struct_fields__) | _MOVED.keys()
+_OWN = frozenset(ResponsesRequest.__struct_fields__) | _MOVED.keys() | {"client_metadata"}
 """All others are passed on: a chat's sampling parameters, and the engine's own."""
 
 _LOGPROBS = "message.output_text.logprobs"
@@ -105,8 +106,8 @@ def to_chat(
     json: Mapping[str, Any],
     earlier: Sequence[Mapping[str, Any]],
     items: Sequence[Mapping[str, Any]],
-) -> tuple[dict[str, Any], FieldPaths]:
-    """The chat request, and where each part of it comes from.
+) -> tuple[dict[str, Any], FieldPaths, Mapping[str, FunctionName]]:
+    """The chat request, where each part of it comes from, and the functions by their names in it.
 
     Args:
         json: the request as it came.
@@ -118,7 +119,8 @@ def to_chat(
     """
     paths = FieldPaths(dict(_NAMES))
     chat = {name: value for name, value in json.items() if name not in _OWN and value is not None}
-    messages = ChatMessages(paths)
+    tools, functions = _tools(request, paths)
+    messages = ChatMessages(paths, {function: name for name, function in functions.items()})
     if request.instructions:
         messages.add_instructions(request.instructions)
     for item in earlier:
@@ -139,11 +141,9 @@ def to_chat(
     chat |= {name: value for name, value in plain.items() if value is not None}
     if _LOGPROBS in (request.include or ()) or request.top_logprobs:
         chat |= {"logprobs": True, "top_logprobs": request.top_logprobs or 0}
-    if request.tools:
-        chat |= _tools(request, paths)
-    elif request.tool_choice not in (None, "none", "auto"):
+    if not tools and request.tool_choice not in (None, "none", "auto"):
         raise invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
-    return chat, paths
+    return chat | tools, paths, functions
 
 
 def _response_format(request: ResponsesRequest) -> dict[str, Any] | None:
@@ -158,29 +158,54 @@ def _response_format(request: ResponsesRequest) -> dict[str, Any] | None:
     return None
 
 
-def _tools(request: ResponsesRequest, paths: FieldPaths) -> dict[str, Any]:
-    """`tools` and `tool_choice` of the chat; of tools that only some may be called of, only those are offered."""
+def _tools(request: ResponsesRequest, paths: FieldPaths) -> tuple[dict[str, Any], Mapping[str, FunctionName]]:
+    """`tools` and `tool_choice` of the chat, empty without any, and the functions by their names in the chat.
+
+    Of functions that only some may be called of, only those are offered.
+    """
     choice, names = _choice(request)
     tools: list[dict[str, Any]] = []
-    offered: set[str] = set()
-    for number, tool in enumerate(request.tools or ()):
-        where = f"tools.{number}"
-        kind = tool.get("type")
-        if kind != "function":
-            raise _not_a_function(kind, f"{where}.type")
+    functions: dict[str, FunctionName] = {}
+    for tool, where, namespace in _definitions(request):
+        if tool.get("type") != "function":
+            raise _not_a_function(tool.get("type"), f"{where}.type")
         definition = check(tool, FunctionToolDefinition, where)
-        offered.add(definition.name)
+        name = definition.name
+        if namespace is not None and name in functions:
+            name = f"{namespace.name}__{name}"
+        functions[name] = FunctionName(definition.name, namespace.name if namespace else None)
         if names is not None and definition.name not in names:
             continue
-        function: dict[str, Any] = {"name": definition.name}
-        optional = {name: getattr(definition, name) for name in ("description", "parameters", "strict")}
-        function |= {name: value for name, value in optional.items() if value is not None}
+        function: dict[str, Any] = {"name": name}
+        optional = {field: getattr(definition, field) for field in ("description", "parameters", "strict")}
+        if namespace is not None:
+            optional["description"] = f"{namespace.description} {definition.description or ''}".strip()
+        function |= {field: value for field, value in optional.items() if value is not None}
         paths.add(f"tools.{len(tools)}", where)
         paths.add(f"tools.{len(tools)}.function", where)
         tools.append({"type": "function", "function": function})
-    for name in sorted((names or set()) - offered):
+    for name in sorted((names or set()) - {function.name for function in functions.values()}):
         raise invalid(f"Invalid value for 'tool_choice': '{name}' is not among 'tools'.", "tool_choice")
-    return {"tools": tools, **({} if choice is None else {"tool_choice": choice})}
+    if not tools:
+        return {}, functions
+    return {"tools": tools, **({} if choice is None else {"tool_choice": choice})}, functions
+
+
+def _definitions(request: ResponsesRequest) -> Iterator[tuple[Mapping[str, Any], str, Namespace | None]]:
+    """Each tool, its path, and the namespace that it stands in."""
+    for number, tool in enumerate(request.tools or ()):
+        where = f"tools.{number}"
+        if tool.get("type") == "namespace":
+            namespace = check(tool, Namespace, where)
+            for at, inner in enumerate(namespace.tools):
+                yield inner, f"{where}.tools.{at}", namespace
+        elif not _searches_nothing(tool):
+            yield tool, where, None
+
+
+def _searches_nothing(tool: Mapping[str, Any]) -> bool:
+    """Whether a tool searches only what OpenAI has stored of the web, which here is nothing. Codex always sends it."""
+    return str(tool.get("type")).startswith("web_search") and tool.get("external_web_access") is False
 
 
 def _choice(request: ResponsesRequest) -> tuple[Any, set[str] | None]:

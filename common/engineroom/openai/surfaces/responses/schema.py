@@ -145,6 +145,7 @@ class FunctionCallItem(msgspec.Struct):
     call_id: str
     name: str
     arguments: str
+    namespace: str | None = None
 
 
 class FunctionCallOutputItem(msgspec.Struct):
@@ -171,6 +172,12 @@ class FunctionToolDefinition(msgspec.Struct):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+
+
+class Namespace(msgspec.Struct):
+    name: _Name
+    description: str
+    tools: list[dict[str, Any]]
 
 
 class NamedFunctionChoice(msgspec.Struct):

@@ -10,6 +10,7 @@ from ....errors import APIError
 from ...usage import TokenUsage
 from ..chat_reader import AnswerPiece, CallStart, ChatReader, ReasoningPiece, TextPiece
 from ..translation import Translation, encode, event_bytes, surface_id
+from .items import FunctionName
 from .output_items import FunctionCallOutput, MessageOutput, OutputItem, ReasoningOutput
 from .request import checked_request, to_chat, to_items
 from .schema import ResponsesRequest
@@ -35,7 +36,7 @@ class ResponsesTranslation(Translation):
         self._store = store
         self._items = to_items(request, store.item)
         earlier = store.conversation(request.previous_response_id) if request.previous_response_id else []
-        self.chat, self.paths = to_chat(request, json, earlier, self._items)
+        self.chat, self.paths, self._functions = to_chat(request, json, earlier, self._items)
         self.stream = bool(request.stream)
         self._sequence = 0
         self._item: OutputItem | None = None
@@ -98,7 +99,7 @@ class ResponsesTranslation(Translation):
     def _new_item(self, piece: AnswerPiece) -> OutputItem:
         index = len(self._output)
         if isinstance(piece, CallStart):
-            return FunctionCallOutput(index, piece)
+            return FunctionCallOutput(index, piece, self._functions.get(piece.name) or FunctionName(piece.name))
         if isinstance(piece, ReasoningPiece):
             reasoning = self._request.reasoning
             summarise = bool(reasoning and (reasoning.summary or reasoning.generate_summary))
@@ -161,13 +162,20 @@ def _fields(request: ResponsesRequest, json: Mapping[str, Any]) -> dict[str, Any
         "temperature": 1.0 if request.temperature is None else request.temperature,
         "text": text,
         "tool_choice": "auto" if request.tool_choice is None else request.tool_choice,
-        "tools": [{"strict": None, "description": None, "parameters": None, **tool} for tool in request.tools or ()],
+        "tools": [_echoed(tool) for tool in request.tools or ()],
         "top_logprobs": request.top_logprobs or 0,
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "truncation": request.truncation or "disabled",
         "usage": None,
         "user": request.user,
     }
+
+
+def _echoed(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool as a response repeats it."""
+    if tool.get("type") != "function":
+        return tool
+    return {"strict": None, "description": None, "parameters": None, **tool}
 
 
 def _usage(usage: TokenUsage) -> dict[str, Any]:
