@@ -66,7 +66,8 @@ async def generate(body: dict[str, Any], options: dict[str, Any], unthinking: bo
             running[index] += word
             reason = "length" if last and limit != len(words) else "stop" if last else None
             if any(stop in running[index] for stop in stops):
-                yield Piece(index, tokens=[word], finish_reason="stop")
+                text = word if body.get("include_stop_str_in_output") else ""
+                yield Piece(index, text=text, tokens=[word], finish_reason="stop")
                 del running[index]
             else:
                 yield Piece(index, text=word, tokens=[word], finish_reason=reason)
