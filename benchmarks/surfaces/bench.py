@@ -22,7 +22,7 @@ from engineroom.testing import Expectations, url_target
 from engineroom.testing.scripts import BOTH_WAYS, SCRIPTS, prompts
 
 HERE = Path(__file__).parent
-SETTINGS = {"CTX_SIZE": "8192", "PARALLEL": "8", "LOG_LEVEL": "WARNING"}
+SETTINGS = {"CTX_SIZE": "8192", "PARALLEL": "8", "THREADS": "1", "LOG_LEVEL": "WARNING"}
 AT_ONCE = 8
 LOST = "\ufffd"
 
