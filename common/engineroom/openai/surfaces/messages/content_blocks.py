@@ -57,7 +57,8 @@ class TextBlockOutput(ContentBlock):
         return isinstance(piece, (TextPiece, RefusalPiece))
 
     def block(self) -> dict[str, Any]:
-        return {"type": "text", "text": self._text}
+        # Anthropic's specification demands the field, and the AI SDK takes no null for it.
+        return {"type": "text", "text": self._text, "citations": []}
 
     def _delta(self, text: str) -> dict[str, Any]:
         return {"type": "text_delta", "text": text}
