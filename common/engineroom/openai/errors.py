@@ -12,7 +12,7 @@ import msgspec
 
 from ..asgi.types import Headers, Scope, Send, header, send_body
 from ..errors import APIError
-from .routes import MESSAGES
+from .routes import MESSAGES, RESPONSES
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -45,8 +45,12 @@ def error_body(error: APIError, path: str = "") -> dict[str, Any]:
 
 def error_event(error: APIError, path: str = "") -> bytes:
     """An error inside a stream that has begun: one whole SSE event."""
-    name = b"event: error\n" if is_anthropic(path) else b""
-    return name + b"data: " + msgspec.json.encode(error_body(error, path)) + b"\n\n"
+    body = error_body(error, path)
+    if path == RESPONSES:
+        # OpenAI's types have the error's fields in the event itself, and its servers also send them as `error`.
+        body = {**body["error"], "type": "error", **body}
+    name = b"event: error\n" if "type" in body else b""
+    return name + b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 
 async def error_response(send: Send, scope: Scope, error: APIError) -> None:

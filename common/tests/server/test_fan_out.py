@@ -237,3 +237,16 @@ async def test_a_stop_string_is_not_shown(app: ASGIApp, path: str, stop: object,
 def test_too_many_choices_are_refused() -> None:
     with pytest.raises(APIError, match="2048"):
         split(COMPLETIONS, {"prompt": ["x"] * 1000, "n": 3})
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_which_stop_string_ended_it_is_told_where_it_is_asked(
+    app: ASGIApp, server: StandinServer, stream: bool
+) -> None:
+    fields = {"words": ["one ", "two ", "three"], "stop": ["x", "two"], "return_stop_reason": True, "stream": stream}
+    async with asked(app, CHAT, **fields) as answer:
+        body = await answer.read()
+    events = [json.loads(data) for data in payloads(body) if data != b"[DONE]"] if stream else [json.loads(body)]
+    reasons = [choice["stop_reason"] for event in events for choice in event["choices"] if "stop_reason" in choice]
+    assert reasons == ["two"]
+    assert "return_stop_reason" not in server.seen[-1], "no server knows it"
