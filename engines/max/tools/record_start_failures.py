@@ -13,6 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
+import model_damage  # noqa: E402
 import start_failures  # noqa: E402
 from start_failures import copied, edited  # noqa: E402
 
@@ -37,51 +38,6 @@ def max_length_beyond_the_model(place: Path) -> Mapping[str, str]:
 
 def unsupported_architecture(place: Path) -> Mapping[str, str]:
     return _with(edited(place, architectures=["ZorkForCausalLM"]))
-
-
-def unknown_architecture(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, model_type="zork", architectures=["ZorkForCausalLM"]))
-
-
-def code_of_its_own(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, model_type="zork", auto_map={"AutoConfig": "configuration_zork.ZorkConfig"}))
-
-
-def missing_weights(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "model.safetensors").unlink()
-    return _with(folder)
-
-
-def truncated_weights(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.truncate(folder / "model.safetensors", 100_000_000)
-    return _with(folder)
-
-
-def weights_that_are_a_pointer(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    return _with(folder)
-
-
-def no_config(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "config.json").unlink()
-    return _with(folder)
-
-
-def config_that_is_no_json(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "config.json", b'{"architectures": ["LlamaForCausalLM"], }')
-    return _with(folder)
-
-
-def no_tokenizer(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).unlink()
-    return _with(folder)
 
 
 def no_gpu(place: Path) -> Mapping[str, str]:
@@ -112,10 +68,6 @@ def template_that_is_missing(place: Path) -> Mapping[str, str]:
     return _with(copied(place), CHAT_TEMPLATE=f"{place}/none.jinja")
 
 
-def weights_of_another_shape(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, intermediate_size=1024))
-
-
 def hidden_size_missing(place: Path) -> Mapping[str, str]:
     folder = copied(place)
     config = json.loads((folder / "config.json").read_bytes())
@@ -125,7 +77,7 @@ def hidden_size_missing(place: Path) -> Mapping[str, str]:
     return _with(folder)
 
 
-ATTEMPTS = start_failures.preparations(globals())
+ATTEMPTS = {**model_damage.attempts(_with), **start_failures.preparations(globals())}
 
 if __name__ == "__main__":
     version = start_failures.version(MAX.with_name("python"), "max")

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
+import model_damage  # noqa: E402
 import start_failures  # noqa: E402
 from start_failures import copied, edited  # noqa: E402
 
@@ -22,76 +23,9 @@ def _with(folder: Path | str, **settings: str) -> Mapping[str, str]:
     return {"MODEL_NAME": str(folder), "DEVICE": "cpu", "$HF_HUB_OFFLINE": "1", **settings}
 
 
-def unknown_architecture(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, model_type="zork", architectures=["ZorkForCausalLM"]))
-
-
 def no_model_type(place: Path) -> Mapping[str, str]:
     folder = edited(place)
     (folder / "config.json").write_text("{}")
-    return _with(folder)
-
-
-def code_of_its_own(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, model_type="zork", auto_map={"AutoConfig": "configuration_zork.ZorkConfig"}))
-
-
-def missing_weights(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "model.safetensors").unlink()
-    return _with(folder)
-
-
-def missing_shard(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    index = {
-        "metadata": {},
-        "weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"},
-    }
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    return _with(folder)
-
-
-def truncated_weights(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.truncate(folder / "model.safetensors", 100_000_000)
-    return _with(folder)
-
-
-def weights_that_are_a_pointer(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 269060552\n"
-    start_failures.replace(folder / "model.safetensors", pointer)
-    return _with(folder)
-
-
-def weights_of_another_shape(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, intermediate_size=1024))
-
-
-def no_config(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "config.json").unlink()
-    return _with(folder)
-
-
-def config_that_is_no_json(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "config.json", b'{"architectures": ["LlamaForCausalLM"], }')
-    return _with(folder)
-
-
-def no_tokenizer(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).unlink()
-    return _with(folder)
-
-
-def tokenizer_that_is_damaged(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "tokenizer.json", b"{}")
     return _with(folder)
 
 
@@ -152,7 +86,7 @@ def encoder_with_another_pooling(place: Path) -> Mapping[str, str]:
     return _with(folder)
 
 
-ATTEMPTS = start_failures.preparations(globals())
+ATTEMPTS = {**model_damage.attempts(_with), **start_failures.preparations(globals())}
 
 if __name__ == "__main__":
     version = f"transformers {importlib.metadata.version('transformers')}"

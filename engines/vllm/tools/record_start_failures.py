@@ -15,6 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 sys.path += [str(ROOT / "tools"), str(ROOT / "tests" / "support")]
 
+import model_damage  # noqa: E402
 import start_failures  # noqa: E402
 from real_engine import MODEL  # noqa: E402
 from start_failures import copied, edited  # noqa: E402
@@ -40,75 +41,12 @@ def max_model_len_beyond_the_model(place: Path) -> Mapping[str, str]:
     return _with(copied(place), MAX_MODEL_LEN="100000")
 
 
-def unknown_architecture(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, model_type="zork", architectures=["ZorkForCausalLM"]))
-
-
 def unsupported_architecture(place: Path) -> Mapping[str, str]:
     return _with(edited(place, architectures=["ZorkForCausalLM"]))
 
 
-def code_of_its_own(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, model_type="zork", auto_map={"AutoConfig": "configuration_zork.ZorkConfig"}))
-
-
-def missing_weights(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "model.safetensors").unlink()
-    return _with(folder)
-
-
-def missing_shard(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    return _with(folder)
-
-
-def truncated_weights(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.truncate(folder / "model.safetensors", 100_000_000)
-    return _with(folder)
-
-
-def weights_that_are_a_page(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
-    return _with(folder)
-
-
-def weights_of_another_shape(place: Path) -> Mapping[str, str]:
-    return _with(edited(place, intermediate_size=1024))
-
-
 def missing_tensors(place: Path) -> Mapping[str, str]:
     return _with(edited(place, num_hidden_layers=31))
-
-
-def no_config(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    (folder / "config.json").unlink()
-    return _with(folder)
-
-
-def config_that_is_no_json(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "config.json", b'{"architectures": ["LlamaForCausalLM"], }')
-    return _with(folder)
-
-
-def no_tokenizer(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (folder / name).unlink()
-    return _with(folder)
-
-
-def tokenizer_that_is_no_json(place: Path) -> Mapping[str, str]:
-    folder = copied(place)
-    start_failures.replace(folder / "tokenizer.json", b"{}")
-    return _with(folder)
 
 
 def quantised_by_nobody(place: Path) -> Mapping[str, str]:
@@ -284,7 +222,7 @@ def adapter_as_model(place: Path) -> Mapping[str, str]:
     return _with(folder)
 
 
-ATTEMPTS = start_failures.preparations(globals())
+ATTEMPTS = {**model_damage.attempts(_with), **start_failures.preparations(globals())}
 
 if __name__ == "__main__":
     logs = Path(__file__).parents[1] / "tests" / "start_failures"
