@@ -36,6 +36,7 @@ def test_one_that_is_too_large_is_not_kept() -> None:
     store.put(stored(0))
     store.put(stored(1, size=5000))
     assert store.get("resp_1") is None
+    assert store.get("resp_0") is not None, "nothing had to go for it"
 
 
 def test_a_conversation_needs_all_its_turns() -> None:

@@ -14,6 +14,10 @@ LARGEST = 64_000_000
 """Bytes of JSON that are kept. The least recently used responses go first."""
 
 
+_SHARE = 0.25
+"""The largest part of it that one response may take."""
+
+
 class StoredResponse(msgspec.Struct):
     """One response, and the input items that it answers beyond those of the response before it."""
 
@@ -42,8 +46,10 @@ class ResponseStore:
         """Item's id -> the response that has it."""
 
     def put(self, stored: StoredResponse) -> None:
-        """Keep a response."""
+        """Keep a response, unless it alone would take the place of many."""
         encoded = msgspec.json.encode(stored)
+        if len(encoded) > self._largest * _SHARE:
+            return
         response_id = stored.response["id"]
         self._responses[response_id] = encoded
         self._size += len(encoded)
