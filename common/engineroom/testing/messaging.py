@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 from ..openai.routes import COUNT_TOKENS, MESSAGES
 from .responding import UNICODE, WEATHER
 from .responses import QUESTION
-from .splitting import TEXTS, assert_said
+from .splitting import TEXTS, assert_said, tokens
 from .target import NotOffered, Target
 
 TOOL = {
@@ -172,12 +173,15 @@ async def messages_refuse(target: Target) -> None:
 
 async def messages_split_characters(target: Target) -> None:
     """A message has each character whole, also where the first is split over tokens."""
-    for text in TEXTS:
-        request = {**messaging(target, text), "max_tokens": 40}
+
+    async def ask(text: str) -> None:
+        request = {**messaging(target, text), "max_tokens": tokens(target)}
         whole = await target.ask(MESSAGES, request)
         streamed = accumulated(await target.events(MESSAGES, request))
         for how, message in (("whole", whole), ("streamed", streamed)):
             assert_said(target, text, text_of(message), how)
+
+    await asyncio.gather(*map(ask, TEXTS))
     for number in (1, 2, 3):
         request = {**messaging(target, "🦙🦙"), "max_tokens": number}
         await target.ask(MESSAGES, request)

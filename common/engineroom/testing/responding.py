@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 
 from ..openai.routes import RESPONSES
 from .responses import error_of, usage_of
-from .splitting import TEXTS, assert_said
+from .splitting import TEXTS, assert_said, tokens
 from .target import NotOffered, Target
 
 QUESTION = "Count from one to twenty in words."
@@ -182,12 +183,15 @@ async def responses_refuse(target: Target) -> None:
 
 async def responses_split_characters(target: Target) -> None:
     """A response has each character whole, also where the first is split over tokens."""
-    for text in TEXTS:
-        request = {**responding(target, text), "max_output_tokens": 40}
+
+    async def ask(text: str) -> None:
+        request = {**responding(target, text), "max_output_tokens": tokens(target)}
         body = await target.ask(RESPONSES, request)
         streamed = assert_ordered(await target.events(RESPONSES, request))
         for how, response in (("whole", body), ("streamed", streamed)):
             assert_said(target, text, output_text(response), how)
+
+    await asyncio.gather(*map(ask, TEXTS))
     for number in (1, 2, 3):
         request = {**responding(target, "🦙🦙"), "max_output_tokens": number}
         await target.ask(RESPONSES, request)
