@@ -26,7 +26,8 @@ from .models.names import misnamed
 from .selection import select
 from .settings.base import Settings, SettingsGroup, comma_list
 from .settings.environment import Environment
-from .settings.known_names import KnownNames, NameCheck
+from .settings.known_names import KnownNames
+from .settings.name_check import NameCheck
 from .settings.suggestions import suggest
 from .settings.usual_settings import USUAL_SETTINGS
 from .settings.worker import WorkerSettings
@@ -291,13 +292,13 @@ def understood(engine: type[Engine], env: Environment) -> Environment:
 
 
 def set_up(
-    env: Environment, load_door: Callable[[WorkerSettings, Environment], Door], door: str | None = None
+    env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: str | None = None
 ) -> Setup[Door]:
     """Read every setting once, and configure the engine from them.
 
     Args:
-        load_door: reads the door's own settings, given the worker's and the environment with other programs' names and
-            the engine's defaults; raises SettingsError.
+        load_door: reads the door's own settings, given the worker's, the environment with other programs' names and
+            the engine's defaults, and what became of the names in it; raises SettingsError.
         door: the name under which the door's settings are registered, or None for no door in particular.
 
     Raises:
@@ -318,7 +319,7 @@ def set_up(
     except SettingsError as error:
         # The engine's own word on a model that cannot be would only repeat ours.
         problems.extend(each for each in error.problems if each.variable != "MODEL_NAME" or not unusable_model)
-    doors: list[Door] = problems.collect(lambda: [load_door(worker, env)], [])
+    doors: list[Door] = problems.collect(lambda: [load_door(worker, env, checked)], [])
     problems.check()
     return Setup(engines[0], worker, doors[0], env, checked, notes)
 
@@ -343,10 +344,12 @@ def check(env: Environment) -> Setup[list[Settings]]:
         raise
 
 
-def _load_doors(worker: WorkerSettings, env: Environment) -> list[Settings]:
+def _load_doors(worker: WorkerSettings, env: Environment, names: NameCheck) -> list[Settings]:
     """The settings of every door that is installed. Raises SettingsError with what is wrong in any of them."""
     problems = Problems()
     settings = _read_doors(env, problems)
+    for group in settings:
+        problems.extend(group.check_names(env, names))
     problems.check()
     return settings
 
@@ -363,7 +366,7 @@ def open_engine(env: Environment) -> Engine:
         PluginError: there is no such engine, or it cannot be loaded.
         SettingsError: with every problem of the core's and the engine's settings, unknown names included.
     """
-    setup = set_up(env, lambda worker, env: None)
+    setup = set_up(env, lambda worker, env, names: None)
     setup.log_notes()
     return setup.engine
 
@@ -421,8 +424,8 @@ def no_engine() -> str:
 def _not_installed(name: str, installed: Sequence[str], only: Sequence[str]) -> str:
     if only and name not in only:
         return f"ENGINE={name} may not be loaded: ENGINEROOM_ENGINES allows only {', '.join(only)}"
-    meant = suggest(name, installed)
-    hint = f"did you mean {meant}?" if meant else f"{how_to_install(f'engineroom-{name}')} may install it"
+    meant = suggest(name.lower(), installed)
+    hint = f"did you mean {meant}?" if meant else "set it to one of these, or install the package that has it"
     return f"ENGINE: no engine called {name!r} is installed (installed: {', '.join(installed) or 'none'}); {hint}"
 
 

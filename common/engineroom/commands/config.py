@@ -9,7 +9,8 @@ import click
 
 from ..errors import PluginError, Problem, SettingsError
 from ..models.hub import HubError
-from ..settings.known_names import KnownNames, NameCheck
+from ..settings.known_names import KnownNames
+from ..settings.name_check import NameCheck
 from .settings_table import Row, print_rows
 
 if TYPE_CHECKING:

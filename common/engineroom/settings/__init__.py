@@ -8,7 +8,8 @@ from .environment import Environment, Layer, read_mapping
 from .files import FilePath, read_bytes, read_text
 from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
 from .json_values import parse_json
-from .known_names import KnownNames, NameCheck, Notice
+from .known_names import KnownNames
+from .name_check import NameCheck, Notice
 from .other_names import OtherName, UsualSetting, doubted, dropped, refused, taken
 from .rules import FlagRule, FlagValues, broken_rules
 from .suggestions import suggest

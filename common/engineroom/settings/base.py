@@ -15,6 +15,7 @@ from ..errors import Problem, Problems, SettingsError
 from .environment import Environment, Layer
 from .limits import Limits
 from .model_errors import explain
+from .name_check import NameCheck
 from .other_names import OtherName
 from .values import plain
 
@@ -90,7 +91,7 @@ class LayerSource(PydanticBaseSettingsSource):
         name = self._layer.lookup(_names(field_name, field))
         text = None if name is None else self._layer.values[name]
         if text is not None and _is_a_word(field):
-            text = plain(text)
+            text = _as_a_choice(plain(text), field)
         return text, _key(field_name, field), False
 
     def __call__(self) -> dict[str, str]:
@@ -185,6 +186,15 @@ class Settings(BaseSettings):
             SettingsError: with what is wrong.
         """
 
+    def check_names(self, env: Environment, names: NameCheck) -> Sequence[Problem]:
+        """What is wrong with names that were not taken for ours, now that these settings are known.
+
+        Args:
+            env: what these settings were read from.
+            names: what became of the names in it.
+        """
+        return ()
+
     @classmethod
     def describe(cls) -> Sequence[Setting]:
         return [_setting(name, field) for name, field in cls.model_fields.items()]
@@ -221,6 +231,13 @@ def _arguments(field: FieldInfo) -> tuple[Any, ...]:
 def _is_a_word(field: FieldInfo) -> bool:
     """Whether a value is one number or word, which holds no blanks and no comment."""
     return bool({bool, int, float} & {*_arguments(field)}) or get_origin(field.annotation) is Literal
+
+
+def _as_a_choice(text: str, field: FieldInfo) -> str:
+    """The field's word that `text` is in other letter case; `text` itself where it has no such word."""
+    if get_origin(field.annotation) is not Literal:
+        return text
+    return next((word for word in _arguments(field) if str(word).lower() == text.lower()), text)
 
 
 def _setting(field_name: str, field: FieldInfo) -> Setting:

@@ -9,11 +9,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
 from ..errors import Problem
 from .base import Setting, Settings, SettingsGroup
 from .environment import Environment, Layer
+from .name_check import NameCheck, Notice
 from .near_names import NearNames, is_link
 from .other_names import OtherName
 from .suggestions import suggest
@@ -22,49 +22,6 @@ _OF_CORE = ("ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS")
 _SET_BY_IMAGES = {"HOST", "PORT", "WORKER"}
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _BOOLEANS = {"1", "true", "yes", "on", "0", "false", "no", "off"}
-
-
-class Notice(NamedTuple):
-    """A line for the log about a name that did not stop the start.
-
-    ours: the setting that it became, or may have meant; empty where there is none.
-    granted: whether the wish was granted.
-    """
-
-    variable: str
-    source: str
-    ours: str
-    message: str
-    granted: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.variable} (from {self.source}) {self.message}"
-
-
-class NameCheck(NamedTuple):
-    """What became of the names in an environment.
-
-    idle: settings that are set and belong to a door that is not opened.
-    """
-
-    problems: Sequence[Problem]
-    notices: Sequence[Notice]
-    idle: Sequence[str]
-
-    @property
-    def warnings(self) -> list[Notice]:
-        """The wishes that were not granted."""
-        return [notice for notice in self.notices if not notice.granted]
-
-    def granted_lines(self) -> list[str]:
-        """At most a line for the log on each: names that are taken as ours, and settings of other doors."""
-        lines = []
-        granted = [f"{notice.variable} as {notice.ours}" for notice in self.notices if notice.granted]
-        if granted:
-            lines.append(f"other programs' names are taken as ours: {', '.join(granted)}")
-        if self.idle:
-            lines.append(f"settings of another door, of no effect here: {', '.join(self.idle)}")
-        return lines
 
 
 class KnownNames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 
 from ..errors import Problem, SettingsError
 from .base import CommaList, Settings
@@ -89,7 +89,7 @@ class WorkerSettings(Settings):
         3600, gt=0, description="Seconds that one request may take in all. After that it is aborted with a 504."
     )
     max_request_mb: float = Field(
-        32, gt=0, description="The largest request body in MB; a larger one is refused with a 413."
+        32, gt=0, le=100_000, description="The largest request body in MB; a larger one is refused with a 413."
     )
     stop_timeout: float = Field(
         10, ge=0, description="Seconds that the engine's process has between SIGTERM and SIGKILL."
@@ -99,6 +99,12 @@ class WorkerSettings(Settings):
     )
     log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` for machines.")
     engine_logs: bool = Field(True, description="Whether the output of the engine's process is copied to the log.")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _warn_is_warning(cls, value: object) -> object:
+        """Python's own logging takes both words."""
+        return "WARNING" if isinstance(value, str) and value.lower() == "warn" else value
 
     def required_model(self) -> str:
         """MODEL_NAME, for an engine without a default. Raises SettingsError where it is not set."""

@@ -121,5 +121,5 @@ def test_the_process_environment_is_no_source_of_its_own(monkeypatch: pytest.Mon
 def test_the_cores_the_engines_and_the_doors_problems_are_one_error() -> None:
     env = Environment.of({"ENGINE": "echo", "START_TIMEOUT": "soon", "ECHO_START_S": "never", "PORT": "none"})
     with pytest.raises(SettingsError) as caught:
-        plugins.set_up(env, lambda worker, env: HTTPSettings.load(env))
+        plugins.set_up(env, lambda worker, env, names: HTTPSettings.load(env))
     assert [problem.variable for problem in caught.value.problems] == ["START_TIMEOUT", "ECHO_START_S", "PORT"]

@@ -32,7 +32,7 @@ def serve(**given: str | int | None) -> None:
     from engineroom.timeline import process_age
 
     from ..extras import need
-    from .options import Options, check_locked
+    from .options import Options
 
     began = process_age()
     need("http", "uvicorn", "starlette", "httptools", "uvloop")
@@ -40,7 +40,6 @@ def serve(**given: str | int | None) -> None:
     logs.configure_before(env)
     setup = plugins.set_up(env, Options.load, door="http")
     options = setup.door
-    check_locked(options, setup.names)
     logs.configure(options.worker)
     setup.log_notes()
     setup.engine.timeline.mark("interpreter", began)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from typing_extensions import Self
 
-from engineroom.errors import Problem, Problems, SettingsError
+from engineroom.errors import Problems
 from engineroom.settings import Environment, NameCheck, WorkerSettings
 
 from ..settings import DoorSettings
@@ -33,8 +33,11 @@ class Options(NamedTuple):
         return self.observe.page
 
     @classmethod
-    def load(cls, worker: WorkerSettings, env: Environment) -> Self:
+    def load(cls, worker: WorkerSettings, env: Environment, names: NameCheck) -> Self:
         """Read the door's settings.
+
+        Args:
+            names: what became of the names in the environment.
 
         Raises:
             SettingsError: with what is wrong in any of them.
@@ -50,37 +53,16 @@ class Options(NamedTuple):
             CacheSettings.load_valid(env, problems),
             ObserveSettings.load_valid(env, problems),
         )
+        problems.extend(options.access.check_names(env, names))
         problems.check()
         return options
 
     @property
     def locked(self) -> bool:
         """Whether clients need a key."""
-        return self.access.api_keys is not None or self.access.api_keys_file is not None
+        return self.access.keys_in_use
 
     @property
     def open_to_all(self) -> bool:
         """Whether anyone who reaches this machine may use the door: no keys, and an address that is not loopback."""
         return not self.locked and not self.http.on_loopback
-
-
-def check_locked(options: Options, names: NameCheck) -> None:
-    """A variable that looks like a key may not leave a door open to a network that its owner believes to be locked.
-
-    Raises:
-        SettingsError: naming each such variable.
-    """
-    if not options.open_to_all:
-        return
-    problems = [
-        Problem(
-            notice.variable,
-            f"locks nothing here, and HOST={options.http.host} would be open to all: set API_KEYS, and unset "
-            f"{notice.variable} where it is another program's",
-            notice.source,
-        )
-        for notice in names.warnings
-        if notice.ours in ("API_KEYS", "API_KEYS_FILE")
-    ]
-    if problems:
-        raise SettingsError(problems)

@@ -13,6 +13,7 @@ import uvicorn
 from engineroom.errors import Problem, SettingsError
 
 from .protocol import protocol_with_timeout
+from .settings import address_problem
 from .tls import Certificates
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .watched_files import WatchedFiles
 
 _BACKLOG = 2048
+_KERNEL_MAX_SECONDS = 65_000
+"""Linux takes at most 32767 for the seconds before the first probe, which are half of these."""
 
 
 class Server(uvicorn.Server):
@@ -90,9 +93,9 @@ def _cannot_listen(error: OSError, host: str, variable: str, port: int) -> Probl
     """
     # Python adds the address to the system's words; ours have it already.
     reason = (error.strerror or str(error)).partition(" (while attempting")[0]
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        remedy = "127.0.0.1 is for programs on this machine, 0.0.0.0 for others, too"
-        return Problem("HOST", f"{host} is not an address of this machine ({reason}); {remedy}")
+    wrong_host = address_problem(host, error)
+    if wrong_host is not None:
+        return wrong_host
     remedies = {
         errno.EADDRINUSE: "; choose another, or 0 for any that is free",
         errno.EACCES: "; ports below 1024 are for root, so choose one from 1024 on",
@@ -110,6 +113,7 @@ def _disconnect_after(listening: socket.socket, seconds: float) -> None:
     """
     if not seconds or not hasattr(socket, "TCP_USER_TIMEOUT"):
         return
+    seconds = min(seconds, _KERNEL_MAX_SECONDS)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds / 2)))
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(seconds / 8)))

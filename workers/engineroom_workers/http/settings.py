@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
-from engineroom.errors import Problems
-from engineroom.settings import CommaList, FilePath, OtherName, Settings
+from engineroom.errors import Problem, Problems, SettingsError
+from engineroom.settings import CommaList, Environment, FilePath, NameCheck, OtherName, Settings
 
 from . import other_names
 from .keys import APIKey, read_keys
@@ -22,6 +24,18 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def address_problem(host: str, error: OSError) -> Problem | None:
+    """That HOST is at fault, where the system would not listen because of it; None where the port is."""
+    # A name that is not known comes as a negative number of getaddrinfo's, also where Python raises a bare OSError.
+    number = error.errno or 0
+    if number >= 0 and number not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+        return None
+    # Python adds the address to the system's words; ours have it already.
+    reason = (error.strerror or str(error)).partition(" (while attempting")[0]
+    remedy = "127.0.0.1 is for programs on this machine, 0.0.0.0 for others, too"
+    return Problem("HOST", f"{host} is not an address of this machine ({reason}); {remedy}")
 
 
 class HTTPSettings(Settings):
@@ -78,7 +92,25 @@ class HTTPSettings(Settings):
         return TLSFiles(certificate, self.uvicorn_ssl_keyfile, password.get_secret_value() if password else "")
 
     def check(self) -> None:
-        """Raises SettingsError where no client could connect with the certificate and the key."""
+        """Raises SettingsError where HOST is not an address of this machine, or no client could connect with the
+        certificate and the key.
+        """
+        problems = Problems()
+        problems.collect(self._check_host, None)
+        problems.collect(self._check_tls, None)
+        problems.check()
+
+    def _check_host(self) -> None:
+        try:
+            # Any free port: whether PORT is free is for the start to say, since it may be ours that is running.
+            family = socket.getaddrinfo(self.host, 0, type=socket.SOCK_STREAM)[0][0]
+            socket.create_server((self.host, 0), family=family).close()
+        except OSError as error:
+            problem = address_problem(self.host, error)
+            if problem is not None:
+                raise SettingsError([problem]) from error
+
+    def _check_tls(self) -> None:
         if self.tls is not None:
             load_context(self.tls)
             return
@@ -126,6 +158,24 @@ class AccessSettings(Settings):
         """Raises SettingsError where the keys are wrong."""
         if self.keys_in_use:
             self.read_keys()
+
+    def check_names(self, env: Environment, names: NameCheck) -> Sequence[Problem]:
+        """A variable that looks like a key may not leave a door open to a network that its owner believes to be
+        locked.
+        """
+        http = HTTPSettings.load_valid(env, Problems())
+        if self.keys_in_use or http.on_loopback:
+            return ()
+        return [
+            Problem(
+                notice.variable,
+                f"locks nothing here, and HOST={http.host} would be open to all: set API_KEYS, and unset "
+                f"{notice.variable} where it is another program's",
+                notice.source,
+            )
+            for notice in names.warnings
+            if notice.ours in ("API_KEYS", "API_KEYS_FILE")
+        ]
 
 
 class LimitSettings(Settings):
@@ -215,7 +265,7 @@ class CacheSettings(Settings):
         "REDIS_URL if that is set.",
     )
     cache_max_mb: float = Field(
-        64, gt=0, description="Memory for cached answers in MB; those least recently used are dropped."
+        64, gt=0, le=1_000_000, description="Memory for cached answers in MB; those least recently used are dropped."
     )
 
 

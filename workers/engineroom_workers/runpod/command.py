@@ -10,7 +10,7 @@ import click
 from ..arguments import as_settings, takes_model
 
 if TYPE_CHECKING:
-    from engineroom.settings import Environment, WorkerSettings
+    from engineroom.settings import Environment, NameCheck, WorkerSettings
 
     from .settings import RunPodSettings
 
@@ -75,7 +75,7 @@ def work(env: Environment) -> int:
     return fallback.run(engine, settings)
 
 
-def _load_settings(worker: WorkerSettings, env: Environment) -> tuple[RunPodSettings, float]:
+def _load_settings(worker: WorkerSettings, env: Environment, names: NameCheck) -> tuple[RunPodSettings, float]:
     """This door's settings and DRAIN_TIMEOUT. Raises SettingsError with what is wrong in any of them."""
     from engineroom.errors import Problems
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from engineroom import plugins
-from engineroom.settings import Environment, Layer, WorkerSettings
+from engineroom.settings import Environment, Layer, NameCheck, WorkerSettings
 from engineroom_workers.http.options import Options
 from engineroom_workers.http.stack import LAYERS, Stack
 
@@ -29,7 +29,7 @@ OPTIONAL = {
 
 def wanted(settings: dict[str, str]) -> list[str]:
     env = Environment([Layer("test", {"METRICS": "false", **settings}, owned=False)])
-    options = Options.load(WorkerSettings.load(env), env)
+    options = Options.load(WorkerSettings.load(env), env, NameCheck((), (), ()))
     return [layer.__name__ for layer in LAYERS if layer.wanted(options)]
 
 
