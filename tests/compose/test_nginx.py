@@ -83,6 +83,23 @@ def test_events_come_before_the_next_ones_are_made(client: httpx.Client, door: D
     until(lambda: running(door) == 0)
 
 
+def test_a_long_silence_outlives_its_patience(tmp_path: Path) -> None:
+    """nginx ends what says nothing for its `proxy_read_timeout`; a stream says that it is still there."""
+    with serving({"STREAM_HEARTBEAT": "0.3"}) as door:
+        # The template adds a minute: this is a patience of one second.
+        nginx = Nginx(tmp_path, port_of(door), REQUEST_TIMEOUT="-59")
+        try:
+            body = {"messages": HELLO, "echo_ttft_ms": 3000}
+            with nginx.client() as client:
+                assert client.post(CHAT, json=body).status_code == 504
+                streamed = client.post(CHAT, json={**body, "stream": True})
+            assert streamed.status_code == 200
+            assert streamed.text.startswith(": heartbeat")
+            assert streamed.text.endswith("data: [DONE]\n\n")
+        finally:
+            nginx.stop()
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_ends_its_generation(front: Nginx, door: Door, stream: bool) -> None:
     body = {"messages": HELLO, "stream": stream, "echo_ttft_ms": 600_000}

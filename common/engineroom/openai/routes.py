@@ -17,3 +17,6 @@ COUNT_INPUT = f"{RESPONSES}/input_tokens"
 
 TEXT_ROUTES = frozenset({CHAT_COMPLETIONS, COMPLETIONS})
 """The routes whose streams are chunks with `choices`, ended by `[DONE]`."""
+
+STREAMING_ROUTES = TEXT_ROUTES | {RESPONSES, MESSAGES}
+"""The routes that answer a request with `stream` by events."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
@@ -35,6 +36,7 @@ _PLAIN = "/:@!$&'()*+,;=[]"
 """Characters that mean nothing else in a URL's path: what a client quoted stays quoted (RFC 3986)."""
 
 _LARGEST_ERROR = 65536
+_COMMENTS = re.compile(rb"(?::[^\n]*\n|\r?\n)*")
 _EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Nothing between us and the client is to hold events back (nginx reads the second)."""
 
@@ -136,7 +138,7 @@ class Proxy:
         # nothing, so that a server which dies meanwhile is told by a status, and can be followed by another.
         content = response.content
         end = b""
-        chunk = await content.readany()
+        chunk = await _first_events(content) if events else await content.readany()
         ends_with_done = events and scope["path"] in TEXT_ROUTES
         if ends_with_done and not chunk:
             raise incomplete_stream()
@@ -167,3 +169,16 @@ class Proxy:
 def _choices(scope: Scope) -> Any:
     """`n` of a request, which may be anything."""
     return (checked_request(scope).json or {}).get("n")
+
+
+async def _first_events(content: aiohttp.StreamReader) -> bytes:
+    """A stream's first piece that is more than comments; empty at the end of one that has nothing else.
+
+    With comments a server says that it is still at work. That is no beginning: another may still answer instead.
+    """
+    piece = b""
+    while more := await content.readany():
+        piece = _COMMENTS.sub(b"", piece + more, count=1)
+        if piece and not piece.startswith(b":"):
+            return piece
+    return b""

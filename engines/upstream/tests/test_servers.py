@@ -149,6 +149,20 @@ def test_a_server_that_fails_again_and_again_has_a_rest() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux' table of connections")
+@pytest.mark.parametrize("fault", ["die", "error"])
+def test_a_server_s_heartbeats_are_no_beginning(fault: str) -> None:
+    """A server that fails after heartbeats is followed by another, and heartbeats of our own go out meanwhile."""
+    faulty = {"ECHO_FAULT": fault, "ECHO_TTFT_MS": "500", "STREAM_HEARTBEAT": "0.05"}
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(serving(settings)) for settings in (faulty, {}))
+        urls = [f"{server.url}/v1" for server in (first, second)]
+        door = stack.enter_context(serving(unchecked(*urls, STREAM_HEARTBEAT="0.2")))
+        streamed = ask(door, messages=HELLO, stream=True)
+        assert streamed.text.startswith(": heartbeat")
+        assert "error" not in streamed.text
+        assert streamed.text.endswith("data: [DONE]\n\n")
+
+
 def test_the_kernel_watches_over_a_silent_server() -> None:
     """A machine that vanishes from the network says nothing: probes find out (the table's timer 2)."""
     # Unchecked: a check that is just under way has the other timer, which waits for what was sent to be acknowledged.

@@ -77,6 +77,14 @@ class HTTPSettings(Settings):
         "disconnected, which ends its generation. 0 waits for ever.",
     )
 
+    stream_heartbeat: float = Field(
+        15,
+        ge=0,
+        description="Seconds of silence after which a stream's client is sent its headers and a comment, and another "
+        "one after as long again: proxies and clients would take a long prefill, or a place in the queue, for a dead "
+        "server. An error after that is an event of the stream instead of a status. 0 switches this off.",
+    )
+
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can reach the door."""

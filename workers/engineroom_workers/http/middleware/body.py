@@ -7,14 +7,17 @@ import asyncio
 from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
 from engineroom.openai.body import Request, read_request
+from engineroom.openai.heartbeats import HeartbeatStream
+from engineroom.openai.routes import STREAMING_ROUTES
 
 from .base import ErrorMiddleware, Resources
-from .context import OTHER_ROUTE, get_context
+from .context import OTHER_ROUTE, RequestContext, get_context
 
 
 class BodyMiddleware(ErrorMiddleware):
     """Refuses with a 408 what does not arrive in BODY_TIMEOUT, so that a client that stalls holds nothing for long,
-    and with a 415 what is compressed. Notes in the context which model a request is for.
+    and with a 415 what is compressed. Notes in the context which model a request is for. From here on a request may
+    wait, for its turn or for the engine: the response to one that streams gets heartbeats.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
@@ -22,6 +25,7 @@ class BodyMiddleware(ErrorMiddleware):
         self._engine = resources.engine
         self._max_body = resources.options.worker.max_body
         self._timeout = resources.options.http.body_timeout
+        self._heartbeat = resources.options.http.stream_heartbeat
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         encoding = header(scope, b"content-encoding") or b"identity"
@@ -40,7 +44,19 @@ class BodyMiddleware(ErrorMiddleware):
         context = get_context(scope)
         if context.route != OTHER_ROUTE:
             context.model = self._model(request)
-        await self.app(scope, receive, send)
+        if self._heartbeat and _streams(request, context.route):
+            await self._serve_stream(context, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _serve_stream(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
+        stream = HeartbeatStream(scope["path"], send, self._heartbeat)
+        try:
+            await self.app(scope, receive, stream.send)
+        finally:
+            await stream.close()
+            # The client has had a 200 by then; metrics and logs are to know of the failure all the same.
+            context.status = stream.late_status or context.status
 
     def _model(self, request: Request) -> str:
         """The served model that a request is for, the first where it names none; empty for one that is not served.
@@ -51,3 +67,8 @@ class BodyMiddleware(ErrorMiddleware):
             return ""
         model = request.json.get("model") or next(iter(self._engine.models), None)
         return model if isinstance(model, str) and self._engine.knows_model(model) else ""
+
+
+def _streams(request: Request, route: str) -> bool:
+    """Whether a request is to be answered by events."""
+    return route in STREAMING_ROUTES and request.json is not None and request.json.get("stream") is True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
-from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
 
 from ..keys import APIKey
 from .base import Middleware, Resources
@@ -35,7 +36,10 @@ class RequestContext:
     started: when it arrived, by `time.perf_counter`.
     queued: seconds it waited for a permit to run.
     cache: `hit`, `miss`, `collapsed` or `bypass`; empty where there is no cache.
-    status: the response's HTTP status; 0 until the response starts.
+    status: the response's HTTP status; 0 until the response starts. A stream that had started before its request failed
+        has the status of that failure in the end.
+    headers: what layers add to the response's headers. They are here, not in the response of a layer further in, since
+        a stream's headers may go out while that layer still waits for one.
     """
 
     id: str
@@ -46,6 +50,7 @@ class RequestContext:
     queued: float = 0.0
     cache: str = ""
     status: int = 0
+    headers: Headers = field(default_factory=list)
 
 
 def get_context(scope: Scope) -> RequestContext:
@@ -86,15 +91,15 @@ class RequestContextMiddleware(Middleware):
         context = get_context(scope)
         context.route = self._route(scope["path"])
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_headers(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 context.status = message["status"]
-                headers = [*message.get("headers", ()), (b"x-request-id", context.id.encode())]
-                message = {**message, "headers": headers}
-            await send(message)
+                own = [*context.headers, (b"x-request-id", context.id.encode())]
+                message = {**message, "headers": [*message.get("headers", ()), *own]}
+            return send(message)  # On the path of every token: a coroutine around it would cost more than the rest.
 
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive, send_with_headers)
         finally:
             if self._first:
                 self._first = False

@@ -13,7 +13,7 @@ from engineroom.openai.errors import error_response
 from engineroom.openai.usage import get_usage
 
 from ..redis import RedisAway
-from .base import ErrorMiddleware, Resources, with_headers
+from .base import ErrorMiddleware, Resources
 from .context import get_context
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class RateLimitMiddleware(ErrorMiddleware):
         if scope["method"] != "POST":  # A list of models is no request to a model; health checks ask for it.
             await self.app(scope, receive, send)
             return
-        key = get_context(scope).key
+        context = get_context(scope)
+        key = context.key
         requests = key.requests_per_minute or self._requests_per_minute
         tokens = key.tokens_per_minute or self._tokens_per_minute
         estimate = estimate_tokens(get_request(scope)) if tokens else 0
-        headers: Headers = []
-        send = with_headers(send, headers)
+        headers = context.headers
         try:
             if requests:
                 _check("requests", 1, await self._limiter.take("requests", key.name, requests, 1), headers)

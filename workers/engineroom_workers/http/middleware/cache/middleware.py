@@ -17,7 +17,7 @@ from engineroom.openai.body import get_request
 from engineroom.openai.routes import EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.usage import get_usage, requested_usage
 
-from ..base import ErrorMiddleware, Resources, with_headers
+from ..base import ErrorMiddleware, Resources
 from ..context import get_context
 from .responses import Recorder, send_answer, suits
 from .store import Entry, MemoryStore, RedisStore, Store, cache_namespace
@@ -75,12 +75,14 @@ class CacheMiddleware(ErrorMiddleware):
             context.cache = "bypass"
             if control.only_if_cached:
                 raise _not_cached()
-            await self.app(scope, receive, with_headers(send, _cache_status("fwd=bypass")))
+            context.headers += _cache_status("fwd=bypass")
+            await self.app(scope, receive, send)
             return
         key = _digest(scope["path"], json)
         if control.no_cache:
             context.cache = "bypass"
-            await self._forward(key, scope, receive, with_headers(send, _cache_status("fwd=request")))
+            context.headers += _cache_status("fwd=request")
+            await self._forward(key, scope, receive, send)
             return
         entry = await self._store.get(key)
         if entry is not None and suits(entry.body, json) and self._ttl - entry.ttl <= control.max_age:
@@ -98,7 +100,8 @@ class CacheMiddleware(ErrorMiddleware):
         # Nobody else asks this now, or the one who did failed, or its response lacks what this one needs. Each asks
         # for itself then: to wait for one another's failures in turn would take long.
         context.cache = "miss"
-        await self._forward(key, scope, receive, with_headers(send, _cache_status("fwd=miss")))
+        context.headers += _cache_status("fwd=miss")
+        await self._forward(key, scope, receive, send)
 
     async def _join_flight(self, key: bytes, priority: int, receive: Receive) -> Entry | None:
         """Wait for an equal request that is under way.
