@@ -12,6 +12,7 @@ from ..asgi.client import request
 from ..asgi.types import Receive, Scope, Send
 from ..openai.heartbeats import COMMENT, HeartbeatStream
 from ..openai.routes import CHAT_COMPLETIONS
+from ..openai.sse import payloads
 from .responses import QUESTION, error_of
 from .target import Target
 
@@ -21,13 +22,11 @@ _WAIT_S = 0.2
 
 async def a_silent_stream_has_heartbeats(target: Target) -> None:
     """A stream that waits for its first event has heartbeats until then, and all of its events."""
-    blocks = await _stream_late(target, {"messages": QUESTION, "max_tokens": 8})
-    comments = [block for block in blocks if block.startswith(b":")]
-    assert comments, f"a stream that is silent has heartbeats: {blocks!r}"
-    assert blocks[0] == COMMENT, f"a heartbeat comes before the first event: {blocks[0]!r}"
-    data = [block.removeprefix(b"data: ") for block in blocks if block not in comments]
-    assert data[-1:] == [b"[DONE]\n\n"], f"a stream with heartbeats goes on to [DONE]; it ended: {data[-1:]!r}"
-    for event in data[:-1]:
+    stream = await _stream_late(target, {"messages": QUESTION, "max_tokens": 8})
+    assert stream.startswith(COMMENT), f"a stream that is silent begins with a heartbeat: {stream[:100]!r}"
+    *events, last = payloads(stream)
+    assert last == b"[DONE]", f"a stream with heartbeats goes on to [DONE]; it ended: {stream[-100:]!r}"
+    for event in events:
         assert isinstance(_decoded(event), dict), f"heartbeats stand between events, not in them: {event!r}"
 
 
@@ -35,13 +34,13 @@ async def a_late_refusal_is_an_event(target: Target) -> None:
     """What is refused after a heartbeat is an event of the stream, with all that the refusal would have."""
     refused: dict[str, Any] = {"model": "no/such-model", "messages": QUESTION}
     expected = error_of(*await target.post(CHAT_COMPLETIONS, {**refused, "stream": True}), 404)
-    blocks = await _stream_late(target, refused)
-    last = _decoded(blocks[-1].removeprefix(b"data: "))
-    assert last == {"error": expected}, f"a refusal in a stream is the same as one with a status: {blocks!r}"
+    stream = await _stream_late(target, refused)
+    events = [_decoded(event) for event in payloads(stream)]
+    assert events == [{"error": expected}], f"a refusal in a stream is the same as one with a status: {stream!r}"
 
 
-async def _stream_late(target: Target, fields: Mapping[str, Any]) -> list[bytes]:
-    """The blocks of a stream that reaches the engine only after a while."""
+async def _stream_late(target: Target, fields: Mapping[str, Any]) -> bytes:
+    """A stream whose request reaches the engine only after a while."""
     body = {"model": await target.model(), **target.expects.fields, **fields, "stream": True}
 
     async def wait_and_ask(scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,9 +57,9 @@ async def _stream_late(target: Target, fields: Mapping[str, Any]) -> list[bytes]
             await stream.close()
 
     async with request(wait_and_ask, "POST", CHAT_COMPLETIONS) as response:
-        text = (await response.read()).replace(b"\r\n", b"\n")
-        assert response.status == 200, f"a stream that waits has begun with 200; it was {response.status}: {text!r}"
-    return [block + b"\n\n" for block in text.split(b"\n\n") if block]
+        stream = await response.read()
+        assert response.status == 200, f"a stream that waits has begun with 200; it was {response.status}: {stream!r}"
+    return stream
 
 
 def _decoded(data: bytes) -> Any:
