@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from typing import NoReturn
 
 from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
@@ -201,14 +202,15 @@ class ResponseTracker:
         self._started: Message | None = None
         self._complete = False
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        """Note a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
         if message["type"] == "http.response.start":
             self._started = message
             if self.headers:
                 message = {**message, "headers": [*message["headers"], *self.headers]}
         elif not message.get("more_body"):
             self._complete = True
-        await self._send(message)
+        return self._send(message)
 
     async def fail(self, scope: Scope, error: APIError) -> None:
         """Send the error: as the response, or as an event of a stream that has started.
