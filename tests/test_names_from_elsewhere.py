@@ -158,6 +158,24 @@ fastdeploy MODEL_REPO             org/name    taken   MODEL_NAME
 transformers NUM_CTX              4096        taken   MAX_MODEL_LEN
 transformers HUGGINGFACE_TOKEN    hf_canary   taken   HF_TOKEN
 echo      NUM_CTX                 4096        warned  NUM_CTX
+llamacpp  SGLANG_API_KEY          sk-canary   warned  API_KEYS
+echo      LOCALAI_API_KEY         sk-canary   warned  API_KEYS
+echo      TABBY_API_KEY           sk-canary   warned  API_KEYS
+echo      X_API_KEY               sk-canary   warned  API_KEYS
+echo      ALLOWED_API_KEYS        sk-canary   warned  API_KEYS
+echo      ENGINE_ROOM_API_KEYS    sk-canary   refused API_KEYS
+echo      api_key                 sk-canary   warned  API_KEYS
+echo      apiKeys                 sk-canary   warned  API_KEYS
+echo      model-name              org/name    warned  MODEL_NAME
+echo      NIM_MODEL_NAME          org/name    warned  MODEL_NAME
+llamacpp  LLAMA_CPP_MODEL         /x.gguf     warned  MODEL_NAME
+llamacpp  LM_STUDIO_PORT          1234        warned  PORT
+echo      MODEL_LOCAL_PATH        /x          warned  MODEL_NAME
+echo      ENGINEROOM_ENGINE       vllm        refused ENGINE?
+echo      TIMEOUT_REQUEST         5           warned  REQUEST_TIMEOUT
+echo      TLS_CERT_PATH           /c.pem      refused UVICORN_SSL_CERTFILE
+echo      USE_TLS                 true        warned  UVICORN_SSL_CERTFILE
+echo      WORKERS                 4           warned  process
 upstream  UPSTREAM_URL            http://a    refused UPSTREAM_URLS
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
@@ -211,6 +229,17 @@ def test_a_wish_that_is_clear_is_refused_wherever_it_stands(name: str, layer: st
 def test_a_file_of_ours_refuses_what_elsewhere_is_a_warning() -> None:
     for name in ("AUTH_TOKEN", "OLLAMA_API_KEY", "SERVER_HOST", "HOTS", "NOBODYS_NAME"):
         assert outcome("echo", name, "x", "config file")[0] == "refused", name
+
+
+@pytest.mark.parametrize("name", ["model_name", "modelName", "model-name", "api_keys", "port"])
+def test_small_letters_in_dotenv_are_no_setting_and_are_told(name: str) -> None:
+    became, text = outcome("echo", name, "9000", ".env")
+    assert (became, "written in capitals" in text) == ("refused", True)
+
+
+def test_small_letters_beside_the_right_name_are_left_alone() -> None:
+    _, names = checked("echo", {"port": "1", "PORT": "9000"}, ".env")
+    assert names == NameCheck([], [], ())
 
 
 def test_ours_goes_before_another_programs_name_in_the_same_layer() -> None:

@@ -14,7 +14,7 @@ from ..errors import Problem
 from .base import Setting, Settings, SettingsGroup
 from .environment import Environment, Layer
 from .name_check import NameCheck, Notice
-from .near_names import NearNames, is_link
+from .near_names import NearNames, in_capitals, is_link
 from .other_names import OtherName
 from .suggestions import suggest
 
@@ -86,11 +86,14 @@ class KnownNames:
                     if value and name in self._idle and name not in layer.renamed:
                         idle[name] = None
                     continue
-                if not layer.owned and (not _VARIABLE.fullmatch(name) or is_link(name, value)):
+                if not layer.owned and is_link(name, value):
                     continue
                 other = self._others.get(name)
-                if other is not None:
-                    result: Problem | Notice | None = _answer(name, other, layer, env)
+                result: Problem | Notice | None
+                if not layer.owned and not _VARIABLE.fullmatch(name):
+                    result = self._not_in_capitals(name, layer)
+                elif other is not None:
+                    result = _answer(name, other, layer, env)
                 else:
                     result = self._unknown(name, value, layer)
                 if isinstance(result, Notice):
@@ -144,6 +147,20 @@ class KnownNames:
         if sure:
             return Problem(name, self._correction(near.known), layer.name)
         return Notice(name, layer.name, self._ours(near.known), f"is not used: {self._correction(near.known)}")
+
+    def _not_in_capitals(self, name: str, layer: Layer) -> Problem | Notice | None:
+        """What to say of a setting's name in small letters, or with dashes: in the process's environment and in `.env`
+        only capitals count.
+        """
+        capitals = in_capitals(name)
+        known = capitals in self._settings or (capitals in self._others and self._others[capitals].ours)
+        if not known or layer.values.get(capitals):
+            return None
+        message = f"no such setting; settings are written in capitals: did you mean {self._ours(capitals)}?"
+        # Other programs' variables may be in small letters, too, but those of one file are mostly meant for its reader.
+        if layer.name == ".env" and capitals in self._settings:
+            return Problem(name, message, layer.name)
+        return Notice(name, layer.name, self._ours(capitals), f"is not used: {message}")
 
     def _ours(self, known: str) -> str:
         """The setting that a known name stands for."""

@@ -56,10 +56,14 @@ ORDINARY = frozenset(
 )
 """Variables of the system that are near a setting's name, and mean something else."""
 
-OURS = ("ENGINEROOM_", "HTTP_")
+OURS = ("ENGINEROOM_", "ENGINE_ROOM_", "HTTP_")
 """Prefixes with which somebody surely means us, where a setting's name follows."""
 
-SERVERS = re.compile(r"[A-Z0-9_]*?(?:LLM|LLAMA)_(?:ARG_)?|TGI_|SERVER_|APP_|API_")
+SERVERS = re.compile(
+    r"[A-Z0-9_]*?(?:LLM|LLAMA)_(?:ARG_|CPP_|SERVER_)?|SERVER_|SERVE_|SERVING_|SERVICE_|INFERENCE_|APP_|API_|"
+    r"(?:TGI|SGL[A-Z]*|LOCALAI|LOCAL_AI|TABBY|TABBYAPI|APHRODITE|LMDEPLOY|XINFERENCE|KOBOLD|KOBOLDCPP|LMSTUDIO|"
+    r"LM_STUDIO|LMS|LLAMAFILE|MLX|EXLLAMA|EXLLAMAV2|MISTRALRS|NIM|TRITON|TEXTGEN|TORCHSERVE|OPTION|SAGEMAKER)_"
+)
 """Prefixes of other servers' variables, and of those that a deployment gives its server: programs that serve language
 models mostly have that in their name."""
 
@@ -127,6 +131,11 @@ class NearNames:
         return {_singular(name): name for name in self._in_order}
 
     @cached_property
+    def _by_words(self) -> Mapping[tuple[str, ...], str]:
+        """Our settings by their words in any order: TIMEOUT_REQUEST is near to REQUEST_TIMEOUT."""
+        return {_words(name): name for name in self._in_order if name in self._ours}
+
+    @cached_property
     def _without_prefix(self) -> Mapping[str, str]:
         """What is left of our settings' names without their prefix, where that still says enough."""
         prefixes = (*OURS, *BORROWED, *self._engines)
@@ -137,11 +146,20 @@ class NearNames:
         """The known name that `name` is near to; None where it is none, or surely something else."""
         if name in ORDINARY:
             return None
+        for prefix in OURS:
+            # Before all that is merely alike: ENGINEROOM_ENGINE is ENGINE, and not ENGINEROOM_ENGINES.
+            rest = name.removeprefix(prefix)
+            if rest != name and rest in self._known:
+                return NearName(rest, "sure")
         foreign = name.startswith(FOREIGN)
         likelihood: Likelihood = "sure" if len(_letters(name)) >= _SHORT else "likely"
         same_letters = self._by_letters.get(_letters(name)) or self._by_singular.get(_singular(name))
         if same_letters is not None:
             return NearName(same_letters, likelihood)
+        if not foreign and name.count("_"):
+            same_words = self._by_words.get(_words(name))
+            if same_words is not None:
+                return NearName(same_words, "foreign")
         prefixed = None if foreign else self._with_prefix(name)
         if prefixed is not None:
             return prefixed
@@ -168,10 +186,6 @@ class NearNames:
 
     def _with_prefix(self, name: str) -> NearName | None:
         """A known name with a prefix before it, or with another prefix than its own."""
-        for prefix in OURS:
-            rest = name.removeprefix(prefix)
-            if rest != name and rest in self._known:
-                return NearName(rest, "sure")
         for prefix in BORROWED:
             rest = name.removeprefix(prefix)
             if rest != name and rest in self._ours:
@@ -223,3 +237,12 @@ def _letters(name: str) -> str:
 
 def _singular(name: str) -> str:
     return "".join(word[:-1] if word.endswith("S") else word for word in name.split("_"))
+
+
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(sorted(name.split("_")))
+
+
+def in_capitals(name: str) -> str:
+    """A name as settings are written: `modelName`, `model-name` and `model_name` are MODEL_NAME."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(".", "_").upper()

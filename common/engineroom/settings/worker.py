@@ -18,6 +18,9 @@ class WorkerSettings(Settings):
     title: ClassVar[str] = "Worker"
     other_names: ClassVar[Mapping[str, OtherName]] = {
         **taken("ENGINE", ("ENGINE_NAME", "INFERENCE_ENGINE")),
+        **doubted(
+            "ENGINE", "the engine", ("ENGINE_TYPE", "INFERENCE_BACKEND", "LLM_BACKEND", "LLM_ENGINE", "MODEL_BACKEND")
+        ),
         **taken(
             "MODEL_NAME",
             (
@@ -34,7 +37,19 @@ class WorkerSettings(Settings):
                 "GGUF_PATH",
             ),
         ),
-        **doubted("MODEL_NAME", "the one model that this server has", ("DEFAULT_MODEL", "LLM_MODEL", "MODELS")),
+        **doubted(
+            "MODEL_NAME",
+            "the one model that this server has",
+            (
+                "DEFAULT_MODEL",
+                "INFERENCE_MODEL",
+                "LLM_MODEL",
+                "LOCAL_MODEL_PATH",
+                "MODELS",
+                "MODEL_LOCAL_PATH",
+                "MODEL_STORAGE_PATH",
+            ),
+        ),
         **taken(
             "OPENAI_SERVED_MODEL_NAME_OVERRIDE",
             ("MODEL_ALIAS", "MODEL_SERVED_NAME", "OPENAI_SERVED_MODEL_NAME", "SERVED_MODEL", "SERVED_MODEL_NAMES"),
