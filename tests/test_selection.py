@@ -89,12 +89,12 @@ def test_the_format_decides_and_then_what_is_installed(machine: dict[str, str], 
     assert selected(with_max(machine, tmp_path), plain) == "max"
     assert selected(both, plain) == "vllm"
     reason = select(plugins.loadable(Environment.of(both)), Environment.of({**both, "MODEL_NAME": plain})).reason
-    assert reason.endswith("so it is served by vllm; ENGINE=max would take another that can")
+    assert reason.endswith("so it is served by vllm; ENGINE=max would use another")
 
 
 def test_without_a_model_it_is_the_engine_that_brings_one(machine: dict[str, str]) -> None:
     assert selected(machine) == "llamacpp"
-    with pytest.raises(PluginError, match=r"which model\? Name one"):
+    with pytest.raises(PluginError, match=r"which model\? Name a file"):
         selected({**machine, "ENGINEROOM_ENGINES": "echo,vllm"})
 
 
@@ -126,7 +126,7 @@ def test_a_repository_is_looked_up_on_the_hub(machine: dict[str, str], tmp_path:
     assert selected(vllm, f"{hub.url}/org/Small-GGUF") == "llamacpp"
     assert selected(vllm, "org/Plain") == "vllm"
     assert selected(vllm, "org/Both:Q8_0") == "llamacpp", "a quantisation is one of GGUF"
-    with pytest.raises(EngineroomError, match="the hub knows no repository org/none"):
+    with pytest.raises(EngineroomError, match="the hub has no repository org/none"):
         selected(vllm, "org/none")
 
 

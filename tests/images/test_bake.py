@@ -84,7 +84,7 @@ def test_a_quantisation_behind_a_colon_chooses_the_gguf_file(hub: StandinHub, tm
         (None, {"MODEL_NAME": "no/such"}, "the hub has no repository no/such, or it is private"),
         (None, {"MODEL_NAME": ""}, "MODEL_NAME: is not set; name the model to download"),
         (None, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
-        (TOKEN, {"QUANTIZATION": "awq"}, "QUANTIZATION (from baked arguments): no such setting"),
+        (TOKEN, {"QUANTIZATION": "awq"}, "QUANTIZATION (from baked arguments): is ignored: this engine has no"),
     ],
 )
 def test_a_refusal_says_what_to_do(

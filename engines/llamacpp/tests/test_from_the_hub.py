@@ -56,7 +56,7 @@ def test_it_is_downloaded_and_served_and_a_stop_in_the_midst_loses_nothing(tmp_p
         assert process.returncode == 0
         assert "so it is served by llamacpp" in log
         assert "does not count" not in log
-        assert "Q4_K_M is taken; it also has Q8_0" in log
+        assert "using Q4_K_M; it also has Q8_0" in log
         assert "stopping: llamacpp had not finished loading" in log
         assert log.rstrip().endswith("stopped")
         assert not list(tmp_path.rglob("*.gguf"))
