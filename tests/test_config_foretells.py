@@ -21,6 +21,9 @@ UNUSABLE = [
     {"HOST": "0.0.0.0", "AUTH_TOKEN": "sk-canary"},
     {"MAX_REQUEST_MB": "1e308"},
     {"CACHE_TTL": "1", "CACHE_MAX_MB": "1e308"},
+    {"ENGINE": "llamacpp", "N_GPU_LAYERS": "yes"},
+    {"ENGINE": "llamacpp", "TENSOR_SPLIT": "a,b"},
+    {"ENGINE": "llamacpp", "LORA_SCALED": "adapter.gguf:half"},
     {"LOG_LEVEL": "loud", "HOST": "*", "MAX_REQUEST_MB": "4GB"},
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -30,6 +31,14 @@ class Snapshot(FlagTable, frozen=True, dict=True, kw_only=True):
 
 _OBJECTS = ("chat_template_kwargs", "json_schema")
 """Texts that llama.cpp reads as JSON objects."""
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_FORMS = {
+    "lora_scaled": (rf"[^,]+:{_NUMBER}(?:,[^,]+:{_NUMBER})*", "adapters as FILE:SCALE, separated by commas"),
+    "n_gpu_layers": (r"-?\d+|auto|all", "a number, `auto` or `all`"),
+    "tensor_split": (rf"{_NUMBER}(?:[,/]\s*{_NUMBER})*", "numbers separated by commas, one for each GPU"),
+}
+"""Texts that llama.cpp reads numbers from: how they are written, and in words. It refuses others when it starts."""
 
 _UNQUANTISED = ("f32", "f16", "bf16")
 
@@ -78,6 +87,10 @@ def read(env: Environment, problems: Problems, *, library: bool) -> dict[str, An
             parse_json(str(values[name]), "object")
         except ValueError as error:
             problems.add(name.upper(), str(error), env.source(name.upper()))
+    for name in values.keys() & _FORMS.keys():
+        form, words = _FORMS[name]
+        if not re.fullmatch(form, str(values[name]).strip()):
+            problems.add(name.upper(), f"expected {words}; got {str(values[name])!r}", env.source(name.upper()))
     if library:
         for name in sorted(values.keys() - SUPPORTED):
             message = "the xllamacpp library has no such parameter; set LLAMA_SERVER to a llama-server binary"
