@@ -59,3 +59,12 @@ def test_an_engine_that_is_not_there_has_a_remedy_that_works(engine: str, remedy
     answer = run(["config"], {"ENGINE": engine}, tmp_path)
     assert remedy in answer.stderr
     assert "pip install" not in answer.stderr
+
+
+def test_a_list_of_keys_in_a_file_is_the_keys(tmp_path: Path) -> None:
+    file = tmp_path / "engineroom.yaml"
+    file.write_text("engine: echo\napi_keys: [sk-canary, laptop:sk-b]\n")
+    with serving({"ENGINEROOM_CONFIG": str(file)}) as door:
+        url = f"{door.url}/v1/models"
+        answers = [httpx.get(url, headers={"authorization": f"Bearer {key}"}) for key in ("sk-canary", "sk-b", "x")]
+        assert [answer.status_code for answer in answers] == [200, 200, 401]

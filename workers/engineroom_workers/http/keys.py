@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engineroom.errors import Problem, SettingsError
-from engineroom.settings import read_text
+from engineroom.settings import comma_list, read_text
 
 
 class APIKey(BaseModel):
@@ -74,9 +74,20 @@ def _parse(variable: str, entries: Sequence[tuple[str, Any]]) -> dict[str, APIKe
 
 
 def _parse_list(text: str) -> list[tuple[str, Any]]:
-    """The entries of API_KEYS: `name:key` or just `key`, which is called `key-1` and so on by its place."""
+    """The entries of API_KEYS: `name:key` or just `key`, which is called `key-1` and so on by its place.
+
+    A list in a configuration file comes as JSON.
+
+    Raises:
+        SettingsError: it begins like a JSON list, and is none of texts.
+    """
     entries: list[tuple[str, Any]] = []
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        parts = [part.strip() for part in comma_list(text) if part.strip()]
+    except (ValueError, AttributeError):
+        raise SettingsError(
+            [Problem("API_KEYS", "expected keys separated by commas, or a JSON list of texts")]
+        ) from None
     for number, part in enumerate(parts, 1):
         name, colon, secret = part.partition(":")
         if colon:
