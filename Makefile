@@ -12,7 +12,7 @@ EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
 METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env env-dev serve test lint format lock packages version clean \
+.PHONY: fields help env env-dev serve test lint format lock packages version clean \
 	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
@@ -152,6 +152,9 @@ images: env-dev ## Build every image that fits
 
 image-plan: env-dev ## Print what would be built, as Docker's Bake sees it
 	@$(IMAGES) plan
+
+fields: env-dev ## Write docs/fields.md: what becomes of each field of a request with each engine
+	@python tools/field_matrix.py $(ARGS)
 
 hub: env-dev ## Write the files made from settings and the image matrix: hub.json, worker-config.json, tables
 	@python tools/generate.py

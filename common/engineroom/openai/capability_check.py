@@ -53,6 +53,8 @@ def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabil
     if path in _WITH_TOOLS:
         _check_tools(json, capabilities)
         _check_parts(json, capabilities)
+    if path == CHAT_COMPLETIONS and not capabilities.assumed:
+        _check_custom_tools(json)
 
 
 def _check_choices(json: Mapping[str, Any], capabilities: Capabilities) -> None:
@@ -108,6 +110,16 @@ def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
         if kind not in (None, "auto"):
             message = f"This engine leaves it to the model whether to call a tool; '{choice}' may be `auto` or `none`."
             raise _refused(capabilities, "tools", choice, message)
+
+
+def _check_custom_tools(json: Mapping[str, Any]) -> None:
+    """No engine holds a tool's input to a grammar, or to nothing at all."""
+    tools = json.get("tools")
+    places = [(f"tools.{number}", tool) for number, tool in enumerate(tools if isinstance(tools, list) else ())]
+    for where, tool in (*places, ("tool_choice", json.get("tool_choice"))):
+        if isinstance(tool, dict) and tool.get("type") == "custom":
+            message = "Custom tools are not supported by this model; use a tool of type 'function'."
+            raise invalid(message, f"{where}.type", "unsupported_value")
 
 
 def _check_parts(json: Mapping[str, Any], capabilities: Capabilities) -> None:

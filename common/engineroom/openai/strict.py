@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from .no_effect import NO_EFFECT
 from .routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from .schemas import ChatRequest, CompletionRequest, EmbeddingRequest
-from .validation import check, invalid
+from .schemas import AllowedTools, ChatRequest, CompletionRequest, EmbeddingRequest
+from .stop_strings import RETURN_STOP_REASON
+from .validation import check, invalid, unknown_field
 
 _SCHEMAS: Mapping[str, Any] = {
     CHAT_COMPLETIONS: ChatRequest,
     COMPLETIONS: CompletionRequest,
     EMBEDDINGS: EmbeddingRequest,
 }
+
+_USUAL: Mapping[str, Any] = {
+    "function_call": "auto",
+    "modalities": ["text"],
+    "n": 1,
+    "parallel_tool_calls": True,
+    "response_format": {"type": "text"},
+    "verbosity": "medium",
+}
+"""Fields -> the value by which they ask for what is the case anyway."""
+
+_ASKS_WITH_NOTHING = frozenset({"web_search_options"})
+"""Fields that ask for something even where there is nothing in them."""
 
 
 def checked(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,3 +56,58 @@ def refuse(json: Mapping[str, Any], fields: Mapping[str, str], engine: str) -> N
         if json.get(name):
             how = f"; {instead}" if instead else ""
             raise invalid(f"{engine} does not support '{name}'{how}.", name, "unsupported_parameter")
+
+
+def only_honoured(
+    path: str,
+    json: dict[str, Any],
+    honoured: Mapping[str, Collection[str]],
+    engine: str,
+    instead: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The request without what has no effect; what the engine would ignore is refused.
+
+    It is the same object where nothing is left out.
+
+    Args:
+        honoured: path -> the fields that the engine's server acts on there. Other paths are left alone.
+        instead: a field that is not honoured -> what to do instead.
+
+    Raises:
+        APIError: 400, for the first field that asks for anything and would be ignored.
+    """
+    fields = honoured.get(path)
+    if fields is None:
+        return json
+    choice = json.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        json = _only_allowed(json, choice)
+    others = [name for name in json if name not in fields and name != RETURN_STOP_REASON]
+    if not others:
+        return json
+    for name in others:
+        value = json[name]
+        if name not in NO_EFFECT and _asks(name, value):
+            if name in (instead or ()) or name in _SCHEMAS[path].__struct_fields__:
+                refuse({name: True}, {name: (instead or {}).get(name, "")}, engine)
+            raise unknown_field(name)
+    return {name: value for name, value in json.items() if name not in others}
+
+
+def _asks(name: str, value: Any) -> bool:
+    """Whether a field with this value asks for anything."""
+    if value is None or name in _USUAL:
+        return value is not None and value != _USUAL[name]
+    return bool(value) or name in _ASKS_WITH_NOTHING
+
+
+def _only_allowed(json: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
+    """The request with only the tools that may be called, for servers that do not know `allowed_tools`."""
+    allowed = check(choice, AllowedTools, "tool_choice").allowed_tools
+    names = {str((tool.get("function") or {}).get("name")) for tool in allowed.tools}
+    offered = {tool["function"]["name"]: tool for tool in json.get("tools") or () if "function" in tool}
+    for name in sorted(names - offered.keys()):
+        message = f"Invalid value for 'tool_choice': '{name}' is not among 'tools'."
+        raise invalid(message, "tool_choice", "invalid_value")
+    tools = [tool for name, tool in offered.items() if name in names]
+    return {**json, "tools": tools, "tool_choice": allowed.mode}

@@ -98,6 +98,11 @@ def invalid(message: str, param: str | None, code: str | None = None) -> APIErro
     return APIError(message, param=param, code=code)
 
 
+def unknown_field(name: str) -> APIError:
+    """A 400, in OpenAI's words, for a field that neither its API nor the engine has."""
+    return invalid(f"Unrecognized request argument supplied: {name}", name)
+
+
 def _out_of_range(path: str, value: Any, kind: str, length: str | None, bound: str, limit: str) -> APIError:
     what = _KINDS.get(kind, kind).split()[-1]
     over = bound.startswith("<")

@@ -12,7 +12,9 @@ from .responses import QUESTION
 from .target import NotOffered, Target
 
 _FREED_S = 10
-_LONG = {"messages": QUESTION, "max_tokens": 2000, "ignore_eos": True}
+_LONG = {"messages": QUESTION, "max_tokens": 2000}
+_ENDLESS = {"ignore_eos": True}
+"""A parameter of most engines; the answers of others end when the model ends them."""
 
 
 async def leaving_a_stream_frees_the_engine(target: Target) -> None:
@@ -65,7 +67,10 @@ async def half_of_many_may_leave(target: Target) -> None:
 
 async def _long_request(target: Target, *, stream: bool) -> bytes:
     await _idle(target)
-    return msgspec.json.encode({"model": await target.model(), **_LONG, **target.expects.fields, "stream": stream})
+    asked = {"model": await target.model(), **_LONG, **target.expects.fields}
+    status, _ = await target.post(CHAT_COMPLETIONS, {**asked, **_ENDLESS, "max_tokens": 1})
+    endless = _ENDLESS if status == 200 else {}
+    return msgspec.json.encode({**asked, **endless, "stream": stream})
 
 
 async def _idle(target: Target) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engineroom.errors import APIError
 from engineroom.openai.routes import CHAT_COMPLETIONS
-from engineroom.openai.strict import checked, refuse
+from engineroom.openai.strict import checked, only_honoured, refuse
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
 
@@ -26,3 +26,43 @@ def test_a_field_that_would_be_ignored_is_refused_by_name() -> None:
     with pytest.raises(APIError, match="Engine does not support 'echo'; set ECHO=true") as refused:
         refuse({"echo": True}, {"echo": "set ECHO=true"}, "Engine")
     assert (refused.value.param, refused.value.code) == ("echo", "unsupported_parameter")
+
+
+HONOURED = {CHAT_COMPLETIONS: frozenset({"messages", "tools", "tool_choice", "min_p"})}
+
+
+def kept(**fields: Any) -> dict[str, Any]:
+    return only_honoured(CHAT_COMPLETIONS, {**ASKED, **fields}, HONOURED, "Engine", {"functions": "use 'tools'"})
+
+
+def test_what_asks_for_nothing_or_has_no_effect_is_left_out() -> None:
+    assert kept(min_p=0.1) == {**ASKED, "min_p": 0.1}
+    nothing = {"modalities": ["text"], "verbosity": "medium", "echo": False, "n": 1, "audio": None, "logit_bias": {}}
+    assert kept(**nothing, metadata={"a": "b"}, prediction={"type": "content"}) == ASKED
+    same = {"anything": True}
+    assert only_honoured("/v1/elsewhere", same, HONOURED, "Engine") is same
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"verbosity": "low"}, "Engine does not support 'verbosity'."),
+        ({"functions": [{"name": "f"}]}, "Engine does not support 'functions'; use 'tools'."),
+        ({"parallel_tool_calls": False}, "Engine does not support 'parallel_tool_calls'."),
+        ({"web_search_options": {}}, "Engine does not support 'web_search_options'."),
+        ({"temprature": 0.5}, "Unrecognized request argument supplied: temprature"),
+    ],
+)
+def test_what_the_engine_would_ignore_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(APIError) as refused:
+        kept(**fields)
+    assert (refused.value.message, refused.value.param) == (message, next(iter(fields)))
+
+
+def test_only_the_tools_that_are_allowed_are_sent() -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("a", "b")]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools[:1]}}
+    sent = kept(tools=tools, tool_choice=choice)
+    assert (sent["tools"], sent["tool_choice"]) == (tools[:1], "required")
+    with pytest.raises(APIError, match="'a' is not among 'tools'"):
+        kept(tools=tools[1:], tool_choice=choice)

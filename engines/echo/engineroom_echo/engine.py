@@ -16,7 +16,7 @@ from engineroom.settings import WorkerSettings
 from . import vocabulary
 from .answer import answer
 from .pacing import paced
-from .settings import EchoOptions, EchoSettings
+from .settings import SAMPLING_PARAMS, EchoOptions, EchoSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,7 +38,7 @@ class EchoEngine(TokenEngine):
     name = "echo"
     summary = "Echoes what it is asked; it has no model. For tests, and as a template."
     defaults = {"MODEL_NAME": "echo"}
-    sampling_params = frozenset({"top_k", "min_p", "repetition_penalty", *EchoOptions.model_fields})
+    sampling_params = SAMPLING_PARAMS | {*EchoOptions.model_fields}
     vocabulary_size = vocabulary.SIZE
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),

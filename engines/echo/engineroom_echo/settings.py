@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engineroom.errors import APIError
+from engineroom.openai.validation import unknown_field
 from engineroom.settings import Settings
 
 
@@ -30,6 +31,12 @@ class EchoSettings(Settings):
     echo_fault_after: int = Field(0, ge=0, description="Tokens of a stream before the fault.")
 
 
+SAMPLING_PARAMS = frozenset({"chat_template_kwargs", "min_p", "repetition_penalty", "top_k"})
+"""What steers a model's sampling, and so an engine's that has none: nothing."""
+
+_SAMPLING = SAMPLING_PARAMS | {"frequency_penalty", "logit_bias", "presence_penalty", "verbosity"}
+
+
 class EchoOptions(BaseModel):
     """How one request is to be served: the settings, unless the request has the field of the same name."""
 
@@ -44,7 +51,10 @@ class EchoOptions(BaseModel):
 
     @classmethod
     def of(cls, settings: EchoSettings, params: Any) -> EchoOptions:
-        """Raises APIError for a field with a value that it cannot have."""
+        """Raises APIError for a field that it does not have, or with a value that it cannot have."""
+        for name in params:
+            if name not in _SAMPLING and name not in cls.model_fields:
+                raise unknown_field(name)
         try:
             return cls.model_validate({**settings.model_dump(), **params})
         except ValidationError as error:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from engineroom.errors import APIError
-from engineroom.openai.routes import TEXT_ROUTES
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
+from engineroom.openai.strict import only_honoured
 
 SINCE = {
     "request_id": (2, 4),
@@ -22,7 +23,6 @@ SINCE = {
 SAMPLING_PARAMS = frozenset(SINCE) | {
     "bad_words",
     "bad_words_token_ids",
-    "best_of",
     "chat_template",
     "chat_template_kwargs",
     "completion_token_ids",
@@ -50,6 +50,39 @@ SAMPLING_PARAMS = frozenset(SINCE) | {
     "top_p_normalized_logprobs",
 }
 
+_GENERATES = SAMPLING_PARAMS | {
+    "frequency_penalty",
+    "guided_json_object",
+    "logprobs",
+    "max_tokens",
+    "model",
+    "n",
+    "presence_penalty",
+    "response_format",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+    "user",
+}
+
+HONOURED = {
+    CHAT_COMPLETIONS: _GENERATES | {"max_completion_tokens", "messages", "tool_choice", "tools", "top_logprobs"},
+    COMPLETIONS: _GENERATES | {"echo", "prompt"},
+    EMBEDDINGS: frozenset(
+        {"add_special_tokens", "dimensions", "encoding_format", "input", "messages", "model", "user"}
+    ),
+}
+"""The fields that FastDeploy acts on. It takes all others without a word, and reads even `metadata` as parameters."""
+
+_INSTEAD = {
+    "functions": "use 'tools'",
+    "logit_bias": "send it as 'logits_processors_args', with LOGITS_PROCESSORS=LogitBiasLogitsProcessor",
+    "parallel_tool_calls": "it leaves the number of calls to the model",
+}
+
 
 def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, int]) -> dict[str, Any]:
     """The request to send: always streamed where it generates, by the one model name that FastDeploy knows.
@@ -57,7 +90,7 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
     Raises:
         APIError: 400 for what FastDeploy would ignore without a word.
     """
-    request = {**json, "model": model}
+    request = {**only_honoured(path, dict(json), HONOURED, "FastDeploy", _INSTEAD), "model": model}
     if path not in TEXT_ROUTES:
         return request
     for name, since in SINCE.items():
@@ -69,11 +102,6 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
         request.pop("tools", None)
     elif choice not in (None, "auto"):
         raise _refused("tool_choice", "FastDeploy leaves the choice to the model: `auto` and `none` are possible")
-    if request.get("logit_bias"):
-        raise _refused(
-            "logit_bias",
-            "FastDeploy accepts it as `logits_processors_args` with LOGITS_PROCESSORS=LogitBiasLogitsProcessor",
-        )
     for kind, value in (request.pop("guided_decoding", None) or {}).items():
         request["structural_tag" if kind == "structural_tag" else f"guided_{kind}"] = value
     if request.pop("guided_json_object", None):

@@ -62,45 +62,7 @@ class LlamaCppEngine(ServerEngine):
     namespaces = (other_names.NAMESPACE,)
     other_names: ClassVar[Mapping[str, OtherName]] = other_names.names()
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
-    sampling_params = frozenset(
-        {
-            "add_generation_prompt",
-            "cache_prompt",
-            "chat_template_kwargs",
-            "continue_final_message",
-            "dry_allowed_length",
-            "dry_base",
-            "dry_multiplier",
-            "dry_penalty_last_n",
-            "dry_sequence_breakers",
-            "dynatemp_exponent",
-            "dynatemp_range",
-            "grammar",
-            "ignore_eos",
-            "json_schema",
-            "min_keep",
-            "min_p",
-            "mirostat",
-            "mirostat_eta",
-            "mirostat_tau",
-            "n_keep",
-            "n_predict",
-            "n_probs",
-            "post_sampling_probs",
-            "repeat_last_n",
-            "repeat_penalty",
-            "return_tokens",
-            "samplers",
-            "t_max_predict_ms",
-            "timings_per_token",
-            "top_k",
-            "top_n_sigma",
-            "typical_p",
-            "xtc_probability",
-            "xtc_threshold",
-            "lora",
-        }
-    )
+    sampling_params = requests.SAMPLING_PARAMS
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings", "rerank"}),
         tools="forced",

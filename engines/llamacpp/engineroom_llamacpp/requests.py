@@ -11,16 +11,101 @@ from typing import Any
 from engineroom.errors import APIError
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.stop_strings import RETURN_STOP_REASON
-from engineroom.openai.strict import checked, refuse
+from engineroom.openai.strict import checked, only_honoured
 
 from . import forced
 
-_IGNORED = {
-    CHAT_COMPLETIONS: {"functions": "use `tools`", "audio": ""},
-    COMPLETIONS: {"echo": "", "suffix": ""},
-    EMBEDDINGS: {"dimensions": ""},
+SAMPLING_PARAMS = frozenset(
+    {
+        "adaptive_decay",
+        "adaptive_target",
+        "add_generation_prompt",
+        "backend_sampling",
+        "cache_prompt",
+        "chat_template_kwargs",
+        "continue_final_message",
+        "dry_allowed_length",
+        "dry_base",
+        "dry_multiplier",
+        "dry_penalty_last_n",
+        "dry_sequence_breakers",
+        "dynatemp_exponent",
+        "dynatemp_range",
+        "grammar",
+        "id_slot",
+        "ignore_eos",
+        "json_schema",
+        "lora",
+        "min_keep",
+        "min_p",
+        "mirostat",
+        "mirostat_eta",
+        "mirostat_tau",
+        "n_cache_reuse",
+        "n_discard",
+        "n_indent",
+        "n_keep",
+        "n_predict",
+        "n_probs",
+        "post_sampling_probs",
+        "reasoning_budget_tokens",
+        "reasoning_control",
+        "reasoning_format",
+        "repeat_last_n",
+        "repeat_penalty",
+        "response_fields",
+        "return_progress",
+        "return_tokens",
+        "samplers",
+        "sse_ping_interval",
+        "t_max_predict_ms",
+        "thinking_budget_tokens",
+        "timings_per_token",
+        "top_k",
+        "top_n_sigma",
+        "typical_p",
+        "verbose",
+        "xtc_probability",
+        "xtc_threshold",
+    }
+)
+"""Its own fields, as the schema of its requests has them (tools/server/server-schema.cpp of llama.cpp)."""
+
+_GENERATES = SAMPLING_PARAMS | {
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "model",
+    "n",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
 }
-"""Fields that would change the answer and that llama.cpp passes over in silence -> what to do instead."""
+_OF_TEMPLATES = {"add_generation_prompt", "chat_template_kwargs", "continue_final_message", "thinking_budget_tokens"}
+_CHAT = {
+    "max_completion_tokens",
+    "messages",
+    "parallel_tool_calls",
+    "reasoning_effort",
+    "response_format",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+}
+
+HONOURED = {
+    CHAT_COMPLETIONS: _GENERATES | _CHAT,
+    COMPLETIONS: (_GENERATES - _OF_TEMPLATES) | {"best_of", "prompt"},
+    EMBEDDINGS: frozenset({"embd_normalize", "encoding_format", "input", "model"}),
+}
+"""The fields that llama.cpp acts on. It passes over all others in silence, so they are refused, or left out."""
+
+_INSTEAD = {"functions": "use 'tools'", "repetition_penalty": "use 'repeat_penalty'"}
 
 _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
@@ -33,7 +118,7 @@ def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
         APIError: 400, naming the field.
     """
     json = checked(path, json)
-    refuse(json, _IGNORED.get(path, {}), "llama.cpp")
+    json = only_honoured(path, json, HONOURED, "llama.cpp", _INSTEAD)
     if path == COMPLETIONS:
         json = _completion(json)
     elif path == CHAT_COMPLETIONS and json.get("logprobs"):

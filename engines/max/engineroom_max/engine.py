@@ -58,21 +58,7 @@ class MAXEngine(ServerEngine):
         images=True,
     )
     remedy = 'uv pip install "max[serve]" into an environment of its own, and set MAX_COMMAND to the `max` in it'
-    sampling_params = frozenset(
-        {
-            "cache_salt",
-            "chat_template_kwargs",
-            "ignore_eos",
-            "min_p",
-            "min_tokens",
-            "reasoning",
-            "repetition_penalty",
-            "return_token_ids",
-            "stop_token_ids",
-            "thinking_temperature",
-            "top_k",
-        }
-    )
+    sampling_params = requests.SAMPLING_PARAMS
     other_names: ClassVar[Mapping[str, OtherName]] = {
         **taken("HOST", ["MAX_SERVE_HOST"]),
         **taken("PORT", ["MAX_SERVE_PORT"]),

@@ -5,10 +5,49 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engineroom.openai.routes import COMPLETIONS
-from engineroom.openai.strict import checked, refuse
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
+from engineroom.openai.strict import checked, only_honoured, refuse
 
-_IGNORED = ("audio", "echo", "function_call", "functions", "logit_bias", "prediction", "suffix", "web_search_options")
+SAMPLING_PARAMS = frozenset(
+    {
+        "cache_salt",
+        "chat_template_kwargs",
+        "ignore_eos",
+        "min_p",
+        "min_tokens",
+        "reasoning",
+        "repetition_penalty",
+        "return_token_ids",
+        "stop_token_ids",
+        "thinking_temperature",
+        "top_k",
+    }
+)
+
+_GENERATES = SAMPLING_PARAMS | {
+    "frequency_penalty",
+    "logprobs",
+    "max_tokens",
+    "model",
+    "n",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "temperature",
+    "top_p",
+}
+_CHAT = {"max_completion_tokens", "messages", "reasoning_effort", "response_format", "tool_choice", "tools"}
+
+HONOURED = {
+    CHAT_COMPLETIONS: _GENERATES | _CHAT | {"top_logprobs"},
+    COMPLETIONS: _GENERATES | {"prompt"},
+    EMBEDDINGS: frozenset({"dimensions", "encoding_format", "input", "model"}),
+}
+"""The fields that MAX acts on. It takes the others of OpenAI's without a word, and refuses what it does not know."""
+
+_INSTEAD = {"best_of": "it goes by 'n'", "functions": "use 'tools'"}
 _NEEDS = dict.fromkeys(("frequency_penalty", "presence_penalty", "repetition_penalty"), "enable_penalties")
 _NEEDS |= {"min_tokens": "enable_min_tokens"}
 """Fields that MAX passes over in silence, or refuses, unless a flag of its own is set."""
@@ -19,6 +58,10 @@ def prepare(path: str, json: Mapping[str, Any], flags: Mapping[str, Any]) -> dic
     usual = {"response_format": {"type": "text"}, "best_of": json.get("n") or 1}
     json = {name: value for name, value in checked(path, json).items() if usual.get(name) != value}
     lacking = {name: f"set {flag.upper()}=true" for name, flag in _NEEDS.items() if not flags.get(flag)}
-    refuse(json, {**dict.fromkeys(_IGNORED, ""), "best_of": "it goes by `n`", **lacking}, "MAX")
+    refuse(json, lacking, "MAX")
+    json = only_honoured(path, json, HONOURED, "MAX", _INSTEAD)
+    if effort := json.pop("reasoning_effort", None):
+        # It is the chat template's, as with the other engines.
+        json["chat_template_kwargs"] = {"reasoning_effort": effort, **json.get("chat_template_kwargs", {})}
     # It would generate to the end of the context; OpenAI's completions end after 16 tokens.
     return {"max_tokens": 16, **json} if path == COMPLETIONS else json

@@ -125,7 +125,8 @@ def early_headers() -> Iterator[str]:
 @pytest.mark.parametrize("fault", ["die", "cut"])
 def test_until_the_first_token_another_server_is_asked(fault: str) -> None:
     with early_headers() as first, serving() as second, serving(unchecked(first, second.url)) as door:
-        answer = ask(door, stream=True, fault=fault, fault_after=0, gap=0.3)
+        notes = {"fault": f'"{fault}"', "fault_after": "0", "gap": "0.3"}
+        answer = ask(door, stream=True, metadata=notes)
         assert answer.status_code == 200
         assert answer.text.endswith("data: [DONE]\n\n")
         assert "error" not in answer.text

@@ -69,6 +69,7 @@ class VLLMEngine(ServerEngine):
         self._python = python
         self._variables = variables
         self._routes = surface.GENERATING
+        self._honoured = surface.pinned_fields()
         self._ahead = ReadAhead(weights(files.folder) if files.folder else ())
         self._download: ModelDownload | None = None
         super().__init__(worker, files)
@@ -119,7 +120,7 @@ class VLLMEngine(ServerEngine):
         return VLLMProxy(self, self.files.name, self.source)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
-        return surface.with_structured_outputs(json)
+        return surface.prepare(path, json, self._honoured)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return diagnostics.normalise(status, body)
@@ -166,7 +167,9 @@ class VLLMEngine(ServerEngine):
         await self._stop_helpers()
         description = await upstream.text("/openapi.json")
         if description:
-            self._routes = surface.routes_of(msgspec.json.decode(description))
+            openapi = msgspec.json.decode(description)
+            self._routes = surface.routes_of(openapi)
+            self._honoured |= surface.fields_of(openapi)
         phases = diagnostics.phases(self.log())
         if phases:
             logger.info("vLLM says: %s", ", ".join(f"{phase} in {seconds:g} s" for phase, seconds in phases))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from engineroom.engine import MODELS, Route
-from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from engineroom.openai.strict import only_honoured
 
 _PATHS = frozenset(
     {
@@ -44,8 +48,12 @@ _GUIDED = {
     "guided_json": "json",
     "guided_json_object": "json_object",
     "guided_regex": "regex",
+    "guided_whitespace_pattern": "whitespace_pattern",
 }
 """vLLM's old fields -> fields of `structured_outputs`. It ignores the old ones without a word since 0.12."""
+
+_TAKEN = _GUIDED.keys() | {"guided_decoding_backend"}
+"""Fields that it does not declare, and gets in another form; which backend does it is a flag of its own by now."""
 
 SAMPLING_PARAMS = frozenset(_GUIDED) | {
     "add_generation_prompt",
@@ -90,6 +98,42 @@ def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:
             literal, parameter, _ = path.partition("{")
             routes |= {Route(method.upper(), f"{literal}*" if parameter else literal) for method in methods}
     return frozenset(routes)
+
+
+def fields_of(openapi: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Path -> the fields that vLLM's description of itself declares for the request; it ignores all others."""
+    schemas = openapi.get("components", {}).get("schemas", {})
+    honoured = {}
+    for path in (CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS):
+        body = openapi.get("paths", {}).get(path, {}).get("post", {}).get("requestBody", {})
+        fields = set(_properties(body.get("content", {}).get("application/json", {}).get("schema", {}), schemas))
+        if fields:
+            honoured[path] = frozenset(fields) | _TAKEN
+    return honoured
+
+
+def _properties(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> set[str]:
+    if reference := schema.get("$ref"):
+        return _properties(schemas.get(reference.rpartition("/")[2], {}), schemas)
+    alternatives = [*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())]
+    return set(schema.get("properties", ())).union(*(_properties(each, schemas) for each in alternatives))
+
+
+def pinned_fields() -> dict[str, frozenset[str]]:
+    """The same for a server that has not been asked: as tools/dump_request_fields.py read it out of vLLM 0.32."""
+    recorded = msgspec.json.decode(Path(__file__).with_name("request_fields.json").read_bytes())
+    return {path: frozenset(fields) | _TAKEN for path, fields in recorded.items()}
+
+
+def prepare(path: str, json: dict[str, Any], honoured: Mapping[str, frozenset[str]]) -> dict[str, Any] | None:
+    """The request to send; None where it is as it came.
+
+    Raises:
+        APIError: 400, naming a field that vLLM would ignore.
+    """
+    kept = only_honoured(path, json, honoured, "vLLM", {"functions": "use 'tools'"})
+    changed = with_structured_outputs(kept)
+    return kept if changed is None and kept is not json else changed
 
 
 def with_structured_outputs(body: dict[str, Any]) -> dict[str, Any] | None:

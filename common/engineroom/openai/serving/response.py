@@ -13,6 +13,7 @@ import msgspec
 
 from ...errors import APIError
 from ..aggregate import CompletionAggregator
+from ..no_effect import NO_EFFECT
 from ..schemas import ChatRequest, CompletionRequest
 from ..stop_strings import RETURN_STOP_REASON
 from ..validation import invalid
@@ -25,22 +26,8 @@ if TYPE_CHECKING:
 
 encode = msgspec.json.Encoder().encode
 
-_NO_EFFECT = frozenset(
-    {
-        RETURN_STOP_REASON,
-        "metadata",
-        "modalities",
-        "prediction",
-        "prompt_cache_key",
-        "prompt_cache_options",
-        "prompt_cache_retention",
-        "safety_identifier",
-        "service_tier",
-        "store",
-        "user",
-    }
-)
-"""Fields that leave the response as it is: for OpenAI's accounts and caches, or (`prediction`) only for speed."""
+_NOT_FOR_ENGINES = frozenset({RETURN_STOP_REASON, "modalities", *NO_EFFECT})
+"""Fields that an engine does not get: they leave the answer as it is, or have been dealt with."""
 
 _ENGINE_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias", "verbosity"})
 """OpenAI's fields that an engine deals with; all others are the core's."""
@@ -128,7 +115,7 @@ def engine_params(json: Mapping[str, Any], *, chat: bool) -> dict[str, Any]:
         APIError: for a field that only the other of the two has, unless it asks for nothing (`false`, `[]`).
     """
     own, other = (_CHAT, _COMPLETIONS) if chat else (_COMPLETIONS, _CHAT)
-    params = {name: value for name, value in json.items() if name not in own | _NO_EFFECT and value is not None}
+    params = {name: value for name, value in json.items() if name not in own | _NOT_FOR_ENGINES and value is not None}
     for name in sorted(params.keys() & other):
         if params.pop(name):
             where = "completions have" if chat else "chat completions have"

@@ -29,8 +29,13 @@ class URLSource(msgspec.Struct, tag_field="type", tag="url"):
     url: str
 
 
+class ImageTransformations(msgspec.Struct):
+    oversized_image: Literal["downsize"] | None = None
+
+
 class ImageBlock(Block, tag="image"):
     source: Base64Source | URLSource
+    transformations: ImageTransformations | None = None
 
 
 class ToolUseBlock(Block, tag="tool_use"):

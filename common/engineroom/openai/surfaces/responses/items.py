@@ -145,12 +145,12 @@ class ChatMessages:
 
 def _chat_part(part: AnyContentPart, where: str) -> dict[str, Any]:
     if isinstance(part, InputImagePart):
-        if part.image_url is None:
+        if part.image_url is None or part.file_id:
             raise _no_files(f"{where}.file_id")
         detail = {"detail": part.detail} if part.detail else {}
         return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
     if isinstance(part, InputFilePart):
-        if part.file_data is None:
+        if part.file_data is None or part.file_id or part.file_url:
             raise _no_files(f"{where}.file_url" if part.file_url else f"{where}.file_id")
         return {"type": "file", "file": {"file_data": part.file_data, "filename": part.filename or "file"}}
     if isinstance(part, InputAudioPart):

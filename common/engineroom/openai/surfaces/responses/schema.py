@@ -23,7 +23,7 @@ class Reasoning(msgspec.Struct):
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
     context: Literal["auto", "current_turn", "all_turns"] | None = None
-    mode: str | None = None
+    mode: Literal["standard"] | None = None
 
 
 class PlainText(msgspec.Struct, tag_field="type", tag="text"):
