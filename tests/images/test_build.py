@@ -100,7 +100,7 @@ def test_the_engine_s_python_is_otherwise_untouched(built: Built, container: Con
     [
         ({"STANDIN_GPU": "NVIDIA H100, 9.0, 550.54"}, "use the image fastdeploy-2.5.0-cu129"),
         ({"STANDIN_GPU": "NVIDIA A10, 8.6, 470.82"}, "the NVIDIA driver is 470"),
-        ({"WORKER": "queue"}, "WORKER (from environment): input should be 'runpod' or 'http'"),
+        ({"WORKER": "queue"}, "WORKER (from environment): expected"),
     ],
 )
 def test_a_start_that_cannot_work_is_refused_at_once(

@@ -39,6 +39,15 @@ def openai_spec(*models: str) -> dict[str, Any]:
     return spec  # type: ignore[no-any-return]
 
 
+def field_names(spec: dict[str, Any]) -> frozenset[str]:
+    """Every name that some object of the document has a field of."""
+    names: set[str] = set()
+    for node in _nodes(spec):
+        properties = node.get("properties")
+        names.update(properties if isinstance(properties, dict) else ())
+    return frozenset(names)
+
+
 def _keep_what_is_referenced(spec: dict[str, Any]) -> None:
     """The whole document has two megabytes and takes long to compile."""
     kept = {*_reachable(spec, spec["paths"]), *_reachable(spec, {"$ref": "ErrorResponse"})}

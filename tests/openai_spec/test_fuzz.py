@@ -10,7 +10,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import negative_data_rejection, not_a_server_error
 
+from .conftest import MODELS
 from .held import CONFORMANCE, schema
+from .spec import field_names, openai_spec
+
+KNOWN = field_names(openai_spec(*MODELS))
 
 REFUSED = {
     ("context_length_exceeded", "messages"): "more than the engine of this test takes",
@@ -59,11 +63,14 @@ def accepted_or_refused_for_a_reason(
 
 
 def without_what_hides_the_rest(body: Any) -> Any:
-    """Fields whose refusal would leave nothing else tested; each has a test of its own in common/tests/openai_api."""
+    """The body without fields whose refusal would leave nothing else tested, and without those that have no meaning.
+
+    The refusals have tests of their own in common/tests/openai_api and tests/test_field_matrix.py.
+    """
     if not isinstance(body, dict):
         return body
     hiding = {"suffix", "dimensions", *(() if body.get("stream") else ("stream_options",))}
-    return {name: value for name, value in body.items() if name not in hiding}
+    return {name: value for name, value in body.items() if name in KNOWN and name not in hiding}
 
 
 @schema.parametrize()
