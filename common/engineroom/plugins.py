@@ -84,17 +84,7 @@ def engine_names(only: Sequence[str] = ()) -> list[str]:
     Raises:
         PluginError: two packages provide an engine of the same name.
     """
-    by_name: dict[str, EntryPoint] = {}
-    for point in _entry_points():
-        if only and point.name not in only:
-            continue
-        other = by_name.setdefault(point.name, point)
-        if other.value != point.value:
-            raise PluginError(
-                f"two packages provide the engine {point.name!r}: {_origin(other)} and {_origin(point)}; "
-                "uninstall one of them"
-            )
-    return sorted(by_name)
+    return list(_engine_points(only))
 
 
 def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
@@ -103,14 +93,38 @@ def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
     Raises:
         PluginError: it is not installed, may not load, is broken, or there is none or more than one to choose.
     """
+    installed = _engine_points(only)
+    if name is None:
+        name = _only_one(list(installed))
+    if name not in installed:
+        raise PluginError(_not_installed(name, list(installed), only))
+    return _load(installed[name])
+
+
+def _engine_points(only: Sequence[str]) -> dict[str, EntryPoint]:
+    """The engines' entry points by name, sorted. Each call reads the metadata of everything that is installed.
+
+    Raises:
+        PluginError: two packages provide an engine of the same name.
+    """
+    by_name: dict[str, EntryPoint] = {}
+    for point in entry_points(group=ENGINES):
+        if only and point.name not in only:
+            continue
+        other = by_name.setdefault(point.name, point)
+        if other.value != point.value:
+            raise PluginError(
+                f"two packages provide the engine {point.name!r}: {_origin(other)} and {_origin(point)}; "
+                "uninstall one of them"
+            )
+    return dict(sorted(by_name.items()))
+
+
+def _load(point: EntryPoint) -> type[Engine]:
     from stevedore import DriverManager
 
-    installed = engine_names(only)
-    if name is None:
-        name = _only_one(installed)
-    if name not in installed:
-        raise PluginError(_not_installed(name, installed, only))
-    _check_version(next(point for point in _entry_points() if point.name == name))
+    _check_version(point)
+    name = point.name
     plugin = DriverManager[type[Engine]](ENGINES, name, on_load_failure_callback=_broken).extensions[0].plugin
     if not (isinstance(plugin, type) and issubclass(plugin, Engine)):
         raise PluginError(f"the engine {name!r} ({plugin!r}) is not an engineroom Engine")
@@ -184,9 +198,9 @@ def loadable(env: Environment) -> dict[str, type[Engine]]:
 
 def _loadable(only: Sequence[str]) -> dict[str, type[Engine]]:
     engines = {}
-    for name in engine_names(only):
+    for name, point in _engine_points(only).items():
         try:
-            engines[name] = load_engine(name, only)
+            engines[name] = _load(point)
         except PluginError:
             continue
     return engines
@@ -369,10 +383,6 @@ def open_engine(env: Environment) -> Engine:
     setup = set_up(env, lambda worker, env, names: None)
     setup.log_notes()
     return setup.engine
-
-
-def _entry_points() -> Sequence[EntryPoint]:
-    return tuple(entry_points(group=ENGINES))
 
 
 def _model_problem(env: Environment, message: str) -> Problem:

@@ -220,6 +220,9 @@ def _progress(blobs: Path, files: Sequence[HubFile]) -> Iterator[None]:
 
 def _transfer_all(repository: str, commit: str, files: Mapping[str, HubFile], cache: Path) -> None:
     """Fetch the files that are missing, several at a time; the first error ends it."""
+    from huggingface_hub import constants
+
+    constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
     pool = ThreadPoolExecutor(_TOGETHER)
     try:
         for task in [pool.submit(_transfer, repository, commit, name, file, cache) for name, file in files.items()]:
@@ -232,7 +235,7 @@ def _transfer_all(repository: str, commit: str, files: Mapping[str, HubFile], ca
 def _transfer(repository: str, commit: str, name: str, file: HubFile, cache: Path) -> None:
     """Fetch one file into the cache's blobs, from where an earlier try ended."""
     from filelock import FileLock
-    from huggingface_hub import constants, hf_hub_url
+    from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils._headers import build_hf_headers
 
@@ -246,7 +249,6 @@ def _transfer(repository: str, commit: str, name: str, file: HubFile, cache: Pat
         if blob.exists():
             return
         partial = blob.with_name(f"{blob.name}.incomplete")
-        constants.DOWNLOAD_CHUNK_SIZE = _CHUNK
         with partial.open("ab", buffering=0) as target:
             begun = target.tell()
             if begun > file.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..errors import APIError
 from .no_effect import NO_EFFECT
 from .routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from .schemas import AllowedTools, ChatRequest, CompletionRequest, EmbeddingRequest
@@ -16,6 +17,24 @@ _SCHEMAS: Mapping[str, Any] = {
     COMPLETIONS: CompletionRequest,
     EMBEDDINGS: EmbeddingRequest,
 }
+
+GENERATION_FIELDS = frozenset(
+    {
+        "frequency_penalty",
+        "logprobs",
+        "max_tokens",
+        "model",
+        "n",
+        "presence_penalty",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+    }
+)
+"""Fields of chats and completions that every engine with a list of its own acts on."""
 
 _USUAL: Mapping[str, Any] = {
     "function_call": "auto",
@@ -54,8 +73,7 @@ def refuse(json: Mapping[str, Any], fields: Mapping[str, str], engine: str) -> N
     """
     for name, instead in fields.items():
         if json.get(name):
-            how = f"; {instead}" if instead else ""
-            raise invalid(f"{engine} does not support '{name}'{how}.", name, "unsupported_parameter")
+            raise _unsupported(name, instead, engine)
 
 
 def only_honoured(
@@ -89,9 +107,14 @@ def only_honoured(
         value = json[name]
         if name not in NO_EFFECT and _asks(name, value):
             if name in (instead or ()) or name in _SCHEMAS[path].__struct_fields__:
-                refuse({name: True}, {name: (instead or {}).get(name, "")}, engine)
+                raise _unsupported(name, (instead or {}).get(name, ""), engine)
             raise unknown_field(name)
     return {name: value for name, value in json.items() if name not in others}
+
+
+def _unsupported(name: str, instead: str, engine: str) -> APIError:
+    how = f"; {instead}" if instead else ""
+    return invalid(f"{engine} does not support '{name}'{how}.", name, "unsupported_parameter")
 
 
 def _asks(name: str, value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 from ..openai.routes import COUNT_TOKENS, MESSAGES
 from .responding import UNICODE, WEATHER
 from .responses import QUESTION
-from .splitting import TEXTS, assert_said, tokens
+from .splitting import characters_stay_whole
 from .target import NotOffered, Target
 
 TOOL = {
@@ -173,19 +173,8 @@ async def messages_refuse(target: Target) -> None:
 
 async def messages_split_characters(target: Target) -> None:
     """A message has each character whole, also where the first is split over tokens."""
-
-    async def ask(text: str) -> None:
-        request = {**messaging(target, text), "max_tokens": tokens(target)}
-        whole = await target.ask(MESSAGES, request)
-        streamed = accumulated(await target.events(MESSAGES, request))
-        for how, message in (("whole", whole), ("streamed", streamed)):
-            assert_said(target, text, text_of(message), how)
-
-    await asyncio.gather(*map(ask, TEXTS))
-    for number in (1, 2, 3):
-        request = {**messaging(target, "🦙🦙"), "max_tokens": number}
-        await target.ask(MESSAGES, request)
-        accumulated(await target.events(MESSAGES, request))
+    asking = functools.partial(messaging, target)
+    await characters_stay_whole(target, MESSAGES, "max_tokens", asking, text_of, accumulated)
 
 
 def messaging(target: Target, text: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from ..openai.routes import RESPONSES
 from .responses import error_of, usage_of
-from .splitting import TEXTS, assert_said, tokens
+from .splitting import characters_stay_whole
 from .target import NotOffered, Target
 
 QUESTION = "Count from one to twenty in words."
@@ -183,19 +183,8 @@ async def responses_refuse(target: Target) -> None:
 
 async def responses_split_characters(target: Target) -> None:
     """A response has each character whole, also where the first is split over tokens."""
-
-    async def ask(text: str) -> None:
-        request = {**responding(target, text), "max_output_tokens": tokens(target)}
-        body = await target.ask(RESPONSES, request)
-        streamed = assert_ordered(await target.events(RESPONSES, request))
-        for how, response in (("whole", body), ("streamed", streamed)):
-            assert_said(target, text, output_text(response), how)
-
-    await asyncio.gather(*map(ask, TEXTS))
-    for number in (1, 2, 3):
-        request = {**responding(target, "🦙🦙"), "max_output_tokens": number}
-        await target.ask(RESPONSES, request)
-        assert_ordered(await target.events(RESPONSES, request))
+    asking = functools.partial(responding, target)
+    await characters_stay_whole(target, RESPONSES, "max_output_tokens", asking, output_text, assert_ordered)
 
 
 def responding(target: Target, text: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from ..openai.routes import CHAT_COMPLETIONS
@@ -36,6 +37,37 @@ async def an_answer_may_end_in_half_a_character(target: Target) -> None:
         assert_opened(events)
         ended = [choice["finish_reason"] for choice in choices_in(events) if choice.get("finish_reason")]
         assert len(ended) == 1, f"a stream that ends amid a character has one finish reason, not {ended}"
+
+
+async def characters_stay_whole(
+    target: Target,
+    path: str,
+    limit: str,
+    asking: Callable[[str], dict[str, Any]],
+    text_of: Callable[[dict[str, Any]], str],
+    summed: Callable[[list[dict[str, Any]]], dict[str, Any]],
+) -> None:
+    """An answer of another surface has each character whole, and may end in half a character.
+
+    Args:
+        limit: the field that says how many tokens an answer may have.
+        asking: the request that is answered with a text.
+        text_of: the text of a response.
+        summed: the response that a stream's events add up to, each of them checked.
+    """
+
+    async def ask(text: str) -> None:
+        request = {**asking(text), limit: tokens(target)}
+        whole = await target.ask(path, request)
+        streamed = summed(await target.events(path, request))
+        for how, response in (("whole", whole), ("streamed", streamed)):
+            assert_said(target, text, text_of(response), how)
+
+    await asyncio.gather(*map(ask, TEXTS))
+    for number in (1, 2, 3):
+        request = {**asking("🦙🦙"), limit: number}
+        await target.ask(path, request)
+        summed(await target.events(path, request))
 
 
 def saying(target: Target, text: str) -> dict[str, Any]:

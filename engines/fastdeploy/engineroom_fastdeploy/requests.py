@@ -7,7 +7,7 @@ from typing import Any
 
 from engineroom.errors import APIError
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
-from engineroom.openai.strict import only_honoured
+from engineroom.openai.strict import GENERATION_FIELDS, only_honoured
 
 SINCE = {
     "request_id": (2, 4),
@@ -50,23 +50,7 @@ SAMPLING_PARAMS = frozenset(SINCE) | {
     "top_p_normalized_logprobs",
 }
 
-_GENERATES = SAMPLING_PARAMS | {
-    "frequency_penalty",
-    "guided_json_object",
-    "logprobs",
-    "max_tokens",
-    "model",
-    "n",
-    "presence_penalty",
-    "response_format",
-    "seed",
-    "stop",
-    "stream",
-    "stream_options",
-    "temperature",
-    "top_p",
-    "user",
-}
+_GENERATES = SAMPLING_PARAMS | GENERATION_FIELDS | {"guided_json_object", "response_format", "user"}
 
 HONOURED = {
     CHAT_COMPLETIONS: _GENERATES | {"max_completion_tokens", "messages", "tool_choice", "tools", "top_logprobs"},

@@ -11,7 +11,7 @@ from typing import Any
 from engineroom.errors import APIError
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.stop_strings import RETURN_STOP_REASON
-from engineroom.openai.strict import checked, only_honoured
+from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured
 
 from . import forced
 
@@ -71,21 +71,7 @@ SAMPLING_PARAMS = frozenset(
 )
 """Its own fields, as the schema of its requests has them (tools/server/server-schema.cpp of llama.cpp)."""
 
-_GENERATES = SAMPLING_PARAMS | {
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_tokens",
-    "model",
-    "n",
-    "presence_penalty",
-    "seed",
-    "stop",
-    "stream",
-    "stream_options",
-    "temperature",
-    "top_p",
-}
+_GENERATES = SAMPLING_PARAMS | GENERATION_FIELDS | {"logit_bias"}
 _OF_TEMPLATES = {"add_generation_prompt", "chat_template_kwargs", "continue_final_message", "thinking_budget_tokens"}
 _CHAT = {
     "max_completion_tokens",

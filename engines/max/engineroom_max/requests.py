@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from engineroom.openai.strict import checked, only_honoured, refuse
+from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured, refuse
 
 SAMPLING_PARAMS = frozenset(
     {
@@ -24,20 +24,7 @@ SAMPLING_PARAMS = frozenset(
     }
 )
 
-_GENERATES = SAMPLING_PARAMS | {
-    "frequency_penalty",
-    "logprobs",
-    "max_tokens",
-    "model",
-    "n",
-    "presence_penalty",
-    "seed",
-    "stop",
-    "stream",
-    "stream_options",
-    "temperature",
-    "top_p",
-}
+_GENERATES = SAMPLING_PARAMS | GENERATION_FIELDS
 _CHAT = {"max_completion_tokens", "messages", "reasoning_effort", "response_format", "tool_choice", "tools"}
 
 HONOURED = {
