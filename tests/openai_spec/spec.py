@@ -39,13 +39,19 @@ def openai_spec(*models: str) -> dict[str, Any]:
     return spec  # type: ignore[no-any-return]
 
 
-def field_names(spec: dict[str, Any]) -> frozenset[str]:
-    """Every name that some object of the document has a field of."""
-    names: set[str] = set()
-    for node in _nodes(spec):
-        properties = node.get("properties")
-        names.update(properties if isinstance(properties, dict) else ())
-    return frozenset(names)
+def request_fields(spec: dict[str, Any], path: str) -> frozenset[str]:
+    """The fields that the body of a request to a route has by the document, and not those of what stands in them."""
+    body = spec["paths"][path][ROUTES[path]].get("requestBody")
+    return frozenset(_own_fields(spec, body["content"]["application/json"]["schema"])) if body else frozenset()
+
+
+def _own_fields(spec: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
+    if "$ref" in schema:
+        yield from _own_fields(spec, spec["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    yield from schema.get("properties", ())
+    for name in ("allOf", "anyOf", "oneOf"):
+        for part in schema.get(name, ()):
+            yield from _own_fields(spec, part)
 
 
 def _keep_what_is_referenced(spec: dict[str, Any]) -> None:
