@@ -12,13 +12,10 @@ from .engine import Engine
 from .errors import PluginError
 from .models import reference
 from .models.files import cache_folders, resolve
-from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, is_path
+from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path
 from .models.hub import repository_files
 from .models.settings import HubSettings
 from .settings.environment import Environment
-
-_GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""How the names of architectures end that generate text."""
 
 _TEXT = frozenset({"chat", "completions"})
 _VECTORS = frozenset({"embeddings", "rerank"})
@@ -135,7 +132,7 @@ def _embeds(names: Sequence[str], config: Path | None = None) -> bool | None:
         architectures = json.loads(config.read_bytes()).get("architectures") or []
     except (OSError, ValueError, AttributeError):
         return None
-    return not any(str(name).endswith(_GENERATES) for name in architectures) if architectures else None
+    return not generates(architectures) if architectures else None
 
 
 def _suits(engine: type[Engine], traits: ModelTraits) -> bool:

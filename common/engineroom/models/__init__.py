@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import gguf, reference
 from .download import DownloadedModel, ModelDownload, download
 from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, weights, writable
-from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, is_path
+from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path
 from .gguf import ModelChoiceError
 from .hub import HubError, explain
 from .settings import HubSettings
@@ -25,6 +25,7 @@ __all__ = [
     "explain",
     "formats",
     "formats_at",
+    "generates",
     "gguf",
     "hub_environ",
     "is_path",

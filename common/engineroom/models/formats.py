@@ -30,6 +30,9 @@ _SUFFIXES: dict[str, ModelFormat] = {
     ".pdparams": "pdparams",
     ".onnx": "onnx",
 }
+_GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How the names of architectures end that generate text."""
+
 _NOT_WEIGHTS = re.compile(r"(?:training_args|optimizer|scheduler|tokenizer|adapter_model|mmproj)[^/]*$", re.IGNORECASE)
 _PATH = re.compile(r"[/~\\]|\.{1,2}(?:[/\\]|$)|[A-Za-z]:[/\\]")
 """How a path begins that can be no repository."""
@@ -51,6 +54,11 @@ def formats_at(path: Path) -> frozenset[ModelFormat]:
     if path.is_dir():
         return formats(file.name for file in path.iterdir() if file.is_file())
     return formats([path.name])
+
+
+def generates(architectures: Iterable[str]) -> bool:
+    """Whether a model generates text, by the `architectures` of its `config.json`; otherwise it makes vectors."""
+    return any(str(name).endswith(_GENERATES) for name in architectures)
 
 
 def adapter_base(path: Path) -> str | None:

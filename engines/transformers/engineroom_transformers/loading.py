@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.installation import how_to_install
-from engineroom.models import weights
+from engineroom.models import generates, weights
 from engineroom.server import Situation, diagnose_exception
 from engineroom.settings import read_text
 
@@ -17,9 +17,6 @@ from .diagnostics import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from .settings import TransformersSettings
-
-_GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
-"""How the names of architectures end that generate text."""
 
 _POOLING_MODES = {"mean", "cls", "lasttoken"}
 _POOLING_MODULES = {"Transformer", "Pooling", "Normalize"}
@@ -84,7 +81,7 @@ def pooling(folder: Path, config: Any) -> str | None:
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():
         names = config.architectures or []
-        return None if not names or any(name.endswith(_GENERATES) for name in names) else "mean"
+        return None if not names or generates(names) else "mean"
     # Older files have a switch for each mode (`pooling_mode_cls_token: true`), newer ones one name.
     entries = json.loads(file.read_bytes()).items()
     modes = [str(value if isinstance(value, str) else key) for key, value in entries if "pooling_mode" in key and value]
