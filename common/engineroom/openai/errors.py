@@ -60,8 +60,6 @@ async def error_response(send: Send, scope: Scope, error: APIError) -> None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
     if error.allow:
         headers.append((b"allow", ", ".join(error.allow).encode()))
-    if error.status == 413:
-        headers.append((b"connection", b"close"))
     content = error_body(error, scope["path"])
     if is_anthropic(scope["path"]):
         identity = request_id(scope)

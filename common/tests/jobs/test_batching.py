@@ -10,7 +10,7 @@ import pytest
 
 from engineroom.asgi import Pump
 from engineroom.jobs import BatchSize, Pace, batched, drained
-from engineroom.jobs.batching import fit_gap
+from engineroom.jobs.batching import _WINDOW_S, fit_gap
 
 
 @pytest.mark.parametrize(
@@ -126,3 +126,6 @@ async def test_pace_holds_streams_back_while_the_loop_is_busy_and_lets_go_after(
             seconds["clock"] += 0.1
             pace._measure()
         assert pace.gap == 0
+    # Each look has set a timer on the loop that all tests share, and no test after this one moves its clock.
+    seconds["clock"] += 0.1
+    await asyncio.sleep(_WINDOW_S)

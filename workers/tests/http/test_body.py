@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 
 import httpx
@@ -22,3 +23,25 @@ def test_a_body_that_is_too_large_is_413() -> None:
             answer = httpx.post(f"{door.url}/v1/chat/completions", content=content)
             assert answer.status_code == 413
             assert answer.json()["error"]["code"] == "request_too_large"
+
+
+def status_of(connection: socket.socket) -> int:
+    """The status of the next response, which is read whole."""
+    response = http.client.HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
+
+
+def test_the_rest_of_a_refused_body_may_still_come() -> None:
+    """A client, or a proxy, that is still sending when the 413 comes is not cut off: it would never read it."""
+    with serving({"MAX_REQUEST_MB": "0.1"}) as door:
+        address = ("127.0.0.1", int(door.url.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=60) as connection:
+            head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 200000\r\n\r\n"
+            connection.sendall(head.encode())
+            assert status_of(connection) == 413
+            for _ in range(20):
+                connection.sendall(b" " * 10_000)
+            connection.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert status_of(connection) == 200
