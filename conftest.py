@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 
 import pytest
@@ -24,6 +25,9 @@ def _leave_the_shell_s_own_out() -> None:
     own = {name for group in groups for setting in group.describe() for name in setting.names}
     for name in {*own, *_TERMINAL}:
         os.environ.pop(name, None)
+    # Hundreds of processes are started, and each would compile whatever it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,::1"]))
 

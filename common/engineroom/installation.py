@@ -1,14 +1,18 @@
-"""How what is missing gets installed: which command works depends on how engineroom itself was installed."""
+"""What is installed, and how what is missing gets installed.
+
+Which command works depends on how engineroom itself was installed.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,19 @@ _FOLDERS = {_CORE: "common", "engineroom-workers": "workers"}
 
 _NAME = re.compile(r"^([\w.-]+)(\[[^\]]*\]|)")
 """A distribution's name and its extras."""
+
+
+def entry_points_of(group: str) -> list[EntryPoint]:
+    """What all installed distributions register in a group, in the order of the search path."""
+    return list(_entry_points(tuple(sys.path)).select(group=group))
+
+
+@functools.cache
+def _entry_points(path: tuple[str, ...]) -> Any:
+    """All entry points on a search path, to select from. To find them is to read a file of each distribution, so it is
+    done once. Python 3.10 has another class for them than later ones.
+    """
+    return entry_points()
 
 
 def how_to_install(requirement: str, *options: str) -> str:

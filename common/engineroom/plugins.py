@@ -11,14 +11,14 @@ import os
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from . import __version__
 from .engine import Engine
 from .errors import PluginError, Problem, Problems, SettingsError
-from .installation import engines_at_hand, how_to_install
+from .installation import engines_at_hand, entry_points_of, how_to_install
 from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
 from .models.hub import HubError
@@ -102,13 +102,13 @@ def load_engine(name: str | None, only: Sequence[str] = ()) -> type[Engine]:
 
 
 def _engine_points(only: Sequence[str]) -> dict[str, EntryPoint]:
-    """The engines' entry points by name, sorted. Each call reads the metadata of everything that is installed.
+    """The engines' entry points by name, sorted.
 
     Raises:
         PluginError: two packages provide an engine of the same name.
     """
     by_name: dict[str, EntryPoint] = {}
-    for point in entry_points(group=ENGINES):
+    for point in entry_points_of(ENGINES):
         if only and point.name not in only:
             continue
         other = by_name.setdefault(point.name, point)
@@ -263,7 +263,7 @@ def door_settings(door: str | None = None) -> list[SettingsGroup]:
 
 def _door_groups() -> dict[str, SettingsGroup]:
     """Every door's settings groups, by the entry points' names, sorted."""
-    points = sorted(entry_points(group=DOOR_SETTINGS), key=lambda point: point.name)
+    points = sorted(entry_points_of(DOOR_SETTINGS), key=lambda point: point.name)
     for point in {point.dist.name: point for point in points if point.dist}.values():
         _check_version(point)
     return {point.name: point.load() for point in points}
@@ -290,7 +290,6 @@ def known_names(engine: type[Engine], env: Environment, door: str | None = None)
     Args:
         door: the door that is opened; what belongs to others has no effect. All of them where None.
     """
-    # What is installed is looked up once: each look reads the metadata of everything in the environment.
     doors = _door_groups()
     groups: list[SettingsGroup] = [WorkerSettings, *doors.values(), *engine.settings(env)]
     idle = [group for name, group in doors.items() if not _belongs(name, door)]

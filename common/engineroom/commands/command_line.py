@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
 
 from .. import __version__
 from ..errors import EngineroomError, EngineStartError, PluginError, Problem, SettingsError
+from ..installation import entry_points_of
 from ..settings.suggestions import suggest
 from .unknown_option import explained
 
@@ -55,7 +56,7 @@ class Commands(click.Group):
         raise click.UsageError(f"There is no command {word!r}.{hint}", ctx)
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=GROUP)}
+        return {point.name: point for point in entry_points_of(GROUP)}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(self._entry_points())
