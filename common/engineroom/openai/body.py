@@ -163,55 +163,66 @@ def _depth_exceeds(value: Any, limit: int) -> bool:
 
 
 def _check_decoded(request: Request, max_body: int) -> None:
-    """Refuse what would be refused as bytes: too large, too deep, or not JSON.
+    """Refuse what would be refused as bytes: too large, too deep, or not JSON."""
+    if check_json(request.json) > max_body and len(request.body) > max_body:
+        raise _too_large(max_body)
 
-    The size is estimated from above, and measured only where the estimate is over the limit.
+
+def check_json(value: Any, name: str = "body of your request") -> int:
+    """Check a value that another decoder made: Python's own lets through what is no JSON.
+
+    Args:
+        value: decoded, an object as a rule.
+        name: what errors call it.
+
+    Returns:
+        The bytes that it takes as JSON, estimated from above.
+
+    Raises:
+        APIError: 400 for half of a surrogate pair, an infinite number or none, and for deep nesting.
     """
     estimate = 0
-    level: list[Any] = [request.json]
-    for _ in range(_DEEPEST):
+    level: list[Any] = [[value]]
+    for _ in range(_DEEPEST + 1):
         inner: list[Any] = []
         for container in level:
             estimate += 2
             if isinstance(container, dict):
-                for name in container:
-                    estimate += len(name) * _JSON_CHARACTER + 4
-                    _check_text(name)
-            for value in container.values() if isinstance(container, dict) else container:
-                if isinstance(value, str):
-                    estimate += len(value) * _JSON_CHARACTER + 3
-                    _check_text(value)
-                elif isinstance(value, (dict, list)):
-                    inner.append(value)
-                elif isinstance(value, float) and not math.isfinite(value):
-                    raise _not_json(f"{value} is not a number in JSON")
+                for key in container:
+                    estimate += len(key) * _JSON_CHARACTER + 4
+                    _check_text(key, name)
+            for part in container.values() if isinstance(container, dict) else container:
+                if isinstance(part, str):
+                    estimate += len(part) * _JSON_CHARACTER + 3
+                    _check_text(part, name)
+                elif isinstance(part, (dict, list)):
+                    inner.append(part)
+                elif isinstance(part, float) and not math.isfinite(part):
+                    raise _not_json(f"{part} is not a number in JSON", name)
                 else:
                     estimate += _JSON_NUMBER
         level = inner
         if not level:
-            break
-    else:
-        raise _too_deep()
-    if estimate > max_body and len(request.body) > max_body:
-        raise _too_large(max_body)
+            return estimate
+    raise _too_deep(name)
 
 
-def _check_text(text: str) -> None:
-    """Refuse half of a surrogate pair, which Python's own JSON decoder lets through and UTF-8 does not have."""
+def _check_text(text: str, name: str) -> None:
+    """Refuse half of a surrogate pair, which UTF-8 does not have."""
     if text.isascii():
         return
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise _not_json(error) from error
+        raise _not_json(error, name) from error
 
 
-def _not_json(reason: object) -> APIError:
-    return APIError(f"We could not parse the JSON body of your request: {reason}.", code="invalid_json")
+def _not_json(reason: object, name: str = "body of your request") -> APIError:
+    return APIError(f"We could not parse the JSON {name}: {reason}.", code="invalid_json")
 
 
-def _too_deep() -> APIError:
-    return APIError(f"The body of your request is nested more than {_DEEPEST} levels deep.", code="invalid_json")
+def _too_deep(name: str = "body of your request") -> APIError:
+    return APIError(f"The {name} is nested more than {_DEEPEST} levels deep.", code="invalid_json")
 
 
 def _too_large(max_body: int) -> APIError:

@@ -13,20 +13,22 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-import msgspec
-
 from engineroom.engine import Engine
 
+from . import sdk
 from .handler import JobFailure, JobHandler
+from .platform import PollResponse
 from .settings import RunPodSettings
 
 logger = logging.getLogger(__name__)
 
 _END: Any = object()
+_LAST_WORDS_S = 5.0
 
 
 def run(engine: Engine, settings: RunPodSettings) -> int:
@@ -45,6 +47,7 @@ def run(engine: Engine, settings: RunPodSettings) -> int:
         _across(_watch(engine), loop)
         import runpod
 
+        sdk.read_responses_as(PollResponse)
         runpod.serverless.start(
             {
                 "handler": sdk_handler(JobHandler(engine, settings), loop),
@@ -70,7 +73,7 @@ def _end_with_parent() -> None:
 def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
     """The handler as the SDK wants it: an async generator of items, in the SDK's loop.
 
-    The SDK looks into every item for an `error`, and makes of one that is not text Python's own notation of it.
+    An item `{"error": text}` is the SDK's own word for a job that is FAILED.
     """
 
     async def handle(job: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
@@ -84,17 +87,31 @@ def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
                     return
                 if item is _END:
                     return
-                is_error = isinstance(item, dict) and item.get("error")
-                yield msgspec.json.encode(item).decode() if is_error else item
+                yield _Output(item) if isinstance(item, dict) else item
         finally:
             _across(items.aclose(), loop)
 
     return handle
 
 
+class _Output(dict[str, Any]):
+    """An object of a job's output, in which the SDK finds no `error`: it would fail the job with Python's notation of
+    it. As JSON it is the whole object."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return default if key == "error" else super().get(key, default)
+
+
 async def _watch(engine: Engine) -> None:
-    """End the process when the engine dies, because the SDK's loop cannot be stopped from outside."""
+    """End the process when the engine dies, because the SDK's loop cannot be stopped from outside.
+
+    The jobs that were running have a few seconds to tell their clients.
+    """
     logger.error("the engine is gone: %s", await engine.died())
+    give_up = time.monotonic() + _LAST_WORDS_S
+    # The SDK has no event for it.
+    while sdk.has_jobs() and time.monotonic() < give_up:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
     for child in multiprocessing.active_children():
         child.terminate()
     with contextlib.suppress(asyncio.TimeoutError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -15,6 +16,7 @@ from engineroom.asgi import Pump, Response, request
 from engineroom.engine import Engine
 from engineroom.errors import APIError
 from engineroom.jobs import APICall, Delta, GenerateRequest, JobInput, Pace, batched, drained, generate, wants_stream
+from engineroom.openai.body import check_json
 from engineroom.openai.errors import error_body, error_event
 from engineroom.openai.sse import EventSource, payloads
 from engineroom.openai.upstream_errors import from_upstream
@@ -29,6 +31,9 @@ LARGEST_ITEM = 1_000_000
 
 _JSON_BYTES = 6
 """Bytes that one character takes in JSON at most."""
+
+_DEATH_S = 1.0
+"""Seconds in which an engine's end is seen after its last error."""
 
 
 class JobFailure(Exception):
@@ -64,32 +69,56 @@ class JobHandler:
             self._engine.timeline.mark("first job")
         value = job.get("input")
         try:
+            check_json(value, "input of your job")
             job_input = JobInput.parse(value, self._engine)
         except APIError as error:
             return JobResponse(wants_stream(value), self._refusal(value, error))
         return JobResponse(job_input.stream, self._items(value, job_input))
 
     async def _refusal(self, value: Any, error: APIError) -> AsyncGenerator[Any, None]:
+        if self._settings.job_errors == "failed":
+            raise _failure(value, error)
         yield self._error_item(value, error)
 
     async def _items(self, value: Any, job_input: JobInput) -> AsyncGenerator[Any, None]:
+        """The items of a response. An error is the last of them, or fails the job.
+
+        A job that its engine's end has interrupted is FAILED, whatever JOB_ERRORS says: that it is not done is nothing
+        about what was asked, and the platform has a route to try a FAILED job again. A client that was sent a part of
+        a stream sees the error in it, too; without one the stream would look whole.
+        """
         if isinstance(job_input.request, APICall):
             items = self._call(job_input.request, job_input)
         else:
             items = self._generate(job_input.request, job_input)
+        sent = False
         try:
             async with aclosing(items):
                 async for item in items:
+                    sent = job_input.stream
                     yield item
-        except APIError as error:
-            yield self._error_item(value, error)
+            return
+        except APIError as api_error:
+            error = api_error
         except JobFailure:
             raise
         except Exception:
             logger.exception("a job failed")
-            yield self._error_item(
-                value, APIError("The server had an error while processing your request.", status=500)
-            )
+            error = APIError("The server had an error while processing your request.", status=500)
+        interrupted = error.status >= 500 and await self._engine_is_gone()
+        fails = interrupted or self._settings.job_errors == "failed"
+        if sent or not fails:
+            yield self._error_item(value, error)
+        if fails:
+            raise _failure(value, error)
+
+    async def _engine_is_gone(self) -> bool:
+        """Whether the engine is stopped or dead; of a death its last errors may tell a moment before it is seen."""
+        if self._engine.health().live:
+            died = asyncio.ensure_future(self._engine.died())
+            await asyncio.wait({died}, timeout=_DEATH_S)
+            died.cancel()
+        return not self._engine.health().live
 
     async def _call(self, call: APICall, job_input: JobInput) -> AsyncGenerator[Any, None]:
         """The items of a request to the engine's HTTP API."""
@@ -100,9 +129,15 @@ class JobHandler:
             if not content_type.startswith("text/event-stream"):
                 yield whole_item(content_type, await response.read())
                 return
+            sent = False
             async for events in self._events(response, job_input):
-                for item in self._event_items(events):
-                    yield item
+                failure = await self._failure_among(events)
+                if sent or failure is None:
+                    for item in self._event_items(events):
+                        yield item
+                    sent = True
+                if failure is not None:
+                    raise failure
 
     async def _events(self, response: Response, job_input: JobInput) -> AsyncGenerator[bytes, None]:
         """The events of a stream, as many together as go into one item."""
@@ -113,9 +148,18 @@ class JobHandler:
             async for batch in batches:
                 yield b"".join(batch)
 
+    async def _failure_among(self, events: bytes) -> JobFailure | None:
+        """The error among a stream's events that is to fail the job; None for none, and for one that is output."""
+        if b'"error"' not in events:
+            return None
+        for event in event_objects(events):
+            if isinstance(event, dict) and event.get("error"):
+                if self._settings.job_errors == "failed" or await self._engine_is_gone():
+                    return JobFailure(_json({"error": event["error"]}))
+                return None
+        return None
+
     def _event_items(self, events: bytes) -> Iterator[Any]:
-        if self._settings.job_errors == "failed" and b'"error"' in events:
-            _raise_failure(events)
         if self._settings.raw_openai_output:
             # RunPod's OpenAI route puts the items of a stream together verbatim.
             return split_text(events.decode("utf-8", "replace"), LARGEST_ITEM)
@@ -148,31 +192,25 @@ class JobHandler:
             await deltas.aclose()
 
     def _error_item(self, value: Any, error: APIError) -> Any:
-        """An error as the item that takes its type, param, code and message furthest.
+        """An error as an item of the output: in a stream an event, else the object.
 
-        RunPod's OpenAI route answers a FAILED job with a bare 500, which OpenAI clients retry: the error is output
-        there. In a stream it must be an event, or the client would see an empty stream that ended well.
-
-        Raises:
-            JobFailure: where errors are to fail the job.
+        RunPod's OpenAI route answers a FAILED job with a bare 500, so that the error's type, param, code and message
+        reach a client only as output. Without an event an OpenAI client would take the stream for an empty one that
+        ended well.
         """
-        path = ""
-        from_openai_client = isinstance(value, dict) and value.get("openai_route") is not None
-        if isinstance(value, dict):
-            path = str(value.get("openai_route" if from_openai_client else "route") or "")
-        body = error_body(error, path)
-        if self._settings.job_errors == "failed":
-            raise JobFailure(_json(body))
+        path = _path_of(value)
         if path and wants_stream(value):
-            return error_event(error, path).decode() if self._settings.raw_openai_output else [body]
-        return _json(body) if path and from_openai_client else body
+            return error_event(error, path).decode() if self._settings.raw_openai_output else [error_body(error, path)]
+        return error_body(error, path)
 
 
-def _raise_failure(events: bytes) -> None:
-    """Raise the first error that is among events as a JobFailure."""
-    for event in event_objects(events):
-        if isinstance(event, dict) and event.get("error"):
-            raise JobFailure(_json(event))
+def _failure(value: Any, error: APIError) -> JobFailure:
+    return JobFailure(_json(error_body(error, _path_of(value))))
+
+
+def _path_of(value: Any) -> str:
+    """The route that a job asks for, also a wrong one; empty for a native job."""
+    return str(value.get("openai_route") or value.get("route") or "") if isinstance(value, dict) else ""
 
 
 def event_objects(events: bytes) -> list[Any]:

@@ -84,7 +84,9 @@ class JobPool:
         except asyncio.CancelledError:
             logger.info("job %s stopped", job_id)
         except Exception:
-            logger.exception("job %s ended without a result", job_id)
+            logger.exception("job %s failed", job_id)
+            error = APIError("The server had an error while processing your request.", status=500)
+            await _report(job_id, _as_failure(error), self._platform)
         finally:
             self._platform.job_ends(job_id)
             del self._running[job_id]
@@ -209,8 +211,12 @@ async def _report(job_id: str, failure: dict[str, str], platform: Platform) -> N
 
 
 def _delivery_failed(message: str) -> dict[str, str]:
-    body = error_body(APIError(message, status=502, code="delivery_failed"))
-    return {"error": msgspec.json.encode(body).decode()}
+    return _as_failure(APIError(message, status=502, code="delivery_failed"))
+
+
+def _as_failure(error: APIError) -> dict[str, str]:
+    """The result of a FAILED job."""
+    return {"error": msgspec.json.encode(error_body(error)).decode()}
 
 
 def _too_large(size: int, streamed: bool) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
+import re
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -54,6 +56,7 @@ class Platform:
             connector=aiohttp.TCPConnector(limit=0, socket_factory=self._poll_sockets),
             headers=sdk.headers,
             timeout=aiohttp.ClientTimeout(total=600),
+            response_class=PollResponse,
         )
         # The polls have a session of their own, because their connections are closed when the worker stops.
         self._session = aiohttp.ClientSession(
@@ -177,6 +180,54 @@ class Platform:
     def job_ends(self, job_id: str) -> None:
         """Name a job in the pings no more."""
         self._sdk.jobs_in_progress.remove(job_id)
+
+
+class PollResponse(aiohttp.ClientResponse):
+    """A response whose JSON is read whatever a client has written: a job that Python's reader gives up on would be
+    lost here, and is refused by who answers it."""
+
+    async def json(self, **options: Any) -> Any:
+        return read_jobs((await self.read()).decode("utf-8", "replace"))
+
+
+_READABLE_DEPTH = 200
+"""Levels of nesting in which every input that may be answered fits, with the list of jobs around it."""
+_READABLE_DIGITS = 400
+"""Python reads integers of at most some thousand digits."""
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+
+
+def read_jobs(text: str) -> Any:
+    """JSON, and what Python's reader takes for it. What is nested too deeply for that is null, 200 levels down.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(text, parse_int=_integer)
+    except RecursionError:
+        return json.loads(_cut(text), parse_int=_integer)
+
+
+def _integer(digits: str) -> float:
+    return int(digits) if len(digits) <= _READABLE_DIGITS else float(digits)
+
+
+def _cut(text: str) -> str:
+    """The JSON with null for each object and array that is nested more than `_READABLE_DEPTH` levels deep."""
+    parts = []
+    depth = 0
+    kept_from = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        if match[0] in "[{":
+            depth += 1
+            if depth == _READABLE_DEPTH + 1:
+                parts += [text[kept_from : match.start()], "null"]
+        elif match[0] in "]}":
+            if depth == _READABLE_DEPTH + 1:
+                kept_from = match.end()
+            depth -= 1
+    return "".join([*parts, text[kept_from:]])
 
 
 class PollSockets:

@@ -13,7 +13,9 @@ import inspect
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -64,6 +66,23 @@ def prepare_environment(log_level: str) -> None:
     os.environ.setdefault("RUNPOD_SKIP_GPU_CHECK", "true")
     if "RUNPOD_DEBUG_LEVEL" not in os.environ:
         os.environ.setdefault("RUNPOD_LOG_LEVEL", _LEVELS[log_level])
+
+
+def read_responses_as(response_class: type[Any]) -> None:
+    """Let the SDK's own loop read what it is answered with this class of aiohttp's, where its loop is as we know it."""
+    with suppress(ImportError, AttributeError):
+        from runpod.serverless.modules import rp_scale
+
+        rp_scale.AsyncClientSession = partial(rp_scale.AsyncClientSession, response_class=response_class)
+
+
+def has_jobs() -> bool:
+    """Whether the SDK's own loop has jobs whose result it has not sent, as far as it can be asked."""
+    with suppress(ImportError, AttributeError):
+        from runpod.serverless.modules import rp_job
+
+        return bool(rp_job.job_progress.get_job_list())
+    return False
 
 
 def load() -> SDK:

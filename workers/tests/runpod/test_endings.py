@@ -110,18 +110,6 @@ async def test_sigterm_lets_running_jobs_finish(platform: RunningEmulator, start
     assert later.status == "IN_QUEUE"
 
 
-async def test_sigterm_tells_clients_whose_time_is_up(platform: RunningEmulator, start_worker: StartWorker) -> None:
-    worker = start_worker(platform, DRAIN_TIMEOUT=0.5)
-    await platform.polled()
-    streamed = submit(platform, endless())
-    native = submit(platform, {"prompt": "tick ", "sampling_params": endless_params()})
-    await running_in_engine(platform, worker, 2)
-    worker.process.terminate()
-    assert await exit_code(worker) == 0
-    assert "shutting_down" in msgspec.json.decode(streamed.chunks[-1])
-    assert msgspec.json.decode(native.output)[0]["error"]["code"] == "shutting_down"
-
-
 async def test_a_second_sigterm_hurries(platform: RunningEmulator, start_worker: StartWorker) -> None:
     worker = start_worker(platform, DRAIN_TIMEOUT=1000)
     await platform.polled()
