@@ -218,7 +218,7 @@ class LimitSettings(Settings):
     redis_url: SecretStr | None = Field(
         None,
         description="A Redis server (`redis://host:6379/0`) in which several workers share their limits per minute, "
-        "and their cache if it is on.",
+        "the responses that clients may come back to, and their cache if it is on.",
     )
 
     @field_validator("redis_url")
@@ -260,9 +260,9 @@ class WatchSettings(Settings):
 
 
 class CacheSettings(Settings):
-    """Answers kept for requests that are exactly equal and deterministic."""
+    """Answers kept for requests that are exactly equal and deterministic, and responses that clients come back to."""
 
-    title: ClassVar[str] = "HTTP door: cache"
+    title: ClassVar[str] = "HTTP door: cache and kept responses"
     other_names: ClassVar[Mapping[str, OtherName]] = other_names.CACHE
 
     cache_ttl: float = Field(
@@ -274,6 +274,13 @@ class CacheSettings(Settings):
     )
     cache_max_mb: float = Field(
         64, gt=0, le=1_000_000, description="Memory for cached answers in MB; those least recently used are dropped."
+    )
+    responses_ttl: int = Field(
+        86_400,
+        ge=0,
+        le=10 * 365 * 86_400,
+        description="Seconds after its last use for which a response of `/v1/responses` is kept in REDIS_URL, for "
+        "`previous_response_id` and GET. With 0, or without REDIS_URL, each worker keeps its own in memory.",
     )
 
 

@@ -13,6 +13,7 @@ from .middleware.cache.middleware import CacheMiddleware
 from .middleware.circuit_breaker import CircuitBreakerMiddleware
 from .middleware.concurrency import ConcurrencyMiddleware
 from .middleware.context import RequestContextMiddleware
+from .middleware.kept_responses import KeptResponsesMiddleware
 from .middleware.metrics import MetricsMiddleware
 from .middleware.own_routes import OwnRoutesMiddleware
 from .middleware.rate_limit import RateLimitMiddleware
@@ -38,6 +39,7 @@ LAYERS: tuple[type[Middleware], ...] = (
     APIKeyMiddleware,
     OwnRoutesMiddleware,  # The door's own routes end here; those of the engine go on.
     BodyMiddleware,
+    KeptResponsesMiddleware,
     RateLimitMiddleware,
     CacheMiddleware,
     ConcurrencyMiddleware,

@@ -20,11 +20,14 @@ OPTIONAL = {
     "SecurityHeadersMiddleware": {"SECURITY_HEADERS": "1"},
     "CrossOriginMiddleware": {"CORS_ORIGINS": "https://app.example"},
     "APIKeyMiddleware": {"API_KEYS": "sk-a"},
+    "KeptResponsesMiddleware": {"REDIS_URL": "redis://127.0.0.1:1"},
     "RateLimitMiddleware": {"REQUESTS_PER_MINUTE": "1"},
     "CacheMiddleware": {"CACHE_TTL": "1"},
     "ConcurrencyMiddleware": {"MAX_CONCURRENT_REQUESTS": "1"},
     "CircuitBreakerMiddleware": {"BREAKER_FAILURES": "1"},
 }
+BRINGS = {"APIKeyMiddleware": {"KeptResponsesMiddleware"}}
+"""Layers that need another one: each key has responses of its own."""
 
 
 def wanted(settings: dict[str, str]) -> list[str]:
@@ -39,7 +42,7 @@ def test_a_door_with_everything_off_has_only_what_it_needs() -> None:
 
 @pytest.mark.parametrize("layer", OPTIONAL)
 def test_a_layer_is_there_where_its_setting_asks_for_it(layer: str) -> None:
-    assert set(wanted(OPTIONAL[layer])) - set(ALWAYS) == {layer}
+    assert set(wanted(OPTIONAL[layer])) - set(ALWAYS) == {layer} | BRINGS.get(layer, set())
 
 
 def test_the_stack_is_in_the_order_of_the_list() -> None:

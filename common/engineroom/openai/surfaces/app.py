@@ -19,8 +19,8 @@ from ..sse import HEADERS, EventParser
 from ..usage import TokenUsage, get_usage
 from .chat_reader import AnswerPiece, ChatReader
 from .messages.translation import MessagesTranslation
-from .responses.store import ResponseStore
-from .responses.stored import StoredResponses
+from .responses.store import MemoryStorage, response_store
+from .responses.stored import serve_stored
 from .responses.translation import ResponsesTranslation
 from .translation import Translation
 
@@ -48,14 +48,13 @@ class SurfacesApp:
     def __init__(self, engine: Engine, inner: ASGIApp) -> None:
         self._engine = engine
         self._inner = inner
-        self._store = ResponseStore()
-        self._stored = StoredResponses(self._store)
+        self._memory = MemoryStorage()
         self._missing: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         if path.startswith(RESPONSES + "/") and path != COUNT_INPUT:
-            await self._stored(scope, receive, send)
+            await serve_stored(response_store(scope, self._memory), scope, send)
             return
         if self._may_be_elsewhere(path):
             try:
@@ -73,11 +72,13 @@ class SurfacesApp:
             counted = await self._count(self._message_to_count(json), scope, receive)
             await _send_json(send, {"input_tokens": counted})
         elif path == COUNT_INPUT:
-            translation = ResponsesTranslation({**json, "stream": None, "max_output_tokens": 1}, self._store)
+            one_token = {**json, "stream": None, "max_output_tokens": 1}
+            translation = await ResponsesTranslation.of(one_token, response_store(scope, self._memory))
             counted = await self._count(translation, scope, receive)
             await _send_json(send, {"object": "response.input_tokens", "input_tokens": counted})
         elif path == RESPONSES:
-            await self._answer(ResponsesTranslation(json, self._store), scope, receive, send)
+            translation = await ResponsesTranslation.of(json, response_store(scope, self._memory))
+            await self._answer(translation, scope, receive, send)
         else:
             await self._answer(MessagesTranslation(json, self._parameters()), scope, receive, send)
 
@@ -173,6 +174,7 @@ class TranslatedAnswer:
         events = self._translation.add(list(self._reader.finish()))
         self.read_usage()
         events += self._translation.end(self._reader, self._usage)
+        await self._translation.keep()
         if self._translation.stream:
             await self._send({"type": "http.response.body", "body": events})
         else:

@@ -54,6 +54,9 @@ class Translation(ABC):
     def body(self) -> bytes:
         """The whole response."""
 
+    async def keep(self) -> None:  # noqa: B027 - most keep nothing
+        """Keep what clients may come back to; called after `end`, before they hear of it."""
+
     def shortened(self) -> dict[str, Any] | None:
         """The chat request with less of the conversation, where the client allows that; None where it does not."""
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
@@ -322,6 +323,37 @@ async def test_a_conversation_goes_on_from_what_is_kept() -> None:
     assert (status, body["error"]["param"]) == (404, "input.0.id")
     async with request(double.app, "GET", f"{RESPONSES}/{second['id']}/input_items") as listed:
         assert b'"Two"' in await listed.read()
+
+
+async def test_input_items_are_listed_by_pages() -> None:
+    double = ChatDouble()
+    turns = [{"role": role, "content": f"{number}"} for number in range(15) for role in ("user", "assistant")]
+    _, first = await double.ask(RESPONSES, input=turns[:-1])
+
+    async def listed(query: str) -> tuple[int, Any]:
+        async with request(double.app, "GET", f"{RESPONSES}/{first['id']}/input_items?{query}") as response:
+            return response.status, msgspec.json.decode(await response.read())
+
+    _, newest = await listed("")
+    assert (len(newest["data"]), newest["has_more"], newest["data"][0]["content"]) == (20, True, "14")
+    _, rest = await listed(f"after={newest['last_id']}")
+    assert (len(rest["data"]), rest["has_more"], rest["data"][-1]["content"]) == (9, False, "0")
+    _, oldest = await listed("order=asc&limit=2")
+    assert ([item["content"] for item in oldest["data"]], oldest["has_more"]) == (["0", "0"], True)
+    assert (await listed(f"after={rest['last_id']}"))[1]["data"] == []
+    for query in ("limit=0", "limit=101", "limit=x", "order=up", "after=nobody"):
+        status, refused = await listed(query)
+        assert (status, refused["error"]["param"]) == (400, query.partition("=")[0])
+
+
+async def test_one_that_is_too_large_to_be_kept_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engineroom.openai.surfaces.responses.store.LARGEST_RESPONSE", 5000)
+    double = ChatDouble()
+    for text, kept in (("short", True), ("long" * 1000, False)):
+        _, body = await double.ask(RESPONSES, input=text)
+        assert body["store"] is kept
+        async with request(double.app, "GET", f"{RESPONSES}/{body['id']}") as response:
+            assert response.status == (200 if kept else 404)
 
 
 async def test_a_conversation_that_is_too_long_is_shortened_where_the_client_allows_it() -> None:

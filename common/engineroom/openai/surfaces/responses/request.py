@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ....errors import APIError
@@ -83,7 +83,9 @@ def checked_request(json: Mapping[str, Any]) -> ResponsesRequest:
     return request
 
 
-def to_items(request: ResponsesRequest, find_item: Callable[[str, str], dict[str, Any]]) -> list[dict[str, Any]]:
+async def to_items(
+    request: ResponsesRequest, find_item: Callable[[str, str], Awaitable[dict[str, Any]]]
+) -> list[dict[str, Any]]:
     """The input as items, in the client's own words; what is only referred to is fetched.
 
     Args:
@@ -96,7 +98,7 @@ def to_items(request: ResponsesRequest, find_item: Callable[[str, str], dict[str
         kind = item.get("type")
         # A reference is the only item whose type may be null.
         if kind == "item_reference" or (kind is None and "role" not in item and "id" in item):
-            item = find_item(check(item, ItemReference, f"input.{number}").id, f"input.{number}.id")
+            item = await find_item(check(item, ItemReference, f"input.{number}").id, f"input.{number}.id")
         items.append(item)
     return items
 

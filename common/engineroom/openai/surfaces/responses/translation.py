@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from typing_extensions import Self
 
 from ....errors import APIError
 from ...usage import TokenUsage
@@ -24,24 +26,47 @@ class ResponsesTranslation(Translation):
     """One POST /v1/responses.
 
     Args:
-        json: the request.
-        store: has the responses that it may go on from, and gets this one.
+        request: checked.
+        json: the same as it came.
+        earlier: the items of the conversation that it goes on from.
+        items: those of its own input.
+        store: gets the response.
 
     Raises:
-        APIError: the request is wrong, or asks for what is not served.
+        APIError: the request asks for what is not served.
     """
 
-    def __init__(self, json: dict[str, Any], store: ResponseStore) -> None:
-        self._request = request = checked_request(json)
+    def __init__(
+        self,
+        request: ResponsesRequest,
+        json: dict[str, Any],
+        earlier: Sequence[dict[str, Any]],
+        items: Sequence[dict[str, Any]],
+        store: ResponseStore,
+    ) -> None:
+        self._request = request
         self._store = store
-        self._items = to_items(request, store.item)
-        earlier = store.conversation(request.previous_response_id) if request.previous_response_id else []
-        self.chat, self.paths, self._functions = to_chat(request, json, earlier, self._items)
+        self._items = items
+        self._kept: tuple[StoredResponse, bytes] | None = None
+        self.chat, self.paths, self._functions = to_chat(request, json, earlier, items)
         self.stream = bool(request.stream)
         self._sequence = 0
         self._item: OutputItem | None = None
         self._response = {"id": surface_id("resp"), **_fields(request, json)}
         self._output: list[dict[str, Any]] = []
+
+    @classmethod
+    async def of(cls, json: dict[str, Any], store: ResponseStore) -> Self:
+        """The translation of a request; `store` has the responses that it may go on from, and gets its own.
+
+        Raises:
+            APIError: the request is wrong, or asks for what is not served, or goes on from what is not kept.
+        """
+        request = checked_request(json)
+        items = await to_items(request, store.item)
+        previous = request.previous_response_id
+        earlier = await store.conversation(previous) if previous else []
+        return cls(request, json, earlier, items, store)
 
     def begin(self, usage: TokenUsage) -> bytes:
         return self._events(self._beginning())
@@ -64,6 +89,10 @@ class ResponsesTranslation(Translation):
 
     def body(self) -> bytes:
         return encode(self._response)
+
+    async def keep(self) -> None:
+        if self._kept is not None:
+            await self._store.put(*self._kept)
 
     def shortened(self) -> dict[str, Any] | None:
         messages = self.chat["messages"]
@@ -127,7 +156,11 @@ class ResponsesTranslation(Translation):
             "usage": _usage(usage),
         }
         if self._request.store is not False:
-            self._store.put(StoredResponse(self._response, [_with_id(item) for item in self._items]))
+            stored = StoredResponse(self._response, [_with_id(item) for item in self._items])
+            encoded = self._store.encode(stored)
+            # The response says it where it was too large to be kept.
+            self._response["store"] = encoded is not None
+            self._kept = None if encoded is None else (stored, encoded)
         yield {"type": f"response.{status}", "response": self._response}
 
 
