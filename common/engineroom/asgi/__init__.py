@@ -5,9 +5,10 @@ from __future__ import annotations
 from .client import Response, request
 from .disconnect import ClientDisconnected, RequestTimeoutError, disconnected, race
 from .stream import Pump, StreamBuffer, StreamSource
-from .types import ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
+from .types import RESERVATION, ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
 
 __all__ = [
+    "RESERVATION",
     "ASGIApp",
     "ClientDisconnected",
     "Headers",

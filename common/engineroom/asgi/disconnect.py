@@ -62,3 +62,7 @@ async def race(
         working.cancel()
         leaving.cancel()
         await asyncio.gather(working, leaving, return_exceptions=True)
+        # What we raise has this frame in its traceback, and the task has what we raise: without a collection neither
+        # would ever go, nor the request that the frames hold.
+        racing.clear()
+        del working, leaving

@@ -13,6 +13,10 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 """Raw headers, names in lower case."""
 
+RESERVATION = "engineroom.reservation"
+"""Where a scope carries what its request holds of the memory for those that wait, if that is limited. Whoever lets it
+run calls `release()`."""
+
 
 async def send_body(send: Send, status: int, body: bytes, content_type: bytes, headers: Headers | None = None) -> None:
     """Send a whole response in two messages."""

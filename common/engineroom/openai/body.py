@@ -115,19 +115,22 @@ async def _read(scope: Scope, receive: Receive, max_body: int) -> bytes:
     declared = header(scope, b"content-length")
     if declared and declared.isdigit() and int(declared) > max_body:
         raise _too_large(max_body)
-    parts = []
+    parts: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        part = message.get("body", b"")
-        size += len(part)
-        if size > max_body:
-            raise _too_large(max_body)
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            part = message.get("body", b"")
+            size += len(part)
+            if size > max_body:
+                raise _too_large(max_body)
+            parts.append(part)
+            if not message.get("more_body"):
+                return b"".join(parts)
+    finally:
+        parts.clear()  # An exception may live for long, and has this frame in its traceback.
 
 
 def _is_json(scope: Scope) -> bool:

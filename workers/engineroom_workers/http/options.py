@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from typing_extensions import Self
 
-from engineroom.errors import Problems
+from engineroom.errors import Problem, Problems
 from engineroom.settings import Environment, NameCheck, WorkerSettings
 
 from ..settings import DoorSettings
 from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings, ObserveSettings, WatchSettings
+
+_USUAL_MEMORY = 192_000_000
+_BODIES = 6
+_LEAST_BODIES = 4
+"""How many times MAX_REQUEST_MB all requests together may take, by default and at least: a body counts twice, as sent
+and decoded, its values count extra, and an eighth is for small requests."""
 
 
 class Options(NamedTuple):
@@ -54,8 +61,23 @@ class Options(NamedTuple):
             ObserveSettings.load_valid(env, problems),
         )
         problems.extend(options.access.check_names(env, names))
+        problems.extend(options.check_memory())
         problems.check()
         return options
+
+    @property
+    def request_memory(self) -> int:
+        """Bytes for requests that do not run yet."""
+        megabytes = self.limits.request_memory_mb
+        return int(megabytes * 1_000_000) if megabytes else max(_USUAL_MEMORY, _BODIES * self.worker.max_body)
+
+    def check_memory(self) -> Sequence[Problem]:
+        """That a request of the size that is allowed would never find room."""
+        least = _LEAST_BODIES * self.worker.max_body
+        if self.request_memory >= least:
+            return ()
+        message = f"has to be at least {least / 1e6:g}, four times MAX_REQUEST_MB, or a body of that size has no room"
+        return [Problem("REQUEST_MEMORY_MB", message)]
 
     @property
     def locked(self) -> bool:

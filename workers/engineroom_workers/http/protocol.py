@@ -3,56 +3,145 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from engineroom.asgi import RESERVATION, ASGIApp, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
 
 if TYPE_CHECKING:
-    from uvicorn._types import ASGISendEvent
+    from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 
 _MAX_HEAD_BYTES = 256 * 1024
 """Bytes of a request's line and headers; several times what browsers and proxies send at most."""
 
+_MAX_HEADERS = 256
+"""Headers of a request. Each costs Python more than a hundred bytes, however short it is."""
+
+_MAX_UNREAD_BYTES = 64 * 1024
+"""Bytes after a head that are no part of the body, on end: a chunk's extensions, and the trailers after the last."""
+
+_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*", re.ASCII)
+"""What may stand in a Host header (RFC 3986, 3.2.2)."""
+
 _MAX_PIPELINED = 8
 """Requests that a client may send before it has a response, before no more is read from it."""
 
+_SMALL_BYTES = 256 * 1024
+_CONNECTION_BYTES = 16 * 1024
+"""What Python keeps for a connection that has sent nothing yet."""
+_HEADER_BYTES = 160
+_OBJECT_BYTES = 240
+_VALUE_BYTES = 64
+"""What Python takes for a header, for an object in JSON with one field, and for any other value, at most, beside the
+bytes of its text."""
+
+_INVALID = "invalid_http"
+
+
+class RequestMemory:
+    """What the door may hold of requests that do not run yet, of all clients together.
+
+    Args:
+        limit: bytes. An eighth of them is for small requests alone: those who upload much do not shut the others out.
+
+    held: bytes that are taken now.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def allows(self, more: int, size: int) -> bool:
+        """Whether what is to hold `size` bytes in all may take `more` of them now."""
+        limit = self.limit if size <= _SMALL_BYTES else self.limit * 7 // 8
+        return self.held + more <= limit
+
+
+class Reservation:
+    """What one connection or one request holds of the memory for all."""
+
+    __slots__ = ("_memory", "held")
+
+    def __init__(self, memory: RequestMemory) -> None:
+        self._memory = memory
+        self.held = 0
+
+    def hold(self, size: int) -> bool:
+        """Hold `size` bytes in all from now on; False, and nothing changes, where there is no room for more."""
+        more = size - self.held
+        if more > 0 and not self._memory.allows(more, size):
+            return False
+        self._memory.held += more
+        self.held = size
+        return True
+
+    def release(self) -> None:
+        """Give all of it back; it may be called again."""
+        self.hold(0)
+
+
+def decoded_bytes(body: bytes) -> int:
+    """Bytes that a part of a JSON body takes in memory, at most, while its request is here: as sent, and decoded.
+
+    It counts brackets and commas in texts, too: to look at each byte would take longer than to read it.
+    """
+    values = body.count(b",") + body.count(b"[")
+    return 2 * len(body) + _OBJECT_BYTES * body.count(b"{") + _VALUE_BYTES * values
+
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, which refuses a client that sends no whole request head in time, or one without end.
+    """uvicorn's protocol, which refuses a client that sends no whole request in time, or one without end.
 
     A connection between two requests is uvicorn's business: it closes one that is idle for too long. One whose
-    request was answered before its body was there, as by a 401, has `timeout` for the rest of it.
+    request was answered before its body was there, as by a 401, has `timeout` for the rest of it, of which nothing is
+    kept.
+
+    What it keeps of a request counts as held until the request has ended, or has been admitted: `RESERVATION` in its
+    scope. Trailers are read and dropped.
 
     An offer of another protocol (`Upgrade: h2c`, which Java's client makes with every first request) is left aside,
     and clients of HTTP/1.0 get bodies without chunks, which they do not know.
     """
 
     timeout: ClassVar[float] = 60
-    """Seconds from a connection's or a request's beginning until its head must be there."""
+    """Seconds from a connection's or a request's beginning until its head must be there, and from when its body is
+    asked for until that must be."""
+    memory: ClassVar[RequestMemory]
 
     _head_timer: asyncio.TimerHandle | None = None
     """Runs while a head is not whole yet."""
     _body_timer: asyncio.TimerHandle | None = None
     """Runs while a request that has its response is not whole yet."""
     _head_bytes = 0
-    _cycles: Sequence[RequestResponseCycle] = ()
+    _unread_bytes = 0
+    """Bytes since the parser last gave something of a body."""
+    _cycles: Sequence[_Cycle] = ()
     """The requests whose responses are not complete, in the order of their arrival."""
+
+    cycle: _Cycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_head_timer()
+        self._reservation = Reservation(self.memory)
+        if self._reservation.hold(_CONNECTION_BYTES):
+            self._start_head_timer()
+        else:
+            self._refuse(_no_room())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
+        self._reservation.release()
         # uvicorn tells only the last request, which is not the one that runs where a client sent several at once.
         for cycle in self._cycles:
+            cycle.stop_timer()
             if not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
@@ -60,6 +149,7 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
+        self._unread_bytes += len(data)
         rest = data
         while rest:
             try:
@@ -71,49 +161,101 @@ class Protocol(HttpToolsProtocol):
                 rest = b""
                 self.logger.warning("Invalid HTTP request received.")
                 self.send_400_response("Invalid HTTP request received.")
+        if self.transport.is_closing():
+            return
         if self._head_timer is not None:  # A head is not whole yet.
             self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES and self._may_refuse:
-                self._refuse(APIError("The request's headers are too large.", status=431, code="request_too_large"))
+            self._unread_bytes = 0
+            self._check_head()
+        elif self._unread_bytes > _MAX_UNREAD_BYTES:
+            self._refuse(_too_large("trailers"))
+        elif not self._reservation.hold(_CONNECTION_BYTES + self._unread_bytes):
+            self._refuse(_no_room())
+
+    def _check_head(self) -> None:
+        """Refuse the head that is not whole yet where it is too large already, or there is no room for it."""
+        count = len(self.headers or ())
+        if self._head_bytes > _MAX_HEAD_BYTES or count > _MAX_HEADERS:
+            self._refuse(_too_large("headers"))
+        elif not self._reservation.hold(_CONNECTION_BYTES + self._head_bytes + count * _HEADER_BYTES):
+            self._refuse(_no_room())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._unset_keepalive_if_required()
         self._cancel_timers()
+        self._head_bytes = 0
         self._start_head_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        in_trailers = self._head_timer is None
+        if not in_trailers and len(self.headers) <= _MAX_HEADERS:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._cancel_timers()
+        self._unread_bytes = 0
         if self._offers_upgrade:
             return
+        app = self.app
+        error = self._head_error()
+        if error is not None:
+            self.app = _refusal(error)
         super().on_headers_complete()
+        self.app = app
+        # uvicorn makes the object itself. Its task has not begun yet.
+        self.cycle.__class__ = _CycleWithoutChunks if self.scope.get("http_version") == "1.0" else _Cycle
+        self.cycle.prepare(self.timeout, Reservation(self.memory))
         self._cycles = [*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle]
         if 0 < len(self.pipeline) < _MAX_PIPELINED:
             self.flow.resume_reading()  # Else nobody would notice that the client has left.
-        if self.scope.get("http_version") == "1.0":
-            self.cycle.__class__ = _CycleWithoutChunks
+
+    def _head_error(self) -> APIError | None:
+        """What is wrong with a head that can be parsed; None where nothing is."""
+        if len(self.headers) > _MAX_HEADERS:
+            return _too_large("headers")
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            return APIError(f"A request has one Host header (RFC 9112, 3.2); this one has {len(hosts)}.", code=_INVALID)
+        if hosts and not _HOST.fullmatch(hosts[0]):
+            return APIError("The request's Host header is no host.", code=_INVALID)
+        return None
 
     def on_body(self, body: bytes) -> None:
-        if not self._offers_upgrade:
+        self._unread_bytes = 0
+        cycle = self.cycle
+        if self._offers_upgrade or cycle.response_complete or cycle.failed:
+            return
+        size = cycle.reservation.held + decoded_bytes(body)
+        if cycle.reservation.hold(size):
             super().on_body(body)
+        else:
+            cycle.fail(_no_room if size <= self.memory.limit * 7 // 8 else _never_room)
 
     def on_message_complete(self) -> None:
+        self._unread_bytes = 0
         if self._offers_upgrade:
             return
         super().on_message_complete()
-        if self._may_refuse:  # Its response was there before the rest of it.
+        self.cycle.stop_timer()
+        if self.cycle.response_complete:  # Its response was there before the rest of it.
+            self.cycle.more_body = False
             self._cancel_timers()
             self._start_keep_alive_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._may_refuse and self.cycle.more_body and not self.transport.is_closing():
+        for cycle in self._cycles:
+            if cycle.response_complete:
+                cycle.stop_timer()
+                cycle.body = bytearray()  # Of one that nobody read; an idle connection is not to keep it.
+        if self.cycle.response_complete and self.cycle.more_body and not self.transport.is_closing():
             # uvicorn's own timer ends at the body's next byte, and would not begin again.
             self._unset_keepalive_if_required()
             self._body_timer = self.loop.call_later(self.timeout, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(APIError(msg, code="invalid_http"))
+        self._refuse(APIError(msg, code=_INVALID))
 
     @property
     def _offers_upgrade(self) -> bool:
@@ -133,8 +275,8 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def _may_refuse(self) -> bool:
-        """Whether no response is under way, into which a refusal would be written."""
-        return self.cycle is None or self.cycle.response_complete
+        """Whether no response is under way, nor has been sent, to the request that a refusal would answer."""
+        return self.cycle is None or (self.cycle.response_complete and not self.cycle.more_body)
 
     def _start_keep_alive_timer(self) -> None:
         self._unset_keepalive_if_required()
@@ -142,7 +284,6 @@ class Protocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, handler)
 
     def _start_head_timer(self) -> None:
-        self._head_bytes = 0
         self._head_timer = self.loop.call_later(self.timeout, self._on_head_timeout)
 
     def _cancel_timers(self) -> None:
@@ -153,7 +294,7 @@ class Protocol(HttpToolsProtocol):
         self._body_timer = None
 
     def _on_head_timeout(self) -> None:
-        if not self._may_refuse:
+        if self.cycle is not None and not self.cycle.response_complete:
             self._start_head_timer()
         elif self._head_bytes:
             message = f"The request's headers did not arrive within {self.timeout:g} s."
@@ -162,14 +303,62 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: APIError) -> None:
+        """End the connection, with an error where a client would take it for the answer to what it sends."""
         self._cancel_timers()
-        body = msgspec.json.encode(error_body(error))
-        head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
-        self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+        if self._may_refuse:
+            body = msgspec.json.encode(error_body(error))
+            head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\ncontent-type: application/json\r\n"
+            if error.retry_after is not None:
+                head += f"retry-after: {error.retry_after}\r\n"
+            self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         self.transport.close()
 
 
-class _CycleWithoutChunks(RequestResponseCycle):
+class _Cycle(RequestResponseCycle):
+    """One request and its response: its body has to arrive in time, and to find room."""
+
+    reservation: Reservation
+    """What it holds; also in its scope."""
+    _timeout: float
+    _timer: asyncio.TimerHandle | None = None
+    _failure: Callable[[], APIError] | None = None
+
+    def prepare(self, timeout: float, reservation: Reservation) -> None:
+        """Take the place of `__init__`, which has run before this was of this class."""
+        self._timeout = timeout
+        self.reservation = reservation
+        cast("Scope", self.scope)[RESERVATION] = reservation
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing more of its body is wanted."""
+        return self._failure is not None
+
+    def fail(self, make_error: Callable[[], APIError]) -> None:
+        """Let whoever reads the body get an error instead. It is made when it is raised: one that is kept would keep
+        alive whatever the frames hold through which it came."""
+        self._failure = make_error
+        self.message_event.set()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        if self.more_body and self._timer is None and not self.disconnected:
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self.fail, self._late)
+        message = await super().receive()
+        if self._failure is not None and message["type"] == "http.request":
+            raise self._failure()
+        return message
+
+    def stop_timer(self) -> None:
+        """The body is there, or is not wanted any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _late(self) -> APIError:
+        message = f"The request's body did not arrive within {self._timeout:g} s."
+        return APIError(message, status=408, code="request_timeout")
+
+
+class _CycleWithoutChunks(_Cycle):
     """One response to a client of HTTP/1.0: where its length is not known, it ends with the connection (RFC 9112)."""
 
     _has_length = False
@@ -183,6 +372,53 @@ class _CycleWithoutChunks(RequestResponseCycle):
         await super().send(message)
 
 
-def protocol_with_timeout(seconds: float) -> type[Protocol]:
-    """The protocol with that timeout: uvicorn wants a class."""
-    return type("ProtocolWithTimeout", (Protocol,), {"timeout": seconds})
+def _too_large(what: str) -> APIError:
+    return APIError(f"The request's {what} are too large.", status=431, code="request_too_large")
+
+
+def _no_room() -> APIError:
+    return APIError(
+        "The server is busy: it holds as much of other requests as it may (REQUEST_MEMORY_MB). Please try again later.",
+        status=503,
+        code="server_busy",
+        retry_after=2,
+    )
+
+
+def _never_room() -> APIError:
+    return APIError(
+        "The request takes more memory, once it is decoded, than there is for all requests (REQUEST_MEMORY_MB).",
+        status=413,
+        code="request_too_large",
+    )
+
+
+def _refusal(error: APIError) -> ASGIApp:
+    """An app that answers with the error, and ends the connection: what follows it on it may be part of a trick."""
+    body = msgspec.json.encode(error_body(error))
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_body(send, error.status, body, b"application/json", [(b"connection", b"close")])
+
+    return refuse
+
+
+def releasing(app: ASGIApp) -> ASGIApp:
+    """The app, after whose end nothing of a request is held.
+
+    A connection keeps the scope of its last request as long as it is open, so the app gets one of its own.
+    """
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app({**scope}, receive, send)
+        finally:
+            scope[RESERVATION].release()
+
+    return serve
+
+
+def make_protocol(timeout: float, memory: RequestMemory) -> type[Protocol]:
+    """The protocol with that timeout and that memory: uvicorn wants a class."""
+    attributes: dict[str, Any] = {"timeout": timeout, "memory": memory}
+    return type("ConfiguredProtocol", (Protocol,), attributes)

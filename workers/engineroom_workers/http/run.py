@@ -48,7 +48,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         EngineDied: it ended while it served.
     """
     engine = stack.engine
-    server = Server(stack.app, options.http)
+    server = Server(stack.app, options.http, stack.memory)
     first_signal, second_signal = stop_signals()
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))

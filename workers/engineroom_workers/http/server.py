@@ -12,7 +12,7 @@ import uvicorn
 
 from engineroom.errors import Problem, SettingsError
 
-from .protocol import protocol_with_timeout
+from .protocol import RequestMemory, make_protocol, releasing
 from .settings import address_problem
 from .tls import Certificates
 
@@ -30,16 +30,19 @@ _KERNEL_MAX_SECONDS = 65_000
 class Server(uvicorn.Server):
     """A uvicorn server that leaves signals to whoever runs it.
 
+    Args:
+        memory: for requests that do not run yet.
+
     watched: the files that it reads again when they change.
 
     Raises:
         SettingsError: the TLS files are wrong.
     """
 
-    def __init__(self, app: ASGIApp, settings: HTTPSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: HTTPSettings, memory: RequestMemory) -> None:
         config = uvicorn.Config(
-            app,
-            http=protocol_with_timeout(settings.body_timeout),
+            releasing(app),
+            http=make_protocol(settings.body_timeout, memory),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -215,6 +215,14 @@ class LimitSettings(Settings):
     tokens_per_minute: int | None = Field(
         None, ge=1, description="Tokens per minute for each key, prompts and answers together. Default: no limit."
     )
+    request_memory_mb: float | None = Field(
+        None,
+        gt=0,
+        description="Memory in MB for the requests of all clients that are on their way or wait: connections, headers, "
+        "and bodies, which count twice, as sent and decoded. What finds no room is refused with a 503. If "
+        "MAX_CONCURRENT_REQUESTS is set, requests that run do not count. Default: 192, or six times MAX_REQUEST_MB "
+        "where that is more.",
+    )
     redis_url: SecretStr | None = Field(
         None,
         description="A Redis server (`redis://host:6379/0`) in which several workers share their limits per minute, "

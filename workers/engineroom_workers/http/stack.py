@@ -18,6 +18,7 @@ from .middleware.metrics import MetricsMiddleware
 from .middleware.own_routes import OwnRoutesMiddleware
 from .middleware.rate_limit import RateLimitMiddleware
 from .middleware.tracing import TracingMiddleware
+from .protocol import RequestMemory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,7 @@ class Stack:
 
     engine: the engine that serves, or what starts one engine after another.
     app: what the server calls.
+    memory: for requests that do not run yet.
 
     Raises:
         SettingsError: the keys are wrong, or a library that a setting needs is not installed.
@@ -67,6 +69,7 @@ class Stack:
         options = setup.door
         self.engine = _restarting(setup)
         self._resources = Resources(options, setup.env, type(setup.engine), self.engine)
+        self.memory = memory = RequestMemory(options.request_memory)
         self.app: ASGIApp = self.engine.app
         for layer in reversed(LAYERS):
             if layer.wanted(options):
@@ -76,6 +79,9 @@ class Stack:
         if options.observe.metrics:
             for gauge in self._resources.gauges():
                 self._resources.metrics.add_gauge(gauge.name, gauge.description, gauge.value)
+            self._resources.metrics.add_gauge(
+                "request_memory_bytes", "What counts towards REQUEST_MEMORY_MB now.", lambda: memory.held
+            )
 
     @property
     def watched(self) -> Sequence[WatchedFiles]:

@@ -86,7 +86,7 @@ def test_an_offer_of_another_protocol_is_left_aside(door: Door, protocol: str) -
 def test_many_offers_at_once(door: Door) -> None:
     offer = b"GET /ping HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
     with connect(door) as client:
-        client.sendall(offer * 500 + b"GET /ping HTTP/1.1\r\nconnection: close\r\n\r\n")
+        client.sendall(offer * 500 + b"GET /ping HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert to_the_end(client).count(b"HTTP/1.1 200") == 501
 
 
@@ -118,6 +118,41 @@ def test_one_that_was_refused_may_ask_again_after_its_body(door: Door) -> None:
         client.sendall(asked[200:] + post())
         assert one_answer(client)[0].startswith(b"HTTP/1.1 200")
         assert client.recv(1) == b""  # Idle then, and closed as any other.
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "expected"),
+    [
+        ("1.1", [], 400),
+        ("1.1", ["a", "b"], 400),
+        ("1.1", ["a", "a"], 400),
+        ("1.0", ["a", "b"], 400),
+        ("1.1", ["a b"], 400),
+        ("1.1", ["a/b"], 400),
+        ("1.1", ["user@a"], 400),
+        ("1.0", [], 200),
+        ("1.1", [""], 200),
+        ("1.1", ["[::1]:8000"], 200),
+        ("1.1", ["example.org:8000"], 200),
+    ],
+)
+def test_a_request_has_one_host(door: Door, version: str, hosts: list[str], expected: int) -> None:
+    """RFC 9112, 3.2. What follows a refused one on its connection is not answered."""
+    lines = "".join(f"host: {host}\r\n" for host in hosts)
+    with connect(door) as client:
+        client.sendall(f"GET /ping HTTP/{version}\r\n{lines}\r\n".encode() * 2)
+        answer = to_the_end(client) if expected == 400 else client.recv(4096)
+    assert answer.startswith(f"HTTP/1.1 {expected} ".encode())
+    if expected == 400:
+        assert answer.count(b"HTTP/1.1") == 1
+        assert b'"code":"invalid_http"' in answer
+
+
+def test_what_is_not_http_behind_a_request_leaves_its_answer_whole(door: Door) -> None:
+    with connect(door) as client:
+        client.sendall(post(echo_ttft_ms=100))
+        client.sendall(b"\0\0\0")
+        assert b"HTTP/1.1 400" not in to_the_end(client)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -1,8 +1,6 @@
-"""Reads each request whole before anything is decided about it, within a time limit."""
+"""Reads each request whole before anything is decided about it."""
 
 from __future__ import annotations
-
-import asyncio
 
 from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
@@ -15,16 +13,15 @@ from .context import OTHER_ROUTE, RequestContext, get_context
 
 
 class BodyMiddleware(ErrorMiddleware):
-    """Refuses with a 408 what does not arrive in BODY_TIMEOUT, so that a client that stalls holds nothing for long,
-    and with a 415 what is compressed. Notes in the context which model a request is for. From here on a request may
-    wait, for its turn or for the engine: the response to one that streams gets heartbeats.
+    """Refuses with a 415 what is compressed, and with a 413 what is too large. What does not arrive in time, or finds
+    no room, the protocol refuses. Notes in the context which model a request is for. From here on a request may wait,
+    for its turn or for the engine: the response to one that streams gets heartbeats.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
         super().__init__(app, resources)
         self._engine = resources.engine
         self._max_body = resources.options.worker.max_body
-        self._timeout = resources.options.http.body_timeout
         self._heartbeat = resources.options.http.stream_heartbeat
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,12 +32,7 @@ class BodyMiddleware(ErrorMiddleware):
                 status=415,
                 code="unsupported_content_encoding",
             )
-        try:
-            request = await asyncio.wait_for(read_request(scope, receive, self._max_body), self._timeout)
-        except asyncio.TimeoutError:
-            raise APIError(
-                f"The request's body did not arrive within {self._timeout:g} s.", status=408, code="request_timeout"
-            ) from None
+        request = await read_request(scope, receive, self._max_body)
         context = get_context(scope)
         if context.route != OTHER_ROUTE:
             context.model = self._model(request)

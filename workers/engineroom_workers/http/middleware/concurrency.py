@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from engineroom.asgi import ASGIApp, Receive, Scope, Send, race
+from engineroom.asgi import RESERVATION, ASGIApp, Receive, Scope, Send, race
 from engineroom.errors import APIError
 
 from .base import ErrorMiddleware, Gauge, Resources
@@ -31,7 +31,8 @@ class ConcurrencyMiddleware(ErrorMiddleware):
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
         super().__init__(app, resources)
         limits = resources.options.limits
-        self._semaphore = PrioritySemaphore(limits.max_concurrent_requests, limits.queue_length)
+        self._limit = limits.max_concurrent_requests
+        self._semaphore = PrioritySemaphore(self._limit, limits.queue_length)
         self._per_key = limits.max_concurrent_requests_per_key
         self._timeout = limits.queue_timeout
 
@@ -59,6 +60,8 @@ class ConcurrencyMiddleware(ErrorMiddleware):
                     raise self._semaphore.busy(f"this request waited {self._timeout:g} s for its turn") from None
                 finally:
                     context.queued = time.perf_counter() - queued_at
+            if self._limit is not None and RESERVATION in scope:
+                scope[RESERVATION].release()  # So many may run; REQUEST_MEMORY_MB is for the others.
             await self.app(scope, receive, send)
         finally:
             self._semaphore.release(permit)
