@@ -8,6 +8,22 @@ from typing import NamedTuple, TypeVar
 T = TypeVar("T")
 
 
+def drop_tracebacks(error: BaseException) -> None:
+    """Forget the frames through which a handled error came, and those of the errors behind it.
+
+    An error that something keeps, a task or a frame of its own traceback, keeps all their variables, the request among
+    them, until Python's collector of cycles comes by.
+    """
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        one = pending.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            pending += (one.__cause__, one.__context__)
+
+
 class EngineroomError(Exception):
     """The base of all errors that engineroom raises on purpose. The text is for a person."""
 

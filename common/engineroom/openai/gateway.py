@@ -10,7 +10,7 @@ from typing import NoReturn
 from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
 from ..asgi.types import ASGIApp, Headers, Message, Receive, Scope, Send, header
 from ..engine import Engine, Route
-from ..errors import APIError, engine_dead
+from ..errors import APIError, drop_tracebacks, engine_dead
 from .body import Request, read_request
 from .capability_check import check_capabilities
 from .errors import error_event, error_response, request_id
@@ -89,12 +89,14 @@ class Gateway:
             if request.json is not None:
                 check_capabilities(scope["path"], request.json, self._engine.capabilities)
             await self._serve(scope, receive, response)
-        except ClientDisconnected:
-            return
+        except ClientDisconnected as error:
+            drop_tracebacks(error)
         except APIError as error:
+            drop_tracebacks(error)
             await response.fail(scope, error)
-        except Exception:
+        except Exception as error:
             logger.exception("%s %s failed", scope["method"], scope["path"])
+            drop_tracebacks(error)
             await response.fail(scope, APIError("The server had an error while processing your request.", status=500))
 
     def _check_route(self, scope: Scope) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engineroom.asgi import Message, Receive, Scope, Send
-from engineroom.errors import APIError
+from engineroom.errors import APIError, drop_tracebacks
 from engineroom.openai.body import checked_request
 
 from .server import ELSEWHERE, UpstreamServer
@@ -44,6 +44,7 @@ class Balancer:
             except APIError as error:
                 if sent or error.status not in ELSEWHERE:
                     raise
+                drop_tracebacks(error)  # It is kept here, in a frame of its own traceback.
                 if error.status == 500:
                     doubtful.append(server)
                 # That one server has not what is asked for matters only where no other has it either.

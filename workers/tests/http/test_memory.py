@@ -185,8 +185,13 @@ def test_many_aborted_uploads(door: Door) -> None:
 
 @pytest.mark.parametrize(
     ("body", "expected"),
-    [(body_of(9 * MEGABYTE)[:-1], 400), (body_of(9 * MEGABYTE, model="no"), 404), (body_of(9 * MEGABYTE), 200)],
-    ids=["not JSON", "no such model", "good"],
+    [
+        (body_of(9 * MEGABYTE)[:-1], 400),
+        (body_of(9 * MEGABYTE, model="no"), 404),
+        (body_of(9 * MEGABYTE, echo_nothing=1), 400),
+        (body_of(9 * MEGABYTE), 200),
+    ],
+    ids=["not JSON", "no such model", "refused by the engine", "good"],
 )
 def test_requests_that_were_answered_leave_nothing(door: Door, body: bytes, expected: int) -> None:
     """Not in an exception, nor with a connection that is kept open."""

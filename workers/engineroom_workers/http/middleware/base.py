@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Receive, Scope, Send
-from engineroom.errors import APIError
+from engineroom.errors import APIError, drop_tracebacks
 from engineroom.openai.errors import error_response
 
 if TYPE_CHECKING:
@@ -174,13 +174,15 @@ class ErrorMiddleware(Middleware):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
-        except ClientDisconnected:
-            return
+        except ClientDisconnected as error:
+            drop_tracebacks(error)
         except APIError as error:
+            drop_tracebacks(error)
             await error_response(send, scope, error)
-        except Exception:
+        except Exception as error:
             # A mistake of ours, or of a service behind us. Where the response has begun the server breaks it off.
             logger.exception("%s %s failed", scope["method"], scope["path"])
+            drop_tracebacks(error)
             failed = APIError("The server had an error while processing your request.", status=500)
             await error_response(send, scope, failed)
 
