@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -34,12 +34,16 @@ class EngineStartError(EngineroomError):
     Attributes:
         log: the last lines that the engine wrote, oldest first; empty if it wrote none.
         logged: whether these lines are in our own log, too.
+        safer: settings and values with which it needs less memory, where it ran out of that and says how; else empty.
     """
 
-    def __init__(self, reason: str, log: Sequence[str] = (), *, logged: bool = False) -> None:
+    def __init__(
+        self, reason: str, log: Sequence[str] = (), *, logged: bool = False, safer: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(reason)
         self.log = tuple(log)
         self.logged = logged
+        self.safer = dict(safer or {})
 
 
 class PluginError(EngineroomError):

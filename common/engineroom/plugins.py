@@ -17,7 +17,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from . import __version__
 from .engine import Engine
-from .errors import PluginError, Problem, Problems, SettingsError
+from .errors import EngineStartError, PluginError, Problem, Problems, SettingsError
 from .installation import engines_at_hand, entry_points_of, how_to_install
 from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
@@ -73,6 +73,35 @@ class Setup(Generic[Door]):
     def new_engine(self) -> Engine:
         """Another engine of the same settings, to start in the place of one that has died."""
         return type(self.engine).configure(self.worker, self.env)
+
+    def safer_engine(self, error: EngineStartError) -> Engine | None:
+        """Another engine, with settings that need less memory, after a start that ran out of it; None where the engine
+        knows of none, and where the user has set all of them.
+
+        What the user has set stays as it is. The log says what is changed, and what is not.
+        """
+        if not error.safer:
+            return None
+        # An empty number box of a form is sent as 0.
+        stay = [name for name in error.safer if self.env.source(name) != "default" and self.env[name] != "0"]
+        changes = {name: value for name, value in error.safer.items() if name not in stay}
+        kept = " and ".join(f"{name}={self.env[name]} (from {self.env.source(name)})" for name in stay)
+        if not changes:
+            wanted = " and ".join(f"{name}={value}" for name, value in error.safer.items())
+            logger.warning("no second start: %s is not changed; %s might fit into memory", kept, wanted)
+            return None
+        changed = " ".join(f"{name}={value}" for name, value in changes.items())
+        logger.warning(
+            "%s; starting once more with %s, which needs less memory%s: set this to begin with it",
+            error,
+            changed,
+            f"; {kept} stays" if kept else "",
+        )
+        try:
+            return type(self.engine).configure(self.worker, self.env.with_arguments(changes, "second start"))
+        except SettingsError as problem:
+            logger.warning("no second start with %s: %s", changed, problem)
+            return None
 
 
 def engine_names(only: Sequence[str] = ()) -> list[str]:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 import click
 from pydantic import Field
 
+from engineroom.errors import EngineroomError
 from engineroom.settings import Settings
 
 
@@ -35,14 +36,23 @@ def start(context: click.Context) -> None:
     from engineroom.hardware import gpus
     from engineroom.settings import Environment
 
-    env = Environment.load()
-    settings = StartSettings.load(env)
-    gpus.check_machine(env)
+    from .runpod.command import runpod, tell
+
+    try:
+        env = Environment.load()
+        settings = StartSettings.load(env)
+    except EngineroomError as error:
+        tell(error)
+        raise
+    try:
+        gpus.check_machine(env)
+    except EngineroomError as error:
+        # Another machine may have the right GPU, or the driver.
+        tell(error, env, answer=False)
+        raise
     if settings.worker == "http":
         from .http.command import serve
 
         context.invoke(serve)
     else:
-        from .runpod.command import runpod
-
         context.invoke(runpod)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .address import Address, free_port, free_ports
-from .diagnostics import Cause, Diagnostics, Situation, diagnose, diagnose_exception, variable_of
+from .diagnostics import Cause, Diagnostics, Situation, diagnose, diagnose_exception, safer_settings, variable_of
 from .engine import ServerEngine
 from .library_causes import LIBRARY_CAUSES
 from .python import EnginePython, find_python
@@ -38,6 +38,7 @@ __all__ = [
     "free_port",
     "free_ports",
     "narrow_tools",
+    "safer_settings",
     "variable_of",
 ]
 

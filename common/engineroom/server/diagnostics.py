@@ -20,6 +20,9 @@ Sentence: TypeAlias = str | Callable[[re.Match[str], Mapping[str, str]], str]
 """What is told: a text in which `{group}` stands for a part of the match and `{VARIABLE}` for a setting's value, or a
 function of both."""
 
+Safer: TypeAlias = Mapping[str, str] | Callable[[re.Match[str], Mapping[str, str]], Mapping[str, str]]
+"""Settings and values with which the same start needs less memory, or a function that works them out as `Sentence`."""
+
 _LONGEST = 400
 _CHAIN = re.compile(r"(?:The above exception was the direct|During handling of the above exception)")
 _FRAME = re.compile(r"\s|\^|\.\.\.|\[Previous line repeated")
@@ -41,10 +44,12 @@ class Cause(NamedTuple):
 
     pattern: a regular expression that is searched in each error, and then in all of them together, a line each.
     sentence: what to tell: variable, value, limit, remedy.
+    safer: for a lack of memory, with what a second start may do without so much.
     """
 
     pattern: str
     sentence: Sentence
+    safer: Safer = {}
 
 
 @dataclass(frozen=True)
@@ -173,20 +178,39 @@ def diagnose_exception(error: BaseException, diagnostics: Diagnostics, situation
     return known_cause(chain, diagnostics, situation) or readable(chain[-1].text)
 
 
+def safer_settings(lines: Sequence[str], diagnostics: Diagnostics, situation: Situation) -> Mapping[str, str]:
+    """The settings with which a start that ran out of memory may succeed, from its log; empty where none are known."""
+    errors = [
+        *errors_of(lines, diagnostics.log_format),
+        *map(ErrorText, last_words(lines, diagnostics.log_format)),
+    ]
+    first = _first(diagnostics.causes, _texts(errors))
+    if first is None:
+        return {}
+    cause, match = first
+    return cause.safer(match, _Values(situation.variables)) if callable(cause.safer) else cause.safer
+
+
 def known_cause(errors: Sequence[ErrorText], diagnostics: Diagnostics, situation: Situation) -> str | None:
     """The sentence of the first cause in the tables that any of these errors has; None where none is known."""
-    texts = [_ECHO.sub("", error.text) for error in errors]
-    texts.append("\n".join(texts))
-    sentence = _first(diagnostics.causes, texts, situation)
-    if sentence is not None:
-        return sentence
+    texts = _texts(errors)
+    first = _first(diagnostics.causes, texts)
+    if first is not None:
+        return _tell(first[0].sentence, first[1], situation.variables)
     if situation.repository is not None:
         # All of them together say most: a 401 alone may mean a repository that is gated, or one that is not there.
         token = "set" if situation.token else None
         of_hub = explain_hub(situation.repository, texts[-1], token)
         if of_hub is not None:
             return of_hub
-    return _first(COMMON, texts, situation)
+    first = _first(COMMON, texts)
+    return None if first is None else _tell(first[0].sentence, first[1], situation.variables)
+
+
+def _texts(errors: Sequence[ErrorText]) -> list[str]:
+    """Where causes are looked for: in each error, and in all of them together."""
+    texts = [_ECHO.sub("", error.text) for error in errors]
+    return [*texts, "\n".join(texts)]
 
 
 def readable(error: str) -> str:
@@ -214,13 +238,13 @@ def variable_of(flags: str) -> str:
     return longest.lstrip("-").replace("-", "_").upper()
 
 
-def _first(causes: Iterable[Cause], texts: Sequence[str], situation: Situation) -> str | None:
-    """The sentence of the first cause that any of the texts has."""
+def _first(causes: Iterable[Cause], texts: Sequence[str]) -> tuple[Cause, re.Match[str]] | None:
+    """The first cause that any of the texts has, and where."""
     for cause in causes:
         for text in texts:
             match = re.search(cause.pattern, text)
             if match is not None:
-                return _tell(cause.sentence, match, situation.variables)
+                return cause, match
     return None
 
 

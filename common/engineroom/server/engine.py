@@ -18,7 +18,7 @@ from ..errors import APIError, EngineStartError, engine_dead
 from ..models.files import ModelFiles
 from ..process.child import Process
 from .address import Address, free_port
-from .diagnostics import Diagnostics, Situation, diagnose
+from .diagnostics import Diagnostics, Situation, diagnose, safer_settings
 
 if TYPE_CHECKING:
     from ..asgi.types import Receive, Scope, Send
@@ -146,6 +146,10 @@ class ServerEngine(Engine):
             return None
         return diagnose(log, self.diagnostics, self.situation())
 
+    def safer(self, log: Sequence[str]) -> Mapping[str, str]:
+        """The settings with which a start that ran out of memory may succeed; by default what `diagnostics` say."""
+        return safer_settings(log, self.diagnostics, self.situation())
+
     async def before_start(self) -> None:
         """Do what must be done before the process is spawned. Raises EngineStartError."""
 
@@ -172,7 +176,7 @@ class ServerEngine(Engine):
                 f"{self.name} was not ready after {self.worker.start_timeout:g} s; raise START_TIMEOUT to allow more"
             ) from None
         except EngineStartError as error:
-            raise self._failed(str(error)) from error
+            raise self._failed(str(error), error.safer) from error
 
     async def _start(self) -> None:
         await self.before_start()
@@ -213,7 +217,8 @@ class ServerEngine(Engine):
             while not await upstream.answers(self.ready_path):
                 await asyncio.wait({ended}, timeout=_POLL_S)
                 if ended.done():
-                    raise EngineStartError(self._why_not_started(process), self.log())
+                    log = self.log()
+                    raise EngineStartError(self._why_not_started(process), log, safer=self.safer(log))
         finally:
             ended.cancel()
 
@@ -237,9 +242,9 @@ class ServerEngine(Engine):
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         return f"{self.name} {how}" + (f": {cause}" if cause else "")
 
-    def _failed(self, reason: str) -> EngineStartError:
+    def _failed(self, reason: str, safer: Mapping[str, str] | None = None) -> EngineStartError:
         self._health = Health(live=False, ready=False, reason=reason)
-        return EngineStartError(reason, self.log(), logged=self.worker.engine_logs)
+        return EngineStartError(reason, self.log(), logged=self.worker.engine_logs, safer=safer)
 
     async def _notice_death(self, process: Process) -> None:
         await process.wait()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from engineroom.settings import Environment, SettingsGroup
 
 _EMBEDDING_SIZE = 64
+_SAFE_MODEL_LEN = 4096
 
 
 class EchoEngine(TokenEngine):
@@ -68,6 +69,11 @@ class EchoEngine(TokenEngine):
         await asyncio.sleep(self._settings.echo_start_s)
         if self._settings.echo_fault == "start":
             raise EngineStartError("ECHO_FAULT=start asks for this failure; unset it")
+        if self._settings.echo_fault == "memory" and self.max_model_len > _SAFE_MODEL_LEN:
+            raise EngineStartError(
+                f"ECHO_MAX_MODEL_LEN={self.max_model_len} needs more memory than ECHO_FAULT=memory leaves: lower it",
+                safer={"ECHO_MAX_MODEL_LEN": str(_SAFE_MODEL_LEN)},
+            )
 
     async def unload(self) -> None:
         """There is nothing to free."""

@@ -23,10 +23,11 @@ class EchoSettings(Settings):
     echo_repeat: int = Field(1, ge=1, description="How many times a message is echoed.")
     echo_max_model_len: int = Field(131_072, ge=2, description="Prompt and completion tokens together, at most.")
     echo_start_s: float = Field(0, ge=0, description="Seconds that the start takes.")
-    echo_fault: Literal["none", "start", "error", "hang", "die"] = Field(
+    echo_fault: Literal["none", "start", "memory", "error", "hang", "die"] = Field(
         "none",
-        description="`start` fails to start; `error` fails the request, `hang` sends no more tokens, `die` ends the "
-        "engine, each after ECHO_FAULT_AFTER tokens of a stream.",
+        description="`start` fails to start, `memory` does with an ECHO_MAX_MODEL_LEN of more than 4096; `error` fails "
+        "the request, `hang` sends no more tokens, `die` ends the engine, each after ECHO_FAULT_AFTER tokens of a "
+        "stream.",
     )
     echo_fault_after: int = Field(0, ge=0, description="Tokens of a stream before the fault.")
 
@@ -56,7 +57,10 @@ class EchoOptions(BaseModel):
             if name not in _SAMPLING and name not in cls.model_fields:
                 raise unknown_field(name)
         try:
-            return cls.model_validate({**settings.model_dump(), **params})
+            of_requests = settings.model_dump()
+            if settings.echo_fault in ("start", "memory"):
+                of_requests["echo_fault"] = "none"
+            return cls.model_validate({**of_requests, **params})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             param = str(first["loc"][0])

@@ -31,6 +31,20 @@ def _too_large(match: re.Match[str], variables: Mapping[str, str]) -> str:
     return f"memory has no room for {gigabytes}: take a smaller model or quantisation, or lower CTX_SIZE"
 
 
+_SAFE_CONTEXT = 8192
+"""Tokens of context, over all slots, that a small GPU has memory for with most models."""
+
+
+def _smaller(match: re.Match[str], variables: Mapping[str, str]) -> Mapping[str, str]:
+    """What grows with the buffer that does not fit, smaller than it is."""
+    context = int(variables["CTX_SIZE"]) if "CTX_SIZE" in variables else 0
+    if match["what"] == "kv cache" and not 0 < context <= _SAFE_CONTEXT:
+        return {"CTX_SIZE": str(_SAFE_CONTEXT)}
+    if match["what"] and "compute" in match["what"]:
+        return {"UBATCH_SIZE": "128"}
+    return {}
+
+
 def _template(match: re.Match[str], variables: Mapping[str, str]) -> str:
     """A chat template that cannot be parsed, and which one it is."""
     setting = next((name for name in ("CHAT_TEMPLATE_FILE", "CHAT_TEMPLATE") if name in variables), None)
@@ -138,6 +152,7 @@ _CAUSES = (
         r"(?s)failed to allocate \S+ buffer of size (?P<bytes>\d+).*"
         r"failed to allocate (?:buffer for )?(?P<what>kv cache|compute[^\n]*)",
         _too_large,
+        _smaller,
     ),
     Cause(r"failed to allocate \S+ buffer of size (?P<bytes>\d+)(?P<what>)", _too_large),
     # Settings that do not go together, or are out of range.

@@ -9,7 +9,7 @@ import pytest
 from http_door import serving
 from recorded_failures import check, names, recording, sentences
 
-from engineroom.server import Situation, diagnose
+from engineroom.server import Situation, diagnose, safer_settings
 from engineroom_llamacpp.diagnostics import DIAGNOSTICS
 from engineroom_llamacpp.models import packaged
 
@@ -28,6 +28,21 @@ def test_a_log_becomes_the_sentence_that_helps(name: str) -> None:
 
 def test_every_recording_has_its_sentence() -> None:
     assert names(LOGS) == set(SENTENCES)
+
+
+def test_a_context_beyond_memory_may_be_smaller() -> None:
+    lines = recording(LOGS / "context_beyond_memory.txt").lines
+    assert safer_settings(lines, DIAGNOSTICS, Situation({})) == {"CTX_SIZE": "8192"}
+    assert safer_settings(lines, DIAGNOSTICS, Situation({"CTX_SIZE": "4096"})) == {}
+    buffers = [line.replace("buffer for kv cache", "compute pp buffers") for line in lines]
+    assert safer_settings(buffers, DIAGNOSTICS, Situation({})) == {"UBATCH_SIZE": "128"}
+
+
+def test_only_a_lack_of_memory_has_safer_settings() -> None:
+    for name in SENTENCES:
+        if not name.endswith(("beyond_memory", "with_fit")):
+            record = recording(LOGS / f"{name}.txt")
+            assert not safer_settings(record.lines, DIAGNOSTICS, Situation(record.settings)), name
 
 
 def test_a_flag_that_an_older_binary_lacks_is_named() -> None:

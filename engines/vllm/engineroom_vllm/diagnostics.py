@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -31,6 +32,22 @@ def _cache(match: re.Match[str], variables: Mapping[str, str]) -> str:
     )
 
 
+def _context_that_fits(match: re.Match[str], variables: Mapping[str, str]) -> Mapping[str, str]:
+    estimate = re.search(r"estimated maximum model length is (\d+)", match.string)
+    return {"MAX_MODEL_LEN": estimate[1]} if estimate and int(estimate[1]) else {}
+
+
+def _share_that_is_free(match: re.Match[str], variables: Mapping[str, str]) -> Mapping[str, str]:
+    """A little less than what is free: what takes the rest may grow."""
+    share = math.floor(100 * float(match["free"]) / float(match["total"]) - 2) / 100
+    return {"GPU_MEMORY_UTILIZATION": f"{share:g}"} if share >= _SMALLEST_SHARE else {}
+
+
+_SMALLEST_SHARE = 0.1
+_FRUGAL = {"ENFORCE_EAGER": "true", "GPU_MEMORY_UTILIZATION": "0.85", "MAX_NUM_BATCHED_TOKENS": "2048"}
+"""Without graphs, with smaller steps and some memory left for what is allocated beside the weights and the cache."""
+
+
 def _no_json(match: re.Match[str], variables: Mapping[str, str]) -> str:
     return f"{variable_of(match['flags'])}={match['value']} is not valid JSON"
 
@@ -46,10 +63,12 @@ CAUSES = (
         r"KV "
         r"cache is needed, which is larger than the available KV cache memory \((?P<left>[\d.]+) GiB\)",
         _cache,
+        _context_that_fits,
     ),
     Cause(
         r"No available memory for the cache blocks",
         "no memory is left for the KV cache (GPU_MEMORY_UTILIZATION is {GPU_MEMORY_UTILIZATION}): raise it, " + _MEMORY,
+        {"ENFORCE_EAGER": "true", "MAX_NUM_BATCHED_TOKENS": "2048"},
     ),
     Cause(
         r"Free memory on device[^(]*\((?P<free>[\d.]+)/(?P<total>[\d.]+) GiB\) on startup is less than desired GPU "
@@ -57,13 +76,15 @@ CAUSES = (
         r"utilization \((?P<share>[\d.]+), (?P<wanted>[\d.]+) GiB\)",
         "GPU_MEMORY_UTILIZATION={share} asks for {wanted} GiB, and {free} of {total} GiB are free: end what else holds "
         "the memory, or lower GPU_MEMORY_UTILIZATION",
+        _share_that_is_free,
     ),
     Cause(
         r"CUDA out of memory\. Tried to allocate (?P<size>[\d.]+ \w+)",
         "the GPU's memory is too small: {size} more were needed with GPU_MEMORY_UTILIZATION={GPU_MEMORY_UTILIZATION} "
         "and MAX_MODEL_LEN {MAX_MODEL_LEN}. Lower GPU_MEMORY_UTILIZATION, " + _MEMORY,
+        _FRUGAL,
     ),
-    Cause(r"CUDA out of memory|OutOfMemoryError: ", "the GPU's memory is too small: " + _MEMORY),
+    Cause(r"CUDA out of memory|OutOfMemoryError: ", "the GPU's memory is too small: " + _MEMORY, _FRUGAL),
     Cause(
         r"[Mm]odel architectures? \[(?P<names>[^\]]+)\] (?:are|is) not supported|Model architectures? "
         r"\[(?P<other>[^\]]+)"

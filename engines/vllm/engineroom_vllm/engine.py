@@ -132,6 +132,11 @@ class VLLMEngine(ServerEngine):
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
         return None if returncode == -signal.SIGKILL else diagnostics.explain(log, self.situation())
 
+    def safer(self, log: Sequence[str]) -> Mapping[str, str]:
+        """What is set in VLLM_EXTRA_ARGS or in a file would win over a variable, and is the user's wish."""
+        safer = super().safer(log)
+        return {name: value for name, value in safer.items() if name.lower() not in self._options.elsewhere}
+
     async def before_start(self) -> None:
         version = self._python.version("vllm")
         if version is None:

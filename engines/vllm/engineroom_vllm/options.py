@@ -36,12 +36,14 @@ class ServeOptions:
 
     values: parsed flags by name, to be written as `table` says.
     extra: the end of the command line, as the user wrote it.
+    elsewhere: the flags that `extra` and the configuration file have, by name.
     """
 
     settings: VLLMSettings
     table: FlagTable
     values: Mapping[str, Any]
     extra: tuple[str, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
 
     @property
     def argv(self) -> list[str]:
@@ -81,7 +83,7 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
             values.setdefault(name, value)
     problems.extend(pairs.problems(values, elsewhere | wrong, translated))
     problems.check()
-    return ServeOptions(settings, snapshot.table, values, tuple(extra))
+    return ServeOptions(settings, snapshot.table, values, tuple(extra), frozenset(elsewhere))
 
 
 def _worked_out(values: Mapping[str, Any], table: FlagTable) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from recorded_failures import check, names, recording, sentences
 
-from engineroom.server import Situation
+from engineroom.server import Situation, safer_settings
 from engineroom_vllm.diagnostics import DIAGNOSTICS, explain
 
 LOGS = Path(__file__).with_name("start_failures")
@@ -36,6 +36,37 @@ def test_a_log_becomes_the_sentence_that_helps(name: str) -> None:
 
 def test_every_recording_has_its_sentence() -> None:
     assert names(LOGS) == set(SENTENCES)
+
+
+@pytest.mark.parametrize(
+    ("message", "safer"),
+    [
+        (
+            "To serve at least one request with the models's max seq len (131072), (14.00 GiB KV cache is needed, "
+            "which is larger than the available KV cache memory (3.50 GiB). Based on the available memory, the "
+            "estimated maximum model length is 32768. Try increasing `gpu_memory_utilization` or decreasing "
+            "`max_model_len` when initializing the engine.",
+            {"MAX_MODEL_LEN": "32768"},
+        ),
+        (
+            "Free memory on device cuda:0 (20.00/24.00 GiB) on startup is less than desired GPU memory utilization "
+            "(0.95, 22.80 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+            {"GPU_MEMORY_UTILIZATION": "0.81"},
+        ),
+        (
+            "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing.",
+            {"ENFORCE_EAGER": "true", "MAX_NUM_BATCHED_TOKENS": "2048"},
+        ),
+        (
+            "User-specified max_model_len (9000) is greater than the derived max_model_len (max_position_embeddings="
+            "8192.0 or model_max_length=None in model's config.json).",
+            {},
+        ),
+    ],
+)
+def test_what_needs_less_memory(message: str, safer: dict[str, str]) -> None:
+    lines = [f"(EngineCore pid=104) ERROR 11-21 04:52:07 [core.py:1131] ValueError: {message}"]
+    assert safer_settings(lines, DIAGNOSTICS, Situation({})) == safer
 
 
 def test_an_engine_process_that_vanishes_is_told_apart() -> None:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from engineroom.errors import EngineroomError
+
 from ..arguments import as_settings, takes_model
 
 if TYPE_CHECKING:
+    from engineroom.engine import Engine
+    from engineroom.plugins import Setup
     from engineroom.settings import Environment, NameCheck, WorkerSettings
 
     from .settings import RunPodSettings
 
 
-@click.command()
+class QueueCommand(click.Command):
+    """A command whose wrong arguments are told to the platform, too: a template's command line is seldom seen."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not ctx.resilient_parsing:
+                tell(error)
+            raise
+
+
+@click.command(cls=QueueCommand)
 @takes_model
 def runpod(**options: str | None) -> None:
     """Process the jobs of a RunPod serverless queue.
@@ -25,22 +42,55 @@ def runpod(**options: str | None) -> None:
 
     This is the command of a RunPod worker; to try it on this machine: `engineroom emulate -- engineroom runpod`. On
     SIGTERM running jobs have DRAIN_TIMEOUT seconds to finish, and no job is lost. If the engine dies, the exit code
-    is 1, so that the platform replaces the worker.
+    is 1, so that the platform replaces the worker. If it cannot start, jobs fail with the reason for
+    FAILED_START_TIMEOUT seconds.
 
     All other settings are environment variables; `engineroom config --all` lists them.
     """
     from engineroom.settings import Environment
 
-    sys.exit(work(Environment.load().with_arguments(as_settings(options))))
+    try:
+        env = Environment.load().with_arguments(as_settings(options))
+    except (EngineroomError, click.UsageError) as error:
+        tell(error)
+        raise
+    sys.exit(work(env))
 
 
 def work(env: Environment) -> int:
-    """Run a worker with these settings; the exit code.
+    """Run a worker with these settings; the exit code. What keeps it from starting is told to the platform.
 
     Raises:
         EngineroomError: the settings are wrong, or the engine could not be started.
     """
+    try:
+        return _work(env)
+    except Exception as error:
+        tell(error, env)
+        raise
+
+
+def tell(error: Exception, env: Environment | None = None, *, answer: bool = True) -> None:
+    """Tell the platform of a failed start, and the clients of jobs for FAILED_START_TIMEOUT.
+
+    Args:
+        env: the settings; the process environment alone where they could not be read.
+        answer: whether jobs are failed. Not where another machine might do better.
+    """
+    from engineroom.errors import Problems
+    from engineroom.settings import Environment
+
+    from .failed_start import tell as tell_platform
+    from .settings import RunPodSettings
+
+    settings = env if env is not None else Environment.of(os.environ)
+    seconds = RunPodSettings.load_valid(settings, Problems()).failed_start_timeout
+    tell_platform(error, settings, seconds if answer else 0)
+
+
+def _work(env: Environment) -> int:
     from engineroom import logs, plugins
+    from engineroom.errors import EngineStartError
     from engineroom.timeline import process_age
 
     from ..extras import need
@@ -49,15 +99,38 @@ def work(env: Environment) -> int:
     began = process_age()
     logs.configure_before(env)
     setup = plugins.set_up(env, _load_settings, door="runpod")
-    engine = setup.engine
-    settings, drain_timeout = setup.door
     logs.configure(setup.worker)
     setup.log_notes()
     _check_on_runpod(setup.env)
     need("runpod", "runpod", "uvloop")
     sdk.prepare_environment(setup.worker.log_level)
-    engine.timeline.mark("interpreter", began)
-    engine.timeline.mark("settings read")
+    setup.engine.timeline.mark("interpreter", began)
+    setup.engine.timeline.mark("settings read")
+    try:
+        return _run(setup, setup.engine)
+    except EngineStartError as error:
+        safer = setup.safer_engine(error)
+        if safer is None:
+            raise
+        first = error
+    try:
+        return _run(setup, safer)
+    except EngineStartError as error:
+        import logging
+
+        logging.getLogger(__name__).error("the second start failed, too: %s", error)
+        raise first from error
+
+
+def _run(setup: Setup[tuple[RunPodSettings, float]], engine: Engine) -> int:
+    """Run a worker with this engine, on the loop that JOB_LOOP names; the exit code.
+
+    Raises:
+        EngineStartError: the engine could not be started.
+    """
+    from . import sdk
+
+    settings, drain_timeout = setup.door
     if settings.job_loop == "engineroom":
         import uvloop
 

@@ -9,16 +9,16 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
 
-from .handler import JobFailure, JobHandler, JobResponse
+from .handler import JobFailure, JobResponse
 from .platform import DeliveryError, Platform, PlatformBusy
 
 logger = logging.getLogger(__name__)
@@ -30,14 +30,22 @@ _HELD_S = 0.5
 """Seconds that an empty poll must have taken to count as held by the platform; after others we pause."""
 
 
+class Responder(Protocol):
+    """What answers jobs."""
+
+    def respond(self, job: Mapping[str, Any]) -> JobResponse:
+        """The response to a job as the platform hands it out: an object with `id` and `input`."""
+
+
 class JobPool:
     """Starts, counts and ends the jobs of one worker.
 
     Args:
+        handler: answers them.
         max_jobs: how many may run at a time.
     """
 
-    def __init__(self, handler: JobHandler, platform: Platform, max_jobs: int) -> None:
+    def __init__(self, handler: Responder, platform: Platform, max_jobs: int) -> None:
         self._handler = handler
         self._platform = platform
         self._max_jobs = max_jobs

@@ -60,6 +60,12 @@ class RunPodSettings(Settings):
         "which reaches OpenAI clients in full; or `failed`, which RunPod's OpenAI route turns into a bare "
         "500.",
     )
+    failed_start_timeout: float = Field(
+        60,
+        ge=0,
+        description="Seconds for which a worker that cannot start takes jobs all the same, and fails each with the "
+        "reason, before it exits; 0 exits at once, and the jobs stay in the queue.",
+    )
     job_loop: Literal["engineroom", "sdk"] = Field(
         "engineroom",
         description="What takes the jobs: `engineroom`, or `sdk` for the loop in RunPod's SDK, which is slower and may "

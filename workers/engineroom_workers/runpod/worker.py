@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 from engineroom.engine import Engine
-from engineroom.errors import EngineStartError
 
 from ..ending import stop_engine
 from ..loading import loading
@@ -56,11 +55,7 @@ class QueueWorker:
                 await either(starting, stopping)
             if not starting.done():
                 return 0
-            try:
-                starting.result()
-            except EngineStartError as error:
-                await _report_unwell(platform, str(error))
-                raise
+            starting.result()
             self._engine.timeline.mark("engine ready")
             return await self._work(platform, stopping, hurrying)
         finally:
@@ -142,13 +137,3 @@ async def keep_pinging(platform: Platform) -> None:
             delay = min(2.0, platform.ping_interval)
             logger.warning("a ping was lost: the platform %s", error)
         await asyncio.sleep(max(delay, 0.1))
-
-
-async def _report_unwell(platform: Platform, reason: str) -> None:
-    """As the SDK does when a fitness check fails, so that the reason can be seen at the platform."""
-    if not platform.pings:
-        return
-    try:
-        await asyncio.wait_for(platform.ping(status="unhealthy", check="engine", reason=reason[:256]), 2)
-    except (DeliveryError, asyncio.TimeoutError) as error:
-        logger.warning("could not report the failed start to the platform: %r", error)

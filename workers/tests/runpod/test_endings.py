@@ -180,23 +180,6 @@ async def test_a_dead_engine_ends_the_worker(platform: RunningEmulator, start_wo
     assert "Traceback" not in worker.log
 
 
-async def test_an_engine_that_cannot_start_ends_the_worker(
-    platform: RunningEmulator, start_worker: StartWorker
-) -> None:
-    worker = start_worker(platform, ECHO_FAULT="start")
-    assert await exit_code(worker) != 0
-    assert "ECHO_FAULT=start" in worker.log
-    (known,) = platform.emulator.workers.by_id.values()
-    assert known.polls == 0
-    assert "ECHO_FAULT=start" in (known.unhealthy or "")
-
-
-async def test_a_wrong_setting_ends_the_worker(platform: RunningEmulator, start_worker: StartWorker) -> None:
-    worker = start_worker(platform, MAX_CONCURRENCY=0)
-    assert await exit_code(worker) != 0
-    assert "MAX_CONCURRENCY" in worker.log
-
-
 @contextlib.asynccontextmanager
 async def on_llamacpp(platform: RunningEmulator, start: StartWorker) -> AsyncIterator[WorkerProcess]:
     worker = start(platform, ENGINE="llamacpp", CTX_SIZE=2048, PARALLEL=4, THREADS=1)
