@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from engineroom import plugins
@@ -34,7 +35,8 @@ def of_image(image: Image) -> Iterator[Listed]:
         for setting in group.describe():
             if setting.name not in seen | SET_BY_THE_IMAGE:
                 seen.add(setting.name)
-                yield Listed(group.title, setting, own)
+                default = engine.defaults.get(setting.name, setting.default)
+                yield Listed(group.title, replace(setting, default=default), own)
 
 
 def default(listed: Listed) -> str | bool | int | float | None:

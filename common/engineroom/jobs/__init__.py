@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .batching import BatchSize, Pace, batched, drained
-from .generate import Delta, GenerateRequest, generate
-from .input import APICall, BatchingOptions, JobInput, OutputFormat, wants_stream
+from .generate import Delta, GenerateRequest, generate, request_headers
+from .input import APICall, BatchingOptions, JobDefaults, JobInput, OutputFormat, wants_stream
 
 __all__ = [
     "APICall",
@@ -12,11 +12,13 @@ __all__ = [
     "BatchingOptions",
     "Delta",
     "GenerateRequest",
+    "JobDefaults",
     "JobInput",
     "OutputFormat",
     "Pace",
     "batched",
     "drained",
     "generate",
+    "request_headers",
     "wants_stream",
 ]

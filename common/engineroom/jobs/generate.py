@@ -40,14 +40,21 @@ class Delta:
 class GenerateRequest:
     """A native request: a prompt or chat messages, and sampling parameters under the engine's own names.
 
-    Exactly one of `prompt` and `messages` is given. `sampling_params` become fields of the OpenAI request body, so
-    the engine's extensions (`top_k`, `min_p`, …) are passed on as they are.
+    Exactly one of `prompt` and `messages` is given; several prompts are a list. `sampling_params` become fields of
+    the OpenAI request body, so the engine's extensions (`top_k`, `min_p`, …) are passed on as they are. `request_id`
+    is what the client calls it.
     """
 
-    prompt: str | None = None
+    prompt: str | list[Any] | None = None
     messages: list[dict[str, Any]] | None = None
     sampling_params: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
+    request_id: str | None = None
+
+
+def request_headers(request_id: str | None) -> Mapping[str, str]:
+    """The headers of a request to the engine, which may log them."""
+    return {"x-request-id": request_id} if request_id else {}
 
 
 async def generate(engine: RunningEngine, request: GenerateRequest) -> AsyncIterator[Delta]:
@@ -62,7 +69,8 @@ async def generate(engine: RunningEngine, request: GenerateRequest) -> AsyncIter
     """
     path, body = _openai_request(engine, request)
     parser = EventParser()
-    async with open_request(engine.app, "POST", path, json=body) as response:
+    headers = request_headers(request.request_id)
+    async with open_request(engine.app, "POST", path, headers=headers, json=body) as response:
         if response.status >= 400:
             raise from_upstream(response.status, await response.read())
         # A delta is held back until the next: the usage comes in an event of its own, behind the last one.

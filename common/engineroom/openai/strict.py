@@ -12,11 +12,12 @@ from .schemas import AllowedTools, ChatRequest, CompletionRequest, EmbeddingRequ
 from .stop_strings import RETURN_STOP_REASON
 from .validation import check, invalid, unknown_field
 
-_SCHEMAS: Mapping[str, Any] = {
+SCHEMAS: Mapping[str, Any] = {
     CHAT_COMPLETIONS: ChatRequest,
     COMPLETIONS: CompletionRequest,
     EMBEDDINGS: EmbeddingRequest,
 }
+"""Path -> the fields that OpenAI's API has there."""
 
 GENERATION_FIELDS = frozenset(
     {
@@ -57,7 +58,7 @@ def checked(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
         APIError: 400, naming the field that has a wrong type or value.
     """
     json = {name: value for name, value in json.items() if value is not None}
-    if (schema := _SCHEMAS.get(path)) is not None:
+    if (schema := SCHEMAS.get(path)) is not None:
         check({"model": "", **json}, schema)
     return json
 
@@ -106,7 +107,7 @@ def only_honoured(
     for name in others:
         value = json[name]
         if name not in NO_EFFECT and _asks(name, value):
-            if name in (instead or ()) or name in _SCHEMAS[path].__struct_fields__:
+            if name in (instead or ()) or name in SCHEMAS[path].__struct_fields__:
                 raise _unsupported(name, (instead or {}).get(name, ""), engine)
             raise unknown_field(name)
     return {name: value for name, value in json.items() if name not in others}

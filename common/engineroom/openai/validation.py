@@ -12,6 +12,9 @@ from ..errors import APIError
 
 T = TypeVar("T")
 
+UNKNOWN_FIELD = "Unrecognized request argument supplied: "
+"""How OpenAI's errors begin that name a field which it does not have."""
+
 _PLACE = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<field>.*)`$")
 _WRONG_TYPE = re.compile(r"^Expected `(?P<expected>[^`]*)`, got `[^`]*`$")
@@ -100,7 +103,7 @@ def invalid(message: str, param: str | None, code: str | None = None) -> APIErro
 
 def unknown_field(name: str) -> APIError:
     """A 400, in OpenAI's words, for a field that neither its API nor the engine has."""
-    return invalid(f"Unrecognized request argument supplied: {name}", name)
+    return invalid(UNKNOWN_FIELD + name, name)
 
 
 def _out_of_range(path: str, value: Any, kind: str, length: str | None, bound: str, limit: str) -> APIError:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engineroom.errors import APIError
-from engineroom.jobs import APICall, GenerateRequest, JobInput, wants_stream
+from engineroom.jobs import APICall, BatchingOptions, GenerateRequest, JobDefaults, JobInput, wants_stream
 from engineroom.settings import Environment, WorkerSettings
 from engineroom_echo import EchoEngine
 
@@ -26,6 +26,12 @@ def refusal(value: Any, engine: EchoEngine) -> APIError:
         JobInput.parse(value, engine)
     assert caught.value.status == 400
     return caught.value
+
+
+def asked(value: Any, engine: EchoEngine) -> tuple[Any, ...]:
+    """What a job comes to."""
+    job = JobInput.parse(value, engine)
+    return job.request, job.stream, job.batching.batch_size(BatchingOptions()), job.output_format, wants_stream(value)
 
 
 def test_openai(engine: EchoEngine) -> None:
@@ -99,6 +105,76 @@ def test_a_given_limit_stands(engine: EchoEngine, given_limit: dict[str, int]) -
     assert job.request.sampling_params == given_limit
 
 
+def test_worker_vllm_s_levels(engine: EchoEngine) -> None:
+    newest = JobDefaults("openai", None)
+    messages = [{"role": "user", "content": "a"}]
+    chat = {"messages": messages, "sampling_params": {"top_k": 3}, "model": "echo", "stream": True, "tools": []}
+    job = JobInput.parse(chat, engine, newest)
+    body = {"messages": messages, "top_k": 3, "model": "echo", "stream": True, "tools": []}
+    assert (job.request, job.stream) == (APICall("POST", "/v1/chat/completions", body), True)
+    completion = JobInput.parse({"prompt": ["a", "b"]}, engine, newest)
+    assert completion.request == APICall("POST", "/v1/completions", {"prompt": ["a", "b"], "stream": False})
+    assert JobInput.parse({"prompt": "a", "output_format": "choices"}, engine, newest).request == GenerateRequest("a")
+
+
+SAME = [
+    ({"text": "a", "sampling_params": {"max_new_tokens": 5}}, {"prompt": "a", "max_tokens": 5}),
+    ({"input_ids": [1, 2], "stream": 1}, {"prompt": [1, 2], "stream": True}),
+    ({"prompt": "a", "stream": "true"}, {"prompt": "a", "stream": True}),
+    (
+        {"prompt": "a", "max_tokens": "5", "top_p": "0.5"},
+        {"prompt": "a", "sampling_params": {"top_p": 0.5, "max_tokens": 5}},
+    ),
+    ({"prompt": "a", "sampling_params": {"max_tokens": 5}, "max_tokens": 7}, {"prompt": "a", "max_tokens": 5}),
+    (
+        {"prompt": "a", "sampling_params": {"stream": True, "model": "echo"}},
+        {"prompt": "a", "stream": True, "model": "echo"},
+    ),
+    ({"prompt": "a", "use_openai_format": 1, "apply_chat_template": 1}, {"prompt": "a", "apply_chat_template": True}),
+    ({"prompt": "a", "batch_size": 30}, {"prompt": "a", "max_batch_size": 30, "batch_size_growth_factor": 1}),
+    ({"prompt": "a", "max_batch_size": "3", "min_batch_size": 0}, {"prompt": "a", "max_batch_size": 3}),
+    ({"prompt": "a", "messages": [{"role": "user"}]}, {"messages": [{"role": "user"}]}),
+    ({"prompt": "a", "messages": []}, {"prompt": "a"}),
+    ({"prompt": "a", "sampling_params": {"n": 2, "best_of": 2, "early_stopping": False}}, {"prompt": "a", "n": 2}),
+    ({"prompt": "a", "stop_token_ids": [], "skip_special_tokens": 1, "use_beam_search": 0}, {"prompt": "a"}),
+    ({"prompt": "a", "request_id": 7}, {"prompt": "a", "request_id": "7"}),
+    ({"openai_input": {"messages": []}}, {"openai_route": "/v1/chat/completions", "openai_input": {"messages": []}}),
+    ({"openai_route": "", "route": None, "prompt": "a", "openai_input": {}}, {"prompt": "a"}),
+    ({"route": "/v1/models/", "method": "get", "body": {}}, {"route": "/v1/models"}),
+    (
+        {"openai_input": {"stream": "True", "n": "2", "logprobs": 1, "stop": None, "model": None, "top_k": "4"}},
+        {"openai_input": {"stream": True, "n": 2, "logprobs": True, "top_k": "4"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("sent", "meant"), SAME, ids=lambda value: str(value)[:50])
+def test_what_clients_send_is_what_they_mean(engine: EchoEngine, sent: dict[str, Any], meant: dict[str, Any]) -> None:
+    assert asked(sent, engine) == asked(meant, engine)
+
+
+@pytest.mark.parametrize("shape", SAME, ids=lambda value: str(value[1])[:50])
+def test_null_is_absent(engine: EchoEngine, shape: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    meant = shape[1]
+    absent = dict.fromkeys(["openai_route", "openai_input", "route", "method", "body", "prompt", "text", "messages"])
+    absent |= dict.fromkeys(["sampling_params", "model", "stream", "max_batch_size", "output_format", "tools", "foo"])
+    if "sampling_params" in meant:
+        meant = {**meant, "sampling_params": {"top_k": None, "nobody_s": None, **meant["sampling_params"]}}
+    assert asked({**absent, **meant}, engine) == asked(shape[1], engine)
+
+
+def test_unknown_fields_are_left_out_where_they_are_only_warned_of(engine: EchoEngine) -> None:
+    lenient = JobDefaults(unknown_fields="warn")
+    job = JobInput.parse({"prompt": "a", "foo": 1, "sampling_params": {"topk": 2, "top_k": 2}}, engine, lenient)
+    assert job.request == GenerateRequest(prompt="a", sampling_params={"top_k": 2, "max_tokens": 100})
+    assert job.ignored == ("foo", "sampling_params.topk")
+    route = JobInput.parse({"route": "/v1/models", "methods": "GET"}, engine, lenient)
+    assert route.ignored == ("methods",)
+
+
+THINKING = ("sampling_params.enable_thinking", '"chat_template_kwargs": {"enable_thinking"')
+
+
 @pytest.mark.parametrize(
     ("value", "param", "words"),
     [
@@ -106,23 +182,37 @@ def test_a_given_limit_stands(engine: EchoEngine, given_limit: dict[str, int]) -
         ([], "input", "not an array"),
         ("a", "input", "not a string"),
         ({}, "input", "has none of"),
-        ({"prompt": "a", "messages": [{}]}, "prompt", "not both"),
-        ({"prompt": 1}, "prompt", "expected a string"),
+        ({"openai_route": "/v1/models", "route": "/v1/models"}, "route", "not both"),
+        ({"openai_route": "/v1/chat/completions", "messages": [{}]}, "messages", "into 'openai_input'"),
+        ({"route": "/v1/completions", "prompt": "a"}, "prompt", "into 'body'"),
+        ({"openai_input": {"messages": []}, "prompt": "a"}, "prompt", "not both"),
+        ({"prompt": 1}, "prompt", "expected one of a string or an array"),
+        ({"prompt": ["a", "b"], "apply_chat_template": True}, "prompt", "one prompt"),
+        ({"prompt": "a", "text": "b"}, "text", "not both"),
+        ({"prompt": "a", "sampling_params": {"max_tokens": 1, "max_new_tokens": 1}}, "max_new_tokens", "not both"),
         ({"messages": "a"}, "messages", "expected an array"),
         ({"messages": []}, "messages", "too short"),
-        ({"prompt": "a", "temperature": 1}, "temperature", "sampling_params.temperature"),
+        ({"prompt": "a", "temprature": 1}, "temprature", "'temperature'"),
+        ({"messages": [{}], "system_prompt": "be brief"}, "system_prompt", "with the role 'system'"),
+        ({"messages": [{}], "sampling_params": {"enable_thinking": False}}, *THINKING),
+        ({"prompt": "a", "use_beam_search": True}, "use_beam_search", "leave it out, and sample"),
+        ({"prompt": "a", "sampling_params": {"stop_token_ids": [2]}}, "sampling_params.stop_token_ids", "'stop'"),
+        ({"messages": [{}], "best_of": 3, "n": 2}, "best_of", "write 'n' instead"),
+        ({"messages": [{}], "tools": [{}]}, "tools", '"output_format": "openai"'),
+        ({"prompt": "a", "request_id": "a b"}, "request_id", "pattern"),
         ({"prompt": "a", "streams": True}, "streams", "stream'"),
         ({"prompt": "a", "stream": "yes"}, "stream", "expected a boolean"),
         ({"prompt": "a", "sampling_params": []}, "sampling_params", "expected an object"),
         ({"prompt": "a", "sampling_params": {"topk": 1}}, "sampling_params.topk", "top_k"),
         ({"prompt": "a", "sampling_params": {"tools": []}}, "sampling_params.tools", "needs 'messages'"),
-        ({"prompt": "a", "max_batch_size": 0}, "max_batch_size", ">= 1"),
+        ({"prompt": "a", "max_batch_size": -1}, "max_batch_size", ">= 1"),
         ({"prompt": "a", "batch_size_growth_factor": 0.5}, "batch_size_growth_factor", ">= 1"),
         ({"prompt": "a", "output_format": "xml"}, "output_format", "xml"),
         ({"openai_route": 5}, "openai_route", "expected a string"),
         ({"openai_route": "/v1/models", "openai_input": []}, "openai_input", "expected an object"),
         ({"route": "/v1/models", "method": "GET", "body": {"a": 1}}, "body", "no body"),
         ({"route": "/v1/models", "methods": "GET"}, "methods", "method'"),
+        ({"route": "/v1/completions", "stream": True}, "stream", "body.stream"),
     ],
 )
 def test_mistakes_are_named(engine: EchoEngine, value: Any, param: str, words: str) -> None:

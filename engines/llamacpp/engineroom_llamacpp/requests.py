@@ -53,6 +53,7 @@ SAMPLING_PARAMS = frozenset(
         "reasoning_format",
         "repeat_last_n",
         "repeat_penalty",
+        "repetition_penalty",
         "response_fields",
         "return_progress",
         "return_tokens",
@@ -91,7 +92,7 @@ HONOURED = {
 }
 """The fields that llama.cpp acts on. It passes over all others in silence, so they are refused, or left out."""
 
-_INSTEAD = {"functions": "use 'tools'", "repetition_penalty": "use 'repeat_penalty'"}
+_INSTEAD = {"functions": "use 'tools'"}
 
 _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
@@ -103,7 +104,7 @@ def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
     Raises:
         APIError: 400, naming the field.
     """
-    json = checked(path, json)
+    json = _penalised(checked(path, json))
     json = only_honoured(path, json, HONOURED, "llama.cpp", _INSTEAD)
     if path == COMPLETIONS:
         json = _completion(json)
@@ -111,6 +112,14 @@ def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
         # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
         json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
     return _streamed(_tools(json)) if path in TEXT_ROUTES else json
+
+
+def _penalised(json: dict[str, Any]) -> dict[str, Any]:
+    """vLLM's `repetition_penalty`, which is over all tokens so far, in llama.cpp's words."""
+    if "repetition_penalty" not in json:
+        return json
+    rest = {name: value for name, value in json.items() if name != "repetition_penalty"}
+    return {"repeat_penalty": json["repetition_penalty"], "repeat_last_n": -1, **rest}
 
 
 def _completion(json: dict[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,10 @@ from engineroom.models import ModelDownload, ModelFiles, weights
 from engineroom.server import Address, EnginePython, ReadAhead, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import diagnostics, install, snapshots, surface
+from . import diagnostics, install, snapshots, surface, worker_vllm
 from .options import ServeOptions, read
 from .other_names import OTHER_NAMES, USUAL_SETTINGS
 from .settings import VLLMSettings
-from .worker_vllm import SpeculativeSettings
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,6 +36,7 @@ class VLLMEngine(ServerEngine):
 
     name = "vllm"
     summary = "vLLM: high throughput on GPUs, many models, LoRA, tools, structured output"
+    defaults = worker_vllm.DEFAULTS
     model_formats = ("safetensors", "pytorch")
     preference = 10
     adapter_setting = "LORA_MODULES"
@@ -77,7 +77,7 @@ class VLLMEngine(ServerEngine):
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm"))
-        return VLLMSettings, SpeculativeSettings, snapshot.table, snapshot.environment
+        return VLLMSettings, worker_vllm.SpeculativeSettings, snapshot.table, snapshot.environment
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> Self:

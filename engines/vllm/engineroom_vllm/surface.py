@@ -60,19 +60,29 @@ SAMPLING_PARAMS = frozenset(_GUIDED) | {
     "add_special_tokens",
     "allowed_token_ids",
     "bad_words",
+    "cache_salt",
+    "chat_template",
     "chat_template_kwargs",
     "continue_final_message",
+    "documents",
+    "echo",
     "ignore_eos",
+    "include_reasoning",
     "include_stop_str_in_output",
     "length_penalty",
     "logprob_token_ids",
+    "media_io_kwargs",
     "min_p",
     "min_tokens",
+    "mm_processor_kwargs",
     "priority",
+    "prompt_embeds",
     "prompt_logprobs",
     "repetition_detection",
     "repetition_penalty",
     "return_token_ids",
+    "return_tokens_as_token_ids",
+    "session_id",
     "skip_special_tokens",
     "spaces_between_special_tokens",
     "stop_token_ids",
@@ -81,10 +91,11 @@ SAMPLING_PARAMS = frozenset(_GUIDED) | {
     "thinking_token_budget",
     "top_k",
     "truncate_prompt_tokens",
+    "truncation_side",
     "use_beam_search",
     "vllm_xargs",
 }
-"""The request fields of 0.32 beyond OpenAI's that steer sampling, and the older ones that are sent on as those."""
+"""The request fields of 0.32 beyond OpenAI's that clients send, and the older ones that are sent on as those."""
 
 
 def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:

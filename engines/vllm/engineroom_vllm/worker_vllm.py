@@ -19,6 +19,10 @@ KEY = "VLLM_API_KEY"
 """vLLM's own name for the key that its clients need; here the door checks keys."""
 
 
+DEFAULTS: Mapping[str, str] = MappingProxyType({"COMPATIBILITY": "worker-vllm-2.28"})
+"""Whoever has an environment of worker-vllm's has clients of its newest version, unless it says another."""
+
+
 def _inverted(text: str) -> str:
     return "false" if text.strip().lower() in ("1", "true", "yes", "on") else "true"
 

@@ -7,7 +7,7 @@ import base64
 import logging
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -15,13 +15,27 @@ import msgspec
 from engineroom.asgi import Pump, Response, request
 from engineroom.engine import Engine
 from engineroom.errors import APIError
-from engineroom.jobs import APICall, Delta, GenerateRequest, JobInput, Pace, batched, drained, generate, wants_stream
+from engineroom.jobs import (
+    APICall,
+    Delta,
+    GenerateRequest,
+    JobInput,
+    OutputFormat,
+    Pace,
+    batched,
+    drained,
+    generate,
+    request_headers,
+    wants_stream,
+)
 from engineroom.openai.body import check_json
 from engineroom.openai.errors import error_body, error_event
+from engineroom.openai.routes import CHAT_COMPLETIONS
 from engineroom.openai.sse import EventSource, payloads
 from engineroom.openai.upstream_errors import from_upstream
+from engineroom.openai.validation import UNKNOWN_FIELD
 
-from . import native
+from . import native, own_routes
 from .settings import RunPodSettings
 
 logger = logging.getLogger(__name__)
@@ -59,6 +73,7 @@ class JobHandler:
         self._engine = engine
         self._settings = settings
         self._batching = settings.batching
+        self._defaults = settings.job_defaults
         self._pace = Pace()
         self._first = True
 
@@ -70,9 +85,11 @@ class JobHandler:
         value = job.get("input")
         try:
             check_json(value, "input of your job")
-            job_input = JobInput.parse(value, self._engine)
+            job_input = JobInput.parse(value, self._engine, self._defaults)
         except APIError as error:
             return JobResponse(wants_stream(value), self._refusal(value, error))
+        for field in job_input.ignored:
+            logger.warning("job %s: nobody knows the field '%s'; the job is served without it", job.get("id"), field)
         return JobResponse(job_input.stream, self._items(value, job_input))
 
     async def _refusal(self, value: Any, error: APIError) -> AsyncGenerator[Any, None]:
@@ -121,10 +138,21 @@ class JobHandler:
         return not self._engine.health().live
 
     async def _call(self, call: APICall, job_input: JobInput) -> AsyncGenerator[Any, None]:
-        """The items of a request to the engine's HTTP API."""
-        async with request(self._engine.app, call.method, call.path, json=call.json) as response:
+        """The items of a request to the engine's HTTP API, or to what this door answers itself."""
+        path = call.path.partition("?")[0]
+        if path in own_routes.PATHS and not any(route.matches(path) for route in self._engine.served_routes):
+            yield await own_routes.answer(path, call.method, self._engine)
+            return
+        headers = request_headers(call.request_id)
+        async with request(self._engine.app, call.method, call.path, headers=headers, json=call.json) as response:
             if response.status >= 400:
-                raise from_upstream(response.status, await response.read())
+                error = from_upstream(response.status, await response.read())
+                known = self._without_unknown(call, error)
+                if known is None:
+                    raise error
+                async for item in self._call(known, job_input):
+                    yield item
+                return
             content_type = response.headers.get("content-type", "")
             if not content_type.startswith("text/event-stream"):
                 yield whole_item(content_type, await response.read())
@@ -138,6 +166,14 @@ class JobHandler:
                     sent = True
                 if failure is not None:
                     raise failure
+
+    def _without_unknown(self, call: APICall, error: APIError) -> APICall | None:
+        """The request without the field that nobody knows, where such are only warned of; None for another error."""
+        unknown = error.code == "unknown_parameter" or str(error).startswith(UNKNOWN_FIELD)
+        if self._defaults.unknown_fields == "refuse" or not unknown or error.param not in (call.json or {}):
+            return None
+        logger.warning("%s: nobody knows the field '%s'; the job is served without it", call.path, error.param)
+        return replace(call, json={name: value for name, value in (call.json or {}).items() if name != error.param})
 
     async def _events(self, response: Response, job_input: JobInput) -> AsyncGenerator[bytes, None]:
         """The events of a stream, as many together as go into one item."""
@@ -168,8 +204,7 @@ class JobHandler:
 
     async def _generate(self, asked: GenerateRequest, job_input: JobInput) -> AsyncGenerator[Any, None]:
         """The items of a native generation."""
-        output_format = job_input.output_format or self._settings.native_output_format
-        shape = native.shape(output_format, asked.model or self._engine.models[0])
+        shape = native.shape(job_input.output_format, asked.model or self._engine.models[0])
         deltas: Pump[Delta] = Pump(generate(self._engine, asked))
         try:
             if not job_input.stream:
@@ -198,7 +233,7 @@ class JobHandler:
         reach a client only as output. Without an event an OpenAI client would take the stream for an empty one that
         ended well.
         """
-        path = _path_of(value)
+        path = _path_of(value, self._defaults.output_format)
         if path and wants_stream(value):
             return error_event(error, path).decode() if self._settings.raw_openai_output else [error_body(error, path)]
         return error_body(error, path)
@@ -208,9 +243,17 @@ def _failure(value: Any, error: APIError) -> JobFailure:
     return JobFailure(_json(error_body(error, _path_of(value))))
 
 
-def _path_of(value: Any) -> str:
-    """The route that a job asks for, also a wrong one; empty for a native job."""
-    return str(value.get("openai_route") or value.get("route") or "") if isinstance(value, dict) else ""
+def _path_of(value: Any, output_format: OutputFormat = "choices") -> str:
+    """The route that a job asks for, also a wrong one; empty for a native job whose items are no events.
+
+    Args:
+        output_format: of a native job that does not say.
+    """
+    if not isinstance(value, dict):
+        return ""
+    route = value.get("openai_route") or value.get("route")
+    is_chat = value.get("openai_input") or (value.get("output_format") or output_format) == "openai"
+    return str(route or (CHAT_COMPLETIONS if is_chat else ""))
 
 
 def event_objects(events: bytes) -> list[Any]:

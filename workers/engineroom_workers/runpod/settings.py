@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 
-from engineroom.jobs import BatchingOptions, OutputFormat
+from engineroom.jobs import BatchingOptions, JobDefaults, OutputFormat
 from engineroom.settings import OtherName, Settings, refused
+
+LEVELS: Mapping[str, JobDefaults] = MappingProxyType(
+    {
+        "worker-vllm-2.23": JobDefaults("choices", 100),
+        "worker-vllm-2.28": JobDefaults("openai", None),
+    }
+)
+"""COMPATIBILITY -> what it sets."""
 
 
 class RunPodSettings(Settings):
@@ -48,11 +58,28 @@ class RunPodSettings(Settings):
         description="Whether the items of an OpenAI stream are server-sent events as text, which RunPod's OpenAI route "
         "needs; otherwise each item is a list of the events' objects.",
     )
-    native_output_format: OutputFormat = Field(
-        "choices",
-        description="The format of a native job's output: `choices`, as in RunPod's own LLM worker up to 2.23, or "
-        "`output` for objects with `text`, `finish_reason` and `tokens`. A job's own `output_format` takes "
-        "precedence.",
+    compatibility: Literal["worker-vllm-2.23", "worker-vllm-2.28"] = Field(
+        "worker-vllm-2.23",
+        description="The version of RunPod's own LLM worker whose native jobs these are: one up to 2.23, or one since "
+        "2.24. It decides NATIVE_OUTPUT_FORMAT (`choices`, then `openai`) and NATIVE_MAX_TOKENS (100, then 0). Other "
+        "versions count as one of the two.",
+    )
+    native_output_format: OutputFormat | None = Field(
+        None,
+        description="The format of a native job's output: `choices` for `choices[].tokens`, `openai` for OpenAI's JSON "
+        "and events, or `output` for objects with `text`, `finish_reason` and `tokens`. A job's own `output_format` "
+        "takes precedence. Default: as COMPATIBILITY says.",
+    )
+    native_max_tokens: int | None = Field(
+        None,
+        ge=0,
+        description="The most tokens of a native job that does not say; 0 leaves it to the engine, as at any other "
+        "route. Default: as COMPATIBILITY says.",
+    )
+    unknown_fields: Literal["refuse", "warn"] = Field(
+        "refuse",
+        description="What becomes of a job with a field that nobody knows: `refuse` it, with the name that may be "
+        "meant; or `warn` of it in the log, and serve the job without the field.",
     )
     job_errors: Literal["completed", "failed"] = Field(
         "completed",
@@ -71,6 +98,22 @@ class RunPodSettings(Settings):
         description="What takes the jobs: `engineroom`, or `sdk` for the loop in RunPod's SDK, which is slower and may "
         "lose jobs on SIGTERM.",
     )
+
+    @field_validator("compatibility", mode="before")
+    @classmethod
+    def _level_of_a_version(cls, value: object) -> object:
+        """The level that a version of worker-vllm belongs to: its jobs changed with 2.24."""
+        version = re.fullmatch(r"worker-vllm-v?(\d+)\.(\d+)(\.\d+)?", str(value).strip().lower())
+        if version is None:
+            return value
+        return "worker-vllm-2.23" if (int(version[1]), int(version[2])) < (2, 24) else "worker-vllm-2.28"
+
+    @property
+    def job_defaults(self) -> JobDefaults:
+        """What counts where a job does not say."""
+        level = LEVELS[self.compatibility]
+        max_tokens = level.max_tokens if self.native_max_tokens is None else self.native_max_tokens or None
+        return JobDefaults(self.native_output_format or level.output_format, max_tokens, self.unknown_fields)
 
     @property
     def batching(self) -> BatchingOptions:
