@@ -67,13 +67,14 @@ PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
         "include_stop_str_in_output": Parameter(bool, (False,), "leave it out, and add the string to the output"),
         "length_penalty": Parameter(float, (1, 0), "leave it out: it is about beam search"),
         "min_p": Parameter(float, (0,), "leave it out, or write 'top_p' instead"),
-        "min_tokens": Parameter(int, (0,), "leave it out"),
+        "min_tokens": Parameter(int, (0,), "leave it out: the model decides where its answer ends"),
         "prompt_logprobs": Parameter(int, (0, False), "leave it out; 'logprobs' are of the tokens in the output"),
         "repetition_penalty": Parameter(float, (1,), "write 'frequency_penalty' instead"),
         "skip_special_tokens": Parameter(bool, (True,), "leave it out: special tokens are never in the output"),
         "spaces_between_special_tokens": Parameter(bool, (True, False), "leave it out"),
         "stop_token_ids": Parameter(list[int], ([],), _TEXT_INSTEAD),
         "top_k": Parameter(int, (-1, 0), "leave it out, or write 'top_p' instead"),
+        "truncate_prompt_tokens": Parameter(int, (-1,), "leave it out, and send a prompt that fits"),
         "use_beam_search": Parameter(bool, (False,), _BEAMS),
     }
 )

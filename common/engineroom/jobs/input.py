@@ -291,7 +291,7 @@ def _sampling_params(
     """
     schema, other = (ChatRequest, CompletionRequest) if chat else (CompletionRequest, ChatRequest)
     types = _types(schema)
-    known = (types.keys() | engine.sampling_params | NO_EFFECT.keys()) - _OF_THE_JOB
+    known = (types.keys() | engine.sampling_params | NO_EFFECT.keys()) - _OF_THE_JOB - {"best_of"}
     elsewhere = set(other.__struct_fields__) - _OF_THE_JOB
     n = _relaxed(given.get("n"), int)
     params: dict[str, Any] = {}
