@@ -60,7 +60,7 @@ def observer(engine: str) -> FieldObserver:
 
 
 def refusal(engine: str, surface: str, params: dict[str, Any]) -> str:
-    """What is said of a job with these parameters; empty where it is served."""
+    """What is refused of a job with these parameters; empty where it is served."""
     seen = observer(engine)
     try:
         job = JobInput.parse({**INPUTS[surface], "sampling_params": params}, seen.engine, JobDefaults("openai", None))
@@ -80,9 +80,9 @@ def test_the_documented_defaults_are_served(engine: str, surface: str) -> None:
 @pytest.mark.parametrize(("engine", "surface"), PLACES)
 def test_another_value_is_served_or_refused_with_what_to_write(engine: str, surface: str) -> None:
     for name, value in OTHERS.items():
-        said = refusal(engine, surface, {name: value})
+        refused = refusal(engine, surface, {name: value})
         advice = ("instead", "leave it out", "set ENABLE_")
-        assert not said or (name in said and any(words in said for words in advice)), said
+        assert not refused or (name in refused and any(words in refused for words in advice)), refused
 
 
 def test_llama_cpp_gets_its_own_penalty() -> None:

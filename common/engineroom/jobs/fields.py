@@ -1,7 +1,8 @@
 """The fields of jobs as clients of RunPod's workers send them, and what each means here.
 
-Whose they are: worker-vllm's before 0.3 (`batch_size`), up to 2.23 (the sampling parameters of vLLM's own class), and
-since 2.24 (those of vLLM's server); worker-sglang's (`text`, SGLang's own names).
+RunPod has two LLM workers. Its first had fields of its own before 0.3, took its engine's sampling parameters up to 2.23,
+and since 2.24 passes requests on to its engine's server. The other takes what its engine's server takes.
+docs/runpod.md says whose is which.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ from typing import Any, NamedTuple
 
 RENAMED: Mapping[str, str] = MappingProxyType(
     {
-        "text": "prompt",  # worker-sglang
-        "input_ids": "prompt",  # worker-sglang: the ids of tokens
-        "max_new_tokens": "max_tokens",  # worker-sglang
-        "min_new_tokens": "min_tokens",  # worker-sglang
+        "text": "prompt",
+        "input_ids": "prompt",  # the ids of tokens
+        "max_new_tokens": "max_tokens",
+        "min_new_tokens": "min_tokens",
     }
 )
-"""Fields under another name -> the name here."""
+"""Fields as the other worker has them -> the name here."""
 
 WITHOUT_EFFECT = frozenset({"use_openai_format"})
-"""What worker-vllm read up to 2.23, and never acted on."""
+"""What RunPod's first LLM worker read up to 2.23, and never acted on."""
 
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {

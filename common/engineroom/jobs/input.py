@@ -253,7 +253,7 @@ def _native_fields(fields: dict[str, Any]) -> tuple[_NativeInput, dict[str, Any]
     """
     fields = _under_our_names(fields)
     if "batch_size" in fields:
-        # worker-vllm before 0.3: so many tokens in each item.
+        # RunPod's first LLM worker before 0.3: so many tokens in each item.
         fields.setdefault("max_batch_size", fields.pop("batch_size"))
         fields.setdefault("batch_size_growth_factor", 1)
     if fields.get("messages") == [] and "prompt" in fields:
@@ -358,7 +358,7 @@ def _typed(fields: dict[str, Any], schema: type[msgspec.Struct]) -> dict[str, An
 def _relaxed(value: Any, kind: Any) -> Any:
     """`value`; a number or boolean where it stands in a string or, a boolean, as 0 or 1 and `kind` asks for one.
 
-    worker-vllm took these: vLLM's own check of a request is as lenient.
+    RunPod's own LLM worker took these, as its engine's check of a request is as lenient.
     """
     if not isinstance(value, (str, int)):
         return value

@@ -102,7 +102,7 @@ class RunPodSettings(Settings):
     @field_validator("compatibility", mode="before")
     @classmethod
     def _level_of_a_version(cls, value: object) -> object:
-        """The level that a version of worker-vllm belongs to: its jobs changed with 2.24."""
+        """The level that a version belongs to: the jobs changed with 2.24."""
         version = re.fullmatch(r"worker-vllm-v?(\d+)\.(\d+)(\.\d+)?", str(value).strip().lower())
         if version is None:
             return value
