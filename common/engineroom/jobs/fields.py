@@ -1,8 +1,7 @@
 """The fields of jobs as clients of RunPod's workers send them, and what each means here.
 
-RunPod has two LLM workers. Its first had fields of its own before 0.3, took its engine's sampling parameters up to 2.23,
-and since 2.24 passes requests on to its engine's server. The other takes what its engine's server takes.
-docs/runpod.md says whose is which.
+RunPod has two LLM workers. Its first had fields of its own before 0.3, took its engine's sampling parameters up to
+2.23, and since 2.24 passes requests on to its engine's server, as the other does. docs/runpod.md says whose is which.
 """
 
 from __future__ import annotations
