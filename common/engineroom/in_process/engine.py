@@ -31,13 +31,19 @@ class TokenEngine(Engine, TokenSource):
 
     def __init__(self, worker: WorkerSettings, model: str = "") -> None:
         from ..openai.gateway import Gateway
+        from ..openai.limits import RequestLimits
         from ..openai.serving.app import OpenAIApp
 
         self._models = worker.served_model_name or (model or worker.model_name or self.name,)
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
         self.app = self._gateway = Gateway(
-            self, OpenAIApp(self), worker.max_body, worker.request_timeout, counts_usage=True
+            self,
+            OpenAIApp(self),
+            worker.max_body,
+            worker.request_timeout,
+            counts_usage=True,
+            limits=RequestLimits.of(worker),
         )
 
     @property

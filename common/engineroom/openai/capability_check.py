@@ -10,10 +10,26 @@ from typing import Any
 
 from ..engine import Capabilities
 from ..errors import APIError
+from .limits import RequestLimits
 from .routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES, TEXT_ROUTES
 from .validation import invalid
 
 _WITH_TOOLS = frozenset({CHAT_COMPLETIONS, RESPONSES, MESSAGES})
+
+_TEXTS = (
+    "messages",
+    "prompt",
+    "input",
+    "system",
+    "instructions",
+    "content",
+    "documents",
+    "query",
+    "suffix",
+    "input_prefix",
+    "input_suffix",
+)
+"""Fields with what a model is to read, on any route."""
 
 _PART_CAPABILITIES = {
     "image_url": "images",
@@ -55,6 +71,36 @@ def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabil
         _check_parts(json, capabilities)
     if path == CHAT_COMPLETIONS and not capabilities.assumed:
         _check_custom_tools(json)
+
+
+def check_prompt(json: Mapping[str, Any], limits: RequestLimits) -> None:
+    """Refuse more messages, or more text, than the limits allow.
+
+    Raises:
+        APIError: 400, naming the field, the limit and its setting.
+    """
+    messages = characters = 0
+    for field in _TEXTS:
+        value = json.get(field)
+        if isinstance(value, str):
+            characters += len(value)
+        elif isinstance(value, list) and value and not isinstance(value[0], int):
+            for item in value:
+                if isinstance(item, dict):
+                    messages += 1
+                    item = item.get("content") or item.get("text") or item.get("output")
+                if isinstance(item, str):
+                    characters += len(item)
+                elif isinstance(item, list):
+                    messages += len(item)
+                    texts = (part.get("text") for part in item if isinstance(part, dict))
+                    characters += sum(len(text) for text in texts if isinstance(text, str))
+        else:
+            continue
+        if messages > limits.max_messages:
+            limits.check("max_messages", messages, field, "messages and content parts")
+        if characters > limits.max_prompt_characters:
+            limits.check("max_prompt_characters", characters, field, "characters")
 
 
 def _check_choices(json: Mapping[str, Any], capabilities: Capabilities) -> None:

@@ -12,8 +12,9 @@ from ..asgi.types import ASGIApp, Headers, Message, Receive, Scope, Send, header
 from ..engine import Engine, Route
 from ..errors import APIError, drop_tracebacks, engine_dead
 from .body import Request, read_request
-from .capability_check import check_capabilities
+from .capability_check import check_capabilities, check_prompt
 from .errors import error_event, error_response, request_id
+from .limits import NO_LIMITS, ORDINARY, RequestLimits, check_fields
 from .model_list import LIST, ModelList
 from .path_hints import hint
 from .routes import MESSAGES, RESPONSES
@@ -30,7 +31,8 @@ class Gateway:
 
     It answers for the engine: 404 and 405 for routes that the engine does not serve, 503 while the engine loads and
     once it is dead, 413 for a body that is too large, 400 for one that is not a JSON object, 404 for an unknown
-    model, 400 for what the engine does not declare among its capabilities, 504 for a request that outlasts its time.
+    model, 400 for what the engine does not declare among its capabilities or what is beyond a limit, 504 for a request
+    that outlasts its time.
     It completes the list of models and gives each model a URL, and makes Responses and Messages of the engine's chat
     where the engine has not got them itself. A HEAD is answered as the GET would be, without its body. Every other
     request goes to `inner`, which the gateway cancels when the client disconnects.
@@ -43,6 +45,7 @@ class Gateway:
         timeout: seconds that one request may take in all.
         counts_usage: whether `inner` itself writes the tokens of its responses to `get_usage(scope)`. Where it does
             not, the gateway counts them as the responses go by.
+        limits: what a request may ask for.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class Gateway:
         timeout: float = 3600,
         *,
         counts_usage: bool = False,
+        limits: RequestLimits = NO_LIMITS,
     ) -> None:
         self._engine = engine
         self._inner = inner if counts_usage else UsageCounter(inner)
         self._model_list = ModelList(inner, engine)
         self._max_body = max_body
         self._timeout = timeout
+        self._limits = limits
         self._surfaces: ASGIApp | None = None
         self._closing: asyncio.Future[NoReturn] | None = None
         self._reason: APIError | None = None
@@ -88,6 +93,9 @@ class Gateway:
             self._check_model(request)
             if request.json is not None:
                 check_capabilities(scope["path"], request.json, self._engine.capabilities)
+                check_prompt(request.json, self._limits)
+                if not request.json.keys() <= ORDINARY:
+                    check_fields(scope["path"], request.json, self._limits)
             await self._serve(scope, receive, response)
         except ClientDisconnected as error:
             drop_tracebacks(error)

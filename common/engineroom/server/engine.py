@@ -71,6 +71,7 @@ class ServerEngine(Engine):
 
     def __init__(self, worker: WorkerSettings, files: ModelFiles | None = None) -> None:
         from ..openai.gateway import Gateway
+        from ..openai.limits import RequestLimits
 
         self.worker = worker
         self.files = files or ModelFiles(worker.model_name or "", None)
@@ -82,7 +83,9 @@ class ServerEngine(Engine):
         self._gone: asyncio.Future[str] | None = None
         self._log_s: float | None = None
         self._proxy: Proxy | None = None
-        self.app = self._gateway = Gateway(self, self._forward, worker.max_body, worker.request_timeout)
+        self.app = self._gateway = Gateway(
+            self, self._forward, worker.max_body, worker.request_timeout, limits=RequestLimits.of(worker)
+        )
 
     # What a subclass gives or overrides.
 

@@ -106,6 +106,36 @@ class WorkerSettings(Settings):
     max_request_mb: float = Field(
         32, gt=0, le=100_000, description="The largest request body in MB; a larger one is refused with a 413."
     )
+    max_messages: int = Field(
+        10_000, ge=0, description="Messages and their content parts, together. This and what follows: 0 is no limit."
+    )
+    max_prompt_characters: int = Field(4_000_000, ge=0, description="Characters of a prompt, or of a chat's messages.")
+    max_choices: int = Field(128, ge=0, description="Choices of one request: `n`, or `best_of`, times its prompts.")
+    max_top_logprobs: int = Field(128, ge=0, description="Alternatives to each token whose logprobs are asked for.")
+    max_stop_strings: int = Field(64, ge=0, description="Stop strings, and other texts that end or steer an answer.")
+    max_stop_length: int = Field(1_000, ge=0, description="Characters of one stop string.")
+    max_list_entries: int = Field(1_024, ge=0, description="Entries of `logit_bias`, or of another list.")
+    max_tools: int = Field(128, ge=0, description="Tools that a request offers.")
+    max_schema_kb: int = Field(128, ge=0, description="kB of JSON schemas in one request, its tools' included.")
+    max_schema_depth: int = Field(
+        64, ge=0, description="Levels of objects and lists in a JSON schema, through its definitions, too."
+    )
+    max_schema_entries: int = Field(
+        2_000, ge=0, description="Properties, required names, enumerated values and definitions of all JSON schemas."
+    )
+    max_schema_repetitions: int = Field(
+        100_000, ge=0, description="The highest `minItems`, `maxItems`, `minLength` or `maxLength` of a JSON schema."
+    )
+    max_ways: int = Field(
+        1_000,
+        ge=0,
+        description="Ways that an answer can be on at one time: values of an `enum`, branches of an `anyOf`, optional "
+        "properties of an object, alternatives of a regular expression.",
+    )
+    max_pattern_length: int = Field(
+        2_000, ge=0, description="Characters of a regular expression, with what it repeats written out."
+    )
+    max_grammar_kb: int = Field(32, ge=0, description="Size of a grammar (GBNF, EBNF, Lark) in kB.")
     stop_timeout: float = Field(
         10, ge=0, description="Seconds that the engine's process has between SIGTERM and SIGKILL."
     )

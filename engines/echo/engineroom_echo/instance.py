@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from engineroom.errors import APIError
@@ -14,6 +13,11 @@ from .mentions import Mentions
 _MAX_DEPTH = 64
 _MAX_VALUES = 10_000
 _MAX_LENGTH = 100_000
+_MAX_TRIES = 20
+"""As many texts of a message are held against one pattern."""
+_PATTERN_MEMORY = 8 << 20
+_SHOWN = 100
+"""Characters of a pattern, or of what is wrong with it, in an error."""
 _FORMATS = {
     "date-time": "1970-01-01T00:00:00Z",
     "date": "1970-01-01",
@@ -81,8 +85,12 @@ def minimal_instance(schema: Mapping[str, Any], mentions: Mentions | None = None
     """
     try:
         return _Maker(schema, mentions or Mentions("")).make(schema, 0)
-    except (TypeError, ValueError, AttributeError, KeyError, re.error) as error:
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise _cannot("it is malformed") from error
+
+
+class SchemaTooLargeError(APIError):
+    """A schema that other branches of it will not make any smaller."""
 
 
 class _Maker:
@@ -92,9 +100,7 @@ class _Maker:
         self._values = 0
 
     def make(self, schema: Any, depth: int) -> Any:
-        self._values += 1
-        if self._values > _MAX_VALUES:
-            raise _cannot("its smallest instance is too large")
+        self._count()
         if schema is True:
             return {}
         if not isinstance(schema, Mapping):
@@ -114,8 +120,18 @@ class _Maker:
         kind = kinds[0] if isinstance(kinds, list) else kinds
         return self._of_type(kind, schema, depth)
 
+    def _count(self) -> None:
+        """Count a schema that is looked at: references can make a short one endless, and branches multiply."""
+        self._values += 1
+        if self._values > _MAX_VALUES:
+            raise SchemaTooLargeError(
+                "The echo engine cannot satisfy this JSON schema: its smallest instance is too large.",
+                code="unsupported_schema",
+            )
+
     def _merged(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """The schema with `$ref` and `allOf` put in its place."""
+        self._count()
         if depth > _MAX_DEPTH:
             raise _cannot("a schema that requires itself has no smallest instance")
         parts = [self._resolve(schema["$ref"])] if "$ref" in schema else []
@@ -144,6 +160,8 @@ class _Maker:
         for option in schema[branch]:
             try:
                 return self.make({**rest, "allOf": [option]}, depth + 1)
+            except SchemaTooLargeError:
+                raise
             except APIError as error:
                 failure = failure or error
         raise failure or _cannot(f"'{branch}' is empty")
@@ -212,11 +230,11 @@ def _bounded(size: int) -> int:
 
 def _string(schema: Mapping[str, Any], mentions: Mentions) -> str:
     filler = "x" * _bounded(schema.get("minLength", 0))
-    pattern = schema.get("pattern")
+    longest = schema.get("maxLength", math.inf)
+    matches = _matcher(schema.get("pattern"))
 
     def fits(text: Any) -> bool:
-        long_enough = isinstance(text, str) and len(filler) <= len(text) <= schema.get("maxLength", math.inf)
-        return long_enough and (pattern is None or re.search(pattern, text) is not None)
+        return isinstance(text, str) and len(filler) <= len(text) <= longest and matches(text)
 
     mentioned = None if "format" in schema else mentions.take_text(fits)
     candidates = [schema.get("default"), *schema.get("examples", ()), _FORMATS.get(schema.get("format", ""), filler)]
@@ -224,6 +242,31 @@ def _string(schema: Mapping[str, Any], mentions: Mentions) -> str:
         if fits(text):
             return str(text)
     raise _cannot("no string was found for its pattern, format and length; give a 'default' that fits")
+
+
+def _matcher(pattern: str | None) -> Callable[[str], bool]:
+    """Whether a text has a match of the pattern; after some texts it says no.
+
+    It is RE2's, whose time grows with the text alone. With Python's own a pattern of ten characters holds everybody up
+    for as long as it likes.
+
+    Raises:
+        APIError: 400, for a pattern that is malformed, or has what RE2 has not: lookaround and references to groups.
+    """
+    if pattern is None:
+        return lambda text: True
+    import re2
+
+    options = re2.Options()
+    options.max_mem = _PATTERN_MEMORY
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace")
+        raise _cannot(f"the pattern '{pattern[:_SHOWN]}' is none of RE2's ({reason[:_SHOWN]})") from None
+    tries = iter(range(_MAX_TRIES))
+    return lambda text: next(tries, None) is not None and compiled.search(text) is not None
 
 
 def _cannot(why: str) -> APIError:

@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w])")
-_QUOTED = re.compile(r"""(?<!\w)(?:'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`|“([^”\n]+)”)(?!\w)""")
+_QUOTED = re.compile(r"""(?<!\w)(?:'([^'\n]+)'|"([^"\n]+)"|`([^`\n]+)`|“([^“”\n]+)”)(?!\w)""")
 _WORD = re.compile(r"[a-z]{4,}")
 _MANY = 1000
 """More numbers or quoted texts than this are not looked at."""

@@ -61,7 +61,7 @@ class LlamaCppEngine(ServerEngine):
     usual_settings = other_names.USUAL_SETTINGS
     namespaces = (other_names.NAMESPACE,)
     other_names: ClassVar[Mapping[str, OtherName]] = other_names.names()
-    defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT}
+    defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT, **requests.LIMITS}
     sampling_params = requests.SAMPLING_PARAMS
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings", "rerank"}),
@@ -217,7 +217,7 @@ class LlamaCppEngine(ServerEngine):
         return LlamaCppProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
-        return requests.prepare(path, json)
+        return requests.prepare(path, json, self.worker.max_ways)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return errors.normalise(status, body)

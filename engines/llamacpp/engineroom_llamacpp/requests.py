@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from engineroom.errors import APIError
+from engineroom.openai.limits import exceeded
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.stop_strings import RETURN_STOP_REASON
 from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured
 
 from . import forced
+from .grammar import count_ways
 
 SAMPLING_PARAMS = frozenset(
     {
@@ -94,16 +96,25 @@ HONOURED = {
 
 _INSTEAD = {"functions": "use 'tools'"}
 
+LIMITS = {"MAX_CHOICES": "15", "MAX_GRAMMAR_KB": "16", "MAX_STOP_STRINGS": "16", "MAX_WAYS": "250"}
+"""Lower defaults than other engines': one thread serves everybody, and has to be back within moments. Of the 16 slots
+that there are by default one stays free for others."""
+
 _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
 
 
-def prepare(path: str, json: dict[str, Any]) -> dict[str, Any]:
+def prepare(path: str, json: dict[str, Any], max_ways: float = 0) -> dict[str, Any]:
     """The request to send.
+
+    Args:
+        max_ways: that an answer by a grammar can be on at one time (MAX_WAYS); 0 for any number.
 
     Raises:
         APIError: 400, naming the field.
     """
+    if max_ways and isinstance(json.get("grammar"), str) and (ways := count_ways(json["grammar"])) > max_ways:
+        raise exceeded("MAX_WAYS", max_ways, ways, "grammar", "ways to go on at one place of a grammar")
     json = _penalised(checked(path, json))
     json = only_honoured(path, json, HONOURED, "llama.cpp", _INSTEAD)
     if path == COMPLETIONS:

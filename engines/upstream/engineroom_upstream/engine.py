@@ -12,6 +12,7 @@ from engineroom.asgi import send_body
 from engineroom.engine import ASSUMED, MODELS, Engine, Health, Metric, Route, exposition
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.openai.gateway import Gateway
+from engineroom.openai.limits import RequestLimits
 from engineroom.openai.model_list import LIST
 from engineroom.openai.routes import (
     CHAT_COMPLETIONS,
@@ -75,7 +76,9 @@ class UpstreamEngine(Engine):
         self._checking: asyncio.Task[None] | None = None
         self._servers: tuple[UpstreamServer, ...] = ()
         self._balancer: Balancer | None = None
-        self.app = self._gateway = Gateway(self, self._answer, worker.max_body, worker.request_timeout)
+        self.app = self._gateway = Gateway(
+            self, self._answer, worker.max_body, worker.request_timeout, limits=RequestLimits.of(worker)
+        )
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:

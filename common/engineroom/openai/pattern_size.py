@@ -1,0 +1,105 @@
+"""How large a regular expression is once all that it repeats is written out, and in how many ways it can match."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+_TOKEN = re.compile(r"[^\\\[(){}|*+?]+(?![*+?{])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?|\{\d*,?\d*\}|.", re.DOTALL)
+"""Plain characters that nothing repeats, one character of any kind, a class, or a bound."""
+
+_FEW = 8
+"""As often as this, a part of varying length is repeated at the price of as many ways. From there on each way is tried
+from each, so that the price grows with the square."""
+
+_GROUP_KINDS = re.compile(r"\?(?::|<?[=!]|P?<\w+>)")
+
+
+class PatternSize(NamedTuple):
+    """characters: with all repetitions written out. ways: that a text may be matched in at one time, at most."""
+
+    characters: int
+    ways: int
+
+
+class _PatternPart(NamedTuple):
+    """A part of a pattern. length: of the texts that it matches, None where they differ."""
+
+    characters: int
+    ways: int
+    length: int | None
+
+
+_MANY = 10**9
+"""Where counting ends; more digits than it has are not read."""
+
+
+def measure_pattern(pattern: str) -> PatternSize:
+    """The size of a regular expression; of a malformed one about as much."""
+    # Each group that is open: its alternatives, the last of which goes on.
+    groups: list[list[list[_PatternPart]]] = [[[]]]
+    position = 0
+    while match := _TOKEN.match(pattern, position):
+        token = match[0]
+        position = match.end()
+        sequence = groups[-1][-1]
+        if token == "(":
+            groups.append([[]])
+            if kind := _GROUP_KINDS.match(pattern, position):
+                position = kind.end()
+        elif token == ")" and len(groups) > 1:
+            inner = groups.pop()
+            groups[-1][-1].append(_any_of(inner))
+        elif token == "|":
+            groups[-1].append([])
+        elif token in "*+?" or (token[0] == "{" and len(token) > 2):
+            if sequence:
+                sequence.append(_repeated(sequence.pop(), token))
+        else:
+            size = len(token) if token[0] not in "\\[" else 1
+            sequence.append(_PatternPart(size, 1, size))
+    while len(groups) > 1:
+        inner = groups.pop()
+        groups[-1][-1].append(_any_of(inner))
+    whole = _any_of(groups[0])
+    return PatternSize(max(whole.characters, len(pattern)), whole.ways)
+
+
+def _sequence(parts: list[_PatternPart]) -> _PatternPart:
+    varying = sum(part.ways for part in parts if part.length is None)
+    fixed = max((part.ways for part in parts if part.length is not None), default=0)
+    lengths = [part.length for part in parts]
+    length = None if None in lengths else sum(length or 0 for length in lengths)
+    return _PatternPart(sum(part.characters for part in parts), max(1, varying + fixed), length)
+
+
+def _any_of(alternatives: list[list[_PatternPart]]) -> _PatternPart:
+    parts = [_sequence(parts) for parts in alternatives]
+    lengths = {part.length for part in parts}
+    length = lengths.pop() if len(lengths) == 1 else None
+    return _PatternPart(sum(part.characters for part in parts), sum(part.ways for part in parts), length)
+
+
+def _repeated(part: _PatternPart, token: str) -> _PatternPart:
+    if token in "*+":
+        return _PatternPart(part.characters * (1 + (token == "+")), part.ways, None)
+    low, high = (0, 1) if token == "?" else _bounds(token)
+    times = max(low, high or 1, 1)
+    length = part.length * low if part.length is not None and low == high else None
+    ways = part.ways
+    if high is not None and high > 1 and not part.length:
+        ways *= max(times, times * times // _FEW)
+    return _PatternPart(min(part.characters * times, _MANY), min(ways, _MANY), length)
+
+
+def _bounds(token: str) -> tuple[int, int | None]:
+    """`{2,5}`; without an upper bound None stands for it."""
+    low, comma, high = token[1:-1].partition(",")
+    least = _number(low)
+    if not comma:
+        return least, least
+    return least, _number(high) if high else None
+
+
+def _number(digits: str) -> int:
+    return int(digits or 0) if len(digits) < len(str(_MANY)) else _MANY
