@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import spec_fields
@@ -24,14 +25,21 @@ TITLES = {
 }
 
 
-def outcomes(observer: FieldObserver, surface: str) -> dict[str, Outcome]:
+@cache
+def observer(engine: str) -> FieldObserver:
+    """The observer of one engine."""
+    return FieldObserver(engine)
+
+
+@cache
+def outcomes(engine: str, surface: str) -> dict[str, Outcome]:
     """Path -> what becomes of it. What stands inside of a refused field, or of one without effect, is left out."""
     seen: dict[str, Outcome] = {}
     closed: tuple[str, ...] = ()
     for field in spec_fields.spec_fields(surface):
         if field.path in seen or field.path.startswith(closed):
             continue
-        seen[field.path] = outcome = observer.outcome(field)
+        seen[field.path] = outcome = observer(engine).outcome(field)
         if outcome in ("refused", "no effect"):
             closed += (f"{field.path}.", f"{field.path}[")
     return seen
@@ -39,9 +47,8 @@ def outcomes(observer: FieldObserver, surface: str) -> dict[str, Outcome]:
 
 def tables() -> Iterator[str]:
     """The lines of the generated part."""
-    observers = {name: FieldObserver(name) for name in ENGINES}
     for surface, title in TITLES.items():
-        columns = {name: outcomes(each, surface) for name, each in observers.items() if each.has(surface)}
+        columns = {name: outcomes(name, surface) for name in ENGINES if observer(name).has(surface)}
         reasons = {field.path: no_effect(field) for field in spec_fields.spec_fields(surface)}
         paths = list(dict.fromkeys(path for column in columns.values() for path in column))
         yield from ("", f"## {title}", "", f"| field | {' | '.join(columns)} |", "|---|" + "---|" * len(columns))

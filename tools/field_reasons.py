@@ -16,6 +16,8 @@ _CASE = "it asks for what is the case anyway"
 _STRICT = "a format is always kept to the letter"
 _HISTORY = "it tells of how an earlier answer was made; the model is shown what was said"
 _ACCOUNT = "it is for the accounts of the API's maker"
+_CALLERS = "only the model calls tools here; a list without `direct` is refused"
+_OUTPUTS = "it is for programs that call functions, and there are none here"
 _PADDING = "it pads events against listeners who measure them; TLS is what hides them here"
 _TEMPLATE = "the model's chat template decides which earlier thoughts it shows"
 
@@ -53,11 +55,13 @@ BY_PATH: Mapping[tuple[str, str], str] = {
     ("responses", "service_tier"): NO_EFFECT["service_tier"],
     ("responses", "stream_options"): _PADDING,
     ("responses", "store"): "the answer is the same; whether it can be fetched later is as it says",
+    ("responses", "tools[function].allowed_callers"): _CALLERS,
+    ("responses", "tools[function].output_schema"): _OUTPUTS,
+    ("responses", "tools[namespace].tools[function].allowed_callers"): _CALLERS,
+    ("responses", "tools[namespace].tools[function].output_schema"): _OUTPUTS,
     ("responses", "user"): NO_EFFECT["user"],
     ("messages", "betas"): "a header's switches; what a beta adds has fields, and they stand here",
     ("messages", "context_management"): f"{_TEMPLATE}; edits other than those of thinking are refused",
-    ("messages", "messages[user].content[text].citations"): _HISTORY,
-    ("messages", "messages[user].content[image].transformations"): f"{_CASE}; `error` is refused",
     ("messages", "messages[user].content[tool_result].toolset_name"): _HISTORY,
     ("messages", "messages[assistant].content[tool_use].caller"): _HISTORY,
     ("messages", "messages[assistant].content[tool_use].toolset_name"): _HISTORY,
@@ -65,7 +69,7 @@ BY_PATH: Mapping[tuple[str, str], str] = {
     ("messages", "service_tier"): _ACCOUNT,
     ("messages", "thinking[disabled]"): _CASE,
     ("messages", "tool_choice[auto]"): _CASE,
-    ("messages", "tools[custom].allowed_callers"): "only the model calls tools here",
+    ("messages", "tools[custom].allowed_callers"): _CALLERS,
     ("messages", "tools[custom].eager_input_streaming"): "arguments are always streamed as they are made",
     ("messages", "user_profile_id"): _ACCOUNT,
     ("messages", "workspace_id"): _ACCOUNT,
@@ -73,10 +77,14 @@ BY_PATH: Mapping[tuple[str, str], str] = {
 """Surface and path -> why a field is accepted and changes nothing."""
 
 BY_NAME: Mapping[str, str] = {
+    "annotations": _HISTORY,
+    "block_binding": "thoughts are bound to no conversation here, and none fails a check",
     "cache_control": _CACHE,
+    "citations": _HISTORY,
     "detail": "a model has one way of looking at an image",
     "include_obfuscation": _PADDING,
     "prompt_cache_breakpoint": _CACHE,
+    "transformations": f"{_CASE}; `error` is refused",
 }
 """The same, by a name on the path, wherever it stands."""
 

@@ -1,7 +1,7 @@
 """Every field of a request, out of the official clients' own types, with a request that has it and one that has not.
 
 A path names a kind of an alternative in brackets: `tools[function].function.strict`. Fields that a part cannot be
-without are the part itself and have no row. A part that occurs in several places is looked at in the first.
+without are the part itself and have no row. A part that occurs in several places is looked at in each of them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import collections.abc
 import copy
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import NotRequired, Required, is_typeddict
@@ -171,15 +172,16 @@ class SpecField(NamedTuple):
         return request.get(self.path) if len(self.names) == 1 and "[" not in self.path else None
 
 
-def spec_fields(surface: str) -> Iterator[SpecField]:
+@cache
+def spec_fields(surface: str) -> Sequence[SpecField]:
     """The fields of one surface, as the installed `openai` and `anthropic` know them."""
-    seen: set[Any] = set()
+    fields: dict[str, SpecField] = {}
     for params in _params(surface):
         for name, hint in _hints(params).items():
             # `model` chooses who answers; it is no field of the answer's.
-            if name not in seen and name != "model":
-                seen.add(name)
-                yield from _top(surface, name, hint, seen)
+            for field in _top(surface, name, hint) if name != "model" else ():
+                fields.setdefault(field.path, field)
+    return tuple(fields.values())
 
 
 def _params(surface: str) -> tuple[Any, ...]:
@@ -198,7 +200,7 @@ def _params(surface: str) -> tuple[Any, ...]:
     }[surface]
 
 
-def _top(surface: str, name: str, hint: Any, seen: set[Any]) -> Iterator[SpecField]:
+def _top(surface: str, name: str, hint: Any) -> Iterator[SpecField]:
     base = copy.deepcopy(BASES[surface])
     for place, needed in NEEDED.items():
         if place == (surface, name):
@@ -207,7 +209,7 @@ def _top(surface: str, name: str, hint: Any, seen: set[Any]) -> Iterator[SpecFie
         value = _value(surface, name, hint)
         without = {key: kept for key, kept in base.items() if key != name or name in BASES[surface]}
         yield SpecField(surface, name, {**base, name: value}, without)
-    for path, value, bare in _inside(surface, name, hint, seen):
+    for path, value, bare in _inside(surface, name, hint, frozenset()):
         if isinstance(base.get(name), list):
             needed = next((more for (s, at), more in NEEDED.items() if s == surface and path.startswith(at)), {})
             start = {**base, **copy.deepcopy(needed)}
@@ -224,10 +226,14 @@ def _top(surface: str, name: str, hint: Any, seen: set[Any]) -> Iterator[SpecFie
             yield SpecField(surface, path, {**base, name: value}, without if bare is None else {**base, name: bare})
 
 
-def _inside(surface: str, path: str, hint: Any, seen: set[Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Each path inside a field, the field's value with it, and without it (None: the field itself is left out)."""
+def _inside(surface: str, path: str, hint: Any, around: frozenset[Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Each path inside a field, the field's value with it, and without it (None: the field itself is left out).
+
+    Args:
+        around: the types that it stands in; a type inside of itself is not looked into again.
+    """
     for each, is_list in _alternatives(hint):
-        if not is_typeddict(each):
+        if not is_typeddict(each) or each in around:
             continue
         tag = _tag(each)
         inner = path if tag is None else f"{path}[{tag[1]}]"
@@ -238,9 +244,6 @@ def _inside(surface: str, path: str, hint: Any, seen: set[Any]) -> Iterator[tupl
 
         if tag is not None:
             yield inner, wrapped(minimal), None
-        if each in seen:
-            continue
-        seen.add(each)
         for name, kind in _hints(each).items():
             if tag is not None and name == tag[0]:
                 continue
@@ -249,7 +252,7 @@ def _inside(surface: str, path: str, hint: Any, seen: set[Any]) -> Iterator[tupl
                 with_it = {**minimal, name: _value(surface, at, kind)}
                 bare = {key: value for key, value in minimal.items() if key != name}
                 yield at, wrapped(with_it), wrapped(bare)
-            for deeper, value, bare in _inside(surface, at, kind, seen):
+            for deeper, value, bare in _inside(surface, at, kind, around | {each}):
                 outer = {**minimal, name: value}
                 rest = {key: kept for key, kept in minimal.items() if key != name}
                 if bare is not None:

@@ -54,6 +54,18 @@ def _own_fields(spec: dict[str, Any], schema: dict[str, Any]) -> Iterator[str]:
             yield from _own_fields(spec, part)
 
 
+def property_names(part: Any) -> Iterator[str]:
+    """The names of all properties in a part of the specification."""
+    if isinstance(part, list):
+        for inner in part:
+            yield from property_names(inner)
+    if isinstance(part, dict):
+        properties = part.get("properties")
+        yield from properties if isinstance(properties, dict) else ()
+        for inner in part.values():
+            yield from property_names(inner)
+
+
 def _keep_what_is_referenced(spec: dict[str, Any]) -> None:
     """The whole document has two megabytes and takes long to compile."""
     kept = {*_reachable(spec, spec["paths"]), *_reachable(spec, {"$ref": "ErrorResponse"})}

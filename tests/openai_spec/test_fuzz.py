@@ -12,15 +12,21 @@ from schemathesis.checks import negative_data_rejection, not_a_server_error
 
 from .conftest import MODELS
 from .held import CONFORMANCE, schema
-from .spec import ROUTES, openai_spec, request_fields
+from .spec import ROUTES, openai_spec, property_names, request_fields
 
 KNOWN = {path: request_fields(openai_spec(*MODELS), path) for path in ROUTES}
 """Route -> its fields. Others have no meaning, and a test of its own shows that they are refused."""
+
+NAMED = frozenset(property_names(openai_spec(*MODELS)))
+"""Every name in the document."""
+FREE = frozenset({"logit_bias", "metadata", "parameters", "schema"})
+"""Objects in which a client may write what it likes."""
 
 REFUSED = {
     ("context_length_exceeded", "messages"): "more than the engine of this test takes",
     ("unsupported_content_type", "messages"): "images, audio and files: the engine is one of text",
     ("unsupported_value", "tools"): "custom tools",
+    ("unsupported_value", "tool_choice"): "custom tools",
     ("unsupported_value", "modalities"): "audio",
     ("unsupported_value", "audio"): "audio",
     ("unsupported_value", "messages"): "an assistant's audio",
@@ -71,7 +77,17 @@ def without_what_hides_the_rest(path: str, body: Any) -> Any:
     if not isinstance(body, dict):
         return body
     hiding = {"suffix", "dimensions", *(() if body.get("stream") else ("stream_options",))}
-    return {name: value for name, value in body.items() if name in KNOWN[path] and name not in hiding}
+    kept = {name: value for name, value in body.items() if name in KNOWN[path] and name not in hiding}
+    return {name: value if name in FREE else only_named(value) for name, value in kept.items()}
+
+
+def only_named(value: Any) -> Any:
+    """A value without members that the document does not name: they have no meaning, and parts refuse them."""
+    if isinstance(value, list):
+        return [only_named(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: inner if name in FREE else only_named(inner) for name, inner in value.items() if name in NAMED}
 
 
 @schema.parametrize()

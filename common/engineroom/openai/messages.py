@@ -6,9 +6,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from .validation import KnownFields
 
-class Part(msgspec.Struct, tag_field="type"):
-    """One part of a message's content."""
+
+class Part(KnownFields, tag_field="type", kw_only=True):
+    """One part of a message's content; marks for a cache have no effect."""
+
+    cache_control: dict[str, Any] | None = None
+    prompt_cache_breakpoint: dict[str, Any] | None = None
 
 
 class TextPart(Part, tag="text"):
@@ -19,7 +24,7 @@ class RefusalPart(Part, tag="refusal"):
     refusal: str
 
 
-class ImageURL(msgspec.Struct):
+class ImageURL(KnownFields):
     url: str
     detail: str | None = None
 
@@ -28,7 +33,7 @@ class ImagePart(Part, tag="image_url"):
     image_url: ImageURL
 
 
-class InputAudio(msgspec.Struct):
+class InputAudio(KnownFields):
     data: str
     format: Literal["wav", "mp3"]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from .messages import AnyMessage, TextPart
+from .validation import KnownFields
 
 MAX_CHOICES = 2048
 """The most choices of one request, all its prompts together; each is a task."""
@@ -26,27 +27,28 @@ _Stop: TypeAlias = str | Annotated[list[str], msgspec.Meta(max_length=4)]
 _Metadata: TypeAlias = Annotated[dict[str, Annotated[str, msgspec.Meta(max_length=512)]], msgspec.Meta(max_length=16)]
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(KnownFields):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+class TextFormat(KnownFields, tag_field="type", tag="text"):
     pass
 
 
-class JSONObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
-    pass
+class JSONObjectFormat(KnownFields, tag_field="type", tag="json_object"):
+    schema: dict[str, Any] | None = None
+    """Not OpenAI's; clients of local servers send it."""
 
 
-class JSONSchema(msgspec.Struct):
+class JSONSchema(KnownFields):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
 
 
-class JSONSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+class JSONSchemaFormat(KnownFields, tag_field="type", tag="json_schema"):
     json_schema: JSONSchema
 
 
@@ -65,28 +67,28 @@ class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
     custom: dict[str, Any]
 
 
-class NamedFunction(msgspec.Struct):
+class NamedFunction(KnownFields):
     name: str
 
 
-class NamedFunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+class NamedFunctionTool(KnownFields, tag_field="type", tag="function"):
     function: NamedFunction
 
 
-class NamedCustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+class NamedCustomTool(KnownFields, tag_field="type", tag="custom"):
     custom: NamedFunction
 
 
-class Allowed(msgspec.Struct):
+class Allowed(KnownFields):
     mode: Literal["auto", "required"]
     tools: list[dict[str, Any]]
 
 
-class AllowedTools(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+class AllowedTools(KnownFields, tag_field="type", tag="allowed_tools"):
     allowed_tools: Allowed
 
 
-class Prediction(msgspec.Struct, tag_field="type", tag="content"):
+class Prediction(KnownFields, tag_field="type", tag="content"):
     content: str | list[TextPart]
 
 

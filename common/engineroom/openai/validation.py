@@ -32,6 +32,13 @@ _KINDS = {
 }
 
 
+class KnownFields(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of a request that refuses what it does not know.
+
+    What it knows and nobody reads has no effect, and docs/fields.md gives the reason.
+    """
+
+
 def check(json: Mapping[str, Any], schema: type[T], where: str = "") -> T:
     """`json` as a `schema`; fields that it does not know are left alone, unless it forbids them.
 

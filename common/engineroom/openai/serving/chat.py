@@ -146,7 +146,9 @@ def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
         return schema(tools.tools)
     if isinstance(request.response_format, JSONSchemaFormat):
         return request.response_format.json_schema.schema or {}
-    return {} if isinstance(request.response_format, JSONObjectFormat) else None
+    if isinstance(request.response_format, JSONObjectFormat):
+        return request.response_format.schema or {}
+    return None
 
 
 def _text_messages(

@@ -177,6 +177,9 @@ def _tools(request: MessagesRequest, paths: FieldPaths) -> dict[str, Any]:
             if getattr(definition, name):
                 message = f"Invalid '{where}.{name}': it is not served here."
                 raise invalid(message, f"{where}.{name}", "unsupported_value")
+        if definition.allowed_callers is not None and "direct" not in definition.allowed_callers:
+            message = f"Invalid '{where}.allowed_callers': only the model calls tools here; add 'direct'."
+            raise invalid(message, f"{where}.allowed_callers", "unsupported_value")
         function: dict[str, Any] = {"name": definition.name, "parameters": definition.input_schema}
         optional = {"description": definition.description, "strict": definition.strict}
         function |= {name: value for name, value in optional.items() if value is not None}

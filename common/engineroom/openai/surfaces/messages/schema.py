@@ -9,27 +9,32 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from ...validation import KnownFields
+
 _Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,128}$")]
 
 
-class Block(msgspec.Struct, tag_field="type"):
+class Block(KnownFields, tag_field="type", kw_only=True):
     """One block of the content of a message, or of a tool's result."""
+
+    cache_control: dict[str, Any] | None = None
 
 
 class TextBlock(Block, tag="text"):
     text: str
+    citations: list[Any] | None = None
 
 
-class Base64Source(msgspec.Struct, tag_field="type", tag="base64"):
+class Base64Source(KnownFields, tag_field="type", tag="base64"):
     data: str
     media_type: Literal["image/jpeg", "image/png", "image/gif", "image/webp"]
 
 
-class URLSource(msgspec.Struct, tag_field="type", tag="url"):
+class URLSource(KnownFields, tag_field="type", tag="url"):
     url: str
 
 
-class ImageTransformations(msgspec.Struct):
+class ImageTransformations(KnownFields):
     oversized_image: Literal["downsize"] | None = None
 
 
@@ -42,80 +47,90 @@ class ToolUseBlock(Block, tag="tool_use"):
     id: str
     name: str
     input: dict[str, Any]
+    caller: dict[str, Any] | None = None
+    toolset_name: str | None = None
 
 
 class ToolResultBlock(Block, tag="tool_result"):
     tool_use_id: str
     content: str | list[TextBlock | ImageBlock] | None = None
     is_error: bool | None = None
+    toolset_name: str | None = None
 
 
 class ThinkingBlock(Block, tag="thinking"):
     thinking: str
+    signature: str | None = None
 
 
 class RedactedThinkingBlock(Block, tag="redacted_thinking"):
     data: str
 
 
-class UserTurn(msgspec.Struct, tag_field="role", tag="user"):
+class UserTurn(KnownFields, tag_field="role", tag="user"):
     content: str | list[TextBlock | ImageBlock | ToolResultBlock]
 
 
-class AssistantTurn(msgspec.Struct, tag_field="role", tag="assistant"):
+class AssistantTurn(KnownFields, tag_field="role", tag="assistant"):
     content: str | list[TextBlock | ToolUseBlock | ThinkingBlock | RedactedThinkingBlock]
 
 
-class SystemTurn(msgspec.Struct, tag_field="role", tag="system"):
+class SystemTurn(KnownFields, tag_field="role", tag="system"):
     content: str | list[TextBlock]
 
 
-class ThinkingOn(msgspec.Struct, tag_field="type", tag="enabled"):
+class ThinkingOn(KnownFields, tag_field="type", tag="enabled"):
     budget_tokens: Annotated[int, msgspec.Meta(ge=1024)]
     display: Literal["summarized", "omitted"] | None = None
+    block_binding: dict[str, Any] | None = None
 
 
-class ThinkingOff(msgspec.Struct, tag_field="type", tag="disabled"):
+class ThinkingOff(KnownFields, tag_field="type", tag="disabled"):
     pass
 
 
-class ThinkingAsNeeded(msgspec.Struct, tag_field="type", tag="adaptive"):
+class ThinkingAsNeeded(KnownFields, tag_field="type", tag="adaptive"):
     display: Literal["summarized", "omitted"] | None = None
+    block_binding: dict[str, Any] | None = None
 
 
-class ThinkingBetweenTools(msgspec.Struct, tag_field="type", tag="between_tools"):
+class ThinkingBetweenTools(KnownFields, tag_field="type", tag="between_tools"):
     pass
 
 
-class SchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+class SchemaFormat(KnownFields, tag_field="type", tag="json_schema"):
     schema: dict[str, Any]
 
 
-class OutputConfig(msgspec.Struct):
+class OutputConfig(KnownFields):
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: SchemaFormat | None = None
 
 
-class AnyChoice(msgspec.Struct, tag_field="type", tag="any"):
+class AnyChoice(KnownFields, tag_field="type", tag="any"):
     disable_parallel_tool_use: bool | None = None
 
 
-class AutoChoice(msgspec.Struct, tag_field="type", tag="auto"):
+class AutoChoice(KnownFields, tag_field="type", tag="auto"):
     disable_parallel_tool_use: bool | None = None
 
 
-class NoChoice(msgspec.Struct, tag_field="type", tag="none"):
+class NoChoice(KnownFields, tag_field="type", tag="none"):
     disable_parallel_tool_use: bool | None = None
 
 
-class NamedChoice(msgspec.Struct, tag_field="type", tag="tool"):
+class NamedChoice(KnownFields, tag_field="type", tag="tool"):
     name: str
     disable_parallel_tool_use: bool | None = None
 
 
-class ToolDefinition(msgspec.Struct):
+class ToolDefinition(KnownFields):
     name: _Name
     input_schema: dict[str, Any]
+    type: str | None = None
+    allowed_callers: list[str] | None = None
+    cache_control: dict[str, Any] | None = None
+    eager_input_streaming: bool | None = None
     description: str | None = None
     strict: bool | None = None
     defer_loading: bool | None = None

@@ -172,6 +172,7 @@ def _tools(request: ResponsesRequest, paths: FieldPaths) -> tuple[dict[str, Any]
         if tool.get("type") != "function":
             raise _not_a_function(tool.get("type"), f"{where}.type")
         definition = check(tool, FunctionToolDefinition, where)
+        _check_use(definition, where)
         name = definition.name
         if namespace is not None and name in functions:
             name = f"{namespace.name}__{name}"
@@ -191,6 +192,20 @@ def _tools(request: ResponsesRequest, paths: FieldPaths) -> tuple[dict[str, Any]
     if not tools:
         return {}, functions
     return {"tools": tools, **({} if choice is None else {"tool_choice": choice})}, functions
+
+
+def _check_use(definition: FunctionToolDefinition, where: str) -> None:
+    """Refuse a function that is not simply the model's to call."""
+    callers = definition.allowed_callers
+    unserved = {
+        "allowed_callers": callers is not None and "direct" not in callers,
+        "async": definition.is_async,
+        "defer_loading": definition.defer_loading,
+    }
+    for name, asked in unserved.items():
+        if asked:
+            message = f"Invalid '{where}.{name}': here the model is shown every function, calls it itself, and waits."
+            raise invalid(message, f"{where}.{name}", "unsupported_value")
 
 
 def _definitions(request: ResponsesRequest) -> Iterator[tuple[Mapping[str, Any], str, Namespace | None]]:

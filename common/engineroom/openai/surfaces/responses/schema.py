@@ -9,16 +9,18 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from ...validation import KnownFields
+
 _Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,128}$")]
 _Metadata: TypeAlias = Annotated[dict[str, Annotated[str, msgspec.Meta(max_length=512)]], msgspec.Meta(max_length=16)]
 _Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
 
-class ResponseStreamOptions(msgspec.Struct):
+class ResponseStreamOptions(KnownFields):
     include_obfuscation: bool | None = None
 
 
-class Reasoning(msgspec.Struct):
+class Reasoning(KnownFields):
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     generate_summary: Literal["auto", "concise", "detailed"] | None = None
@@ -26,22 +28,22 @@ class Reasoning(msgspec.Struct):
     mode: Literal["standard"] | None = None
 
 
-class PlainText(msgspec.Struct, tag_field="type", tag="text"):
+class PlainText(KnownFields, tag_field="type", tag="text"):
     pass
 
 
-class AnyJSON(msgspec.Struct, tag_field="type", tag="json_object"):
+class AnyJSON(KnownFields, tag_field="type", tag="json_object"):
     pass
 
 
-class JSONOfSchema(msgspec.Struct, tag_field="type", tag="json_schema"):
+class JSONOfSchema(KnownFields, tag_field="type", tag="json_schema"):
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     schema: dict[str, Any]
     description: str | None = None
     strict: bool | None = None
 
 
-class TextConfig(msgspec.Struct):
+class TextConfig(KnownFields):
     format: PlainText | AnyJSON | JSONOfSchema | None = None
     verbosity: Literal["low", "medium", "high"] | None = None
 
@@ -98,8 +100,10 @@ class ResponsesRequest(msgspec.Struct, kw_only=True):
     user: str | None = None
 
 
-class ContentPart(msgspec.Struct, tag_field="type"):
+class ContentPart(KnownFields, tag_field="type", kw_only=True):
     """One part of the content of a message, or of a tool's output."""
+
+    prompt_cache_breakpoint: dict[str, Any] | None = None
 
 
 class InputTextPart(ContentPart, tag="input_text"):
@@ -117,6 +121,7 @@ class InputFilePart(ContentPart, tag="input_file"):
     file_id: str | None = None
     file_url: str | None = None
     filename: str | None = None
+    detail: str | None = None
 
 
 class InputAudioPart(ContentPart, tag="input_audio"):
@@ -125,6 +130,8 @@ class InputAudioPart(ContentPart, tag="input_audio"):
 
 class OutputTextPart(ContentPart, tag="output_text"):
     text: str
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
 
 
 class OutputRefusalPart(ContentPart, tag="refusal"):
@@ -136,54 +143,80 @@ AnyContentPart: TypeAlias = (
 )
 
 
-class MessageItem(msgspec.Struct):
+class Item(KnownFields, kw_only=True):
+    """One item of a conversation."""
+
+    type: str | None = None
+    id: str | None = None
+    status: _Status | None = None
+
+
+class MessageItem(Item):
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[AnyContentPart]
+    phase: str | None = None
 
 
-class FunctionCallItem(msgspec.Struct):
+class CallItem(Item, rename={"is_async": "async"}, kw_only=True):
+    """What both sides of a call may say of it."""
+
     call_id: str
+    caller: dict[str, Any] | None = None
+    namespace: str | None = None
+    is_async: bool | None = None
+
+
+class FunctionCallItem(CallItem):
     name: str
     arguments: str
-    namespace: str | None = None
 
 
-class FunctionCallOutputItem(msgspec.Struct):
-    call_id: str
+class FunctionCallOutputItem(CallItem):
     output: str | list[AnyContentPart]
+    name: str | None = None
 
 
-class ReasoningText(msgspec.Struct):
+class ReasoningText(KnownFields):
     text: str
+    type: str | None = None
 
 
-class ReasoningItem(msgspec.Struct):
+class ReasoningItem(Item):
     summary: list[ReasoningText] | None = None
     content: list[ReasoningText] | None = None
     encrypted_content: str | None = None
 
 
-class ItemReference(msgspec.Struct):
+class ItemReference(KnownFields):
     id: str
+    type: str | None = None
 
 
-class FunctionToolDefinition(msgspec.Struct):
+class FunctionToolDefinition(KnownFields, rename={"is_async": "async"}):
     name: _Name
+    type: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    allowed_callers: list[str] | None = None
+    defer_loading: bool | None = None
+    is_async: bool | None = None
+    output_schema: dict[str, Any] | None = None
 
 
-class Namespace(msgspec.Struct):
+class Namespace(KnownFields):
     name: _Name
     description: str
     tools: list[dict[str, Any]]
+    type: str | None = None
 
 
-class NamedFunctionChoice(msgspec.Struct):
+class NamedFunctionChoice(KnownFields):
     name: str
+    type: str | None = None
 
 
-class AllowedToolsChoice(msgspec.Struct):
+class AllowedToolsChoice(KnownFields):
     mode: Literal["auto", "required"]
     tools: list[dict[str, Any]]
+    type: str | None = None
