@@ -126,6 +126,7 @@ async def request(
     headers: Mapping[str, str] | None = None,
     body: bytes = b"",
     json: dict[str, Any] | None = None,
+    extensions: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Response]:
     """Call `app` and give its response, once it has started.
 
@@ -135,6 +136,7 @@ async def request(
         path: may carry a query.
         body: the request's body.
         json: a JSON object to send instead of `body`. It stays decoded for an app that takes it so.
+        extensions: what else the scope carries.
 
     Raises:
         Exception: whatever the app raises, from here before its response started, else from reading.
@@ -160,6 +162,7 @@ async def request(
         "server": None,
         "state": {},
         DECODABLE_BODY: request_body,
+        **(extensions or {}),
     }
     response = Response()
     task = asyncio.ensure_future(response._run(app, scope, request_body))

@@ -13,7 +13,7 @@ from ..engine import RunningEngine
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
 from ..openai.sse import EventParser
 from ..openai.upstream_errors import from_upstream
-from ..openai.usage import TokenUsage
+from ..openai.usage import TokenUsage, counting
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,17 @@ def request_headers(request_id: str | None) -> Mapping[str, str]:
     return {"x-request-id": request_id} if request_id else {}
 
 
-async def generate(engine: RunningEngine, request: GenerateRequest) -> AsyncIterator[Delta]:
+async def generate(
+    engine: RunningEngine, request: GenerateRequest, counted: TokenUsage | None = None
+) -> AsyncIterator[Delta]:
     """Stream a native generation through `engine.app`: messages as a chat completion, a prompt as a completion.
 
     The last delta carries the usage that the engine counted. Where an engine tells running counts (`usage` on
     every event) each delta has them; where it does not, an event counts as one token until the end corrects it.
     Closing the iterator aborts the generation.
+
+    Args:
+        counted: gets the tokens while they are generated, also those of a generation that is not read to its end.
 
     Raises:
         APIError: from the first step if the request is refused, later if the engine fails.
@@ -70,7 +75,8 @@ async def generate(engine: RunningEngine, request: GenerateRequest) -> AsyncIter
     path, body = _openai_request(engine, request)
     parser = EventParser()
     headers = request_headers(request.request_id)
-    async with open_request(engine.app, "POST", path, headers=headers, json=body) as response:
+    extensions = counting(counted) if counted is not None else None
+    async with open_request(engine.app, "POST", path, headers=headers, json=body, extensions=extensions) as response:
         if response.status >= 400:
             raise from_upstream(response.status, await response.read())
         # A delta is held back until the next: the usage comes in an event of its own, behind the last one.

@@ -52,6 +52,11 @@ def get_usage(scope: Scope) -> TokenUsage:
     return usage
 
 
+def counting(usage: TokenUsage) -> dict[str, Any]:
+    """What the scope of a request in this process carries, so that its tokens are written to `usage`."""
+    return {_KEY: usage}
+
+
 def requested_usage(scope: Scope) -> TokenUsage | None:
     """The usage of a scope's request where somebody has called `get_usage`; None where nobody wants it counted."""
     return scope.get(_KEY)

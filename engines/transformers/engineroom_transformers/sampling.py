@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError
-from engineroom.openai.serving.prompts import check_ids
+from engineroom.openai.serving.response import check_ids
 from engineroom.openai.validation import check
 
 from .settings import Params

@@ -21,7 +21,7 @@ from engineroom.openai.errors import error_body
 
 from ..signals import either, stop_signals
 from . import sdk
-from .handler import JobFailure, JobResponse
+from .handler import JobFailure, JobRecord, JobResponse
 from .jobs import JobPool, take_jobs
 from .platform import DeliveryError, Platform
 
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _PAUSE_S = 1.0
 """Seconds between two jobs that are failed: where only this machine is at fault, others get most of the jobs."""
 _LAST_WORDS_S = 5.0
+_CODE = "worker_start_failed"
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSPHRASE|CREDENTIAL|(?:TOKEN|AUTH|KEYS?)$", re.IGNORECASE)
 """Names of variables whose values nobody else may see."""
 _SHORTEST_SECRET = 6
@@ -130,12 +131,12 @@ class FailingHandler:
     """Fails every job, with the reason why there is no engine; one a second."""
 
     def __init__(self, reason: str) -> None:
-        error = APIError(f"The worker cannot start: {reason}", status=503, code="worker_start_failed")
+        error = APIError(f"The worker cannot start: {reason}", status=503, code=_CODE)
         self._failure = msgspec.json.encode(error_body(error)).decode()
         self._next = time.monotonic()
 
     def respond(self, job: Mapping[str, Any]) -> JobResponse:
-        return JobResponse(False, self._items())
+        return JobResponse(False, self._items(), JobRecord(str(job.get("id")), error=_CODE))
 
     async def _items(self) -> AsyncGenerator[Any, None]:
         await asyncio.sleep(self._next - time.monotonic())

@@ -77,12 +77,14 @@ def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
     """
 
     async def handle(job: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
-        items = handler.respond(job).items
+        response = handler.respond(job)
+        items = response.items
         try:
             while True:
                 try:
                     item = await asyncio.wrap_future(_across(anext(items, _END), loop))
                 except JobFailure as error:
+                    response.record.status = "FAILED"
                     yield {"error": str(error)}
                     return
                 if item is _END:
@@ -90,6 +92,7 @@ def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
                 yield _Output(item) if isinstance(item, dict) else item
         finally:
             _across(items.aclose(), loop)
+            response.record.log()
 
     return handle
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,11 +29,13 @@ from engineroom.jobs import (
     request_headers,
     wants_stream,
 )
+from engineroom.logs import Event
 from engineroom.openai.body import check_json
 from engineroom.openai.errors import error_body, error_event
 from engineroom.openai.routes import CHAT_COMPLETIONS
 from engineroom.openai.sse import EventSource, payloads
 from engineroom.openai.upstream_errors import from_upstream
+from engineroom.openai.usage import TokenUsage, counting
 from engineroom.openai.validation import UNKNOWN_FIELD
 
 from . import native, own_routes
@@ -46,6 +49,7 @@ LARGEST_ITEM = 1_000_000
 _JSON_BYTES = 6
 """Bytes that one character takes in JSON at most."""
 
+_LONGEST_ROUTE = 100
 _DEATH_S = 1.0
 """Seconds in which an engine's end is seen after its last error."""
 
@@ -54,16 +58,52 @@ class JobFailure(Exception):
     """The job is to be marked FAILED; its text is the error's JSON."""
 
 
+@dataclass(slots=True)
+class JobRecord:
+    """What the log says of a job: one line when it is over, and nothing of its content.
+
+    route: what was asked for; `native` for a prompt or messages.
+    status: as the platform has it; CANCELLED until the response is whole or has failed.
+    error: the code or type of the error, in the output or of the failure.
+    first_item: seconds until there was a first item of a stream.
+    """
+
+    id: str
+    route: str = "native"
+    status: Literal["COMPLETED", "FAILED", "CANCELLED"] = "CANCELLED"
+    error: str = ""
+    usage: TokenUsage = field(default_factory=TokenUsage)
+    first_item: float | None = None
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since the job was taken."""
+        return round(time.monotonic() - self._began, 4)
+
+    def log(self) -> None:
+        """Write the line."""
+        fields: dict[str, Any] = {"id": self.id, "route": self.route, "status": self.status}
+        if self.error:
+            fields["error"] = self.error
+        fields |= {"prompt_tokens": self.usage.prompt_tokens, "completion_tokens": self.usage.completion_tokens}
+        if self.first_item is not None:
+            fields["first_seconds"] = self.first_item
+        logger.info(Event("job", **fields, seconds=self.seconds))
+
+
 @dataclass(frozen=True, slots=True)
 class JobResponse:
     """The response to a job.
 
     stream: whether the client wants the items one by one, as they are produced.
     items: JSON values. Closing them aborts the generation. They raise only `JobFailure`.
+    record: what there is to log once they are delivered.
     """
 
     stream: bool
     items: AsyncGenerator[Any, None]
+    record: JobRecord = field(default_factory=lambda: JobRecord(""))
 
 
 class JobHandler:
@@ -83,21 +123,24 @@ class JobHandler:
             self._first = False
             self._engine.timeline.mark("first job")
         value = job.get("input")
+        record = JobRecord(str(job.get("id")), _path_of(value).partition("?")[0][:_LONGEST_ROUTE] or "native")
         try:
             check_json(value, "input of your job")
             job_input = JobInput.parse(value, self._engine, self._defaults)
         except APIError as error:
-            return JobResponse(wants_stream(value), self._refusal(value, error))
-        for field in job_input.ignored:
-            logger.warning("job %s: nobody knows the field '%s'; the job is served without it", job.get("id"), field)
-        return JobResponse(job_input.stream, self._items(value, job_input))
+            return JobResponse(wants_stream(value), self._refusal(value, error, record), record)
+        for name in job_input.ignored:
+            logger.warning("job %s: nobody knows the field '%s'; the job is served without it", job.get("id"), name)
+        return JobResponse(job_input.stream, self._items(value, job_input, record), record)
 
-    async def _refusal(self, value: Any, error: APIError) -> AsyncGenerator[Any, None]:
+    async def _refusal(self, value: Any, error: APIError, record: JobRecord) -> AsyncGenerator[Any, None]:
+        record.error = error.code or error.type
         if self._settings.job_errors == "failed":
             raise _failure(value, error)
         yield self._error_item(value, error)
+        record.status = "COMPLETED"
 
-    async def _items(self, value: Any, job_input: JobInput) -> AsyncGenerator[Any, None]:
+    async def _items(self, value: Any, job_input: JobInput, record: JobRecord) -> AsyncGenerator[Any, None]:
         """The items of a response. An error is the last of them, or fails the job.
 
         A job that its engine's end has interrupted is FAILED, whatever JOB_ERRORS says: that it is not done is nothing
@@ -105,15 +148,18 @@ class JobHandler:
         a stream sees the error in it, too; without one the stream would look whole.
         """
         if isinstance(job_input.request, APICall):
-            items = self._call(job_input.request, job_input)
+            items = self._call(job_input.request, job_input, record)
         else:
-            items = self._generate(job_input.request, job_input)
+            items = self._generate(job_input.request, job_input, record)
         sent = False
         try:
             async with aclosing(items):
                 async for item in items:
-                    sent = job_input.stream
+                    if job_input.stream and not sent:
+                        sent = True
+                        record.first_item = record.seconds
                     yield item
+            record.status = "COMPLETED"
             return
         except APIError as api_error:
             error = api_error
@@ -122,12 +168,14 @@ class JobHandler:
         except Exception:
             logger.exception("a job failed")
             error = APIError("The server had an error while processing your request.", status=500)
+        record.error = error.code or error.type
         interrupted = error.status >= 500 and await self._engine_is_gone()
         fails = interrupted or self._settings.job_errors == "failed"
         if sent or not fails:
             yield self._error_item(value, error)
         if fails:
             raise _failure(value, error)
+        record.status = "COMPLETED"
 
     async def _engine_is_gone(self) -> bool:
         """Whether the engine is stopped or dead; of a death its last errors may tell a moment before it is seen."""
@@ -137,20 +185,24 @@ class JobHandler:
             died.cancel()
         return not self._engine.health().live
 
-    async def _call(self, call: APICall, job_input: JobInput) -> AsyncGenerator[Any, None]:
+    async def _call(self, call: APICall, job_input: JobInput, record: JobRecord) -> AsyncGenerator[Any, None]:
         """The items of a request to the engine's HTTP API, or to what this door answers itself."""
         path = call.path.partition("?")[0]
         if path in own_routes.PATHS and not any(route.matches(path) for route in self._engine.served_routes):
             yield await own_routes.answer(path, call.method, self._engine)
             return
         headers = request_headers(call.request_id)
-        async with request(self._engine.app, call.method, call.path, headers=headers, json=call.json) as response:
+        app = self._engine.app
+        extensions = counting(record.usage)
+        async with request(
+            app, call.method, call.path, headers=headers, json=call.json, extensions=extensions
+        ) as response:
             if response.status >= 400:
                 error = from_upstream(response.status, await response.read())
                 known = self._without_unknown(call, error)
                 if known is None:
                     raise error
-                async for item in self._call(known, job_input):
+                async for item in self._call(known, job_input, record):
                     yield item
                 return
             content_type = response.headers.get("content-type", "")
@@ -159,7 +211,7 @@ class JobHandler:
                 return
             sent = False
             async for events in self._events(response, job_input):
-                failure = await self._failure_among(events)
+                failure = await self._failure_among(events, record)
                 if sent or failure is None:
                     for item in self._event_items(events):
                         yield item
@@ -184,12 +236,13 @@ class JobHandler:
             async for batch in batches:
                 yield b"".join(batch)
 
-    async def _failure_among(self, events: bytes) -> JobFailure | None:
+    async def _failure_among(self, events: bytes, record: JobRecord) -> JobFailure | None:
         """The error among a stream's events that is to fail the job; None for none, and for one that is output."""
         if b'"error"' not in events:
             return None
         for event in event_objects(events):
             if isinstance(event, dict) and event.get("error"):
+                record.error = _code_of(event["error"])
                 if self._settings.job_errors == "failed" or await self._engine_is_gone():
                     return JobFailure(_json({"error": event["error"]}))
                 return None
@@ -202,10 +255,12 @@ class JobHandler:
         objects = event_objects(events)
         return iter([objects] if objects else [])
 
-    async def _generate(self, asked: GenerateRequest, job_input: JobInput) -> AsyncGenerator[Any, None]:
+    async def _generate(
+        self, asked: GenerateRequest, job_input: JobInput, record: JobRecord
+    ) -> AsyncGenerator[Any, None]:
         """The items of a native generation."""
         shape = native.shape(job_input.output_format, asked.model or self._engine.models[0])
-        deltas: Pump[Delta] = Pump(generate(self._engine, asked))
+        deltas: Pump[Delta] = Pump(generate(self._engine, asked, record.usage))
         try:
             if not job_input.stream:
                 whole: list[Delta] = []
@@ -237,6 +292,10 @@ class JobHandler:
         if path and wants_stream(value):
             return error_event(error, path).decode() if self._settings.raw_openai_output else [error_body(error, path)]
         return error_body(error, path)
+
+
+def _code_of(error: Any) -> str:
+    return str(error.get("code") or error.get("type") or "error") if isinstance(error, dict) else "error"
 
 
 def _failure(value: Any, error: APIError) -> JobFailure:

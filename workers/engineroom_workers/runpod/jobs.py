@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 LARGEST_RESULT = 20_000_000
 """Bytes of JSON; the platform refuses a larger result, and its job would hang until it times out."""
 
+_TAKING = "taking jobs"
+_STOPPING = "asking which jobs to stop"
 _HELD_S = 0.5
 """Seconds that an empty poll must have taken to count as held by the platform; after others we pause."""
 
@@ -87,8 +89,11 @@ class JobPool:
     async def _run(self, job_id: str, job: dict[str, Any]) -> None:
         logger.debug("job %s started", job_id)
         try:
-            await deliver(job_id, self._handler.respond(job), self._platform)
-            logger.debug("job %s finished", job_id)
+            response = self._handler.respond(job)
+            try:
+                await deliver(job_id, response, self._platform)
+            finally:
+                response.record.log()
         except asyncio.CancelledError:
             logger.info("job %s stopped", job_id)
         except Exception:
@@ -137,14 +142,13 @@ async def take_jobs(platform: Platform, pool: JobPool, stopping: asyncio.Future[
             jobs = await platform.take(room.result())
         except PlatformBusy:
             delay = after_error.next()
-            logger.warning("the platform asks for fewer requests; the next in %.1f s", delay)
+            platform.outage.failed(_TAKING, "it asks for fewer requests (429)")
         except Exception as error:
             delay = after_error.next()
-            logger.warning(
-                "no jobs could be taken (%s: %s); the next attempt in %.1f s", type(error).__name__, error, delay
-            )
+            platform.outage.failed(_TAKING, f"{type(error).__name__}: {error}")
         else:
             after_error.reset()
+            platform.outage.worked(_TAKING)
             started = [pool.start(job) for job in jobs]
             if any(started) or time.monotonic() - began > _HELD_S:
                 after_nothing.reset()
@@ -164,16 +168,12 @@ async def watch_cancellations(platform: Platform, pool: JobPool) -> None:
             job_ids = await platform.cancelled_jobs()
         except Exception as error:
             delay = after_error.next()
-            logger.log(
-                logging.DEBUG if isinstance(error, PlatformBusy) else logging.WARNING,
-                "cannot ask which jobs to stop (%s: %s); the next attempt in %.1f s",
-                type(error).__name__,
-                error,
-                delay,
-            )
+            if not isinstance(error, PlatformBusy):
+                platform.outage.failed(_STOPPING, f"{type(error).__name__}: {error}")
             await asyncio.sleep(delay)
             continue
         after_error.reset()
+        platform.outage.worked(_STOPPING)
         pool.cancel(job_ids)
         if job_ids or time.monotonic() - began > _HELD_S:
             after_nothing.reset()
@@ -196,9 +196,12 @@ async def deliver(job_id: str, response: JobResponse, platform: Platform) -> Non
                 if response.stream:
                     await platform.stream(job_id, item)
         except JobFailure as error:
+            response.record.status = "FAILED"
             result = {"error": str(error)}
         except DeliveryError as error:
             logger.error("job %s: an item of its stream could not be delivered: the platform %s", job_id, error)
+            response.record.status = "FAILED"
+            response.record.error = "delivery_failed"
             result = _delivery_failed(f"An item of the stream could not be delivered: the platform {error}.")
     body = msgspec.json.encode(result)
     if len(body) > LARGEST_RESULT:

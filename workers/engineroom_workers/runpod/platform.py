@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,10 +47,14 @@ class PlatformBusy(Exception):
 
 
 class Platform:
-    """One worker's connections to the platform. Make it in a running loop; `await close()`."""
+    """One worker's connections to the platform. Make it in a running loop; `await close()`.
+
+    outage: gets what fails, for the log.
+    """
 
     def __init__(self, sdk: SDK) -> None:
         self._sdk = sdk
+        self.outage = Outage()
         self._poll_sockets = PollSockets()
         self._stopped = False
         self._polls = aiohttp.ClientSession(
@@ -180,6 +185,58 @@ class Platform:
     def job_ends(self, job_id: str) -> None:
         """Name a job in the pings no more."""
         self._sdk.jobs_in_progress.remove(job_id)
+
+
+_OUTAGE_LINE_S = 60.0
+_SHORT_OUTAGE_S = 5.0
+"""An outage that is over sooner needs no line for its end."""
+
+
+class Outage:
+    """What fails between worker and platform, all of it together, in the log.
+
+    A line as it begins, one a minute while it goes on, and one when it is over: a worker tries again every few seconds,
+    for hours if need be, and a line for each attempt would fill its log with nothing else.
+
+    Args:
+        interval: seconds between two lines.
+    """
+
+    def __init__(self, interval: float = _OUTAGE_LINE_S) -> None:
+        self._interval = interval
+        self._failing: set[str] = set()
+        self._began = 0.0
+        self._attempts = 0
+        self._quiet_until = float("-inf")
+
+    def failed(self, doing: str, reason: object) -> None:
+        """Note a failed attempt.
+
+        Args:
+            doing: what was tried, e.g. `taking jobs`.
+        """
+        now = time.monotonic()
+        if not self._failing:
+            self._began = now
+            self._attempts = 0
+        self._failing.add(doing)
+        self._attempts += 1
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + self._interval
+        so_far = f" ({self._attempts} failed attempts in {now - self._began:.0f} s)" if self._attempts > 1 else ""
+        logger.warning(
+            "the platform fails: %s: %s%s; trying again, with a line every %g s", doing, reason, so_far, self._interval
+        )
+
+    def worked(self, doing: str) -> None:
+        """Note that something works, which may have failed before."""
+        if doing not in self._failing:
+            return
+        self._failing.remove(doing)
+        lasted = time.monotonic() - self._began
+        if not self._failing and lasted > _SHORT_OUTAGE_S:
+            logger.info("the platform works again, after %.0f s and %d failed attempts", lasted, self._attempts)
 
 
 class PollResponse(aiohttp.ClientResponse):

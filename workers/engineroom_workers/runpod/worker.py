@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _FINISH_S = 5.0
 """Seconds that jobs have to send their clients an error, once the engine is stopped or dead."""
 
+_PINGING = "pinging"
+
 
 class QueueWorker:
     """One worker on a RunPod queue.
@@ -132,8 +134,9 @@ async def keep_pinging(platform: Platform) -> None:
     while True:
         try:
             await platform.ping()
+            platform.outage.worked(_PINGING)
             delay = platform.ping_interval
         except DeliveryError as error:
             delay = min(2.0, platform.ping_interval)
-            logger.warning("a ping was lost: the platform %s", error)
+            platform.outage.failed(_PINGING, error)
         await asyncio.sleep(max(delay, 0.1))

@@ -204,3 +204,44 @@ async def test_what_openais_client_makes_of_each_error(platform: RunningEmulator
             with pytest.raises(openai.APIError, match="echo_fault"):
                 async for _ in amid:
                     pass
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+async def test_every_job_has_its_line_without_its_content(
+    platform: RunningEmulator, start_worker: StartWorker, loop: str
+) -> None:
+    worker = start_worker(platform, JOB_LOOP=loop, RUNPOD_LOG_LEVEL="ERROR", LOG_FORMAT="json")
+    await platform.polled()
+    jobs = {
+        "chat": submit(platform, chat("a private question")),
+        "stream": submit(platform, chat("a private question", stream=True)),
+        "native": submit(platform, {"prompt": "a private question"}),
+        "unknown model": submit(platform, chat("a private question", model="nope")),
+        "refused": submit(platform, {"prompt": "a private question", "sampling_params": {"topk": 1}}),
+        "cancelled": submit(platform, endless()),
+    }
+    await platform.streamed(jobs["cancelled"].id)
+    platform.emulator.cancel(jobs["cancelled"])
+    for job in jobs.values():
+        await platform.finished(job.id)
+
+    def lines() -> dict[str, dict[str, Any]]:
+        entries = [msgspec.json.decode(line) for line in worker.log.splitlines() if line.startswith("{")]
+        return {entry["id"]: entry for entry in entries if entry["message"] == "job"}
+
+    await platform.until(lambda: len(lines()) == len(jobs), state=lambda: worker.log)
+    line_of = {name: lines()[job.id] for name, job in jobs.items()}
+    for name, line in line_of.items():
+        assert line["level"] == "INFO"
+        assert line["seconds"] >= line.get("first_seconds", 0) >= 0, name
+    for name in ("chat", "stream", "native"):
+        assert line_of[name]["status"] == "COMPLETED"
+        assert line_of[name]["prompt_tokens"] > 1
+        assert line_of[name]["completion_tokens"] > 1
+    assert "first_seconds" in line_of["stream"]
+    assert line_of["chat"]["route"] == "/v1/chat/completions"
+    assert line_of["native"]["route"] == "native"
+    assert line_of["unknown model"]["error"] == "model_not_found"
+    assert line_of["refused"]["error"] == "unknown_parameter"
+    assert line_of["cancelled"]["status"] == "CANCELLED"
+    assert "private" not in worker.log

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ..schemas import MAX_CHOICES, CompletionRequest
 from ..validation import check, invalid
 from . import logprobs
-from .prompts import as_tokens
 from .response import (
     Envelope,
     ServingResponse,
+    as_tokens,
     check_streaming,
     completion_budget,
     encode,

@@ -12,8 +12,7 @@ from ...errors import APIError
 from ..schemas import EmbeddingRequest
 from ..usage import TokenUsage
 from ..validation import check, invalid
-from .prompts import as_tokens
-from .response import encode
+from .response import as_tokens, encode
 
 if TYPE_CHECKING:
     from .tokens import TokenSource

@@ -1,4 +1,4 @@
-"""What the responses to chat completions and completions have in common."""
+"""What the responses to chat completions and completions have in common, and the prompts that clients may give."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +22,7 @@ from .generation import ChoiceChunk
 
 if TYPE_CHECKING:
     from ..schemas import Generation
-    from .tokens import TokenRequest
+    from .tokens import TokenRequest, TokenSource
 
 encode = msgspec.json.Encoder().encode
 
@@ -158,6 +158,46 @@ def completion_budget(prompt: int, asked: int | None, max_model_len: int, param:
             code="context_length_exceeded",
         )
     return room if asked is None else min(asked, room)
+
+
+def as_tokens(
+    engine: TokenSource, param: str, prompt: str | Sequence[str | int | Sequence[int]]
+) -> list[Sequence[int]]:
+    """The token ids of each prompt.
+
+    Args:
+        param: the field that holds them, for the errors.
+
+    Raises:
+        APIError: where the elements are of several kinds, or a list of token ids is empty or out of the vocabulary.
+    """
+    if isinstance(prompt, str):
+        return [engine.tokenize(prompt)]
+    if all(isinstance(element, int) for element in prompt):
+        return [check_ids([element for element in prompt if isinstance(element, int)], engine.vocabulary_size, param)]
+    prompts: list[Sequence[int]] = []
+    for number, element in enumerate(prompt):
+        if isinstance(element, int) or isinstance(element, str) is not isinstance(prompt[0], str):
+            raise invalid(
+                f"Invalid '{param}': its elements must all be strings, token ids, or lists of token ids.",
+                f"{param}.{number}",
+                "invalid_type",
+            )
+        if not element and not isinstance(element, str):
+            raise invalid(f"Invalid '{param}.{number}': an empty list of token ids.", f"{param}.{number}")
+        if isinstance(element, str):
+            prompts.append(engine.tokenize(element))
+        else:
+            prompts.append(check_ids(element, engine.vocabulary_size, f"{param}.{number}"))
+    return prompts
+
+
+def check_ids(ids: Iterable[int], size: int, param: str) -> list[int]:
+    """`ids`, all of them in a vocabulary of that size. Raises APIError for any other."""
+    ids = list(ids)
+    if any(not 0 <= token < size for token in ids):
+        raise invalid(f"Invalid '{param}': token ids go from 0 to {size - 1}.", param, "invalid_value")
+    return ids
 
 
 def usage_object(prompt_tokens: int, completion_tokens: int) -> dict[str, Any]:
