@@ -41,6 +41,7 @@ RATE, TOKENS = 50, 200
 IDEAL = (TOKENS - 1) / RATE
 POLICIES: Mapping[str, int | None] = {"drain": None, "fixed 5": 5, "fixed 50": 50, "1 an event": 1}
 _TOKEN = re.compile(rb'\\"delta\\":\{\\"content\\":\\"[^\\]')
+STARTS = 20
 LIFE_EXPECTED = "Expected: first job-take and end of an idle worker within 0.5 s each, at most 120 MB."
 console = Console()
 
@@ -203,7 +204,7 @@ async def life_table(times: int) -> str:
 async def remeasure_life() -> None:
     """Measure the last part again and put it in the place of what results.md has."""
     before, heading, _ = RESULTS.read_text().partition("## A worker's life\n")
-    load, life = os.getloadavg()[0], await life_table(7)
+    load, life = os.getloadavg()[0], await life_table(STARTS)
     note = f"\nMeasured by itself (`ARGS=--life`), load {load:.1f} before. {LIFE_EXPECTED}\n\n"
     RESULTS.write_text(before + heading + note + life + "\n")
 
@@ -211,7 +212,7 @@ async def remeasure_life() -> None:
 async def main(quick: bool) -> None:
     rtts, counts = ((20, 50), (30, 200)) if quick else ((0, 20, 50, 100), (1, 30, 200))
     load = os.getloadavg()[0]
-    life = await life_table(3 if quick else 7)
+    life = await life_table(3 if quick else STARTS)
     jobs = await job_table()
     table = await stream_table(rtts, counts)
     if quick:

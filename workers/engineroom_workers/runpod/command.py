@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import click
@@ -98,6 +100,8 @@ def _work(env: Environment) -> int:
 
     began = process_age()
     logs.configure_before(env)
+    # It waits for the disk, mostly: the certificates of the authorities are read.
+    Thread(target=_import_http_client, daemon=True).start()
     setup = plugins.set_up(env, _load_settings, door="runpod")
     logs.configure(setup.worker)
     setup.log_notes()
@@ -120,6 +124,11 @@ def _work(env: Environment) -> int:
 
         logging.getLogger(__name__).error("the second start failed, too: %s", error)
         raise first from error
+
+
+def _import_http_client() -> None:
+    with suppress(ImportError):
+        import aiohttp  # noqa: F401
 
 
 def _run(setup: Setup[tuple[RunPodSettings, float]], engine: Engine) -> int:

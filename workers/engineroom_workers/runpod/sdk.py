@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -91,23 +92,50 @@ def load() -> SDK:
     Raises:
         SDKMovedError: it is not installed, or not as this module knows it.
     """
-    # For a debugger the SDK has `cpuinfo` find the processor's name, which takes a second; `paramiko` makes its
-    # command line's SSH keys.
-    cpuinfo = ModuleType("cpuinfo")
-    cpuinfo.get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
-    stubs = [stub for stub in (cpuinfo, ModuleType("paramiko")) if sys.modules.setdefault(stub.__name__, stub) is stub]
+    fresh = "runpod" not in sys.modules
+    stubs = _stubs() if fresh else {}
+    sys.modules.update(stubs)
     try:
         return _load()
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SDKMovedError(f"the installed runpod SDK cannot be driven from outside: {error}") from error
     finally:
-        for stub in stubs:
-            del sys.modules[stub.__name__]
+        # Whoever imports the SDK after this gets all of it.
+        for name in [name for name in sys.modules if fresh and name.partition(".")[0] == "runpod"]:
+            del sys.modules[name]
+        for name, stub in stubs.items():
+            if sys.modules.get(name) is stub:
+                del sys.modules[name]
+
+
+_PACKAGES = ("runpod", "runpod.cli", "runpod.cli.groups", "runpod.serverless", "runpod.serverless.utils")
+"""Packages that import all that is in them, though we need a module each."""
+
+
+def _stubs() -> dict[str, ModuleType]:
+    """Stand-ins for what the SDK imports and its jobs do not need; it is most of what its import costs.
+
+    The stand-in of a package only says where its modules are. For a debugger the SDK has `cpuinfo` find the processor's
+    name, which takes a second; `paramiko` makes its command line's SSH keys, and `requests` is its client for blocking
+    calls.
+    """
+    stubs = {name: ModuleType(name) for name in ("cpuinfo", "paramiko", "requests") if name not in sys.modules}
+    if "cpuinfo" in stubs:
+        stubs["cpuinfo"].get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
+    if "requests" in stubs:
+        stubs["requests"].Session = object  # type: ignore[attr-defined]
+    spec = find_spec("runpod")
+    if spec is not None and spec.submodule_search_locations:
+        for name in _PACKAGES:
+            package = ModuleType(name)
+            inner = name.split(".")[1:]
+            package.__path__ = [os.path.join(place, *inner) for place in spec.submodule_search_locations]
+            stubs[name] = package
+    return stubs
 
 
 def _load() -> SDK:
     from runpod.http_client import TooManyRequests, get_auth_header
-    from runpod.serverless import worker
     from runpod.serverless.modules import rp_http, rp_job, worker_state
     from runpod.version import __version__
 
@@ -125,7 +153,8 @@ def _load() -> SDK:
         jobs_in_progress=jobs_in_progress,
         stream_url=rp_http.JOB_STREAM_URL,
         done_url=rp_http.JOB_DONE_URL,
-        ping_url=worker.heartbeat.PING_URL,
-        ping_interval=float(worker.heartbeat.PING_INTERVAL),
+        # As the SDK's `Heartbeat` reads them, which has a process and a client of its own.
+        ping_url=os.environ.get("RUNPOD_WEBHOOK_PING", ""),
+        ping_interval=float(int(os.environ.get("RUNPOD_PING_INTERVAL", "10000")) // 1000),
         headers=get_auth_header(),
     )
