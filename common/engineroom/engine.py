@@ -28,8 +28,9 @@ What the engine promises
       every engine refuses the rest with a 400 that names the field.
     * `http.disconnect` aborts the generation, so that it costs nothing more; so does cancelling the call.
     * `health` never blocks. `live` is true until the engine is dead for good, and false from then on. `ready` goes
-      false -> true -> false. Only an engine whose server runs elsewhere may become ready again after an outage;
-      `live` stays true meanwhile.
+      false -> true -> false. It may go false and true again, `live` all the while: as long as a server that runs
+      elsewhere is away, and as long as an engine does not respond.
+    * An engine that hangs is not ready within ten seconds, and dead after ENGINE_HANG_TIMEOUT; `hangs` counts them.
 
 How a generation ends, and who sees what:
 
@@ -206,11 +207,13 @@ class Health:
     live: false once it is dead for good; until then it is, or may become, ready.
     ready: requests are served.
     reason: a short phrase for people: "loading", "ready", "stopping", or why it is not live.
+    hung: it was ready, and does not respond now. It may yet, or will be dead.
     """
 
     live: bool
     ready: bool
     reason: str
+    hung: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +313,11 @@ class RunningEngine(ABC):
     @abstractmethod
     async def died(self) -> str:
         """Wait until the engine ends without having been stopped; the reason. May be cancelled at any time."""
+
+    @property
+    def hangs(self) -> int:
+        """How often it has stopped responding so far, whether or not it came back."""
+        return 0
 
     async def metrics(self) -> str:
         """The engine's own metrics in Prometheus' text format; empty if it has none."""

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import threading
 from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from ..engine import MODELS, Capabilities, Engine, Health, Route
 from ..errors import engine_dead
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from ..openai.serving.tokens import TokenSource
+from ..openai.serving.tokens import TokenRequest, TokenSource
+from ..process.activity import thread_activity
+from ..watchdog import Activity, Watchdog
+from .threads import exit_without
 
 if TYPE_CHECKING:
     from ..settings.worker import WorkerSettings
+
+_LONGEST_STEP = 10
+"""How many times ENGINE_HANG_TIMEOUT one step may take that computes all the while."""
 
 
 class TokenEngine(Engine, TokenSource):
@@ -35,6 +46,11 @@ class TokenEngine(Engine, TokenSource):
         from ..openai.serving.app import OpenAIApp
 
         self._models = worker.served_model_name or (model or worker.model_name or self.name,)
+        self.hung = False
+        """Whether its watchdog has taken it for dead: what still runs of it will not end when it is told to."""
+        self._hang_timeout = worker.engine_hang_timeout
+        self._watchdog: Watchdog | None = None
+        self._guard: asyncio.Task[None] | None = None
         self._health = Health(live=True, ready=False, reason="loading")
         self._dead: asyncio.Event | None = None
         self.app = self._gateway = Gateway(
@@ -65,6 +81,18 @@ class TokenEngine(Engine, TokenSource):
     async def unload(self) -> None:
         """Free everything; called once, also after a failed `load`."""
 
+    def working_threads(self) -> Sequence[threading.Thread]:
+        """The threads that do its work, by whose processor time a long step is told from a hang; by default that of
+        this whole process counts."""
+        return ()
+
+    def steps(self) -> int | None:
+        """How many steps its work has made so far; None, by default, where nothing is counted but what it yields.
+
+        With it, a single step that takes ten times ENGINE_HANG_TIMEOUT is a hang, however much it computes.
+        """
+        return None
+
     async def start(self) -> None:
         self._dead = asyncio.Event()
         try:
@@ -73,12 +101,24 @@ class TokenEngine(Engine, TokenSource):
             self._health = Health(live=False, ready=False, reason=str(error))
             raise
         self._health = Health(live=True, ready=True, reason="ready")
+        busy_factor = math.inf if self.steps() is None else _LONGEST_STEP
+        self._watchdog = Watchdog(_WatchedTokens(self), self._hang_timeout, busy_factor)
+        self._guard = asyncio.ensure_future(self._end_if_hung(self._watchdog))
+
+    async def _end_if_hung(self, watchdog: Watchdog) -> None:
+        reason = await watchdog.run()
+        self.hung = True
+        # The thread that hangs cannot be ended, and must not keep the process from its end.
+        exit_without(self.working_threads())
+        self.die(reason)
 
     async def stop(self) -> None:
         if self._health.reason == "stopped":
             return
         self._health = Health(live=False, ready=False, reason="stopped")
         self._gateway.close()
+        if self._guard is not None:
+            self._guard.cancel()
         await self.unload()
 
     def die(self, reason: str) -> None:
@@ -89,10 +129,53 @@ class TokenEngine(Engine, TokenSource):
             self._dead.set()
 
     def health(self) -> Health:
+        if self._watchdog is not None and self._watchdog.suspicion and self._health.ready:
+            return Health(live=True, ready=False, reason=self._watchdog.suspicion, hung=True)
         return self._health
+
+    @property
+    def hangs(self) -> int:
+        return 0 if self._watchdog is None else self._watchdog.hangs
 
     async def died(self) -> str:
         if self._dead is None:
             self._dead = asyncio.Event()
         await self._dead.wait()
         return self._health.reason
+
+
+class _WatchedTokens:
+    """An engine in this process as its watchdog sees it."""
+
+    probed = ""
+
+    def __init__(self, engine: TokenEngine) -> None:
+        self._engine = engine
+        self.name = engine.name
+
+    def awaited(self) -> int:
+        return self._engine._gateway.work.running
+
+    def progress(self) -> object:
+        return (self._engine._gateway.work.sent, self._engine.steps())
+
+    async def counters(self) -> object:
+        return None
+
+    async def probe(self) -> bool:
+        return True  # It would be this process that answers.
+
+    async def canary(self) -> bool:
+        engine = self._engine
+        if CHAT_COMPLETIONS not in {route.path for route in engine.routes}:
+            await engine.embed([engine.tokenize("1")])
+            return True
+        async with aclosing(engine.generate_tokens(TokenRequest(engine.tokenize("1"), max_tokens=1))) as tokens:
+            await anext(tokens, None)
+        return True
+
+    def activity(self) -> Activity | None:
+        threads = self._engine.working_threads()
+        if not threads:
+            return Activity(sum(os.times()[:2]))
+        return thread_activity([thread.native_id for thread in threads if thread.native_id is not None])

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
+
+_LAST_S = 1.0
+"""Seconds that other threads have once the main thread has ended, such as one that writes to a log."""
 
 
 async def in_daemon_thread(work: Callable[[], T]) -> T:
@@ -24,3 +29,18 @@ async def in_daemon_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="engineroom-work", daemon=True).start()
     return await asyncio.wrap_future(future)
+
+
+def exit_without(threads: Sequence[threading.Thread]) -> None:
+    """End this process with 1 once its main thread has ended, where only these threads keep it from that.
+
+    Python would wait for them, and one that hangs never ends.
+    """
+
+    def wait() -> None:
+        threading.main_thread().join()
+        time.sleep(_LAST_S)
+        if any(thread.is_alive() for thread in threads):
+            os._exit(1)
+
+    threading.Thread(target=wait, name="engineroom-exit", daemon=True).start()

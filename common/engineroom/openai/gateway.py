@@ -46,6 +46,8 @@ class Gateway:
         counts_usage: whether `inner` itself writes the tokens of its responses to `get_usage(scope)`. Where it does
             not, the gateway counts them as the responses go by.
         limits: what a request may ask for.
+
+    work: what the engine is at.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Gateway:
         self._surfaces: ASGIApp | None = None
         self._closing: asyncio.Future[NoReturn] | None = None
         self._reason: APIError | None = None
+        self.work = Work()
 
     def close(self, reason: APIError | None = None) -> None:
         """End the requests that are running, and those that still come: their clients get `reason` as their error.
@@ -82,12 +85,12 @@ class Gateway:
             _fail(self._closing, self._reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = ResponseTracker(send)
+        response = ResponseTracker(send, self.work)
         try:
             self._check_route(scope)
             if scope["method"] == "HEAD":
                 scope = {**scope, "method": "GET"}
-                response = ResponseTracker(_without_body(send))
+                response = ResponseTracker(_without_body(send), self.work)
             self._check_health()
             request = await read_request(scope, receive, self._max_body)
             self._check_model(request)
@@ -163,11 +166,14 @@ class Gateway:
                 _fail(self._closing, self._reason)
         if scope["path"].startswith(MESSAGES):
             response.headers.append((b"request-id", request_id(scope)))
+        self.work.running += 1
         try:
             await race(self._app(scope)(scope, receive, response.send), receive, self._timeout, self._closing)
         except RequestTimeoutError as error:
             message = f"The request took longer than {self._timeout:g} s."
             raise APIError(message, status=504, code="timeout") from error
+        finally:
+            self.work.running -= 1
 
     def _app(self, scope: Scope) -> ASGIApp:
         """What answers a request: the engine itself, unless the core does."""
@@ -200,14 +206,23 @@ def _fail(future: asyncio.Future[NoReturn], reason: APIError) -> None:
     future.exception()
 
 
+class Work:
+    """What an engine is at, for its watchdog: running requests, and the messages of responses sent so far."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.sent = 0
+
+
 class ResponseTracker:
     """How far a response has got, and so how its client can still learn of an error.
 
     headers: what a response from further in has beside its own.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, work: Work) -> None:
         self.headers: Headers = []
+        self._work = work
         self._send = send
         self._started: Message | None = None
         self._complete = False
@@ -220,6 +235,7 @@ class ResponseTracker:
                 message = {**message, "headers": [*message["headers"], *self.headers]}
         elif not message.get("more_body"):
             self._complete = True
+        self._work.sent += 1
         return self._send(message)
 
     async def fail(self, scope: Scope, error: APIError) -> None:

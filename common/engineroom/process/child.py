@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import os
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import EngineStartError
+from ..watchdog import Activity
+from .activity import read_activity
 from .output import Folding, LogFormat, LogReader
-from .reaper import NOT_STARTED
+from .reaper import KILL, NOT_STARTED
 
 _ORDINARY_LINES = 200
 _OTHER_LINES = 2000
@@ -45,10 +48,12 @@ class Process:
         log: bool,
         grace: float,
         log_format: LogFormat,
+        ignored: str,
     ) -> None:
         self._reaper = reaper
         self._pipe: int | None = pipe
         self._grace = grace
+        self._ignored = ignored
         self._logger = logging.getLogger(f"engine.{name}") if log else None
         self._lines = LogReader(log_format)
         self._folding = Folding(self._keep)
@@ -72,6 +77,7 @@ class Process:
         remove_if_stopped: Sequence[str] = (),
         log: bool = True,
         log_format: LogFormat | None = None,
+        ignored: str = "",
     ) -> Process:
         """Start `command` in a session of its own.
 
@@ -84,6 +90,7 @@ class Process:
             remove_if_stopped: the same, but if the child ends by itself, the caller may read them and must delete them.
             log: whether its output is also logged.
             log_format: how it begins its lines, beside what is usual.
+            ignored: lines with this text are neither kept nor logged: what it notes of our own health checks.
 
         Raises:
             EngineStartError: the reaper cannot be started. A command that cannot be is seen by `not_found`.
@@ -113,7 +120,7 @@ class Process:
             raise EngineStartError(f"cannot start a process: {error}") from error
         finally:
             os.close(pipe_read)
-        return cls(reaper, pipe_write, name, log, grace, log_format or LogFormat())
+        return cls(reaper, pipe_write, name, log, grace, log_format or LogFormat(), ignored)
 
     @property
     def tail(self) -> list[str]:
@@ -152,10 +159,7 @@ class Process:
 
         Returns when all of them are gone.
         """
-        if self._pipe is not None:
-            # The reaper stops the child when the pipe closes.
-            os.close(self._pipe)
-            self._pipe = None
+        self._close()
         try:
             await asyncio.wait_for(asyncio.shield(self._ended), self._grace + 10)
         except asyncio.TimeoutError:
@@ -163,6 +167,30 @@ class Process:
             await self._ended
         await asyncio.wait({self._reader}, timeout=1)
         self._reader.cancel()
+
+    def kill(self) -> None:
+        """Kill the child and everything that it started, at once; `wait` returns when all of them are gone.
+
+        This also works on processes that are stopped (SIGSTOP), and where the reaper is.
+        """
+        if self._pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._pipe, KILL)
+        self._close()
+
+    def _close(self) -> None:
+        """The reaper stops the child when the pipe closes."""
+        if self._pipe is None:
+            return
+        os.close(self._pipe)
+        self._pipe = None
+        if self._reaper.returncode is None:
+            # Whoever stopped the child may have stopped its reaper, too.
+            self._reaper.send_signal(signal.SIGCONT)
+
+    def activity(self) -> Activity | None:
+        """What the child and all that it started have done so far; None where the system has no /proc."""
+        return read_activity(self._reaper.pid)
 
     async def _read(self) -> None:
         assert self._reaper.stdout is not None
@@ -182,7 +210,7 @@ class Process:
         # A progress bar draws itself over and over with carriage returns: its last picture counts.
         pictures = line[-_LONGEST_LINE:] if b"\r" in line else line[:_LONGEST_LINE]
         text = pictures.rstrip(b"\r\n").rpartition(b"\r")[2].decode("utf-8", "replace").rstrip()
-        if text:
+        if text and not (self._ignored and self._ignored in text):
             self._folding.add(self._lines.read(text), text)
 
     def _keep(self, level: int, text: str) -> None:

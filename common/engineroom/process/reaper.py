@@ -15,6 +15,8 @@ When the engine has ended, the reaper removes what matches each `--remove GLOB`,
 engine's processes had mapped and nobody else has. It removes what matches `--remove-if-stopped GLOB` only if the
 worker stopped the engine or is gone: if the engine ended by itself, the worker may still read there, and removes it
 afterwards.
+
+A worker whose engine hangs writes `KILL` into the pipe before it closes it: there is no grace period then.
 """
 
 from __future__ import annotations
@@ -35,6 +37,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 NOT_STARTED = 127
 """Exit code if the command cannot be executed, as a shell's."""
+
+KILL = b"k"
+"""What the worker writes to have the engine killed at once."""
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What wakes the reaper: a child that ended, and whatever asks it to stop."""
@@ -61,8 +66,10 @@ def main(arguments: list[str]) -> int:
     stopped = status is None
     # What the engine's processes have mapped can be seen only as long as they live.
     mapped = shared_memory(descendants(os.getpid()))
-    if status is None:
+    if status is None and not _to_be_killed(pipe):
         _signal_group(engine, signal.SIGTERM)
+        # A process that is stopped (SIGSTOP) sees no other signal until it goes on.
+        _signal_group(engine, signal.SIGCONT)
         status = _wait(engine, grace)
     status_when_killed = _kill_descendants(engine)
     if status is None:
@@ -122,6 +129,12 @@ def _watch(engine: int, pipe: int, wake: int) -> int | None:
                 return None
         if pipe in readable:
             return None
+
+
+def _to_be_killed(pipe: int) -> bool:
+    """Whether the worker wants the engine killed at once."""
+    readable, _, _ = select.select([pipe], [], [], 0)
+    return bool(readable) and os.read(pipe, 1) == KILL
 
 
 def _reap(engine: int) -> int | None:

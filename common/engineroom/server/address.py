@@ -1,10 +1,13 @@
-"""Where an engine's server listens."""
+"""Where an engine's server listens, and how long it is waited for there."""
 
 from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
 from typing import NamedTuple
+
+METRICS_S = 2.0
+"""Seconds that a server has to give its metrics, so that whoever asks a door for all of them waits no longer."""
 
 
 class Address(NamedTuple):

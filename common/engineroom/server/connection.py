@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from .address import METRICS_S
+
 if TYPE_CHECKING:
     from .address import Address
 
 _PROBE = aiohttp.ClientTimeout(total=5)
+_TEXT = aiohttp.ClientTimeout(total=METRICS_S)
 # asyncio's own TimeoutError is another than Python's before 3.11.
 _FAILURES = (aiohttp.ClientError, asyncio.TimeoutError, TimeoutError, OSError)
 _ANSWER = aiohttp.ClientTimeout(total=120)
@@ -50,11 +53,11 @@ class Upstream:
         except _FAILURES:
             return False
 
-    async def text(self, path: str) -> str:
+    async def text(self, path: str, limit: aiohttp.ClientTimeout = _TEXT) -> str:
         """The text of GET `path`, or of a URL on another port; empty where it is not answered with 200."""
         try:
             url = path if path.startswith("http://") else self.url + path
-            async with self.session.get(url, timeout=_PROBE) as response:
+            async with self.session.get(url, timeout=limit) as response:
                 text = await response.text()
                 return text if response.status == 200 else ""
         except _FAILURES:
@@ -67,6 +70,15 @@ class Upstream:
                 return await response.json() if response.status == 200 else None
         except (*_FAILURES, ValueError):
             return None
+
+    async def is_served(self, path: str, json: Mapping[str, Any]) -> bool:
+        """Whether a POST is answered whole, with whatever; a refusal is an answer, too."""
+        try:
+            async with self.session.post(self.url + path, json=json, timeout=_ANSWER) as response:
+                await response.read()
+                return True
+        except _FAILURES:
+            return False
 
     async def close(self) -> None:
         await self.session.close()

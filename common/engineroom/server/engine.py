@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..engine import Engine, Health
 from ..errors import APIError, EngineStartError, engine_dead
 from ..models.files import ModelFiles
+from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
 from ..process.child import Process
-from .address import Address, free_port
+from ..watchdog import Activity, Watchdog
+from .address import METRICS_S, Address, free_port
 from .diagnostics import Diagnostics, Situation, diagnose, safer_settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_CANARIES: Mapping[str, Mapping[str, Any]] = {
+    CHAT_COMPLETIONS: {"messages": [{"role": "user", "content": "1"}], "max_tokens": 1},
+    COMPLETIONS: {"prompt": "1", "max_tokens": 1},
+    EMBEDDINGS: {"input": "1"},
+    RERANK: {"query": "1", "documents": ["1"]},
+}
+"""The least that a server can be asked to do, by what it serves."""
 _LAST_S = 60
 
 
@@ -52,6 +61,10 @@ class ServerEngine(Engine):
 
     ready_path: ClassVar[str] = "/health"
     """The path that answers 200 once requests are served."""
+
+    progress_metrics: ClassVar[tuple[str, ...]] = ()
+    """Counters among its metrics that move with each of its steps, also amid a long prompt: while they do, it works.
+    Where it has none, it works as long as its processes take the processor."""
 
     metrics_path: str | None = "/metrics"
     """Where its metrics are, in Prometheus' text format: a path, or a URL for another port; None if it has none."""
@@ -80,6 +93,9 @@ class ServerEngine(Engine):
         self._process: Process | None = None
         self._upstream: Upstream | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._watchdog: Watchdog | None = None
+        self._guard: asyncio.Task[None] | None = None
+        self._hang = ""
         self._gone: asyncio.Future[str] | None = None
         self._log_s: float | None = None
         self._proxy: Proxy | None = None
@@ -195,6 +211,7 @@ class ServerEngine(Engine):
             remove_if_stopped=[str(self.directory)],
             log=self.worker.engine_logs,
             log_format=self.diagnostics.log_format,
+            ignored=f'"GET {self.ready_path} HTTP/',
         )
         self.timeline.mark("engine spawned")
         # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
@@ -208,6 +225,8 @@ class ServerEngine(Engine):
         # Of a death only what was written just before it can be the reason.
         self._log_s = _LAST_S
         self._watch = asyncio.ensure_future(self._notice_death(self._process))
+        self._watchdog = Watchdog(_WatchedServer(self, self._process), self.worker.engine_hang_timeout)
+        self._guard = asyncio.ensure_future(self._end_if_hung(self._watchdog, self._process))
 
     def _address(self, directory: Path) -> Address:
         if self.transport == "unix":
@@ -249,9 +268,16 @@ class ServerEngine(Engine):
         self._health = Health(live=False, ready=False, reason=reason)
         return EngineStartError(reason, self.log(), logged=self.worker.engine_logs, safer=safer)
 
+    async def _end_if_hung(self, watchdog: Watchdog, process: Process) -> None:
+        """Once its watchdog takes it for dead, it is: what still runs of it is killed, and seen to have ended."""
+        self._hang = reason = await watchdog.run()
+        self._health = Health(live=False, ready=False, reason=reason)
+        self._gateway.close(engine_dead(reason))
+        process.kill()
+
     async def _notice_death(self, process: Process) -> None:
         await process.wait()
-        reason = self._why(process)
+        reason = self._hang or self._why(process)
         self._health = Health(live=False, ready=False, reason=reason)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(reason)
@@ -262,9 +288,10 @@ class ServerEngine(Engine):
         if self._health.live:
             self._health = Health(live=False, ready=False, reason="stopped")
         self._gateway.close()
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+        for task in (self._watch, self._guard):
+            if task is not None:
+                task.cancel()
+        self._watch = self._guard = None
         if self._upstream is not None:
             await self._upstream.close()
         if self._process is not None:
@@ -274,7 +301,13 @@ class ServerEngine(Engine):
             self.directory = None
 
     def health(self) -> Health:
+        if self._watchdog is not None and self._watchdog.suspicion and self._health.ready:
+            return Health(live=True, ready=False, reason=self._watchdog.suspicion, hung=True)
         return self._health
+
+    @property
+    def hangs(self) -> int:
+        return 0 if self._watchdog is None else self._watchdog.hangs
 
     async def died(self) -> str:
         if self._gone is None:
@@ -282,9 +315,12 @@ class ServerEngine(Engine):
         return await asyncio.shield(self._gone)
 
     async def metrics(self) -> str:
-        if self.metrics_path is None or self._upstream is None or not self._health.ready:
+        if self.metrics_path is None or self._upstream is None or not self._health.live:
             return ""
-        return await self._upstream.text(self.metrics_path)
+        if not self.health().ready:
+            return f"# {self.name}'s own metrics are left out: it is {self.health().reason}\n"
+        text = await self._upstream.text(self.metrics_path)
+        return text or f"# {self.name}'s own metrics are left out: it did not give them within {METRICS_S:g} s\n"
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The gateway lets requests through only once the engine is ready."""
@@ -309,6 +345,44 @@ class ServerEngine(Engine):
             logger.warning("%s broke a connection: %r", self.name, error)
             return APIError("The engine stopped in the middle of its answer.", status=502, code="engine_error")
         return engine_dead(self._health.reason)
+
+
+class _WatchedServer:
+    """A server process as its watchdog sees it."""
+
+    def __init__(self, engine: ServerEngine, process: Process) -> None:
+        self._engine = engine
+        self._process = process
+        self.name = engine.name
+        self.probed = f"GET {engine.ready_path}"
+
+    def awaited(self) -> int:
+        return self._engine._gateway.work.running
+
+    def progress(self) -> object:
+        return self._engine._gateway.work.sent
+
+    async def counters(self) -> object:
+        path = self._engine.metrics_path
+        if path is None or not self._engine.progress_metrics:
+            return None
+        text = await self._engine.upstream.text(path)
+        return tuple(line for line in text.splitlines() if line.startswith(self._engine.progress_metrics)) or None
+
+    async def probe(self) -> bool:
+        return await self._engine.upstream.answers(self._engine.ready_path)
+
+    async def canary(self) -> bool:
+        model = self._engine.models[0] if self._engine.models else ""
+        paths = {route.path for route in self._engine.routes}
+        for path, body in _CANARIES.items():
+            if path in paths:
+                request = {"model": model, **body}
+                return await self._engine.upstream.is_served(path, self._engine.prepare(path, request) or request)
+        return True
+
+    def activity(self) -> Activity | None:
+        return self._process.activity()
 
 
 def _upstream_class() -> type[Upstream]:

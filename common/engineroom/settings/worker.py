@@ -62,6 +62,17 @@ class WorkerSettings(Settings):
         ),
         **doubted("REQUEST_TIMEOUT", "a number of seconds", ("INFERENCE_TIMEOUT", "GENERATION_TIMEOUT", "TIMEOUT")),
         **refused(
+            "ENGINE_HANG_TIMEOUT",
+            "a number of seconds",
+            (
+                "ENGINE_LIVENESS_TIMEOUT",
+                "ENGINE_WATCHDOG_TIMEOUT",
+                "HANG_TIMEOUT",
+                "LIVENESS_TIMEOUT",
+                "WATCHDOG_TIMEOUT",
+            ),
+        ),
+        **refused(
             "MAX_REQUEST_MB",
             "a number of MB",
             (
@@ -138,6 +149,13 @@ class WorkerSettings(Settings):
     max_grammar_kb: int = Field(32, ge=0, description="Size of a grammar (GBNF, EBNF, Lark) in kB.")
     stop_timeout: float = Field(
         10, ge=0, description="Seconds that the engine's process has between SIGTERM and SIGKILL."
+    )
+    engine_hang_timeout: float = Field(
+        120,
+        ge=0,
+        description="Seconds after which an engine that hangs is ended, as one that has died: it neither answers nor "
+        "generates what it is asked for, and its processes take no processor time. After a tenth of that, at most six "
+        "seconds, it gets no more requests until it answers again. With 0 it is never ended.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="The lowest level that is logged."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -21,6 +23,7 @@ from .target import NotOffered
 
 _OUTAGE_S = 60
 _NOTICED_S = 60
+_METRICS_S = 30
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,17 @@ class Lifecycle:
     kill: make a started engine die as it would in an accident; None where that cannot be done.
     outage: take the server of a started engine away for as long as the block lasts; None for an engine whose server
         is its own, and would be dead.
+    hang: make a started engine hang for as long as the block lasts. By default its processes are stopped (SIGSTOP), or
+        in this process nothing is generated. An engine with threads that do its work has to block those.
+
+    Engines that `make` gives notice a hang the sooner the lower their ENGINE_HANG_TIMEOUT is: 20 makes the check quick.
     """
 
     make: Callable[[], Engine]
     make_broken: Callable[[], Engine] | None = None
     kill: Callable[[Engine], Awaitable[None]] | None = None
     outage: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    hang: Callable[[Engine], AbstractContextManager[None]] | None = None
 
 
 async def health_goes_through_its_phases(kinds: Lifecycle) -> None:
@@ -129,6 +137,69 @@ async def death_is_noticed(kinds: Lifecycle) -> None:
         await engine.stop()
 
 
+async def a_hang_is_noticed(kinds: Lifecycle) -> None:
+    """An engine that hangs is live and not ready, and answers 503 with Retry-After; then all goes on, and is ready."""
+    before = set(descendants(os.getpid()))
+    engine = kinds.make()
+    try:
+        await engine.start()
+        hang = kinds.hang(engine) if kinds.hang else _hang(engine, set(descendants(os.getpid())) - before)
+        died = asyncio.ensure_future(engine.died())
+        with hang:
+            waiting = asyncio.ensure_future(_check_answers(engine, "once it goes on"))
+            await _becomes(engine, ready=False)
+            health = engine.health()
+            assert health.hung, f"an engine that does not respond is `hung`; its health: {health}"
+            await _check_unavailable(engine, "while it hangs")
+            assert engine.hangs == 1, f"`hangs` counts a hang once, not {engine.hangs} times"
+            await asyncio.wait_for(engine.metrics(), _METRICS_S)
+        await _becomes(engine, ready=True)
+        await waiting
+        await _check_answers(engine, "after a hang")
+        assert not died.done(), f"a hang that ends in time is no death, but `died` returned: {died.result()!r}"
+        died.cancel()
+    finally:
+        await engine.stop()
+
+
+def _hang(engine: Engine, processes: set[int]) -> AbstractContextManager[None]:
+    if processes:
+        return _stopped(processes)
+    if hasattr(engine, "generate_tokens"):
+        return _without_tokens(engine)
+    raise NotOffered("processes or tokens of its own")
+
+
+@contextmanager
+def _stopped(processes: set[int]) -> Iterator[None]:
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def _without_tokens(engine: Any) -> Iterator[None]:
+    generate_tokens = engine.generate_tokens
+    ended = asyncio.Event()
+
+    async def wait_and_generate(request: Any) -> AsyncGenerator[Any, None]:
+        await ended.wait()
+        async with aclosing(generate_tokens(request)) as tokens:
+            async for token in tokens:
+                yield token
+
+    engine.generate_tokens = wait_and_generate
+    try:
+        yield
+    finally:
+        del engine.generate_tokens
+        ended.set()
+
+
 async def an_outage_ends(kinds: Lifecycle) -> None:
     """While its server is away an engine is live and not ready, and answers 503 with Retry-After; then it is ready."""
     if kinds.outage is None:
@@ -202,5 +273,6 @@ LIFECYCLE_CHECKS = (
     a_cancelled_start_can_be_stopped,
     nothing_is_left_behind,
     death_is_noticed,
+    a_hang_is_noticed,
     an_outage_ends,
 )

@@ -26,7 +26,7 @@ def expectations() -> Expectations:
 @pytest.fixture(scope="module")
 def lifecycle() -> Lifecycle:
     def make() -> Engine:
-        return configured({"ECHO_MAX_MODEL_LEN": 2048, "ECHO_TOKENS_PER_S": 1000})
+        return configured({"ECHO_MAX_MODEL_LEN": 2048, "ECHO_TOKENS_PER_S": 1000, "ENGINE_HANG_TIMEOUT": 20})
 
     def make_broken() -> Engine:
         return configured({"ECHO_FAULT": "start"})

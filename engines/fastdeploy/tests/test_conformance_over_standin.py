@@ -29,7 +29,7 @@ def lifecycle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lifecy
         def make_broken() -> Engine:
             return make(FASTDEPLOY_PYTHON="/nonexistent/python", FASTDEPLOY_VERSION=request.param)
 
-        yield Lifecycle(make, make_broken, kill)
+        yield Lifecycle(lambda: make(ENGINE_HANG_TIMEOUT="20"), make_broken, kill)
 
 
 async def kill(engine: Engine) -> None:

@@ -73,6 +73,7 @@ class LlamaCppEngine(ServerEngine):
         audio=True,
     )
     diagnostics = DIAGNOSTICS
+    progress_metrics = ("llamacpp:n_decode_total", "llamacpp:tokens_predicted_total")
     remedy = "LLAMA_SERVER and LLAMACPP_PYTHON must name programs that are there; leave them out for those of PATH"
     transport = "unix"
     keep_alive = 0  # Its server gives a connection a thread for as long as it is open.

@@ -17,4 +17,4 @@ __all__ = ["test_conformance", "test_lifecycle"]
 def lifecycle(tmp_path: Path) -> Lifecycle:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF and then nothing of use")
-    return Lifecycle(make, make_broken=lambda: make(MODEL_NAME=str(broken)), kill=kill)
+    return Lifecycle(lambda: make(ENGINE_HANG_TIMEOUT=20), make_broken=lambda: make(MODEL_NAME=str(broken)), kill=kill)

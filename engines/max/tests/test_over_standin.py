@@ -52,7 +52,11 @@ async def kill(engine: Engine) -> None:
 
 @pytest.fixture
 def lifecycle(configure: Configure) -> Lifecycle:
-    return Lifecycle(make=configure, make_broken=lambda: configure(MAX_COMMAND="/no/such/max"), kill=kill)
+    return Lifecycle(
+        make=lambda: configure(ENGINE_HANG_TIMEOUT="20"),
+        make_broken=lambda: configure(MAX_COMMAND="/no/such/max"),
+        kill=kill,
+    )
 
 
 @pytest.fixture

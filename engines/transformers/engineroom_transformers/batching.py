@@ -76,6 +76,11 @@ class ContinuousBatch:
         return thread
 
     @property
+    def steps(self) -> int:
+        """How many steps it has made so far."""
+        return int(getattr(self._manager, "current_batch", 0))
+
+    @property
     def load(self) -> tuple[int, int]:
         """Requests running and waiting."""
         scheduler = self._manager.batch_processor.scheduler
@@ -118,9 +123,9 @@ class ContinuousBatch:
                 manager.cancel_request(name)
                 manager.output_router.result_handlers.pop(name, None)
 
-    def stop(self) -> None:
-        """End what runs, then the thread. Blocks, for at most half a minute."""
-        self._manager.stop(hard_stop=True, timeout=_STOP_SECONDS)
+    def stop(self, hung: bool = False) -> None:
+        """End what runs, then the thread. Blocks, for at most half a minute; for none where the thread hangs."""
+        self._manager.stop(hard_stop=True, timeout=0 if hung else _STOP_SECONDS)
 
 
 class _Unclaimed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
@@ -150,9 +151,15 @@ class TransformersEngine(TokenEngine):
 
     async def unload(self) -> None:
         if self._batch is not None:
-            await asyncio.to_thread(self._batch.stop)
+            await asyncio.to_thread(self._batch.stop, self.hung)
         await asyncio.to_thread(self._ranks.stop)
         self._batch = self._loaded = None
+
+    def working_threads(self) -> Sequence[threading.Thread]:
+        return (self._batch.thread,) if self._batch is not None else ()
+
+    def steps(self) -> int | None:
+        return None if self._batch is None else self._batch.steps
 
     def tokenize(self, text: str) -> list[int]:
         return self._vocabulary.tokenize(text)
@@ -184,7 +191,8 @@ class TransformersEngine(TokenEngine):
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
         assert self._loaded is not None
         async with self._embedding:
-            return await asyncio.to_thread(embedding.embed, self._loaded, prompts)
+            loaded = self._loaded
+            return await in_daemon_thread(lambda: embedding.embed(loaded, prompts))
 
     async def metrics(self) -> str:
         running, waiting = self._batch.load if self._batch is not None else (0, 0)

@@ -13,11 +13,11 @@ import pytest
 from http_door import serving
 
 from engineroom_workers.testing import RunningEmulator
-from engineroom_workers.testing.suite import client, http_url, runpod, url
+from engineroom_workers.testing.suite import client, http_door, http_url, queue_worker, runpod, url
 
 pytestmark = [pytest.mark.real_transformers, pytest.mark.timeout(180)]
 
-__all__ = ["client", "http_url", "runpod", "url"]
+__all__ = ["client", "http_door", "http_url", "queue_worker", "runpod", "url"]
 
 QUESTION: Any = [{"role": "user", "content": "What is 2+2?"}]
 ASKED: Any = {"model": "smol", "temperature": 0, "max_tokens": 20}

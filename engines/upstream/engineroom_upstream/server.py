@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CHECK = aiohttp.ClientTimeout(total=5)
+_CHECK = aiohttp.ClientTimeout(total=4)
 _CONNECT_S = 10
 _FAILURES = 3
 _REST_S = 10

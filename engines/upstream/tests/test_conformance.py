@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
@@ -13,6 +14,7 @@ from llamacpp_made import SMALL
 from engineroom.engine import Engine
 from engineroom.settings import Environment, WorkerSettings
 from engineroom.testing import Expectations, Lifecycle, Target, engine_target, running
+from engineroom.testing.lifecycle import an_outage_ends
 from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_upstream import UpstreamEngine
 
@@ -83,3 +85,17 @@ def lifecycle() -> Iterator[Lifecycle]:
             return make(f"http://127.0.0.1:{free_port()}/v1", START_TIMEOUT=0.3)
 
         yield Lifecycle(ours, broken, outage=outage)
+
+
+@pytest.mark.anyio
+async def test_a_server_that_hangs_is_away() -> None:
+    """It is there, takes connections, and answers nothing (SIGSTOP): as if it were not there, until it goes on."""
+    with serving({"ECHO_TOKENS_PER_S": "1000"}) as door:
+
+        @asynccontextmanager
+        async def outage() -> AsyncIterator[None]:
+            door.process.send_signal(signal.SIGSTOP)
+            yield
+            door.process.send_signal(signal.SIGCONT)
+
+        await an_outage_ends(Lifecycle(lambda: make(door.url, MODEL_NAME="echo", UPSTREAM_CHECK=0.2), outage=outage))

@@ -41,6 +41,7 @@ class VLLMEngine(ServerEngine):
     preference = 10
     adapter_setting = "LORA_MODULES"
     diagnostics = diagnostics.DIAGNOSTICS
+    progress_metrics = ("vllm:iteration_tokens_total_count",)
     transport = "unix"
     other_names = OTHER_NAMES
     usual_settings = USUAL_SETTINGS

@@ -75,6 +75,7 @@ REAL = RealEngine(
         "TOOL_STRICT_LEVEL": "parameter",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "START_TIMEOUT": "540",
+        "ENGINE_HANG_TIMEOUT": "60",
     },
 )
 """Settings of real vLLM on a CPU. float32, since bfloat16 has near-ties that fall either way."""

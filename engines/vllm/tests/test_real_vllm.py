@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 from real_engine import MODEL
 
@@ -177,3 +178,28 @@ async def test_native_generation(vllm: VLLMEngine) -> None:
 async def test_metrics_are_vllm_s(vllm: VLLMEngine) -> None:
     text = await vllm.metrics()
     assert "vllm:generation_tokens_total" in text
+
+
+async def test_a_core_that_is_stopped_is_noticed_though_its_front_answers(vllm: VLLMEngine, target: Target) -> None:
+    """vLLM's `/health` is answered by another process than the one that generates."""
+    family = psutil.Process().children(recursive=True)
+    core = next(process for process in family if "EngineCore" in " ".join(process.cmdline()))
+    core.suspend()
+    try:
+        waiting = asyncio.ensure_future(target.post("/v1/chat/completions", GREEDY))
+        await _becomes(vllm, ready=False)
+        assert vllm.health().hung
+        assert await vllm.upstream.answers("/health")
+    finally:
+        core.resume()
+    status, answer = await waiting
+    assert (status, answer["choices"][0]["message"]["content"]) == (200, ANSWER)
+    await _becomes(vllm, ready=True)
+
+
+async def _becomes(vllm: VLLMEngine, *, ready: bool) -> None:
+    for _ in range(600):
+        if vllm.health().ready == ready:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"not within a minute: {vllm.health()}")

@@ -44,7 +44,7 @@ def configure(configure: Configure) -> Configure:
 
 @pytest.fixture
 def lifecycle(configure: Configure) -> Lifecycle:
-    return Lifecycle(make=configure, make_broken=lambda: configure(""), kill=kill)
+    return Lifecycle(make=lambda: configure(ENGINE_HANG_TIMEOUT="20"), make_broken=lambda: configure(""), kill=kill)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A stand-in for an engine's server process: no model, a few routes, and faults on request. For tests only.
 
     python server.py (--unix PATH | --port N) [--ready-after S] [--exit CODE] [--child] [--ignore-sigterm]
+        [--deaf-after N]
 
 POST /v1/chat/completions streams `words` words every `gap` seconds; `fault` breaks it: `die` kills the process
 mid-stream, `cut` ends the stream before [DONE], both after `fault_after` words (1); `error` answers 400 in this
@@ -22,6 +23,8 @@ from pathlib import Path
 from aiohttp import web
 
 RUNNING = web.AppKey("running", set)
+SERVED = web.AppKey("served", list)
+DEAF_AFTER = web.AppKey("deaf_after", int)
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
@@ -32,6 +35,9 @@ async def chat(request: web.Request) -> web.StreamResponse:
     if fault == "error":
         return web.json_response({"error": "too hot", "code": 400}, status=400)
     token = object()
+    request.app[SERVED].append(token)
+    if 0 <= request.app[DEAF_AFTER] < len(request.app[SERVED]):
+        await asyncio.Event().wait()
     request.app[RUNNING].add(token)
     try:
         if not body.get("stream"):
@@ -81,6 +87,7 @@ def main() -> None:
     parser.add_argument("--exit", type=int)
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--ignore-sigterm", action="store_true")
+    parser.add_argument("--deaf-after", type=int, default=-1, help="chats that it answers; the next wait for ever")
     parser.add_argument("--shared-memory", help="a file there that it maps and never unlinks")
     options = parser.parse_args()
     if options.child:
@@ -90,6 +97,8 @@ def main() -> None:
         sys.exit(options.exit)
     app = web.Application()
     app[RUNNING] = set()
+    app[SERVED] = []
+    app[DEAF_AFTER] = options.deaf_after
     if options.shared_memory:
         Path(options.shared_memory).write_bytes(bytes(4096))
         with open(options.shared_memory, "r+b") as file:

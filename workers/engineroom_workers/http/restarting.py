@@ -65,6 +65,7 @@ class RestartingEngine(RunningEngine):
         self._successor: asyncio.Future[None] | None = None
         """Done when the engine after the current one has started; None before the first one has."""
         self._supervisor: asyncio.Task[str] | None = None
+        self._earlier_hangs = 0
         self.app: ASGIApp = self._serve
         self.restarted = 0
 
@@ -91,6 +92,10 @@ class RestartingEngine(RunningEngine):
     def knows_model(self, name: str) -> bool:
         return self._engine.knows_model(name)
 
+    @property
+    def hangs(self) -> int:
+        return self._earlier_hangs + self._engine.hangs
+
     async def metrics(self) -> str:
         """The engine's own, and how often it was replaced."""
         restarts = Metric(
@@ -109,8 +114,8 @@ class RestartingEngine(RunningEngine):
         """Whether the engine is gone, and a successor may come."""
         if self._supervisor is None or self._stopped or self._supervisor.done():
             return False
-        # An engine that has just died may say so before `died` returns.
-        return not (self._started and self._engine.health().ready)
+        # An engine that has just died may say so before `died` returns. One that does not respond may do so again.
+        return not (self._started and self._engine.health().live)
 
     async def start(self) -> None:
         await self._engine.start()
@@ -152,6 +157,7 @@ class RestartingEngine(RunningEngine):
             )
             await asyncio.sleep(pause)
             try:
+                self._earlier_hangs += self._engine.hangs
                 self._engine = self._make()
                 await self._engine.start()
             except EngineroomError as error:

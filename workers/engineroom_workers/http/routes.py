@@ -20,7 +20,8 @@ def health_routes(resources: Resources) -> list[Route]:
     """`/ping` and `/health`.
 
     `/ping` answers as RunPod's load balancer asks: 204 while the engine loads, 200 when it is ready, 503 once it is
-    dead. `/health` says live, ready and why, and what the layers are at, with 200 when ready and 503 when not.
+    dead, and while it does not respond: a worker that answers so gets no more requests. `/health` says live, ready and
+    why, and what the layers are at, with 200 when ready and 503 when not.
     """
     engine = resources.engine
 
@@ -28,7 +29,7 @@ def health_routes(resources: Resources) -> list[Route]:
         health = engine.health()
         if health.ready:
             return PlainTextResponse("ready")
-        if health.live:
+        if health.live and not health.hung:
             return Response(status_code=204)
         return PlainTextResponse(health.reason, status_code=503)
 

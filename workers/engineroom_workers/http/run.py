@@ -77,7 +77,9 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
 
 def _say_stopping(engine: RunningEngine, running: int, grace: float) -> None:
     """Say what is waited for from now on."""
-    if not engine.health().ready:
+    if engine.health().hung:
+        logger.info("stopping: %s is %s; %d running requests are ended", engine.name, engine.health().reason, running)
+    elif not engine.health().ready:
         logger.info("stopping: %s had not finished loading", engine.name)
     elif not running:
         logger.info("stopping: no request is running, %s is ended", engine.name)

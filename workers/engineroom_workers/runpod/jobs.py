@@ -53,13 +53,31 @@ class JobPool:
         self._max_jobs = max_jobs
         self._running: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
+        self._taking = True
+        self._answered = asyncio.Event()
+        self._answered.set()
 
     def __len__(self) -> int:
         return len(self._running)
 
+    def pause(self) -> None:
+        """Have room for no more jobs, and let those that still come wait: the engine does not respond."""
+        self._taking = False
+        self._answered.clear()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._taking = True
+        self._answered.set()
+        self._changed.set()
+
+    def let_end(self) -> None:
+        """Let the jobs that wait end as they will: the engine is dead."""
+        self._answered.set()
+
     async def wait_for_room(self) -> int:
         """Wait until at least one more job may run; how many more may."""
-        while len(self._running) >= self._max_jobs:
+        while not self._taking or len(self._running) >= self._max_jobs:
             self._changed.clear()
             await self._changed.wait()
         return self._max_jobs - len(self._running)
@@ -89,6 +107,7 @@ class JobPool:
     async def _run(self, job_id: str, job: dict[str, Any]) -> None:
         logger.debug("job %s started", job_id)
         try:
+            await self._answered.wait()
             response = self._handler.respond(job)
             try:
                 await deliver(job_id, response, self._platform)

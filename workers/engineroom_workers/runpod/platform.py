@@ -104,6 +104,10 @@ class Platform:
         self._stopped = True
         self._poll_sockets.hang_up()
 
+    def pause_taking(self) -> None:
+        """Want no more jobs for now; a poll under way returns with what it already has. The next `take` is as usual."""
+        self._poll_sockets.hang_up()
+
     async def cancelled_jobs(self) -> list[str]:
         """Wait for the ids of jobs to be cancelled; none after as long as the platform holds a poll."""
         # Not wait_for: where the poll ends at the moment of a cancellation, it forgets the cancellation.

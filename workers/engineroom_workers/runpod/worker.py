@@ -18,6 +18,8 @@ from .settings import RunPodSettings
 
 logger = logging.getLogger(__name__)
 
+_LOOK_S = 0.5
+"""Seconds between two looks at whether the engine responds."""
 _FINISH_S = 5.0
 """Seconds that jobs have to send their clients an error, once the engine is stopped or dead."""
 
@@ -77,7 +79,8 @@ class QueueWorker:
         died = asyncio.ensure_future(self._engine.died())
         taking = asyncio.ensure_future(take_jobs(platform, pool, no_more_jobs))
         others = [
-            asyncio.ensure_future(keep_pinging(platform)),
+            asyncio.ensure_future(keep_pinging(platform, self._engine)),
+            asyncio.ensure_future(watch_engine(self._engine, platform, pool)),
             asyncio.ensure_future(watch_cancellations(platform, pool)),
         ]
         self._engine.timeline.log()
@@ -123,15 +126,39 @@ async def _drained(taking: asyncio.Future[None], pool: JobPool) -> None:
     await pool.wait_idle()
 
 
-async def keep_pinging(platform: Platform) -> None:
+async def watch_engine(engine: Engine, platform: Platform, pool: JobPool) -> None:
+    """Take no jobs as long as the engine does not respond; those that run wait for it."""
+    paused = False
+    while True:
+        health = engine.health()
+        if not health.live:
+            pool.let_end()
+        elif health.hung:
+            if not paused:
+                logger.warning("no jobs are taken, and no pings sent: the engine is %s", health.reason)
+            paused = True
+            pool.pause()
+            # Again each time: a poll may have begun just before.
+            platform.pause_taking()
+        elif paused:
+            paused = False
+            pool.resume()
+        await asyncio.sleep(_LOOK_S)
+
+
+async def keep_pinging(platform: Platform, engine: Engine) -> None:
     """Tell the platform again and again that this worker lives, and which jobs it has.
 
-    From this event loop and nowhere else: a worker whose loop hangs, or that was killed, stops looking alive.
+    From this event loop and nowhere else: a worker whose loop hangs, or that was killed, stops looking alive. So does
+    one whose engine does not respond.
     """
     if not platform.pings:
         logger.info("no pings are sent: RUNPOD_WEBHOOK_PING or RUNPOD_AI_API_KEY is not set")
         await asyncio.Event().wait()
     while True:
+        if engine.health().hung:
+            await asyncio.sleep(_LOOK_S)
+            continue
         try:
             await platform.ping()
             platform.outage.worked(_PINGING)

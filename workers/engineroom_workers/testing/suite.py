@@ -20,33 +20,43 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+import signal
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import httpx
 import openai
 import pytest
 
+from engineroom.process import descendants
+
 from ..emulator.testing import RunningEmulator, running_emulator
-from .door import COMMAND, serving
+from .door import COMMAND, Door, serving
 from .expectations import DoorExpectations
 
 __all__ = [
     "QUESTION",
     "anyio_backend",
     "client",
+    "http_door",
     "http_url",
+    "queue_worker",
     "runpod",
     "test_a_cancelled_job_stops_costing",
     "test_a_native_job_takes_the_engine_s_sampling_parameters",
     "test_a_prompt_that_is_too_long_is_told_as_such",
     "test_a_stream_that_a_client_leaves_stops_costing",
+    "test_an_engine_that_hangs_is_noticed",
     "test_chat_whole_and_streamed",
     "test_completions",
     "test_every_served_model_is_listed_and_retrieved",
     "test_the_engine_s_metrics_are_joined_to_the_door_s",
     "url",
 ]
+
+_QUICK = {"ENGINE_HANG_TIMEOUT": "20"}
+"""A tenth of it passes before a hang is noticed."""
 
 QUESTION: Any = [{"role": "user", "content": "What is 2+2?"}]
 
@@ -57,28 +67,47 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+class EmulatedWorker(NamedTuple):
+    """A worker of ours and the emulated endpoint that it works for."""
+
+    platform: RunningEmulator
+    process: asyncio.subprocess.Process
+
+
 @pytest.fixture(scope="module")
-def http_url(worker: dict[str, str]) -> Iterator[str]:
+def http_door(worker: dict[str, str]) -> Iterator[Door]:
     """The HTTP door."""
-    with serving(worker, seconds=120) as door:
-        yield door.url
+    with serving({**_QUICK, **worker}, seconds=120) as door:
+        yield door
 
 
 @pytest.fixture(scope="module")
-async def runpod(anyio_backend: str, worker: dict[str, str]) -> AsyncIterator[RunningEmulator]:
+def http_url(http_door: Door) -> str:
+    """The HTTP door's address."""
+    return http_door.url
+
+
+@pytest.fixture(scope="module")
+async def queue_worker(anyio_backend: str, worker: dict[str, str]) -> AsyncIterator[EmulatedWorker]:
     """The RunPod door: an emulated endpoint with one worker of ours."""
     async with running_emulator() as platform:
         process = await asyncio.create_subprocess_exec(
-            COMMAND, "runpod", env={**os.environ, **worker, **platform.worker_environment()}
+            COMMAND, "runpod", env={**os.environ, **_QUICK, **worker, **platform.worker_environment()}
         )
         try:
             await platform.polled(timeout=120)
-            yield platform
+            yield EmulatedWorker(platform, process)
         finally:
             if process.returncode is None:
                 process.terminate()
             await asyncio.wait_for(process.wait(), 60)
     assert process.returncode == 0, f"a worker that is stopped ends with 0; it ended with {process.returncode}"
+
+
+@pytest.fixture(scope="module")
+def runpod(queue_worker: EmulatedWorker) -> RunningEmulator:
+    """The RunPod door's endpoint."""
+    return queue_worker.platform
 
 
 @pytest.fixture(params=["http", "runpod"])
@@ -196,6 +225,54 @@ async def test_a_native_job_takes_the_engine_s_sampling_parameters(
     assert texts == expected, f"the model says {expected}, not {texts}"
     least = 8 if door_expectations.answer else 1
     assert output["usage"]["output"] >= least, f"a native job's usage counts at least {least} tokens: {done}"
+
+
+@pytest.mark.anyio
+async def test_an_engine_that_hangs_is_noticed(
+    http_door: Door, queue_worker: EmulatedWorker, door_expectations: DoorExpectations
+) -> None:
+    """Its processes are stopped behind both doors (SIGSTOP): no requests, no jobs. Then all goes on, and nothing is
+    lost."""
+    pids = [pid for door in (http_door, queue_worker) for pid in descendants(door.process.pid)]
+    if not pids:
+        pytest.skip("the engine has no processes of its own")
+    platform = queue_worker.platform
+    jobs = []
+    with _stopped(pids):
+        await asyncio.to_thread(http_door.until, 503)
+        async with httpx.AsyncClient(base_url=http_door.url, timeout=60) as client:
+            health = (await client.get("/health")).json()
+            assert health["live"], f"an engine that hangs may yet go on: {health}"
+            assert "not responding" in health["reason"], f"/health says why the engine gets no requests: {health}"
+            body = {"model": door_expectations.models[0], "messages": QUESTION}
+            refused = await client.post("/v1/chat/completions", json=body)
+            assert refused.status_code == 503, f"an engine that hangs gets no requests: {refused.text}"
+            assert "retry-after" in refused.headers, f"a client is told when to come again: {refused.headers}"
+            await client.get("/metrics")
+        async with httpx.AsyncClient(base_url=platform.endpoint_url, timeout=60) as client:
+            for _ in range(60):
+                short = {"input": {"prompt": "Count", "sampling_params": {"max_tokens": 3}}}
+                jobs.append((await client.post("/run", json=short)).json()["id"])
+                await asyncio.sleep(0.5)
+                if platform.emulator.jobs[jobs[-1]].status == "IN_QUEUE":
+                    break
+            else:
+                pytest.fail("a worker whose engine hangs takes no more jobs; it went on for half a minute")
+    await asyncio.to_thread(http_door.until, 200)
+    for job in jobs:
+        done = await platform.finished(job)
+        assert done.status == "COMPLETED", f"a job that waited for the engine is completed: {done.status}"
+
+
+@contextmanager
+def _stopped(pids: Sequence[int]) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.anyio

@@ -21,7 +21,10 @@ async def kill(engine: NarratorEngine) -> None:
 
 @pytest.fixture(scope="module")
 def lifecycle() -> Lifecycle:
-    return Lifecycle(make, lambda: make(NARRATOR_PYTHON="/no/such/python"), kill)
+    def quick() -> NarratorEngine:
+        return make(ENGINE_HANG_TIMEOUT="20")  # It is noticed after a tenth of that to hang.
+
+    return Lifecycle(quick, lambda: make(NARRATOR_PYTHON="/no/such/python"), kill)
 
 
 @pytest.fixture(scope="module")

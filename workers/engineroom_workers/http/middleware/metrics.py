@@ -59,7 +59,10 @@ class MetricsMiddleware(Middleware):
 
     def gauges(self) -> list[Gauge]:
         engine = self._engine
-        return [Gauge("engine_ready", "1 if the engine is ready.", lambda: engine.health().ready)]
+        return [
+            Gauge("engine_ready", "1 if the engine is ready.", lambda: engine.health().ready),
+            Gauge("engine_hangs", "How often the engine has stopped responding so far.", lambda: engine.hangs),
+        ]
 
 
 class _MeasuredResponse:
