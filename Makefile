@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload soak bench-runpod bench-vllm bench-engines recipes request-path
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak bench-runpod bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ bench-runpod: env-dev ## Measure the RunPod door on the emulated platform (write
 
 bench-overload: env-dev ## Measure the HTTP door at ten times its capacity, and its layers' cost (writes benchmarks/overload/results.md)
 	@python benchmarks/overload/bench.py $(ARGS)
+
+bench-limits: env-dev ## Measure how long others wait for one large request (writes benchmarks/limits/results.md)
+	@python benchmarks/limits/bench.py $(ARGS)
 
 soak: env-dev ## Run clients of every kind for minutes and watch the HTTP door's memory (writes benchmarks/soak/results.md)
 	@python benchmarks/soak/soak.py $(ARGS)

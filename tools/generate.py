@@ -16,6 +16,7 @@ from pathlib import Path
 import hub_files
 import image_table
 import images
+import limit_table
 
 from engineroom.errors import EngineroomError
 from engineroom.hardware import Image, Matrix
@@ -33,6 +34,8 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     yield "Dockerfile", dockerfile(matrix.rows[0])
     yield "worker-config.json", _json(hub_files.worker_config(matrix, REPOSITORY))
     images_page = ROOT / "docs/images.md"
+    limits_page = ROOT / "docs/limits.md"
+    yield "docs/limits.md", limit_table.fill(limits_page.read_text(encoding="utf-8"))
     yield "docs/images.md", image_table.fill(images_page.read_text(encoding="utf-8"), matrix)
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 JSON = dict[str, Any]
 
 _PREFIX = "every value begins with the same words and goes on "
+LLAMACPP = frozenset({"llamacpp"})
+VLLM = frozenset({"vllm"})
+TOOLS = frozenset({"vllm", "transformers"})
+ALL = LLAMACPP | TOOLS
+"""Engines that have what a kind of request asks for, with the small model of the tests."""
 
 
 def chat(**fields: Any) -> JSON:
@@ -52,67 +57,109 @@ def _chain(n: int) -> JSON:
     return {**_object({"a": {"$ref": "#/$defs/d0"}}), "$defs": definitions}
 
 
-def _ambiguous(n: int) -> JSON:
-    """A node that holds itself in `n` ways that begin alike: the ways multiply with each level that is written."""
-    ways = [_object({"a": {"$ref": "#/$defs/node"}, f"z{number}": {"type": "null"}}) for number in range(n)]
+def _ambiguous() -> JSON:
+    """A node that holds itself in two ways that begin alike: the ways double with each level that is written."""
+    ways = [_object({"a": {"$ref": "#/$defs/node"}, **extra}) for extra in ({}, {"z": {"type": "null"}})]
     return {**_object({"a": {"$ref": "#/$defs/node"}}), "$defs": {"node": {"anyOf": ways}}}
 
 
-def _tools(n: int) -> JSON:
-    functions = [
-        {"name": f"tool_{number}", "description": "A tool.", "parameters": _object(_strings(3))} for number in range(n)
-    ]
-    return chat(tools=[{"type": "function", "function": function} for function in functions])
+def _tools(n: int, properties: int) -> JSON:
+    functions = [{"name": f"tool_{k}", "parameters": _object(_strings(properties))} for k in range(n)]
+    return chat(tools=[{"type": "function", "function": each} for each in functions], tool_choice="required")
 
 
-def _messages(n: int) -> JSON:
-    return chat(messages=[{"role": ("user", "assistant")[number % 2], "content": "a"} for number in range(n | 1)])
+def _alike(n: int) -> list[str]:
+    return [f"{_PREFIX}{k}" for k in range(n)]
 
 
-def _parts(n: int) -> JSON:
-    return chat(messages=[{"role": "user", "content": [{"type": "text", "text": "a"}] * n}])
+def _apart(n: int) -> list[str]:
+    return [f"{k * 7919 % n:x}-value" for k in range(n)]
 
 
-SHAPES: Mapping[str, Callable[[int], JSON]] = {
-    "enum values, apart": lambda n: of_schema({"enum": [f"{number * 7919 % n:x}-value" for number in range(n)]}),
-    "enum values, alike": lambda n: of_schema({"enum": [f"{_PREFIX}{number}" for number in range(n)]}),
-    "required properties": lambda n: of_schema(_object(_strings(n))),
-    "optional properties": lambda n: of_schema(_object(_strings(n), [])),
-    "required names": lambda n: of_schema(
-        {"type": "object", "properties": {"a": {"type": "string"}}, "required": [f"r{number}" for number in range(n)]}
-    ),
-    "anyOf branches": lambda n: of_schema(
-        {"anyOf": [_object({f"p{number}": {"type": "null"}}) for number in range(n)]}
-    ),
-    "levels": lambda n: of_schema(_nested(n)),
-    "definitions in a chain": lambda n: of_schema(_chain(n)),
-    "doubling definitions": lambda n: of_schema(_doubling(n)),
-    "recursion in ways alike": lambda n: of_schema(_ambiguous(n)),
-    "maxItems": lambda n: of_schema({"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": n}),
-    "minItems": lambda n: of_schema({"type": "array", "items": {"type": "integer"}, "minItems": n}),
-    "maxLength": lambda n: of_schema({"type": "string", "minLength": 9, "maxLength": n}),
-    "minLength": lambda n: of_schema({"type": "string", "minLength": n}),
-    "pattern, repeated": lambda n: of_schema({"type": "string", "pattern": f"^[a-z]{{{n}}}$"}),
-    "pattern, optional": lambda n: of_schema({"type": "string", "pattern": f"^(a?){{{n}}}$"}),
-    "pattern, branches": lambda n: of_schema(
-        {"type": "string", "pattern": "^(" + "|".join(f"abc{number}" for number in range(n)) + ")$"}
-    ),
-    "grammar, branches": lambda n: chat(grammar="root ::= " + " | ".join(f'"{_PREFIX}{i}"' for i in range(n))),
-    "grammar, repeated": lambda n: chat(grammar=f"root ::= [a-z]{{0,{n}}}"),
-    "grammar, nested": lambda n: chat(grammar="root ::= " + "(" * n + "[a-z]" + "?){3}" * n),
-    "grammar, ambiguous": lambda n: chat(grammar='root ::= "x" root "y" | "x" root "z" | ""', max_tokens=n),
-    "stop strings": lambda n: chat(stop=[f"never{number}" for number in range(n)]),
-    "characters of a stop string": lambda n: chat(stop=["n" * n]),
-    "logit_bias": lambda n: chat(logit_bias={str(number): 1 for number in range(n)}),
-    "samplers": lambda n: chat(samplers=["top_k"] * n),
-    "dry_sequence_breakers": lambda n: chat(
-        dry_multiplier=0.5, dry_sequence_breakers=[f"b{number}" for number in range(n)]
-    ),
-    "n_probs": lambda n: chat(n_probs=n),
-    "n": lambda n: chat(n=n),
-    "tools": _tools,
-    "messages": _messages,
-    "content parts": _parts,
-    "prompt characters, one word": lambda n: chat(messages=[{"role": "user", "content": "a" * n}]),
-    "prompt characters, words": lambda n: chat(messages=[{"role": "user", "content": "word " * (n // 5)}]),
-}
+def _null(k: int) -> JSON:
+    return {f"p{k}": {"type": "null"}}
+
+
+def _array(**bounds: int) -> JSON:
+    return {"type": "array", "items": {"type": "integer"}, **bounds}
+
+
+def _text(**bounds: int) -> JSON:
+    return {"type": "string", **bounds}
+
+
+def _branches(n: int) -> str:
+    return "root ::= " + " | ".join(f'"{text}"' for text in _alike(n))
+
+
+def _literals(n: int) -> str:
+    return "root ::= " + '"word " ' * (n // 8)
+
+
+def _breakers(n: int) -> JSON:
+    return chat(dry_multiplier=0.5, dry_sequence_breakers=[f"b{k}" for k in range(n)])
+
+
+class Shape(NamedTuple):
+    """Requests of one kind.
+
+    setting: the limit that they are held to.
+    make: one of size `n`, as that limit counts.
+    engines: those that have what it asks for.
+    unit: what `n` is of one unit of the limit.
+    """
+
+    name: str
+    setting: str
+    make: Callable[[int], JSON]
+    engines: frozenset[str] = ALL
+    unit: int = 1
+
+
+def _pattern(pattern: str) -> JSON:
+    return of_schema({"type": "string", "pattern": pattern})
+
+
+SHAPES = (
+    Shape("an `enum` of values that begin alike", "max_ways", lambda n: of_schema({"enum": _alike(n)})),
+    Shape("an `enum` of values that begin apart", "max_ways", lambda n: of_schema({"enum": _apart(n)})),
+    Shape("`anyOf` of objects", "max_ways", lambda n: of_schema({"anyOf": [_object(_null(k)) for k in range(n)]})),
+    Shape("optional properties of an object", "max_ways", lambda n: of_schema(_object(_strings(n - 1), []))),
+    Shape("a pattern of branches", "max_ways", lambda n: _pattern(f"^({'|'.join(f'abc{k}' for k in range(n))})$")),
+    Shape("a pattern of optional parts", "max_ways", lambda n: _pattern(f"^(a?){{{int((8 * n) ** 0.5)}}}$")),
+    Shape("definitions, each of two that are the next", "max_ways", lambda n: of_schema(_doubling(n.bit_length() - 1))),
+    Shape("a node that holds itself in two ways", "max_ways", lambda n: of_schema(_ambiguous())),
+    Shape("a grammar of branches", "max_ways", lambda n: chat(grammar=_branches(n)), LLAMACPP),
+    Shape("required properties", "max_schema_entries", lambda n: of_schema(_object(_strings(n // 2)))),
+    Shape("required names", "max_schema_entries", lambda n: of_schema(_object({"a": {}}, [f"r{k}" for k in range(n)]))),
+    Shape("properties of tools", "max_schema_entries", lambda n: _tools(128, n // 256), TOOLS),
+    Shape("a long description", "max_schema_kb", lambda n: of_schema({"description": "a" * n, "enum": [1]}), unit=980),
+    Shape("levels", "max_schema_depth", lambda n: of_schema(_nested(n // 2))),
+    Shape("definitions, each in the one before", "max_schema_depth", lambda n: of_schema(_chain(n // 2))),
+    Shape("`maxItems`", "max_schema_repetitions", lambda n: of_schema(_array(minItems=1, maxItems=n))),
+    Shape("`minItems`", "max_schema_repetitions", lambda n: of_schema(_array(minItems=n))),
+    Shape("`maxLength`", "max_schema_repetitions", lambda n: of_schema(_text(minLength=9, maxLength=n))),
+    Shape("`minLength`", "max_schema_repetitions", lambda n: of_schema(_text(minLength=n))),
+    Shape("a pattern that repeats a class", "max_pattern_length", lambda n: _pattern(f"^[a-z]{{{n - 2}}}$")),
+    Shape("a grammar of literals", "max_grammar_kb", lambda n: chat(grammar=_literals(n)), LLAMACPP, 990),
+    Shape("stop strings", "max_stop_strings", lambda n: chat(stop=[f"never{k}" for k in range(n)]), VLLM),
+    Shape("characters of a stop string", "max_stop_length", lambda n: chat(stop=["n" * n])),
+    Shape("`dry_sequence_breakers`", "max_stop_strings", lambda n: _breakers(n), LLAMACPP),
+    Shape("`logit_bias`", "max_list_entries", lambda n: chat(logit_bias={str(k): 1 for k in range(n)})),
+    Shape("`samplers`", "max_list_entries", lambda n: chat(samplers=["top_k"] * n), LLAMACPP),
+    Shape("`n_probs`", "max_top_logprobs", lambda n: chat(n_probs=n), LLAMACPP),
+    Shape("`n`", "max_choices", lambda n: chat(n=n)),
+)
+
+
+def all_at_once(limits: Mapping[str, int], engine: str) -> JSON:
+    """A chat that is near every limit of the engine's at once, and within each."""
+    ways, entries = limits["max_ways"], limits["max_schema_entries"]
+    fields = {f"p{k}": {"enum": _alike(ways)} for k in range(max(1, entries // (ways + 2)))}
+    request = of_schema(_object(fields))
+    request |= {"logit_bias": {str(k): 1 for k in range(limits["max_list_entries"])}, "logprobs": True}
+    request |= {"top_logprobs": min(20, limits["max_top_logprobs"]), "stop": ["n" * limits["max_stop_length"]] * 4}
+    if engine == "llamacpp":
+        request |= _breakers(limits["max_stop_strings"])
+        request |= {"samplers": ["top_k"] * limits["max_list_entries"], "n_probs": limits["max_top_logprobs"]}
+    return request

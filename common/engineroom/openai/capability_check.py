@@ -79,6 +79,20 @@ def check_prompt(json: Mapping[str, Any], limits: RequestLimits) -> None:
     Raises:
         APIError: 400, naming the field, the limit and its setting.
     """
+    for field, messages, characters in _prompt_sizes(json):
+        if messages > limits.max_messages:
+            limits.check("max_messages", messages, field, "messages and content parts")
+        if characters > limits.max_prompt_characters:
+            limits.check("max_prompt_characters", characters, field, "characters")
+
+
+def prompt_characters(json: Mapping[str, Any]) -> int:
+    """Characters that a model is to read."""
+    return max((characters for _, _, characters in _prompt_sizes(json)), default=0)
+
+
+def _prompt_sizes(json: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Each field with text, the messages and content parts up to there, and the characters."""
     messages = characters = 0
     for field in _TEXTS:
         value = json.get(field)
@@ -97,10 +111,7 @@ def check_prompt(json: Mapping[str, Any], limits: RequestLimits) -> None:
                     characters += sum(len(text) for text in texts if isinstance(text, str))
         else:
             continue
-        if messages > limits.max_messages:
-            limits.check("max_messages", messages, field, "messages and content parts")
-        if characters > limits.max_prompt_characters:
-            limits.check("max_prompt_characters", characters, field, "characters")
+        yield field, messages, characters
 
 
 def _check_choices(json: Mapping[str, Any], capabilities: Capabilities) -> None:

@@ -147,17 +147,18 @@ def check_fields(path: str, json: Mapping[str, Any], limits: RequestLimits) -> N
         asked = json.get(name)
         if isinstance(asked, (int, float)) and not isinstance(asked, bool):
             limits.check("max_top_logprobs", asked, name, "alternatives to each token")
-    _check_choices(path, json, limits)
+    choices, name = count_choices(path, json)
+    limits.check("max_choices", choices, name, "choices of all prompts together")
     for name in ("tools", "functions"):
         limits.check("max_tools", _length(json.get(name)), name, "tools")
-    _check_schemas(json, limits)
+    _check_schemas(json, limits, choices)
     for param, pattern in _places(json, _PATTERNS):
         if isinstance(pattern, str):
-            _check_pattern(param, pattern, limits)
+            _check_pattern(param, pattern, limits, choices)
     for param, grammar in _places(json, _GRAMMARS):
         limits.check("max_grammar_kb", _kb(_length(grammar)), param, "kB of a grammar")
-    for param, choices in _places(json, _CHOICES):
-        limits.check("max_ways", _length(choices), param, "answers to choose from")
+    for param, answers in _places(json, _CHOICES):
+        limits.check("max_ways", _length(answers) * choices, param, "answers to choose from, for all choices together,")
     for name, value in json.items():
         if isinstance(value, (list, dict)) and name not in _CONTENT:
             limits.check("max_list_entries", len(value), name, "entries")
@@ -171,18 +172,18 @@ def _check_stops(name: str, stops: Any, limits: RequestLimits) -> None:
             limits.check("max_stop_length", len(stop), param, "characters of a stop string")
 
 
-def _check_choices(path: str, json: Mapping[str, Any], limits: RequestLimits) -> None:
+def count_choices(path: str, json: Mapping[str, Any]) -> tuple[int, str]:
+    """The choices of all prompts of a request together, and the field that makes most of them."""
     if path == EMBEDDINGS:
-        return
+        return 1, "input"
     prompts = json.get("prompt")
     several = len(prompts) if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int) else 1
     counts = {name: json[name] for name in ("n", "best_of") if isinstance(json.get(name), (int, float))}
     name = max(counts, key=lambda each: counts[each], default="prompt")
-    choices = max(counts.get(name, 1), 1) * several
-    limits.check("max_choices", choices, name, "choices of all prompts together")
+    return max(counts.get(name, 1), 1) * several, name
 
 
-def _check_schemas(json: Mapping[str, Any], limits: RequestLimits) -> None:
+def _check_schemas(json: Mapping[str, Any], limits: RequestLimits, choices: int) -> None:
     characters = entries = 0
     # One that is too large is not looked at to its end; without a limit all are.
     enough = limits.max_schema_kb * 1_000 if limits.max_schema_kb else 10**12
@@ -198,10 +199,10 @@ def _check_schemas(json: Mapping[str, Any], limits: RequestLimits) -> None:
         limits.check("max_schema_depth", size.depth, param, "levels of a JSON schema")
         limits.check("max_schema_repetitions", size.repetitions, param, "repetitions in a JSON schema")
         if limits.max_ways or limits.max_pattern_length:
-            _check_ways(param, schema, limits)
+            _check_ways(param, schema, limits, choices)
 
 
-def _check_ways(param: str, schema: dict[str, Any], limits: RequestLimits) -> None:
+def _check_ways(param: str, schema: dict[str, Any], limits: RequestLimits, choices: int) -> None:
     try:
         ways, pattern, depth = count_ways(schema)
     except RecursionError:
@@ -209,15 +210,20 @@ def _check_ways(param: str, schema: dict[str, Any], limits: RequestLimits) -> No
         raise exceeded("MAX_SCHEMA_DEPTH", deepest, math.inf, param, "levels of a JSON schema") from None
     limits.check("max_schema_depth", depth, param, "levels of a JSON schema, its definitions within each other,")
     limits.check("max_pattern_length", pattern, param, "characters of a 'pattern', with its repetitions,")
-    limits.check("max_ways", ways, param, "ways to go on at one place of a JSON schema")
+    # Each choice follows the schema by itself.
+    limits.check("max_ways", ways * choices, param, f"ways to go on at one place of a JSON schema{_each(choices)}")
 
 
-def _check_pattern(param: str, pattern: str, limits: RequestLimits) -> None:
+def _check_pattern(param: str, pattern: str, limits: RequestLimits, choices: int) -> None:
     what = "characters of a regular expression, with its repetitions,"
     limits.check("max_pattern_length", len(pattern), param, what)
     size = measure_pattern(pattern)
     limits.check("max_pattern_length", size.characters, param, what)
-    limits.check("max_ways", size.ways, param, "ways to match a regular expression")
+    limits.check("max_ways", size.ways * choices, param, f"ways to match a regular expression{_each(choices)}")
+
+
+def _each(choices: int) -> str:
+    return f", for {choices} choices together," if choices > 1 else ""
 
 
 def _decoded(schema: Any, param: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-_TOKEN = re.compile(r"[^\\\[(){}|*+?]+(?![*+?{])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?|\{\d*,?\d*\}|.", re.DOTALL)
+_TOKEN = re.compile(r"[^\\\[(){}|*+?]+(?![*+?{])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?|\{[^{}]*\d[^{}]*\}|.", re.DOTALL)
 """Plain characters that nothing repeats, one character of any kind, a class, or a bound."""
 
 _FEW = 8
@@ -29,6 +29,9 @@ class _PatternPart(NamedTuple):
     ways: int
     length: int | None
 
+
+_COMPARED = 16
+"""Characters of a class that cost as much as one way."""
 
 _MANY = 10**9
 """Where counting ends; more digits than it has are not read."""
@@ -56,13 +59,20 @@ def measure_pattern(pattern: str) -> PatternSize:
             if sequence:
                 sequence.append(_repeated(sequence.pop(), token))
         else:
-            size = len(token) if token[0] not in "\\[" else 1
-            sequence.append(_PatternPart(size, 1, size))
+            sequence.append(_single(token))
     while len(groups) > 1:
         inner = groups.pop()
         groups[-1][-1].append(_any_of(inner))
     whole = _any_of(groups[0])
     return PatternSize(max(whole.characters, len(pattern)), whole.ways)
+
+
+def _single(token: str) -> _PatternPart:
+    if token[0] == "[":
+        # Each character is compared with each of a class.
+        return _PatternPart(1, 1 + len(token) // _COMPARED, 1)
+    size = 1 if token[0] == "\\" else len(token)
+    return _PatternPart(size, 1, size)
 
 
 def _sequence(parts: list[_PatternPart]) -> _PatternPart:
@@ -93,13 +103,14 @@ def _repeated(part: _PatternPart, token: str) -> _PatternPart:
 
 
 def _bounds(token: str) -> tuple[int, int | None]:
-    """`{2,5}`; without an upper bound None stands for it."""
+    """`{2,5}`; without an upper bound None stands for it. Engines take blanks, and more that is no digit."""
     low, comma, high = token[1:-1].partition(",")
     least = _number(low)
     if not comma:
         return least, least
-    return least, _number(high) if high else None
+    return least, _number(high) if high.strip() else None
 
 
-def _number(digits: str) -> int:
+def _number(text: str) -> int:
+    digits = "".join(re.findall("[0-9]+", text))
     return int(digits or 0) if len(digits) < len(str(_MANY)) else _MANY

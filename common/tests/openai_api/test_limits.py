@@ -154,6 +154,17 @@ def test_sizes_are_in_kb(name: str, body: dict[str, Any], param: str) -> None:
     check(CHAT, body, NO_LIMITS._replace(**{name: 2}))
 
 
+def test_each_choice_follows_a_schema_by_itself() -> None:
+    limits = NO_LIMITS._replace(max_ways=9)
+    for more in ({}, {"n": 3}):
+        check(CHAT, {**strict(enum(3)), **more}, limits)
+    for body in ({**strict(enum(3)), "n": 4}, {"guided_choice": ["a", "b"], "n": 5}, {"guided_regex": "ab|c", "n": 5}):
+        with pytest.raises(APIError, match="MAX_WAYS"):
+            check(CHAT, body, limits)
+    with pytest.raises(APIError, match="MAX_WAYS"):
+        check(COMPLETIONS, {"prompt": ["a", "b"], "n": 2, "json_schema": enum(3)}, limits)
+
+
 def test_an_image_in_a_message_is_no_text() -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 1_000}}
     check(CHAT, {"messages": user([part])}, NO_LIMITS._replace(max_prompt_characters=10))
@@ -225,6 +236,8 @@ def test_a_chain_of_definitions_is_as_deep_as_it_is_long() -> None:
         (r"^(\d{1,3}\.){3}\d{1,3}$", 23, 8),
         ("(?:yes|no|maybe)", 16, 3),
         ("(a?){40}", 40, 200),
+        ("(a?){ +40, x40}", 40, 200),
+        ("[" + "0123456789abcdef" * 4 + "]+", 67, 5),
         ("((((a?){9}){9}){9}){9}", 9**4, 10**4),
         ("(x+x+)+y", 9, 3),
         ("a{99999999999999999999}", 10**9, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from engineroom.asgi import client
 from engineroom.errors import EngineStartError, SettingsError
 from engineroom.in_process import TokenRequest
 from engineroom.settings import Environment, WorkerSettings
+from engineroom.testing import running
 from engineroom_echo import EchoEngine, vocabulary
 
 CHAT = "/v1/chat/completions"
@@ -137,6 +139,25 @@ async def until_running(engine: EchoEngine) -> None:
     while "engineroom_echo_running 1" not in await engine.metrics():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
+
+
+async def test_nobody_waits_for_a_long_prompt_to_be_tokenised() -> None:
+    answered = threading.Event()
+
+    class SlowTokenizer(EchoEngine):
+        """Reads a long prompt only once another request has been answered."""
+
+        def tokenize(self, text: str) -> list[int]:
+            assert len(text) < 1_000 or answered.wait(30)
+            return super().tokenize(text)
+
+    async with running(SlowTokenizer.configure(WorkerSettings(), Environment.of({}))) as engine:
+        body = {"prompt": "a" * 50_000, "max_tokens": 1}
+        long = asyncio.ensure_future(post(engine, "/v1/completions", body))
+        await asyncio.sleep(0)
+        status, _ = await post(engine, "/v1/completions", {"prompt": "b", "max_tokens": 1})
+        answered.set()
+        assert (status, (await long)[0]) == (200, 200)
 
 
 def request(**fields: Any) -> dict[str, Any]:

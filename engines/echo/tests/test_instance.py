@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engineroom.errors import APIError
 from engineroom_echo.instance import minimal_instance
+from engineroom_echo.mentions import Mentions
 
 bounds = st.integers(-20, 20)
 numbers = st.fixed_dictionaries(
@@ -123,3 +124,27 @@ def test_a_schema_that_is_too_much(schema: dict[str, Any]) -> None:
     with pytest.raises(APIError) as caught:
         minimal_instance(schema)
     assert (caught.value.status, caught.value.code) == (400, "unsupported_schema")
+
+
+CHAIN = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+BRANCHES = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+BACKTRACKED = ["a" * 5_000 + "!"]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        # Python's own regular expressions would be at each for hours.
+        {"type": "string", "pattern": "^(a+)+$", "examples": BACKTRACKED},
+        {"type": "string", "pattern": "^(a|a)*$", "examples": BACKTRACKED, "minLength": 9},
+        {"type": "string", "pattern": "^" + "a*" * 30 + "$", "examples": BACKTRACKED, "minLength": 9},
+        {"type": "string", "pattern": "^(?=(a+)+$)", "examples": BACKTRACKED},
+        {"type": "string", "pattern": "(((((a{99}){99}){99}){99}){99})"},
+        {"$ref": "#/$defs/d0", "$defs": {**CHAIN, "d40": {"type": "integer"}}},
+        {"$ref": "#/$defs/d0", "$defs": {**BRANCHES, "d40": {"type": "integer", "minimum": 3, "maximum": 2}}},
+    ],
+)
+def test_a_schema_that_would_take_for_ever_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(APIError) as caught:
+        minimal_instance(schema, Mentions("“" * 100_000))
+    assert caught.value.code == "unsupported_schema"

@@ -14,11 +14,12 @@ from typing import NamedTuple, TypeAlias
 
 _TOKEN = re.compile(
     r"""\s+ | \#[^\r\n]* | ::= | [a-zA-Z0-9-]+ | [|()*+?.]
-    | "(?:\\.|[^"\\])*" | \[(?:\\.|[^\]\\])*\] | \{\s*\d*\s*,?\s*\d*\s*\} | !?<[^>]*>""",
+    | "(?:\\.|[^"\\])*" | \[(?:\\.|[^\]\\])*\] | \{(?:\#[^\r\n]*|[^}\#])*\} | !?<[^>]*>""",
     re.VERBOSE | re.DOTALL,
 )
 _FEW = 8
 """See `engineroom.openai.pattern_size`, which counts regular expressions alike."""
+_COMPARED = 16
 _MANY = 10**9
 _HOPS = 8
 """Rules that are followed, one after another, to see what one begins with."""
@@ -132,7 +133,9 @@ class _Reader:
             return _GrammarPart(length=len(text), first=first) if text else _NOTHING
         if token[0] == "[":
             plain = not re.search(r"\\|-", token) and token[1:2] != "^"
-            return _GrammarPart(first=frozenset(token[1:-1]) if plain else _range(token))
+            # Each character is compared with each of a class.
+            ways = 1 + len(token) // _COMPARED
+            return _GrammarPart(ways, first=frozenset(token[1:-1]) if plain else _range(token))
         return _GrammarPart() if token[0] in ".!<" else self.rule(token)
 
 
@@ -225,7 +228,7 @@ def _repeated(part: _GrammarPart, token: str) -> _GrammarPart:
 
 
 def _bounds(token: str) -> tuple[int, int | None]:
-    low, comma, high = token[1:-1].replace(" ", "").partition(",")
+    low, comma, high = re.sub(r"#[^\r\n]*", "", token[1:-1]).partition(",")
     least = _number(low)
     if not comma:
         return least, least

@@ -6,10 +6,11 @@ together (`StreamedProxy`) for a client that wants it whole. That also gives tru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engineroom.errors import APIError
-from engineroom.openai.limits import exceeded
+from engineroom.openai.limits import count_choices, exceeded
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.stop_strings import RETURN_STOP_REASON
 from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured
@@ -96,9 +97,14 @@ HONOURED = {
 
 _INSTEAD = {"functions": "use 'tools'"}
 
-LIMITS = {"MAX_CHOICES": "15", "MAX_GRAMMAR_KB": "16", "MAX_STOP_STRINGS": "16", "MAX_WAYS": "250"}
-"""Lower defaults than other engines': one thread serves everybody, and has to be back within moments. Of the 16 slots
-that there are by default one stays free for others."""
+LIMITS = {"MAX_CHOICES": "8", "MAX_GRAMMAR_KB": "16", "MAX_STOP_STRINGS": "16", "MAX_WAYS": "200"}
+"""Lower defaults than other engines': one thread serves everybody, and has to be back within moments. Half of the slots
+that there are by default stay free for others."""
+
+_DRY_BREAKERS = 4
+"""Those that llama.cpp has where a request names none."""
+_MAX_DRY_BREAKERS = 16
+"""Each is compared with the whole vocabulary before a choice begins: 20 ms or more."""
 
 _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
@@ -113,8 +119,7 @@ def prepare(path: str, json: dict[str, Any], max_ways: float = 0) -> dict[str, A
     Raises:
         APIError: 400, naming the field.
     """
-    if max_ways and isinstance(json.get("grammar"), str) and (ways := count_ways(json["grammar"])) > max_ways:
-        raise exceeded("MAX_WAYS", max_ways, ways, "grammar", "ways to go on at one place of a grammar")
+    _check_limits(path, json, max_ways)
     json = _penalised(checked(path, json))
     json = only_honoured(path, json, HONOURED, "llama.cpp", _INSTEAD)
     if path == COMPLETIONS:
@@ -123,6 +128,24 @@ def prepare(path: str, json: dict[str, Any], max_ways: float = 0) -> dict[str, A
         # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
         json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
     return _streamed(_tools(json)) if path in TEXT_ROUTES else json
+
+
+def _check_limits(path: str, json: Mapping[str, Any], max_ways: float) -> None:
+    """Refuse what the core cannot count. Each choice has a grammar and samplers of its own, in the thread of all."""
+    choices, _ = count_choices(path, json)
+    if max_ways and isinstance(json.get("grammar"), str):
+        ways = count_ways(json["grammar"]) * choices
+        if ways > max_ways:
+            raise exceeded("MAX_WAYS", max_ways, ways, "grammar", "ways to go on at one place of a grammar")
+    if max_ways and json.get("dry_multiplier"):
+        breakers = json.get("dry_sequence_breakers")
+        looked_up = (len(breakers) if isinstance(breakers, list) else _DRY_BREAKERS) * choices
+        if looked_up > _MAX_DRY_BREAKERS:
+            message = f"'dry_multiplier' with {choices} choices needs {looked_up} sequence breakers looked up, and at "
+            message += (
+                f"most {_MAX_DRY_BREAKERS} are here; ask for fewer choices, or give fewer 'dry_sequence_breakers'."
+            )
+            raise APIError(message, param="dry_multiplier", code="request_limit_exceeded")
 
 
 def _penalised(json: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class TransformersEngine(TokenEngine):
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
     model_formats = ("safetensors", "pytorch", "gguf")
     preference = 60
+    # Its tokeniser takes up to 16 s for a million characters.
+    defaults: ClassVar[Mapping[str, str]] = {"MAX_PROMPT_CHARACTERS": "1000000"}
     usual_settings: ClassVar[Mapping[UsualSetting, str]] = {
         usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
         usual.PARALLEL_REQUESTS: "MAX_NUM_SEQS",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from ...asgi.types import Receive, Scope, Send, send_body
 from ...errors import APIError
 from ..body import checked_request
+from ..capability_check import prompt_characters
 from ..model_list import LIST
 from ..routes import CHAT_COMPLETIONS, EMBEDDINGS
 from ..sse import DONE, HEADERS
 from ..usage import TokenUsage, get_usage
 from .generation import Choices
-from .response import ServingResponse, encode, usage_object
+from .response import LONG_PROMPT, ServingResponse, encode, usage_object
 
 if TYPE_CHECKING:
     from .tokens import TokenSource
@@ -50,11 +53,19 @@ class OpenAIApp:
         if path == CHAT_COMPLETIONS:
             from .chat import ChatResponse
 
-            await self._generate(ChatResponse(self._engine, json), usage, send)
+            await self._generate(await self._response(ChatResponse, json), usage, send)
         else:
             from .completions import CompletionResponse
 
-            await self._generate(CompletionResponse(self._engine, json), usage, send)
+            await self._generate(await self._response(CompletionResponse, json), usage, send)
+
+    async def _response(
+        self, response: Callable[[TokenSource, Mapping[str, Any]], ServingResponse], json: dict[str, Any]
+    ) -> ServingResponse:
+        """The response to a request. A long prompt takes seconds to tokenise; nobody else waits for that."""
+        if prompt_characters(json) > LONG_PROMPT:
+            return await asyncio.to_thread(response, self._engine, json)
+        return response(self._engine, json)
 
     async def _generate(self, response: ServingResponse, usage: TokenUsage, send: Send) -> None:
         choices = Choices(self._engine, response.requests, response.stops)

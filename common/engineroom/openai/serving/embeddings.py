@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import sys
 from array import array
@@ -9,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import APIError
+from ..capability_check import prompt_characters
 from ..schemas import EmbeddingRequest
 from ..usage import TokenUsage
 from ..validation import check, invalid
-from .response import as_tokens, encode
+from .response import LONG_PROMPT, as_tokens, encode
 
 if TYPE_CHECKING:
     from .tokens import TokenSource
@@ -30,7 +32,10 @@ async def embeddings(engine: TokenSource, json: Mapping[str, Any], usage: TokenU
     request = check(json, EmbeddingRequest)
     if request.dimensions is not None:
         raise invalid("This model does not support specifying dimensions.", "dimensions", "unsupported_parameter")
-    prompts = as_tokens(engine, "input", request.input)
+    if prompt_characters(json) > LONG_PROMPT:
+        prompts = await asyncio.to_thread(as_tokens, engine, "input", request.input)
+    else:
+        prompts = as_tokens(engine, "input", request.input)
     for number, prompt in enumerate(prompts):
         param = f"input.{number}" if isinstance(request.input, list) and len(prompts) > 1 else "input"
         if not prompt:

@@ -35,6 +35,9 @@ _ENGINE_FIELDS = frozenset({"frequency_penalty", "presence_penalty", "logit_bias
 _CHAT = frozenset({*ChatRequest.__struct_fields__, *chat_template.FIELDS}) - _ENGINE_FIELDS
 _COMPLETIONS = frozenset(CompletionRequest.__struct_fields__) - _ENGINE_FIELDS
 
+LONG_PROMPT = 20_000
+"""Characters from which a prompt is tokenised beside the event loop: a tokeniser may take 16 µs for each."""
+
 
 class ServingResponse(ABC):
     """One response: made from the request, fed with chunks, read as events of a stream or as one body.

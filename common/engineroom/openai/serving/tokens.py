@@ -79,7 +79,7 @@ class TokenSource(ABC):
 
     @abstractmethod
     def tokenize(self, text: str) -> list[int]:
-        """The token ids of `text`."""
+        """The token ids of `text`. A long one, or a long chat, comes in a thread of its own, while others come here."""
 
     @abstractmethod
     def chat_prompt(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
