@@ -12,6 +12,7 @@ from .http import send_error
 from .limits import RequestLimiter
 from .platform import Emulator
 from .routes.admin import AdminRoutes
+from .routes.batch import BatchRoutes
 from .routes.client import ClientRoutes
 from .routes.openai import OpenAIRoutes
 from .routes.worker import WorkerRoutes
@@ -29,7 +30,8 @@ class EmulatorApp:
         self._worker_routes = WorkerRoutes(emulator)
         self._openai_routes = OpenAIRoutes(emulator)
         self._limiter = RequestLimiter() if emulator.options.limits else None
-        client_routes = Mount(self._prefix.rstrip("/"), routes=ClientRoutes(emulator).routes())
+        routes = [*ClientRoutes(emulator).routes(), *BatchRoutes(emulator).routes()]
+        client_routes = Mount(self._prefix.rstrip("/"), routes=routes)
         self._router = Router([client_routes, *AdminRoutes(emulator).routes()])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from .faults import Faults
-from .options import DEFAULT_HOLD_S, EndpointOptions
+from .options import DEFAULT_HOLD_S, EndpointOptions, HungUpPoll
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +58,13 @@ def fault_rate(name: str, requests: str) -> Callable[[F], F]:
     metavar="SECONDS",
     help="Time between a worker's pings; a worker that misses three counts as gone.",
 )
+@click.option(
+    "--hung-up-poll",
+    default="keep",
+    type=click.Choice(get_args(HungUpPoll)),
+    help="What becomes of a poll that its worker hangs up: its job is kept in the queue; or lost on a dead connection; "
+    "or lost until a proxy has told the platform; or delivered, since the platform ignores it.",
+)
 @click.option("--limits", is_flag=True, help="Enforce the platform's rate limits on clients.")
 @click.option(
     "--rtt",
@@ -69,6 +76,7 @@ def fault_rate(name: str, requests: str) -> Callable[[F], F]:
 )
 @fault_rate("--fail-stream", "job-stream POSTs that fail with a 500")
 @fault_rate("--fail-done", "job-done POSTs that fail with a 500")
+@fault_rate("--lose-answers", "job-stream and job-done POSTs that are taken and answered 502")
 @fault_rate("--fail-take", "job-take polls that fail with a 500")
 @fault_rate("--take-429", "job-take polls that are told to slow down")
 @fault_rate("--take-400", "job-take polls answered 400, as happens with FlashBoot")
@@ -85,6 +93,7 @@ def emulate(
     hold: float,
     execution_timeout: float,
     ping_interval: float,
+    hung_up_poll: HungUpPoll,
     limits: bool,
     command: tuple[str, ...],
     **faults: Any,
@@ -120,5 +129,6 @@ def emulate(
         execution_timeout=execution_timeout,
         ping_interval=ping_interval,
         limits=limits,
+        hung_up_poll=hung_up_poll,
     )
     sys.exit(run(EmulatorRun(options, Faults(**faults), host, port, command, workers, grace, quiet)))

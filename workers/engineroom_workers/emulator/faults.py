@@ -17,6 +17,7 @@ class Faults:
     rtt_ms: milliseconds by which every POST of a worker is delayed before it takes effect.
     fail_stream: job-stream answers 500 and loses the chunk.
     fail_done: job-done answers 500 and loses the result.
+    lose_answers: job-stream and job-done take what they get, and answer 502, as where a connection breaks afterwards.
     fail_take: job-take answers 500.
     take_429: job-take answers 429.
     take_400: job-take answers 400, as the platform does with FlashBoot.
@@ -26,6 +27,7 @@ class Faults:
     rtt_ms: float = 0.0
     fail_stream: float = 0.0
     fail_done: float = 0.0
+    lose_answers: float = 0.0
     fail_take: float = 0.0
     take_429: float = 0.0
     take_400: float = 0.0

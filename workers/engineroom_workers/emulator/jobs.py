@@ -62,16 +62,18 @@ class JobChunk(msgspec.Struct):
 class Job:
     """One job and its timeline; times are seconds since the epoch.
 
+    batch_id: the batch that it belongs to, if any.
     chunks, arrivals: what job-stream POSTs brought, and the time at which each took effect.
     chunks_read: how many chunks `/stream` has handed to the client.
     changed: notifies at every chunk and every change of status.
     posts: how many POSTs the worker sent, by kind; `late` ones found the job finished.
     """
 
-    def __init__(self, request: JobRequest, sync: bool) -> None:
+    def __init__(self, request: JobRequest, sync: bool, batch_id: str | None = None) -> None:
         self.id = f"{'sync-' if sync else ''}{uuid4()}-e1"
         self.request = request
         self.sync = sync
+        self.batch_id = batch_id
         self.status: Status = "IN_QUEUE"
         self.worker: str | None = None
         self.attempts = 0
@@ -152,6 +154,8 @@ class Job:
     def for_worker(self) -> dict[str, Any]:
         """The job as job-take hands it out."""
         job: dict[str, Any] = {"id": self.id, "input": self.request.input}
+        if self.batch_id is not None:
+            job["batchId"] = self.batch_id
         if self.request.webhook is not None:
             job["webhook"] = self.request.webhook
         if self.request.s3_config:
@@ -161,6 +165,8 @@ class Job:
     def for_client(self) -> dict[str, Any]:
         """The job as `/status` shows it, and `/runsync` and the webhook when it has ended."""
         state: dict[str, Any] = {"id": self.id, "status": self.status}
+        if self.batch_id is not None:
+            state["batchId"] = self.batch_id
         if self.taken_at is not None:
             state["delayTime"] = round((self.taken_at - self.created_at) * 1000)
             state["workerId"] = self.worker

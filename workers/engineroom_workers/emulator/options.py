@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+HungUpPoll: TypeAlias = Literal["keep", "lose", "proxy", "ignore"]
 
 DEFAULT_HOLD_S = 10.0
 """How long the emulator holds a poll by default. The platform's value is not known; the SDK waits for 90 s."""
@@ -21,6 +24,10 @@ class EndpointOptions:
         lost. The SDK counts whole seconds, so this is at least 1.
     max_attempts: how often a job is handed out in all. If the last worker vanishes, too, the job becomes FAILED.
     limits: whether the platform's rate limits are enforced.
+    hung_up_poll: what becomes of a job-take poll whose worker has closed its half of the connection. RunPod's way is
+        not known: `keep` ends the poll, and the jobs stay in the queue; `lose` closes the connection, and still hands
+        the next job to that poll; `proxy` does so only until the platform hears of it from a proxy that closed the
+        connection; `ignore` keeps the connection half open, and answers the poll as if nothing had happened.
     """
 
     endpoint_id: str = "emulated"
@@ -31,3 +38,4 @@ class EndpointOptions:
     ping_interval: float = 10.0
     max_attempts: int = 3
     limits: bool = False
+    hung_up_poll: HungUpPoll = "keep"

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from .batches import Batch, Batches
 from .faults import Faults
 from .jobs import Job, JobRequest, JobResult, Status
 from .notifications import Notification
@@ -41,6 +42,8 @@ class Emulator:
     workers: all workers that the platform knows.
     jobs: every job by id, oldest first.
     queue: the jobs that wait for a worker by id, the next one first.
+    batch_queue: likewise the jobs of batches, which go to a worker only where no other job waits.
+    batches: all batches by id.
     job_available: notifies one poll when a job enters the queue.
     counts: how many jobs `completed`, `failed` and were `retried` so far, as `/health` shows them.
     on_finished: functions called with every job as it ends.
@@ -58,8 +61,17 @@ class Emulator:
         self.on_first_poll: list[Callable[[ConnectedWorker], None]] = []
         self.on_stop_pod: Callable[[str], None] = _cannot_replace
         self.queue: dict[str, Job] = {}
+        self.batch_queue: dict[str, Job] = {}
+        self.batches = Batches()
         self.job_available = Notification()
+        self.ending = False
         self.closed = False
+
+    def end_polls(self) -> None:
+        """Answer all polls, now and from now on, with nothing, so that workers that wait for them can end."""
+        self.ending = True
+        self.job_available.notify_all()
+        self.workers.end_polls()
 
     def close(self) -> None:
         """End every request that waits, and all timers."""
@@ -72,13 +84,14 @@ class Emulator:
 
     # What clients may do
 
-    def submit(self, request: JobRequest, *, sync: bool = False) -> Job:
+    def submit(self, request: JobRequest, *, sync: bool = False, batch_id: str | None = None) -> Job:
         """Queue a new job.
 
         Args:
             sync: whether the client waits for the result, which is then kept for a shorter time.
+            batch_id: the batch that it belongs to.
         """
-        job = Job(request, sync)
+        job = Job(request, sync, batch_id)
         self._make_room()
         self.jobs[job.id] = job
         self._enter_queue(job)
@@ -113,15 +126,32 @@ class Emulator:
             self._finish(job, "CANCELLED")
         return len(queued)
 
+    def finalize(self, batch: Batch) -> None:
+        """Queue the requests of a batch, which takes no more."""
+        batch.begin([self.submit(request, batch_id=batch.id) for request in batch.requests.values()])
+
+    def cancel_batch(self, batch: Batch) -> None:
+        """Cancel the jobs of a batch that wait; those that a worker has go on."""
+        batch.cancelled = True
+        for job in batch.jobs.values():
+            if job.status == "IN_QUEUE":
+                self._finish(job, "CANCELLED")
+
     def in_progress(self) -> int:
         """How many jobs are with a worker."""
         return sum(job.status == "IN_PROGRESS" for job in self.jobs.values())
 
     # What workers may do
 
+    @property
+    def jobs_wait(self) -> bool:
+        """Whether there is a job for the next worker that asks."""
+        return bool(self.queue or self.batch_queue)
+
     def take(self, worker: ConnectedWorker, max_jobs: int) -> list[Job]:
         """Hand a worker the next jobs of the queue, at most `max_jobs`."""
         taken = [self.queue.pop(job_id) for job_id in list(islice(self.queue, max_jobs))]
+        taken += [self.batch_queue.pop(job_id) for job_id in list(islice(self.batch_queue, max_jobs - len(taken)))]
         for job in taken:
             job.attempts += 1
             job.worker = worker.id
@@ -196,7 +226,9 @@ class Emulator:
 
     def _enqueue(self, job: Job, first: bool = False) -> None:
         job.stop_timer("execution")
-        if first:
+        if job.batch_id is not None:
+            self.batch_queue[job.id] = job
+        elif first:
             self.queue = {job.id: job, **self.queue}
         else:
             self.queue[job.id] = job
@@ -216,6 +248,7 @@ class Emulator:
         if job.finished:
             return
         self.queue.pop(job.id, None)
+        self.batch_queue.pop(job.id, None)
         holders = self._take_back(job)
         if stop_workers:
             for worker in holders:
@@ -247,7 +280,11 @@ class Emulator:
     def stats(self) -> dict[str, Any]:
         """The whole state, for tests and benchmarks."""
         return {
-            "counts": {**self.counts, "inQueue": len(self.queue), "inProgress": self.in_progress()},
+            "counts": {
+                **self.counts,
+                "inQueue": len(self.queue) + len(self.batch_queue),
+                "inProgress": self.in_progress(),
+            },
             "faults": self.faults.as_dict(),
             "workers": [worker.as_dict() for worker in self.workers.by_id.values()],
             "jobs": [job.timeline() for job in self.jobs.values()],

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .app import EmulatorApp
 from .platform import Emulator
@@ -20,6 +21,17 @@ class _EmulatorServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _protocol(emulator: Emulator) -> type[HttpToolsProtocol]:
+    """How connections behave: those of polls may stay open when the worker closes its half, as an option says."""
+
+    class EmulatorProtocol(HttpToolsProtocol):
+        def eof_received(self) -> bool:  # type: ignore[override]
+            polls = self.scope is not None and "/job-take" in self.scope["path"]
+            return polls and emulator.options.hung_up_poll == "ignore"
+
+    return EmulatorProtocol
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -52,7 +64,7 @@ async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[
     server = _EmulatorServer(
         uvicorn.Config(
             EmulatorApp(emulator),
-            http="httptools",
+            http=_protocol(emulator),
             ws="none",
             lifespan="off",
             log_config=None,

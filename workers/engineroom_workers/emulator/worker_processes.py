@@ -53,6 +53,7 @@ class WorkerProcesses:
     async def __aexit__(self, *exc_info: object) -> None:
         for worker_id in list(self._pipes):
             self._end(worker_id)
+        self._emulator.end_polls()
         await asyncio.gather(*self._tasks)
 
     def start(self) -> None:

@@ -156,8 +156,13 @@ class WorkerRegistry:
         counts["ready"] = counts["idle"]
         return counts
 
-    def close(self) -> None:
-        """End the polls that wait for a job to stop, and all timers."""
+    def end_polls(self) -> None:
+        """End the polls that wait for a job to stop."""
         for worker in self.by_id.values():
             worker.stop_requested.notify_all()
+
+    def close(self) -> None:
+        """End the polls that wait for a job to stop, and all timers."""
+        self.end_polls()
+        for worker in self.by_id.values():
             worker.stop_ping_timer()

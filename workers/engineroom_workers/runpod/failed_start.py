@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _PAUSE_S = 1.0
 """Seconds between two jobs that are failed: where only this machine is at fault, others get most of the jobs."""
 _LAST_WORDS_S = 5.0
+_LONGEST_DRAIN_S = 30.0
+"""Seconds that the poll under way has to end."""
 _CODE = "worker_start_failed"
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSPHRASE|CREDENTIAL|(?:TOKEN|AUTH|KEYS?)$", re.IGNORECASE)
 """Names of variables whose values nobody else may see."""
@@ -120,6 +122,9 @@ async def _fail_jobs(platform: Platform, reason: str, seconds: float, stopping: 
         await either(stopping, taking, timeout=seconds)
         no_more_jobs.set_result(None)
         platform.stop_taking()
+        # A poll that is hung up may lose a job, so it has as long again to end by itself.
+        await asyncio.wait({taking}, timeout=min(seconds, _LONGEST_DRAIN_S))
+        platform.hang_up()
         await asyncio.wait({taking}, timeout=_LAST_WORDS_S)
         await pool.finish(_LAST_WORDS_S)
     finally:

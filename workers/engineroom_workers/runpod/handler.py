@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import re
+import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -54,6 +56,10 @@ _DEATH_S = 1.0
 """Seconds in which an engine's end is seen after its last error."""
 
 
+_OBJECT = re.compile(rb"^data: ?\{(?!\})", re.MULTILINE)
+"""The beginning of an event's data, where that is an object with members."""
+
+
 class JobFailure(Exception):
     """The job is to be marked FAILED; its text is the error's JSON."""
 
@@ -92,6 +98,37 @@ class JobRecord:
         logger.info(Event("job", **fields, seconds=self.seconds))
 
 
+class Delivery:
+    """What lets a client see what it got twice: every event of a stream says where it stands.
+
+    The platform delivers at least once: an item is sent again where the answer to its POST was lost, and a job runs
+    again where its worker was lost. Each object carries `{"delivery": {"attempt": …, "position": …}}`; from the first
+    item on that may have arrived twice it also has `repeated`, their number so far.
+
+    attempt: tells this run of the job from any other.
+    position: of the next object in the stream, from 0.
+    repeated: how many items were sent more than once. The platform may have taken each of their attempts.
+    """
+
+    def __init__(self) -> None:
+        self.attempt = secrets.token_hex(4)
+        self.position = 0
+        self.repeated = 0
+
+    def next(self) -> dict[str, Any]:
+        """The mark of the next object."""
+        mark = {"attempt": self.attempt, "position": self.position}
+        self.position += 1
+        return {**mark, "repeated": self.repeated} if self.repeated else mark
+
+    def mark_events(self, events: bytes) -> bytes:
+        """Server-sent events, each with its mark as the first member of its object; other data stays as it is."""
+        return _OBJECT.sub(self._opening, events)
+
+    def _opening(self, match: re.Match[bytes]) -> bytes:
+        return b'data: {"delivery":' + msgspec.json.encode(self.next()) + b","
+
+
 @dataclass(frozen=True, slots=True)
 class JobResponse:
     """The response to a job.
@@ -99,11 +136,13 @@ class JobResponse:
     stream: whether the client wants the items one by one, as they are produced.
     items: JSON values. Closing them aborts the generation. They raise only `JobFailure`.
     record: what there is to log once they are delivered.
+    delivery: what the items of a stream are marked with.
     """
 
     stream: bool
     items: AsyncGenerator[Any, None]
     record: JobRecord = field(default_factory=lambda: JobRecord(""))
+    delivery: Delivery = field(default_factory=Delivery)
 
 
 class JobHandler:
@@ -131,7 +170,8 @@ class JobHandler:
             return JobResponse(wants_stream(value), self._refusal(value, error, record), record)
         for name in job_input.ignored:
             logger.warning("job %s: nobody knows the field '%s'; the job is served without it", job.get("id"), name)
-        return JobResponse(job_input.stream, self._items(value, job_input, record), record)
+        delivery = Delivery()
+        return JobResponse(job_input.stream, self._items(value, job_input, record, delivery), record, delivery)
 
     async def _refusal(self, value: Any, error: APIError, record: JobRecord) -> AsyncGenerator[Any, None]:
         record.error = error.code or error.type
@@ -140,7 +180,9 @@ class JobHandler:
         yield self._error_item(value, error)
         record.status = "COMPLETED"
 
-    async def _items(self, value: Any, job_input: JobInput, record: JobRecord) -> AsyncGenerator[Any, None]:
+    async def _items(
+        self, value: Any, job_input: JobInput, record: JobRecord, delivery: Delivery
+    ) -> AsyncGenerator[Any, None]:
         """The items of a response. An error is the last of them, or fails the job.
 
         A job that its engine's end has interrupted is FAILED, whatever JOB_ERRORS says: that it is not done is nothing
@@ -148,9 +190,9 @@ class JobHandler:
         a stream sees the error in it, too; without one the stream would look whole.
         """
         if isinstance(job_input.request, APICall):
-            items = self._call(job_input.request, job_input, record)
+            items = self._call(job_input.request, job_input, record, delivery)
         else:
-            items = self._generate(job_input.request, job_input, record)
+            items = self._generate(job_input.request, job_input, record, delivery)
         sent = False
         try:
             async with aclosing(items):
@@ -185,7 +227,9 @@ class JobHandler:
             died.cancel()
         return not self._engine.health().live
 
-    async def _call(self, call: APICall, job_input: JobInput, record: JobRecord) -> AsyncGenerator[Any, None]:
+    async def _call(
+        self, call: APICall, job_input: JobInput, record: JobRecord, delivery: Delivery
+    ) -> AsyncGenerator[Any, None]:
         """The items of a request to the engine's HTTP API, or to what this door answers itself."""
         path = call.path.partition("?")[0]
         if path in own_routes.PATHS and not any(route.matches(path) for route in self._engine.served_routes):
@@ -202,7 +246,7 @@ class JobHandler:
                 known = self._without_unknown(call, error)
                 if known is None:
                     raise error
-                async for item in self._call(known, job_input, record):
+                async for item in self._call(known, job_input, record, delivery):
                     yield item
                 return
             content_type = response.headers.get("content-type", "")
@@ -213,7 +257,7 @@ class JobHandler:
             async for events in self._events(response, job_input):
                 failure = await self._failure_among(events, record)
                 if sent or failure is None:
-                    for item in self._event_items(events):
+                    for item in self._event_items(events, delivery):
                         yield item
                     sent = True
                 if failure is not None:
@@ -248,7 +292,8 @@ class JobHandler:
                 return None
         return None
 
-    def _event_items(self, events: bytes) -> Iterator[Any]:
+    def _event_items(self, events: bytes, delivery: Delivery) -> Iterator[Any]:
+        events = delivery.mark_events(events)
         if self._settings.raw_openai_output:
             # RunPod's OpenAI route puts the items of a stream together verbatim.
             return split_text(events.decode("utf-8", "replace"), LARGEST_ITEM)
@@ -256,7 +301,7 @@ class JobHandler:
         return iter([objects] if objects else [])
 
     async def _generate(
-        self, asked: GenerateRequest, job_input: JobInput, record: JobRecord
+        self, asked: GenerateRequest, job_input: JobInput, record: JobRecord, delivery: Delivery
     ) -> AsyncGenerator[Any, None]:
         """The items of a native generation."""
         shape = native.shape(job_input.output_format, asked.model or self._engine.models[0])
@@ -277,7 +322,7 @@ class JobHandler:
                 async for batch in batches:
                     for part in native.split_deltas(batch):
                         if native.worth_an_item(part):
-                            yield shape(part, False)
+                            yield {**shape(part, False), "delivery": delivery.next()}
         finally:
             await deltas.aclose()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -19,13 +18,15 @@ from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
 
 from .handler import JobFailure, JobResponse
-from .platform import DeliveryError, Platform, PlatformBusy
+from .platform import Backoff, DeliveryError, Platform, PlatformBusy
 
 logger = logging.getLogger(__name__)
 
 LARGEST_RESULT = 20_000_000
 """Bytes of JSON; the platform refuses a larger result, and its job would hang until it times out."""
 
+_LAST_TRY_S = 2.0
+"""Seconds for the last attempt at what could not be delivered before the end."""
 _TAKING = "taking jobs"
 _STOPPING = "asking which jobs to stop"
 _HELD_S = 0.5
@@ -132,12 +133,14 @@ class JobPool:
                 task.cancel()
 
     async def finish(self, grace: float) -> None:
-        """Give the jobs `grace` seconds for what they are still sending, then cancel the rest."""
-        tasks = list(self._running.values())
+        """Give the jobs `grace` seconds for what they are still sending, and a last attempt; then cancel the rest."""
+        tasks = {task: job_id for job_id, task in self._running.items()}
         if not tasks:
             return
-        _, rest = await asyncio.wait(tasks, timeout=grace)
+        self._platform.last_call(grace)
+        _, rest = await asyncio.wait(tasks, timeout=grace + _LAST_TRY_S)
         for task in rest:
+            logger.error("job %s: given up without a result: the worker ends", tasks[task])
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
@@ -146,6 +149,7 @@ async def take_jobs(platform: Platform, pool: JobPool, stopping: asyncio.Future[
     """Take jobs until `stopping`: the next as soon as there is room, as many at a time as there is room for.
 
     To end it, set `stopping` and call `platform.stop_taking()`; a job that arrives with the last poll is started.
+    Of jobs that arrive together those of a batch are started last: nobody waits for them.
     """
     after_error = Backoff(0.2, 10)
     after_nothing = Backoff(0.05, 1)
@@ -168,13 +172,18 @@ async def take_jobs(platform: Platform, pool: JobPool, stopping: asyncio.Future[
         else:
             after_error.reset()
             platform.outage.worked(_TAKING)
-            started = [pool.start(job) for job in jobs]
+            started = [pool.start(job) for job in sorted(jobs, key=_of_batch)]
             if any(started) or time.monotonic() - began > _HELD_S:
                 after_nothing.reset()
             else:
                 delay = after_nothing.next()
         if delay:
             await asyncio.wait({stopping}, timeout=delay)
+
+
+def _of_batch(job: Any) -> bool:
+    """Whether a job is one of a batch (`/v2/ENDPOINT/batch`), which has hours."""
+    return isinstance(job, dict) and bool(job.get("batchId"))
 
 
 async def watch_cancellations(platform: Platform, pool: JobPool) -> None:
@@ -212,8 +221,8 @@ async def deliver(job_id: str, response: JobResponse, platform: Platform) -> Non
         try:
             async for item in items:
                 output.append(item)
-                if response.stream:
-                    await platform.stream(job_id, item)
+                if response.stream and await platform.stream(job_id, item) > 1:
+                    response.delivery.repeated += 1
         except JobFailure as error:
             response.record.status = "FAILED"
             result = {"error": str(error)}
@@ -223,13 +232,16 @@ async def deliver(job_id: str, response: JobResponse, platform: Platform) -> Non
             response.record.error = "delivery_failed"
             result = _delivery_failed(f"An item of the stream could not be delivered: the platform {error}.")
     body = msgspec.json.encode(result)
+    failed = "error" in result
+    # The result may have to wait for the platform: once is enough to keep it.
+    del output, result
     if len(body) > LARGEST_RESULT:
         body = msgspec.json.encode({"output": [_too_large(len(body), response.stream)]})
     try:
         await platform.done(job_id, body)
     except DeliveryError as error:
-        logger.error("job %s: its result could not be delivered: the platform %s", job_id, error)
-        if error.rejected and "error" not in result:
+        logger.error("job %s: its result of %d bytes was given up: the platform %s", job_id, len(body), error)
+        if error.rejected and not failed:
             await _report(job_id, _delivery_failed(f"The result was refused: the platform {error}."), platform)
 
 
@@ -254,25 +266,3 @@ def _too_large(size: int, streamed: bool) -> dict[str, Any]:
     if streamed:
         message += " All of it was streamed."
     return error_body(APIError(message, status=413, type="server_error", code="result_too_large"))
-
-
-class Backoff:
-    """Delays that double from `first` to `longest` seconds, each shortened at random by up to a half.
-
-    The chance keeps the workers of an endpoint from coming back all at once.
-    """
-
-    def __init__(self, first: float, longest: float) -> None:
-        self._first = first
-        self._next = first
-        self._longest = longest
-
-    def next(self) -> float:
-        """The next delay in seconds."""
-        delay = self._next
-        self._next = min(2 * delay, self._longest)
-        return delay * random.uniform(0.5, 1)
-
-    def reset(self) -> None:
-        """Begin again at `first`."""
-        self._next = self._first

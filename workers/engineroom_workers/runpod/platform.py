@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import email.utils
 import json
 import logging
 import os
+import random
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from .sdk import SDK
+from .settings import HandBack
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +29,16 @@ _LONGEST_POLL_S = 90.0
 _HANG_UP_S = 5.0
 """Seconds the platform has to close a poll once we have hung up."""
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
-_RETRIES_S = (0.1, 0.5, 1, 2, 4, 8)
-"""Seconds before each further attempt at a POST."""
+_PATIENCE_S = 300.0
+"""Seconds for which a POST is tried again while the worker lives."""
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 8.0
+"""Seconds between two attempts at a POST, unless the platform names a time."""
+_MOST_WAITING = 256_000_000
+"""Bytes of results that wait for another attempt, all jobs together."""
+_SMALL = 65_536
+"""Bytes of a result that may always wait, such as an error: there are as many as jobs at most."""
+_SENDING = "sending what jobs came to"
 _RETRYABLE = {408, 425, 429}
 """Statuses below 500 after which another attempt may succeed."""
 
@@ -34,7 +46,8 @@ _RETRYABLE = {408, 425, 429}
 class DeliveryError(Exception):
     """The platform did not take something.
 
-    rejected: the platform understood and refused it, so that trying again is of no use.
+    rejected: there will be no further attempt although there is time: the platform understood and refused it, or there
+        is no room to keep it. Something smaller may still be taken.
     """
 
     def __init__(self, reason: str, rejected: bool = False) -> None:
@@ -46,17 +59,48 @@ class PlatformBusy(Exception):
     """The platform asks for fewer requests (429)."""
 
 
+class Backoff:
+    """Delays that double from `first` to `longest` seconds, each shortened at random by up to a half.
+
+    The chance keeps the workers of an endpoint from coming back all at once.
+    """
+
+    def __init__(self, first: float, longest: float) -> None:
+        self._first = first
+        self._next = first
+        self._longest = longest
+
+    def next(self) -> float:
+        """The next delay in seconds."""
+        delay = self._next
+        self._next = min(2 * delay, self._longest)
+        return delay * random.uniform(0.5, 1)
+
+    def reset(self) -> None:
+        """Begin again at `first`."""
+        self._next = self._first
+
+
 class Platform:
     """One worker's connections to the platform. Make it in a running loop; `await close()`.
+
+    Args:
+        hand_back: how a poll ends that is under way when the worker stops.
+        patience: seconds for which a POST is tried again while the worker lives.
 
     outage: gets what fails, for the log.
     """
 
-    def __init__(self, sdk: SDK) -> None:
+    def __init__(self, sdk: SDK, hand_back: HandBack = "wait", patience: float = _PATIENCE_S) -> None:
         self._sdk = sdk
         self.outage = Outage()
+        self._hand_back = hand_back
+        self._patience = patience
         self._poll_sockets = PollSockets()
         self._stopped = False
+        self._waiting_bytes = 0
+        self._ends_at = float("inf")
+        self._last_call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._polls = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=self._poll_sockets),
             headers=sdk.headers,
@@ -75,14 +119,14 @@ class Platform:
     async def take(self, max_jobs: int) -> list[dict[str, Any]]:
         """Wait for jobs, at most `max_jobs`; none where there was none for as long as the platform holds a poll.
 
-        Cancelling this may lose a job; `stop_taking` makes it return, and loses none.
+        Cancelling this may lose a job; `stop_taking` and then `hang_up` make it return.
 
         Raises:
             PlatformBusy: too many requests.
             Exception: the platform cannot be reached or understood.
         """
         if not self._stopped:
-            self._poll_sockets.hung_up = False
+            self._poll_sockets.closing = False
         poll = asyncio.ensure_future(self._sdk.get_job(self._polls, max_jobs))
         try:
             await asyncio.wait({poll}, timeout=_LONGEST_POLL_S)
@@ -93,19 +137,35 @@ class Platform:
         except self._sdk.too_many_requests as error:
             raise PlatformBusy from error
         except (aiohttp.ClientError, OSError):
-            if self._poll_sockets.hung_up:
+            if self._poll_sockets.closing:
                 return []
             raise
         finally:
             poll.cancel()
 
     def stop_taking(self) -> None:
-        """Tell the platform that no more jobs are wanted; a poll under way returns with what it already has."""
+        """Let no further poll begin. One that is under way ends by itself, or is hung up at once, as HAND_BACK says."""
         self._stopped = True
+        self._poll_sockets.closing = True
+        if self._hand_back == "half_close":
+            self._poll_sockets.hang_up()
+
+    def hang_up(self) -> None:
+        """End the poll that is under way, if there is one; it returns with what the platform had already sent."""
         self._poll_sockets.hang_up()
 
+    def last_call(self, seconds: float) -> None:
+        """Give all POSTs this many seconds from now: pauses end, and there is one last attempt when the time is up."""
+        self._ends_at = time.monotonic() + seconds
+        if not self._last_call.done():
+            self._last_call.set_result(None)
+
     def pause_taking(self) -> None:
-        """Want no more jobs for now; a poll under way returns with what it already has. The next `take` is as usual."""
+        """Want no more jobs for now; a poll under way returns with what it already has. The next `take` is as usual.
+
+        The poll is hung up whatever HAND_BACK says: a job that came to an engine that hangs would be no better off than
+        one that is lost with the poll.
+        """
         self._poll_sockets.hang_up()
 
     async def cancelled_jobs(self) -> list[str]:
@@ -120,39 +180,80 @@ class Platform:
         finally:
             poll.cancel()
 
-    async def stream(self, job_id: str, item: Any) -> None:
-        """Send one item of a job's stream. Raises DeliveryError."""
-        await self._post(self._sdk.stream_url, "false", job_id, msgspec.json.encode({"output": item}))
+    async def stream(self, job_id: str, item: Any) -> int:
+        """Send one item of a job's stream; how many attempts it took. The platform may have taken each of them.
+
+        Raises:
+            DeliveryError: it did not arrive.
+        """
+        return await self._post(self._sdk.stream_url, "false", job_id, msgspec.json.encode({"output": item}))
 
     async def done(self, job_id: str, result: bytes) -> None:
         """Send a job's result, `{"output": [item, …]}` or `{"error": text}`. Raises DeliveryError."""
         await self._post(self._sdk.done_url, "true", job_id, result)
 
-    async def _post(self, template: str, is_stream: str, job_id: str, body: bytes) -> None:
+    async def _post(self, template: str, is_stream: str, job_id: str, body: bytes) -> int:
+        """Send until it arrives or the time is up; the number of attempts."""
         url = f"{template.replace('$ID', job_id)}&isStream={is_stream}"
         headers = {
             "X-Request-ID": job_id,
             "charset": "utf-8",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        await self._send(url, body, headers, _RETRIES_S)
+        failure = await self._attempt(url, body, headers)
+        if failure is None:
+            return 1
+        if len(body) > _SMALL and self._waiting_bytes + len(body) > _MOST_WAITING:
+            waiting = f"{self._waiting_bytes / 1e6:.0f} MB of results wait for it already"
+            raise DeliveryError(f"{failure.reason}, and {waiting}", rejected=True)
+        self._waiting_bytes += len(body)
+        try:
+            return await self._keep_trying(url, body, headers, failure)
+        finally:
+            self._waiting_bytes -= len(body)
 
-    async def _send(self, url: str, body: bytes, headers: dict[str, str], retries: Sequence[float]) -> None:
-        for delay in (*retries, None):
-            try:
-                async with self._session.post(url, data=body, headers=headers) as response:
-                    await response.read()
-                    if response.status < 400:
-                        return
-                    reason = f"answered with {response.status}"
-                    if response.status < 500 and response.status not in _RETRYABLE:
-                        raise DeliveryError(reason, rejected=True)
-            except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-                reason = f"not reached: {error!r}"
-            if delay is not None:
-                logger.debug("the platform %s; trying again in %g s", reason, delay)
-                await asyncio.sleep(delay)
-        raise DeliveryError(reason)
+    async def _keep_trying(self, url: str, body: bytes, headers: dict[str, str], failure: FailedAttempt) -> int:
+        began = time.monotonic()
+        pauses = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        attempts = 1
+        while True:
+            remaining = min(began + self._patience, self._ends_at) - time.monotonic()
+            if remaining <= 0:
+                tried = f"{attempts} attempts in {time.monotonic() - began:.0f} s"
+                raise DeliveryError(f"{failure.reason} ({tried})")
+            await self._pause(min(max(pauses.next(), failure.retry_after), remaining))
+            attempts += 1
+            again = await self._attempt(url, body, headers)
+            if again is None:
+                self.outage.worked(_SENDING)
+                return attempts
+            failure = again
+            self.outage.failed(_SENDING, failure.reason)
+
+    async def _attempt(self, url: str, body: bytes, headers: dict[str, str]) -> FailedAttempt | None:
+        """Send once; None if it arrived.
+
+        Raises:
+            DeliveryError: the platform refused it.
+        """
+        try:
+            async with self._session.post(url, data=body, headers=headers) as response:
+                await response.read()
+                if response.status < 400:
+                    return None
+                reason = f"answered with {response.status}"
+                if response.status < 500 and response.status not in _RETRYABLE:
+                    raise DeliveryError(reason, rejected=True)
+                return FailedAttempt(reason, retry_after(response.headers))
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            return FailedAttempt(f"not reached: {error!r}")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but only until the last call, where that has not been yet."""
+        if self._last_call.done():
+            await asyncio.sleep(seconds)
+        else:
+            await asyncio.wait({self._last_call}, timeout=seconds)
 
     @property
     def pings(self) -> bool:
@@ -291,22 +392,44 @@ def _cut(text: str) -> str:
     return "".join([*parts, text[kept_from:]])
 
 
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """Why a POST did not arrive, and how many seconds the platform wants to be left alone (`Retry-After`)."""
+
+    reason: str
+    retry_after: float = 0.0
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds that a `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); 0 without a valid one."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
 class PollSockets:
     """The sockets on which we poll for jobs, and the means to close our half of them.
 
     A job that the platform hands out at the moment when we cancel a poll would be lost: it is on its way, and nobody
-    reads it. So we do not cancel the poll. We close our half of its connection, which tells the platform that nobody
-    waits any longer, and we still read whatever it had sent by then.
+    reads it. So we do not cancel a poll. The surest is to wait until it ends. Where there is no time for that, we close
+    our half of its connection, which tells the platform that nobody waits any longer, and we still read whatever it had
+    sent by then. That loses a job where a proxy closes the other half at once, or where the platform does not look.
+
+    closing: no new connection is made.
 
     `aiohttp.TCPConnector(socket_factory=...)` takes the instance.
     """
 
     def __init__(self) -> None:
-        self.hung_up = False
+        self.closing = False
         self._sockets: list[socket.socket] = []
 
     def __call__(self, address: tuple[Any, ...]) -> socket.socket:
-        if self.hung_up:
+        if self.closing:
             # aiohttp tries a GET once more when its connection closes.
             raise OSError("hung up")
         new = socket.socket(address[0], address[1], address[2])
@@ -317,7 +440,7 @@ class PollSockets:
 
     def hang_up(self) -> None:
         """Close our half of every connection, and let none be made."""
-        self.hung_up = True
+        self.closing = True
         for known in self._sockets:
             # One that is not connected yet has sent nothing; one that is closed already has nothing to lose.
             with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import AliasChoices, Field, field_validator
 
@@ -19,6 +19,8 @@ LEVELS: Mapping[str, JobDefaults] = MappingProxyType(
     }
 )
 """COMPATIBILITY -> what it sets."""
+
+HandBack: TypeAlias = Literal["wait", "half_close"]
 
 
 class RunPodSettings(Settings):
@@ -92,6 +94,12 @@ class RunPodSettings(Settings):
         ge=0,
         description="Seconds for which a worker that cannot start takes jobs all the same, and fails each with the "
         "reason, before it exits; 0 exits at once, and the jobs stay in the queue.",
+    )
+    hand_back: HandBack = Field(
+        "wait",
+        description="What becomes of the poll for jobs that is under way at SIGTERM: `wait` until the platform ends "
+        "it, at most for DRAIN_TIMEOUT, which loses no job; or `half_close` its connection at once, which ends an idle "
+        "worker sooner, and loses a job where a proxy closes the other half or the platform does not look.",
     )
     job_loop: Literal["engineroom", "sdk"] = Field(
         "engineroom",

@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.5
 """Seconds between two looks at whether the engine responds."""
-_FINISH_S = 5.0
-"""Seconds that jobs have to send their clients an error, once the engine is stopped or dead."""
+_FINISH_S = 10.0
+"""Seconds that jobs have for their last words, once the engine is stopped."""
+_HANG_UP_S = 5.0
+"""Seconds that the platform has to end a poll, once we have hung up."""
 
 _PINGING = "pinging"
 
@@ -53,7 +55,7 @@ class QueueWorker:
         importing = asyncio.ensure_future(asyncio.to_thread(sdk.load))
         platform: Platform | None = None
         try:
-            platform = Platform(await importing)
+            platform = Platform(await importing, self._settings.hand_back)
             self._engine.timeline.mark("SDK imported")
             async with loading(self._engine):
                 await either(starting, stopping)
@@ -94,11 +96,15 @@ class QueueWorker:
             no_more_jobs.set_result(None)
             platform.stop_taking()
             if died.done():
+                # Nobody hurries us: what is finished has the same time to be delivered as after SIGTERM. A job that
+                # comes with the last poll is answered, too: with the error.
                 logger.error("the engine is gone: %s", died.result())
-                await asyncio.wait({taking}, timeout=_FINISH_S)
+                await either(taking, stopping, timeout=self._drain_timeout)
+                await self._end_poll(platform, taking)
+                await pool.finish(_FINISH_S if stopping.done() else max(_FINISH_S, self._drain_timeout))
             else:
-                await self._drain(taking, pool, hurrying)
-            await pool.finish(_FINISH_S)
+                await self._drain(platform, taking, pool, hurrying)
+                await pool.finish(_FINISH_S)
             return 1 if died.done() else 0
         finally:
             tasks = (died, taking, *others)
@@ -106,19 +112,32 @@ class QueueWorker:
                 task.cancel()
             await asyncio.wait(tasks, timeout=_FINISH_S)
 
-    async def _drain(self, taking: asyncio.Future[None], pool: JobPool, hurrying: asyncio.Future[None]) -> None:
-        """Let running jobs finish, for a while. Then the engine stops, and ends what still runs with an error."""
+    async def _drain(
+        self, platform: Platform, taking: asyncio.Future[None], pool: JobPool, hurrying: asyncio.Future[None]
+    ) -> None:
+        """Let running jobs finish, for a while. Then the engine stops, and ends what still runs with an error.
+
+        Within the same time the platform may end the poll that is under way, and what came with it may run.
+        """
         if len(pool):
             jobs = len(pool)
             logger.info(
                 "draining: %d running jobs have %g s to finish; a second signal ends them", jobs, self._drain_timeout
             )
         else:
-            logger.info("draining: no job is running")
+            logger.info("draining: no job is running; the poll under way has %g s to end", self._drain_timeout)
         drained = asyncio.ensure_future(_drained(taking, pool))
         await either(drained, hurrying, timeout=self._drain_timeout)
         drained.cancel()
+        ending = asyncio.ensure_future(self._end_poll(platform, taking))
         await stop_engine(self._engine, hurrying)
+        await ending
+
+    async def _end_poll(self, platform: Platform, taking: asyncio.Future[None]) -> None:
+        """Hang up, if the poll has not ended; a job that comes all the same is started, and answered."""
+        if not taking.done():
+            platform.hang_up()
+            await asyncio.wait({taking}, timeout=_HANG_UP_S)
 
 
 async def _drained(taking: asyncio.Future[None], pool: JobPool) -> None:

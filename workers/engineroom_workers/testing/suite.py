@@ -100,6 +100,7 @@ async def queue_worker(anyio_backend: str, worker: dict[str, str]) -> AsyncItera
         finally:
             if process.returncode is None:
                 process.terminate()
+            platform.emulator.end_polls()
             await asyncio.wait_for(process.wait(), 60)
     assert process.returncode == 0, f"a worker that is stopped ends with 0; it ended with {process.returncode}"
 

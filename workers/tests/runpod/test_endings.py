@@ -81,7 +81,7 @@ async def test_a_client_that_goes_stops_in_the_engine(platform: RunningEmulator,
 
 async def test_sigterm_when_idle_ends_at_once(platform: RunningEmulator, start_worker: StartWorker) -> None:
     """The platform holds its polls for two minutes; nothing waits for that."""
-    worker = start_worker(platform)
+    worker = start_worker(platform, HAND_BACK="half_close")
     await platform.polled()
     worker.process.terminate()
     assert await exit_code(worker) == 0
@@ -96,7 +96,7 @@ async def test_sigterm_while_the_engine_starts(platform: RunningEmulator, start_
 
 
 async def test_sigterm_lets_running_jobs_finish(platform: RunningEmulator, start_worker: StartWorker) -> None:
-    worker = start_worker(platform)
+    worker = start_worker(platform, HAND_BACK="half_close")
     await platform.polled()
     job = submit(platform, chat(TEXT, stream=True, echo_tokens_per_s=10))
     await platform.streamed(job.id, 2)
@@ -127,7 +127,7 @@ async def test_sigterm_in_a_storm_of_jobs_loses_none(platform: RunningEmulator, 
     platform.faults.rtt_ms = 5
     jobs = []
     for _ in range(4):
-        worker = start_worker(platform, MAX_CONCURRENCY=4)
+        worker = start_worker(platform, MAX_CONCURRENCY=4, HAND_BACK="half_close")
         jobs += [submit(platform, {"prompt": "a"}) for _ in range(400)]
         await platform.finished(jobs[-360].id)
         worker.process.terminate()
@@ -212,6 +212,7 @@ async def test_real_model(platform: RunningEmulator, start_worker: StartWorker) 
         platform.emulator.cancel(job)
         await platform.until(lambda: worker.metric("llamacpp:requests_processing") == 0)
         worker.process.terminate()
+        platform.emulator.end_polls()
         assert await exit_code(worker) == 0
 
 

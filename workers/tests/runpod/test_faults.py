@@ -37,17 +37,6 @@ async def test_stream_posts_that_fail_are_sent_again(platform: RunningEmulator, 
     assert sum(job.posts["refused"] for job in jobs) >= 10
 
 
-async def test_a_stream_that_cannot_be_delivered_fails(platform: RunningEmulator, start_worker: StartWorker) -> None:
-    worker = start_worker(platform)
-    await platform.polled()
-    platform.faults.fail_stream = 1
-    job = submit(platform, endless())
-    await platform.finished(job.id, 60)
-    assert job.status == "FAILED"
-    assert msgspec.json.decode(msgspec.json.decode(job.error))["error"]["code"] == "delivery_failed"
-    await platform.until(lambda: worker.metric("engineroom_echo_running") == 0)
-
-
 async def test_a_job_that_is_handed_out_twice_runs_once(platform: RunningEmulator, start_worker: StartWorker) -> None:
     worker = start_worker(platform)
     await platform.polled()

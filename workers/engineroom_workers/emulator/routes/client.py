@@ -95,7 +95,8 @@ class ClientRoutes:
 
     async def health(self, request: Request) -> Response:
         emulator = self.emulator
-        jobs = {**emulator.counts, "inProgress": emulator.in_progress(), "inQueue": len(emulator.queue)}
+        waiting = len(emulator.queue) + len(emulator.batch_queue)
+        jobs = {**emulator.counts, "inProgress": emulator.in_progress(), "inQueue": waiting}
         return json_response({"jobs": dict(sorted(jobs.items())), "workers": emulator.workers.counts()})
 
     def _find_job(self, request: Request) -> Job | None:

@@ -13,15 +13,21 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
+from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, disconnected, send_body
 
 from ..http import BodyTooLarge, read_body, send_error, send_json, send_no_content
 from ..jobs import Job, JobChunk, JobResult
 from ..limits import MAX_CHUNK, MAX_RESULT
 from ..notifications import Notification
+from ..options import HungUpPoll
 from ..platform import Emulator
 
 logger = logging.getLogger(__name__)
+
+ENDING_PAUSE_S = 0.05
+"""How long a poll is held that comes while the emulator ends its workers."""
+PROXY_NOTICES_S = 0.5
+"""How long the platform takes to hear from a proxy that a poll was hung up."""
 
 T = TypeVar("T")
 RouteHandler = Callable[[Scope, Receive, Send, list[str]], Awaitable[None]]
@@ -86,13 +92,14 @@ class WorkerRoutes:
             await self._hold(receive, Notification(), lambda: False)
             await send_no_content(send)
             return
-        if not await self._hold(receive, emulator.job_available, lambda: bool(emulator.queue)):
+        hung_up = emulator.options.hung_up_poll
+        if not await self._hold(receive, emulator.job_available, lambda: emulator.jobs_wait, hung_up):
             await send_no_content(send)
             return
         # While the poll was held, the worker may have been lost, or have asked to be replaced.
-        worker = emulator.workers.get_or_add(worker_id)
-        jobs = [] if worker.stopping else [job.for_worker() for job in emulator.take(worker, max_jobs)]
-        if emulator.queue:
+        lost = emulator.workers.by_id.get(worker_id) is not worker
+        jobs = [] if lost or worker.stopping else [job.for_worker() for job in emulator.take(worker, max_jobs)]
+        if emulator.jobs_wait:
             # A notification wakes one poll only: what this one left in the queue is for the next.
             emulator.job_available.notify_one()
         if not jobs:
@@ -110,30 +117,57 @@ class WorkerRoutes:
         else:
             await send_no_content(send)
 
-    async def _hold(self, receive: Receive, notification: Notification, ready: Callable[[], bool]) -> bool:
+    async def _hold(
+        self,
+        receive: Receive,
+        notification: Notification,
+        ready: Callable[[], bool],
+        hung_up: HungUpPoll = "keep",
+    ) -> bool:
         """Keep a poll open until there is something to answer.
 
         Args:
             notification: wakes this poll when `ready` may have become true.
+            hung_up: what becomes of the poll when the worker closes its half of the connection.
 
         Returns:
-            False if the time was up first, the worker hung up, or the emulator closes.
+            False if the time was up first, the worker hung up, or the emulator ends.
         """
+        emulator = self.emulator
 
-        def ready_or_closed() -> bool:
-            return ready() or self.emulator.closed
+        def ready_or_ending() -> bool:
+            return ready() or emulator.closed or emulator.ending
 
-        deadline = time.monotonic() + self.emulator.options.hold
-        # Another poll may take what woke this one before it runs again, so it looks again.
-        while not ready():
-            remaining = deadline - time.monotonic()
-            if self.emulator.closed or remaining <= 0:
-                return False
-            try:
-                await race(notification.wait_for(ready_or_closed), receive, remaining)
-            except (ClientDisconnected, asyncio.TimeoutError):
-                return False
-        return True
+        if emulator.ending:
+            await asyncio.sleep(ENDING_PAUSE_S)
+            return False
+        if ready():
+            return True
+        deadline = time.monotonic() + emulator.options.hold
+        leaving = asyncio.ensure_future(disconnected(receive))
+        watched = {leaving}
+        try:
+            # Another poll may take what woke this one before it runs again, so it looks again.
+            while True:
+                if leaving in watched and leaving.done():
+                    if hung_up == "keep":
+                        notification.notify_one()
+                        return False
+                    if hung_up == "proxy":
+                        deadline = min(deadline, time.monotonic() + PROXY_NOTICES_S)
+                    watched = set()
+                remaining = deadline - time.monotonic()
+                if ready() or emulator.closed or emulator.ending or remaining <= 0:
+                    return ready() and not emulator.closed and not emulator.ending
+                woken = asyncio.ensure_future(notification.wait_for(ready_or_ending))
+                try:
+                    await asyncio.wait({woken, *watched}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
+                    await asyncio.gather(woken, return_exceptions=True)
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
 
     async def ping(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
         self.emulator.workers.record_ping(path[1], query_parameters(scope))
@@ -167,6 +201,9 @@ class WorkerRoutes:
             return
         job.bytes += len(body)
         post.apply(job, message, worker_id)
+        if self.emulator.faults.strikes("lose_answers"):
+            await send_error(send, 502, "injected: lose_answers")
+            return
         await send_body(send, 200, b"", b"text/plain")
 
     def _apply_chunk(self, job: Job, chunk: JobChunk, worker_id: str) -> None:
