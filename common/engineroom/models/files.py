@@ -7,7 +7,6 @@ Hugging Face's client keeps `models--org--name/snapshots/<commit>`. ModelScope's
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,8 +14,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from .volumes import fall_back, readable, why_unwritable
+
 _CACHE_FOLDER = re.compile(r"^models--(.+)$")
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.pt")
+
+
+_HUB_CACHES = ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "MODELSCOPE_CACHE")
+"""Variables that name the folders of hubs' clients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,7 @@ def cache_folders(environ: Mapping[str, str], base_path: str | None = None) -> t
     """
     home = environ.get("HF_HOME") or "~/.cache/huggingface"
     hub_cache = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
-    folders = [Path(hub_cache).expanduser()]
+    folders = [Path(hub_cache).expanduser(), *map(Path, readable(environ))]
     if base_path:
         volume = Path(base_path) / "huggingface-cache"
         folders += [volume / "hub", volume]
@@ -80,11 +85,16 @@ def cache_folders(environ: Mapping[str, str], base_path: str | None = None) -> t
 def writable(path: str) -> Path | None:
     """The folder at that path if it exists and can be written, e.g. the volume that outlives a worker; else None."""
     folder = Path(path).expanduser()
-    return folder if path and folder.is_dir() and os.access(folder, os.W_OK) else None
+    return folder if path and folder.is_dir() and why_unwritable(folder) is None else None
 
 
 def hub_environ(
-    environ: Mapping[str, str], base_path: str, token: SecretStr | None = None, *, baked: bool = False
+    environ: Mapping[str, str],
+    base_path: str,
+    token: SecretStr | None = None,
+    *,
+    baked: bool = False,
+    caches: Iterable[str] = (),
 ) -> dict[str, str]:
     """`environ` as an engine with a hub client of its own should have it.
 
@@ -92,6 +102,8 @@ def hub_environ(
         base_path: where a volume may be; models are downloaded to it, unless the environment names another place.
         token: the hub's token, which becomes HF_TOKEN.
         baked: whether the model is part of the image, so that no hub need be asked for it.
+        caches: the engine's own variables that name folders where it keeps what it makes. Where such a folder, or one
+            of the hub's, cannot be written, it is another one, on this machine's own disk.
     """
     result = dict(environ)
     if token is not None:
@@ -102,6 +114,9 @@ def hub_environ(
     volume = writable(base_path)
     if volume is not None and not result.keys() & {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"}:
         result["HF_HOME"] = str(volume / "huggingface-cache")
+    offline = baked or result.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+    # What is only read may be read-only.
+    fall_back(result, () if offline else _HUB_CACHES, caches, base_path)
     return result
 
 

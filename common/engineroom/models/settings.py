@@ -56,7 +56,11 @@ class HubSettings(Settings):
     )
 
     def environ(
-        self, env: Environment, names: Iterable[str] = (), compiled: tuple[str, str] | None = None
+        self,
+        env: Environment,
+        names: Iterable[str] = (),
+        compiled: tuple[str, str] | None = None,
+        caches: Iterable[str] = (),
     ) -> dict[str, str]:
         """The environment for the engine's process: this one's, with its hub client's and caches' variables.
 
@@ -64,10 +68,13 @@ class HubSettings(Settings):
             names: variables of the engine's own, taken from wherever they are set.
             compiled: the variable that says where it keeps what it compiles, and a folder's name: on the volume, or
                 beside the models where HF_HOME names a place for them.
+            caches: more variables of the engine's own that name folders of caches. One that cannot be written is
+                replaced by a folder on this machine's own disk.
         """
         base = {**os.environ, **{name: env[name] for name in (*_CLIENT, *names) if name in env}}
         baked = env.source("MODEL_NAME").startswith("baked")
-        environ = hub_environ(base, self.base_path, self.hf_token, baked=baked)
+        own = [*caches, compiled[0]] if compiled else caches
+        environ = hub_environ(base, self.base_path, self.hf_token, baked=baked, caches=own)
         kept = writable(self.base_path) or writable(environ.get("HF_HOME", ""))
         if compiled and kept:
             environ.setdefault(compiled[0], str(kept / compiled[1]))

@@ -25,6 +25,10 @@ _NOT_PASSED_ON = frozenset(
 """Ours or worker-vllm's; vLLM would warn of them or, like VLLM_PORT, mean something else."""
 
 
+_CACHES = ("VLLM_CACHE_ROOT", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE")
+"""Variables that name the folders of what is compiled."""
+
+
 def remedy() -> str:
     """What to do where no vLLM is installed."""
     return f"{how_to_install('engineroom-vllm[engine]')}, or set VLLM_PYTHON to the Python that has it"
@@ -44,7 +48,7 @@ def process_environment(
     Args:
         variables: those that vLLM and its libraries read, taken from wherever they are set.
     """
-    environ = python.on_path(settings.environ(env, variables))
+    environ = python.on_path(settings.environ(env, variables, caches=_CACHES))
     for name in _NOT_PASSED_ON:
         environ.pop(name, None)
     volume = writable(settings.base_path)
