@@ -21,9 +21,9 @@ _SHARE = 10
 """An engine is suspected after a tenth of ENGINE_HANG_TIMEOUT, at most six seconds: noticed, all in all, within ten."""
 _LOOKS = 6
 """How often it is looked at until it is suspected."""
-_BUSY_SHARE = 0.1
-"""The share of one processor above which an engine works. A server that only answers its health checks takes a
-hundredth."""
+_BUSY_SHARE = 0.05
+"""The share of one processor above which an engine works: so much is left to it where twenty want the same one. A
+server that only answers its health checks takes less than a hundredth."""
 _IDLE_LOOKS = 3
 """Every how many looks the processes of an engine are looked at that answers."""
 

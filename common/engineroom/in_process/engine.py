@@ -124,6 +124,8 @@ class TokenEngine(Engine, TokenSource):
     def die(self, reason: str) -> None:
         """Declare the engine dead: running requests end with an error, and `died()` returns `reason`."""
         self._health = Health(live=False, ready=False, reason=reason)
+        if self._guard is not None and not self.hung:
+            self._guard.cancel()
         self._gateway.close(engine_dead(reason))
         if self._dead is not None:
             self._dead.set()

@@ -277,6 +277,8 @@ class ServerEngine(Engine):
 
     async def _notice_death(self, process: Process) -> None:
         await process.wait()
+        if self._guard is not None:
+            self._guard.cancel()
         reason = self._hang or self._why(process)
         self._health = Health(live=False, ready=False, reason=reason)
         if self._gone is not None and not self._gone.done():

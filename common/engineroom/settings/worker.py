@@ -169,6 +169,13 @@ class WorkerSettings(Settings):
         """Python's own logging takes both words."""
         return "WARNING" if isinstance(value, str) and value.lower() == "warn" else value
 
+    @field_validator("engine_hang_timeout")
+    @classmethod
+    def _leaves_time_to_answer(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be at least 1, or 0 for never")
+        return value
+
     def required_model(self) -> str:
         """MODEL_NAME, for an engine without a default. Raises SettingsError where it is not set."""
         if not self.model_name:
