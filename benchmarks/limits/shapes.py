@@ -96,10 +96,6 @@ def _literals(n: int) -> str:
     return "root ::= " + '"word " ' * (n // 8)
 
 
-def _breakers(n: int) -> JSON:
-    return chat(dry_multiplier=0.5, dry_sequence_breakers=[f"b{k}" for k in range(n)])
-
-
 class Shape(NamedTuple):
     """Requests of one kind.
 
@@ -144,7 +140,6 @@ SHAPES = (
     Shape("a grammar of literals", "max_grammar_kb", lambda n: chat(grammar=_literals(n)), LLAMACPP, 990),
     Shape("stop strings", "max_stop_strings", lambda n: chat(stop=[f"never{k}" for k in range(n)]), VLLM),
     Shape("characters of a stop string", "max_stop_length", lambda n: chat(stop=["n" * n])),
-    Shape("`dry_sequence_breakers`", "max_stop_strings", lambda n: _breakers(n), LLAMACPP),
     Shape("`logit_bias`", "max_list_entries", lambda n: chat(logit_bias={str(k): 1 for k in range(n)})),
     Shape("`samplers`", "max_list_entries", lambda n: chat(samplers=["top_k"] * n), LLAMACPP),
     Shape("`n_probs`", "max_top_logprobs", lambda n: chat(n_probs=n), LLAMACPP),
@@ -160,6 +155,6 @@ def all_at_once(limits: Mapping[str, int], engine: str) -> JSON:
     request |= {"logit_bias": {str(k): 1 for k in range(limits["max_list_entries"])}, "logprobs": True}
     request |= {"top_logprobs": min(20, limits["max_top_logprobs"]), "stop": ["n" * limits["max_stop_length"]] * 4}
     if engine == "llamacpp":
-        request |= _breakers(limits["max_stop_strings"])
+        request |= {"dry_multiplier": 0.5, "dry_sequence_breakers": [f"b{k}" for k in range(8)]}
         request |= {"samplers": ["top_k"] * limits["max_list_entries"], "n_probs": limits["max_top_logprobs"]}
     return request

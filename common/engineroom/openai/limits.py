@@ -36,6 +36,7 @@ class RequestLimits(NamedTuple):
     max_schema_depth: int = 0
     max_schema_entries: int = 0
     max_schema_repetitions: int = 0
+    max_schema_name_length: int = 0
     max_ways: int = 0
     max_pattern_length: int = 0
     max_grammar_kb: int = 0
@@ -197,6 +198,7 @@ def _check_schemas(json: Mapping[str, Any], limits: RequestLimits, choices: int)
         limits.check("max_schema_kb", _kb(characters), param, "kB of JSON schemas in one request")
         limits.check("max_schema_entries", entries, param, "properties and values of JSON schemas in one request")
         limits.check("max_schema_depth", size.depth, param, "levels of a JSON schema")
+        limits.check("max_schema_name_length", size.name, param, "characters of a name in a JSON schema")
         limits.check("max_schema_repetitions", size.repetitions, param, "repetitions in a JSON schema")
         if limits.max_ways or limits.max_pattern_length:
             _check_ways(param, schema, limits, choices)

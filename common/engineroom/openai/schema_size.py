@@ -41,12 +41,14 @@ class SchemaSize(NamedTuple):
     depth: levels of objects and lists within each other.
     entries: properties, required names, values of enumerations and definitions, all together.
     repetitions: the highest bound on a length or a number of items.
+    name: the longest name of a property or definition, or reference.
     """
 
     characters: int
     depth: int
     entries: int
     repetitions: int
+    name: int
 
 
 def measure_schema(schema: Any, enough: int) -> SchemaSize:
@@ -56,7 +58,7 @@ def measure_schema(schema: Any, enough: int) -> SchemaSize:
         enough: characters after which it is not looked at any further, so that the largest takes no longer than one
             of that size.
     """
-    characters = depth = entries = repetitions = 0
+    characters = depth = entries = repetitions = longest = 0
     level = [schema] if isinstance(schema, (dict, list)) else []
     while level:
         depth += 1
@@ -64,11 +66,14 @@ def measure_schema(schema: Any, enough: int) -> SchemaSize:
         for container in level:
             characters += len(container) * _VALUE
             if characters > enough:
-                return SchemaSize(characters, depth, entries, repetitions)
+                return SchemaSize(characters, depth, entries, repetitions, longest)
             if isinstance(container, dict):
                 for keyword, value in container.items():
                     characters += len(keyword) + _VALUE
-                    if keyword in _BOUNDS:
+                    longest = max(longest, len(keyword))
+                    if keyword == "$ref" and isinstance(value, str):
+                        longest = max(longest, len(value))
+                    elif keyword in _BOUNDS:
                         repetitions = max(repetitions, _whole(value))
                     elif isinstance(value, dict if keyword in _NAMED else list) and keyword in _COUNTED:
                         entries += len(value)
@@ -78,7 +83,7 @@ def measure_schema(schema: Any, enough: int) -> SchemaSize:
                 elif isinstance(value, (dict, list)):
                     inner.append(value)
         level = inner
-    return SchemaSize(characters, depth, entries, repetitions)
+    return SchemaSize(characters, depth, entries, repetitions, longest)
 
 
 class SchemaWays(NamedTuple):

@@ -137,6 +137,9 @@ class WorkerSettings(Settings):
     max_schema_repetitions: int = Field(
         100_000, ge=0, description="The highest `minItems`, `maxItems`, `minLength` or `maxLength` of a JSON schema."
     )
+    max_schema_name_length: int = Field(
+        1_000, ge=0, description="Characters of a property's or definition's name in a JSON schema, or of a `$ref`."
+    )
     max_ways: int = Field(
         1_000,
         ge=0,

@@ -104,6 +104,13 @@ KINDS = [
         lambda n: {"structured_outputs": {"json": {"maxLength": n}}},
         "structured_outputs.json",
     ),
+    (
+        "max_schema_name_length",
+        CHAT,
+        lambda n: strict({"items": obj(**{"-" * n: {}})} if n > 9 else {}),
+        "response_format.json_schema.schema",
+    ),
+    ("max_schema_name_length", CHAT, lambda n: {"guided_json": {"$ref": "#" * n}}, "guided_json"),
     ("max_ways", CHAT, lambda n: strict(enum(n)), "response_format.json_schema.schema"),
     ("max_ways", RESPONSES, lambda n: {"text": {"format": {"schema": enum(n)}}}, "text.format.schema"),
     ("max_ways", MESSAGES, lambda n: {"output_config": {"format": {"schema": enum(n)}}}, "output_config.format.schema"),

@@ -101,10 +101,11 @@ LIMITS = {"MAX_CHOICES": "8", "MAX_GRAMMAR_KB": "16", "MAX_STOP_STRINGS": "16", 
 """Lower defaults than other engines': one thread serves everybody, and has to be back within moments. Half of the slots
 that there are by default stay free for others."""
 
-_DRY_BREAKERS = 4
-"""Those that llama.cpp has where a request names none."""
-_MAX_DRY_BREAKERS = 16
-"""Each is compared with the whole vocabulary before a choice begins: 20 ms or more."""
+_MAX_DRY_BREAKERS = 8
+"""Each is looked for in the whole vocabulary before a choice begins, which takes up to 0.2 s."""
+
+_OWN_DRY_BREAKERS = 2
+"""llama.cpp's own four, which a request that names none gets, are single characters and take no longer than two."""
 
 _DEFAULT_COMPLETION = 16
 """Tokens of a completion whose request does not say, as OpenAI's API has it; llama.cpp's is without end."""
@@ -139,11 +140,13 @@ def _check_limits(path: str, json: Mapping[str, Any], max_ways: float) -> None:
             raise exceeded("MAX_WAYS", max_ways, ways, "grammar", "ways to go on at one place of a grammar")
     if max_ways and json.get("dry_multiplier"):
         breakers = json.get("dry_sequence_breakers")
-        looked_up = (len(breakers) if isinstance(breakers, list) else _DRY_BREAKERS) * choices
+        looked_up = (len(breakers) if isinstance(breakers, list) else _OWN_DRY_BREAKERS) * choices
         if looked_up > _MAX_DRY_BREAKERS:
-            message = f"'dry_multiplier' with {choices} choices needs {looked_up} sequence breakers looked up, and at "
+            message = (
+                f"Invalid 'dry_multiplier': at most {_MAX_DRY_BREAKERS} sequence breakers are allowed here, for all "
+            )
             message += (
-                f"most {_MAX_DRY_BREAKERS} are here; ask for fewer choices, or give fewer 'dry_sequence_breakers'."
+                f"choices together, but got {looked_up}; give fewer 'dry_sequence_breakers', or ask for fewer choices."
             )
             raise APIError(message, param="dry_multiplier", code="request_limit_exceeded")
 

@@ -111,6 +111,7 @@ NODE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/node"}}, "requir
         (CHAT, {"n": 8, **of_schema({"enum": list(range(40))})}, "response_format.json_schema.schema"),
         (CHAT, {"n": 8, "grammar": "root ::= " + " | ".join(f'"{n}"' for n in range(40))}, "grammar"),
         (CHAT, {"n": 8, "dry_multiplier": 1}, "dry_multiplier"),
+        (CHAT, {"dry_multiplier": 1, "dry_sequence_breakers": ["a" * 40] * 9}, "dry_multiplier"),
     ],
 )
 async def test_a_request_that_would_keep_the_engine_from_others_is_refused(
