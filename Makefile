@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak bench-runpod bench-vllm bench-engines recipes request-path
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,6 +121,9 @@ bench-http: env-dev ## Compare the HTTP door with the engine behind it (writes b
 
 bench-runpod: env-dev ## Measure the RunPod door on the emulated platform (writes benchmarks/runpod/results.md)
 	@python benchmarks/runpod/bench.py $(ARGS)
+
+bench-kills: env-dev ## Kill 600 queue workers on four platforms and count what is lost (writes benchmarks/runpod/kills.md)
+	@python benchmarks/runpod/kills.py $(ARGS)
 
 bench-overload: env-dev ## Measure the HTTP door at ten times its capacity, and its layers' cost (writes benchmarks/overload/results.md)
 	@python benchmarks/overload/bench.py $(ARGS)
