@@ -168,11 +168,11 @@ async def besiege(siege: Siege, kills: int, workers: int, outage_s: float, advan
                 deadline = time.monotonic() + MOMENT_S
                 while not worker.at(moment) and time.monotonic() < deadline:  # noqa: ASYNC110
                     await asyncio.sleep(0.005)
-                came = worker.at(moment)
+                in_time = worker.at(moment)
                 longest = {"start": 1.0, "poll": 0.5, "stream": 0.3, "done": 0.0}[moment]
                 await asyncio.sleep(chance.uniform(0, longest))
                 siege.kills[number.name] += 1
-                siege.moments[moment if came else "another"] += 1
+                siege.moments[moment if in_time else "another"] += 1
                 task = asyncio.create_task(end(worker, number))
                 ending.add(task)
                 advance()

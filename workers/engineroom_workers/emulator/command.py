@@ -65,6 +65,11 @@ def fault_rate(name: str, requests: str) -> Callable[[F], F]:
     help="What becomes of a poll that its worker hangs up: its job is kept in the queue; or lost on a dead connection; "
     "or lost until a proxy has told the platform; or delivered, since the platform ignores it.",
 )
+@click.option(
+    "--load-balancing",
+    is_flag=True,
+    help="A load-balancing endpoint instead of a queue: COMMAND is an HTTP server, which listens on PORT.",
+)
 @click.option("--limits", is_flag=True, help="Enforce the platform's rate limits on clients.")
 @click.option(
     "--rtt",
@@ -94,6 +99,7 @@ def emulate(
     execution_timeout: float,
     ping_interval: float,
     hung_up_poll: HungUpPoll,
+    load_balancing: bool,
     limits: bool,
     command: tuple[str, ...],
     **faults: Any,
@@ -109,6 +115,7 @@ def emulate(
     \b
         engineroom emulate -- engineroom runpod
         engineroom emulate --workers 2 -- python handler.py
+        engineroom emulate --load-balancing --workers 2 -- engineroom serve
         engineroom emulate --rtt 50 --fail-stream 0.1 -- engineroom runpod
 
     Without a COMMAND it prints the variables to set for a worker that you start yourself.
@@ -119,6 +126,8 @@ def emulate(
     """
     from ..extras import need
 
+    if load_balancing and not command:
+        raise click.UsageError("--load-balancing needs a COMMAND, such as `-- engineroom serve`.")
     need("emulator", "uvicorn", "starlette", "httptools", "uvloop")
     from .run import EmulatorRun, run
 
@@ -131,4 +140,4 @@ def emulate(
         limits=limits,
         hung_up_poll=hung_up_poll,
     )
-    sys.exit(run(EmulatorRun(options, Faults(**faults), host, port, command, workers, grace, quiet)))
+    sys.exit(run(EmulatorRun(options, Faults(**faults), host, port, command, workers, grace, quiet, load_balancing)))

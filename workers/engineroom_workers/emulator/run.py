@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
+import socket
 from typing import NamedTuple
 
 import click
@@ -14,6 +16,7 @@ import uvloop
 from .banner import banner
 from .faults import Faults
 from .jobs import Job
+from .load_balancer import LoadBalancer
 from .options import EndpointOptions
 from .platform import Emulator
 from .server import listen, serving
@@ -29,6 +32,7 @@ class EmulatorRun(NamedTuple):
     workers: how many to start.
     grace: seconds that a worker has between SIGTERM and SIGKILL.
     quiet: whether to print nothing about finished jobs.
+    load_balancing: whether the endpoint is a load-balancing one instead of a queue.
     """
 
     options: EndpointOptions
@@ -39,6 +43,7 @@ class EmulatorRun(NamedTuple):
     workers: int
     grace: float
     quiet: bool
+    load_balancing: bool = False
 
 
 def run(this: EmulatorRun) -> int:
@@ -64,6 +69,8 @@ async def _run(this: EmulatorRun) -> int:
         # Errors of name resolution have negative numbers, which are not the operating system's.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise click.ClickException(f"cannot listen on {this.host}:{this.port}: {reason}") from error
+    if this.load_balancing:
+        return await _run_load_balancing(this, emulator, listener, stop_requested)
     async with serving(emulator, listener) as url:
         click.echo(banner(url, this.options, this.faults, this.command, this.workers))
         if this.command:
@@ -72,9 +79,29 @@ async def _run(this: EmulatorRun) -> int:
         return 0
 
 
-async def _run_workers(this: EmulatorRun, emulator: Emulator, url: str, stop_requested: asyncio.Event) -> int:
+async def _run_load_balancing(
+    this: EmulatorRun, emulator: Emulator, listener: socket.socket, stop_requested: asyncio.Event
+) -> int:
+    balancer = LoadBalancer(this.options.api_key)
+    watching = asyncio.create_task(balancer.watch())
+    try:
+        async with serving(emulator, listener, balancer) as url:
+            report(f"a load-balancing endpoint at {url}, with {this.workers} x {shlex.join(this.command)}")
+            return await _run_workers(this, emulator, url, stop_requested, balancer)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _run_workers(
+    this: EmulatorRun,
+    emulator: Emulator,
+    url: str,
+    stop_requested: asyncio.Event,
+    balancer: LoadBalancer | None = None,
+) -> int:
     """Run the workers until a signal arrives or none is left; the exit code."""
-    async with WorkerProcesses(emulator, url, this.command, this.grace, report) as processes:
+    async with WorkerProcesses(emulator, url, this.command, this.grace, report, balancer) as processes:
         for _ in range(this.workers):
             processes.start()
         all_ended = asyncio.create_task(processes.wait())

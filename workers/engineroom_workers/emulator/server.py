@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from engineroom.asgi import ASGIApp
+
 from .app import EmulatorApp
 from .platform import Emulator
 from .webhooks import WebhookSender
@@ -55,15 +57,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def serving(emulator: Emulator, listener: socket.socket) -> AsyncIterator[str]:
+async def serving(emulator: Emulator, listener: socket.socket, app: ASGIApp | None = None) -> AsyncIterator[str]:
     """Serve the emulator in the running loop, and close it and the socket at the end.
+
+    Args:
+        app: what is served; by default a queue endpoint.
 
     Yields:
         The emulator's URL, `http://host:port`.
     """
     server = _EmulatorServer(
         uvicorn.Config(
-            EmulatorApp(emulator),
+            app or EmulatorApp(emulator),
             http=_protocol(emulator),
             ws="none",
             lifespan="off",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from uuid import uuid4
 
 from engineroom.process import reaper
 
+from .load_balancer import BalancedWorker, LoadBalancer
 from .options import EndpointOptions
 from .platform import Emulator
 from .workers import ConnectedWorker
@@ -28,16 +30,24 @@ class WorkerProcesses:
         command: what to run.
         grace: seconds between SIGTERM and SIGKILL.
         report: called with a line of text at every start, end and first poll.
+        balancer: where the endpoint is a load-balancing one, gets the workers, each on a port of its own.
     """
 
     def __init__(
-        self, emulator: Emulator, url: str, command: Sequence[str], grace: float, report: Callable[[str], None]
+        self,
+        emulator: Emulator,
+        url: str,
+        command: Sequence[str],
+        grace: float,
+        report: Callable[[str], None],
+        balancer: LoadBalancer | None = None,
     ) -> None:
         self._emulator = emulator
         self._url = url
         self._command = command
         self._grace = grace
         self._report = report
+        self._balancer = balancer
         self._pipes: dict[str, int] = {}
         """Each running worker's end of the pipe to its reaper; closing it ends the worker."""
         self._started: dict[str, float] = {}
@@ -78,7 +88,7 @@ class WorkerProcesses:
     async def _run(self, worker_id: str) -> int:
         """Run one worker to its end; its exit code, 128 + N for a signal, or 0 if the emulator ended it."""
         reaper_pipe, self._pipes[worker_id] = os.pipe()
-        environ = worker_environment(self._url, self._emulator.options, worker_id)
+        environ = self._environment(worker_id)
         # The command `engineroom` is found although nobody activated its virtual environment.
         environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)))
         arguments = ["-I", reaper.__file__, str(reaper_pipe), str(self._grace), "--", *self._command]
@@ -96,9 +106,28 @@ class WorkerProcesses:
         code = await process.wait()
         ended_by_us = worker_id not in self._pipes
         self._end(worker_id)
+        if self._balancer is not None:
+            self._balancer.remove(worker_id)
         self._emulator.workers.remove(worker_id, f"its process ended with {describe_exit(code)}")
         self._report(f"worker {worker_id} ended with {describe_exit(code)}")
         return 0 if ended_by_us else code
+
+    def _environment(self, worker_id: str) -> dict[str, str]:
+        """The variables for a worker; on a load-balancing endpoint that is entered there with a free port."""
+        if self._balancer is None:
+            return worker_environment(self._url, self._emulator.options, worker_id)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        url = f"http://127.0.0.1:{port}"
+        health = os.environ.get("HEALTH_CHECK_PATH", "/ping")
+        self._balancer.add(BalancedWorker(worker_id, url, url + health))
+        return {
+            "RUNPOD_ENDPOINT_ID": self._emulator.options.endpoint_id,
+            "RUNPOD_POD_ID": worker_id,
+            "PORT": str(port),
+            "PORT_HEALTH": str(port),
+        }
 
     def _end(self, worker_id: str) -> None:
         pipe = self._pipes.pop(worker_id, None)

@@ -1,0 +1,183 @@
+"""A load-balancing endpoint: requests go straight to a healthy worker, or to the one that the client has had before."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import aiohttp
+
+from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, header, race
+
+from .http import BodyTooLarge, read_body, send_error
+from .limits import MB
+from .notifications import Notification
+
+MAX_BODY = 30 * MB
+"""Largest body of a request (RunPod's documentation, which says the same of responses)."""
+WORKER_ID = b"x-runpod-worker-id"
+"""The header that names a worker: in a response the one that answered, in a request the one that is wanted."""
+_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"host", b"content-length", WORKER_ID}
+_LOOK_S = 0.25
+"""Seconds between two looks at a worker's health."""
+
+
+@dataclass(slots=True)
+class BalancedWorker:
+    """A worker, which is an HTTP server.
+
+    url: `http://host:port`.
+    health_url: answers 200 if it is healthy, 204 as long as it is not yet; anything else takes it out of the pool.
+    running: the requests that it has.
+    """
+
+    id: str
+    url: str
+    health_url: str
+    healthy: bool = False
+    running: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Affinity:
+    """Which worker a request wants, and whether no other will do."""
+
+    worker_id: str
+    strict: bool
+
+    @classmethod
+    def parse(cls, value: bytes | None) -> Affinity | None:
+        """Read `ID`, `strict ID` or `strict-resume ID`; None where nobody is wanted."""
+        mode, _, worker_id = (value or b"").decode("latin-1").strip().rpartition(" ")
+        return cls(worker_id, mode in ("strict", "strict-resume")) if worker_id else None
+
+
+class LoadBalancer:
+    """The endpoint as its clients see it, as one ASGI app; run `watch` beside it.
+
+    Args:
+        api_key: the key that clients must send; with None any client is served.
+        wait: seconds for which a request waits for a worker.
+        strict_wait: likewise for the one worker that it wants.
+        timeout: seconds that a worker has for a request.
+    """
+
+    def __init__(
+        self, api_key: str | None = None, wait: float = 120.0, strict_wait: float = 300.0, timeout: float = 330.0
+    ) -> None:
+        self.workers: dict[str, BalancedWorker] = {}
+        self._api_key = api_key
+        self._wait = wait
+        self._strict_wait = strict_wait
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
+        self._changed = Notification()
+
+    def add(self, worker: BalancedWorker) -> None:
+        """Take a worker into the pool; it gets requests once it is healthy."""
+        self.workers[worker.id] = worker
+
+    def remove(self, worker_id: str) -> None:
+        """Forget a worker that is gone."""
+        self.workers.pop(worker_id, None)
+        self._changed.notify_all()
+
+    async def watch(self) -> None:
+        """Look after all workers' health, until this is cancelled."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            while True:
+                await asyncio.gather(*(self._look(session, worker) for worker in list(self.workers.values())))
+                await asyncio.sleep(_LOOK_S)
+
+    async def _look(self, session: aiohttp.ClientSession, worker: BalancedWorker) -> None:
+        try:
+            async with session.get(worker.health_url) as response:
+                worker.healthy = response.status == 200
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
+            worker.healthy = False
+        self._changed.notify_all()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        if not self._authorized(scope):
+            await send_error(send, 401, "the API key is missing or wrong")
+            return
+        try:
+            body = await read_body(scope, receive, MAX_BODY)
+            affinity = Affinity.parse(header(scope, WORKER_ID))
+            worker = await race(self._choose(affinity), receive)
+            if isinstance(worker, BalancedWorker):
+                with self._counted(worker):
+                    await race(self._pass_on(worker, scope, body, send), receive)
+            else:
+                await send_error(send, *worker)
+        except BodyTooLarge:
+            await send_error(send, 413, f"the body has more than {MAX_BODY} bytes")
+        except ClientDisconnected:
+            return
+
+    async def _choose(self, affinity: Affinity | None) -> BalancedWorker | tuple[int, str]:
+        """The worker for a request, or the status and the reason why there is none."""
+        wanted = affinity.worker_id if affinity is not None else None
+        strict = affinity is not None and affinity.strict
+        deadline = time.monotonic() + (self._strict_wait if strict else self._wait)
+        while True:
+            if strict and wanted not in self.workers:
+                return 404, "affinity_worker_gone"
+            healthy = [worker for worker in self.workers.values() if worker.healthy]
+            preferred = [worker for worker in healthy if worker.id == wanted]
+            candidates = preferred if strict else preferred or healthy
+            if candidates:
+                return min(candidates, key=lambda worker: worker.running)
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return (400, "worker_timeout") if strict else (400, "no workers available")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), remaining)
+
+    async def _pass_on(self, worker: BalancedWorker, scope: Scope, body: bytes, send: Send) -> None:
+        """Send the request to the worker, and its response back as it comes."""
+        query = scope["query_string"].decode("latin-1")
+        url = worker.url + scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in passed_on(scope["headers"])]
+        started = False
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False) as session,
+                session.request(scope["method"], url, headers=headers, data=body, allow_redirects=False) as response,
+            ):
+                answer = [*passed_on(response.raw_headers), (WORKER_ID, worker.id.encode())]
+                await send({"type": "http.response.start", "status": response.status, "headers": answer})
+                started = True
+                async for chunk in response.content.iter_any():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            if not started:
+                await send_error(send, 502, f"the worker {worker.id} did not answer: {error!r}")
+
+    def _authorized(self, scope: Scope) -> bool:
+        if self._api_key is None:
+            return True
+        sent = (header(scope, b"authorization") or b"").removeprefix(b"Bearer ")
+        return hmac.compare_digest(sent.strip(), self._api_key.encode())
+
+    @contextlib.contextmanager
+    def _counted(self, worker: BalancedWorker) -> Iterator[None]:
+        worker.running += 1
+        try:
+            yield
+        finally:
+            worker.running -= 1
+
+
+def passed_on(headers: object) -> Iterator[tuple[bytes, bytes]]:
+    """The headers that a proxy passes on; those of a connection are not (RFC 9110, 7.6.1)."""
+    assert isinstance(headers, (list, tuple))
+    for name, value in headers:
+        if name.lower() not in _HOP_BY_HOP:
+            yield name.lower(), value
