@@ -164,10 +164,10 @@ async def take_jobs(platform: Platform, pool: JobPool, stopping: asyncio.Future[
         try:
             jobs = await platform.take(room.result())
         except PlatformBusy:
-            delay = after_error.next()
+            delay = max(after_error.next(), platform.wait_before_take)
             platform.outage.failed(_TAKING, "it asks for fewer requests (429)")
         except Exception as error:
-            delay = after_error.next()
+            delay = max(after_error.next(), platform.wait_before_take)
             platform.outage.failed(_TAKING, f"{type(error).__name__}: {error}")
         else:
             after_error.reset()

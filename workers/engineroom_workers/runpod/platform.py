@@ -39,6 +39,8 @@ _MOST_WAITING = 256_000_000
 _SMALL = 65_536
 """Bytes of a result that may always wait, such as an error: there are as many as jobs at most."""
 _SENDING = "sending what jobs came to"
+_LONGEST_WAIT_S = 60.0
+"""Seconds that a poll waits at most because of a `Retry-After`: a wrong one must not keep a worker from its jobs."""
 _RETRYABLE = {408, 425, 429}
 """Statuses below 500 after which another attempt may succeed."""
 
@@ -89,11 +91,13 @@ class Platform:
         patience: seconds for which a POST is tried again while the worker lives.
 
     outage: gets what fails, for the log.
+    wait_before_take: seconds that the platform wants to be left alone after the last `take`, by its `Retry-After`.
     """
 
     def __init__(self, sdk: SDK, hand_back: HandBack = "wait", patience: float = _PATIENCE_S) -> None:
         self._sdk = sdk
         self.outage = Outage()
+        self.wait_before_take = 0.0
         self._hand_back = hand_back
         self._patience = patience
         self._poll_sockets = PollSockets()
@@ -101,11 +105,14 @@ class Platform:
         self._waiting_bytes = 0
         self._ends_at = float("inf")
         self._last_call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        polls_traced = aiohttp.TraceConfig()
+        polls_traced.on_request_end.append(self._note_retry_after)
         self._polls = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, socket_factory=self._poll_sockets),
             headers=sdk.headers,
             timeout=aiohttp.ClientTimeout(total=600),
             response_class=PollResponse,
+            trace_configs=[polls_traced],
         )
         # The polls have a session of their own, because their connections are closed when the worker stops.
         self._session = aiohttp.ClientSession(
@@ -127,6 +134,7 @@ class Platform:
         """
         if not self._stopped:
             self._poll_sockets.closing = False
+        self.wait_before_take = 0.0
         poll = asyncio.ensure_future(self._sdk.get_job(self._polls, max_jobs))
         try:
             await asyncio.wait({poll}, timeout=_LONGEST_POLL_S)
@@ -142,6 +150,13 @@ class Platform:
             raise
         finally:
             poll.cancel()
+
+    async def _note_retry_after(
+        self, session: aiohttp.ClientSession, context: object, request: aiohttp.TraceRequestEndParams
+    ) -> None:
+        """The SDK reads the answer, and raises without its headers."""
+        if request.response.status >= 400:
+            self.wait_before_take = min(retry_after(request.response.headers), _LONGEST_WAIT_S)
 
     def stop_taking(self) -> None:
         """Let no further poll begin. One that is under way ends by itself, or is hung up at once, as HAND_BACK says."""

@@ -8,7 +8,7 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,18 @@ import pytest
 from server_process import process_groups
 
 from engineroom_workers.emulator.jobs import Job
-from engineroom_workers.emulator.testing import RunningEmulator
+from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 from .conftest import chat, submit
 
 ENGINEROOM = str(Path(sys.executable).with_name("engineroom"))
+
+
+@pytest.fixture
+async def platform() -> AsyncIterator[RunningEmulator]:
+    """Polls end soon, since a worker that ends waits for its own."""
+    async with running_emulator(hold=0.5) as running:
+        yield running
 
 
 @dataclass

@@ -31,6 +31,13 @@ async def either_loop(
             yield running
 
 
+@pytest.fixture
+async def platform() -> AsyncIterator[RunningEmulator]:
+    """Polls end soon, since a worker that ends waits for its own."""
+    async with running_emulator(hold=0.5) as running:
+        yield running
+
+
 def submit_text(platform: RunningEmulator, value: str) -> Job:
     """Queue a job whose input is this text, which need not be JSON as others read it."""
     return platform.emulator.submit(JobRequest(msgspec.Raw(value.encode())))

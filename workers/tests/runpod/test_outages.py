@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 
+from engineroom.asgi import Receive, Scope, Send, send_body
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod.platform import Outage
 
 from .conftest import StartWorker, submit
+from .test_faults import served
 
 
 async def test_an_outage_is_one_line(platform: RunningEmulator, start_worker: StartWorker) -> None:
@@ -24,6 +27,27 @@ async def test_an_outage_is_one_line(platform: RunningEmulator, start_worker: St
     job = submit(platform, {"prompt": "a"})
     await platform.finished(job.id)
     assert job.status == "COMPLETED"
+
+
+@pytest.mark.parametrize(("wanted", "polls"), [("Wed, 21 Oct 2099 07:28:00 GMT", 1), ("soon", 3)])
+async def test_retry_after_is_heeded(start_worker: StartWorker, wanted: str, polls: int) -> None:
+    """Within the bound of a minute, in both of its forms; one that says nothing is no reason to wait."""
+    asked = 0
+
+    async def busy(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal asked
+        if "job-take" in scope["path"]:
+            asked += 1
+            await send_body(send, 429, b"", b"text/plain", [(b"retry-after", wanted.encode())])
+        else:
+            await send_body(send, 204, b"", b"text/plain")
+
+    async with served(busy) as platform:
+        start_worker(platform)
+        await platform.until(lambda: asked >= polls)
+        if polls == 1:
+            await asyncio.sleep(1.5)
+            assert asked == 1
 
 
 def test_a_long_outage_counts_its_attempts(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
