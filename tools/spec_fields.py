@@ -23,8 +23,10 @@ CHAT_TOOL = {"type": "function", "function": FUNCTION}
 FLAT_TOOL = {"type": "function", **FUNCTION, "strict": None}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}}
 FLAT_CALL = {"type": "function_call", "call_id": "call_1", "name": "add", "arguments": '{"a":1}'}
+FLAT_OUTPUT = {"type": "function_call_output", "call_id": "call_1", "output": "done"}
 CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 TOOL_USE = {"type": "tool_use", "id": "toolu_1", "name": "add", "input": {"a": 1}}
+TOOL_RESULT = {"type": "tool_result", "tool_use_id": "toolu_1"}
 
 BASES: Mapping[str, dict[str, Any]] = {
     "chat": {"messages": [USER]},
@@ -100,11 +102,9 @@ AT: Mapping[tuple[str, str], Any] = {
     },
     ("responses", "input[message].content[input_image]"): {"type": "input_image", "image_url": IMAGE},
     ("responses", "input[function_call]"): FLAT_CALL,
-    ("responses", "input[function_call_output]"): {
-        "type": "function_call_output",
-        "call_id": "call_1",
-        "output": "done",
-    },
+    ("responses", "input[function_call_output]"): FLAT_OUTPUT,
+    ("responses", "input[function_call].id"): "fc_1",
+    ("responses", "input[function_call_output].id"): "fc_2",
     ("responses", "input[reasoning]"): {
         "type": "reasoning",
         "id": "rs_1",
@@ -123,7 +123,7 @@ AT: Mapping[tuple[str, str], Any] = {
     ("messages", "metadata"): {"user_id": "a"},
     ("messages", "speed"): "fast",
     ("messages", "tools[custom]"): {"name": "add", "input_schema": SCHEMA},
-    ("messages", "messages[user].content[tool_result]"): {"type": "tool_result", "tool_use_id": "toolu_1"},
+    ("messages", "messages[user].content[tool_result]"): TOOL_RESULT,
     ("messages", "messages[assistant].content[tool_use]"): TOOL_USE,
 }
 """Values of one place."""
@@ -138,6 +138,7 @@ NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {
     ("chat", "function_call"): {"functions": [FUNCTION]},
     ("chat", "messages[tool]"): {"messages": [CALLING, USER]},
     ("responses", "input[function_call_output]"): {"input": [FLAT_CALL, USER]},
+    ("responses", "input[function_call]"): {"input": [FLAT_OUTPUT]},
     ("responses", "input[reasoning]"): {"input": [USER, {"role": "assistant", "content": "so it is"}]},
     ("responses", "tool_choice"): {"tools": [FLAT_TOOL]},
     ("responses", "parallel_tool_calls"): {"tools": [FLAT_TOOL]},
@@ -145,6 +146,7 @@ NEEDED: Mapping[tuple[str, str], dict[str, Any]] = {
     ("messages", "messages[user].content[tool_result]"): {
         "messages": [{"role": "assistant", "content": [TOOL_USE]}, USER]
     },
+    ("messages", "messages[assistant].content[tool_use]"): {"messages": [{"role": "user", "content": [TOOL_RESULT]}]},
 }
 """What a request with a field must have beside it, by the beginning of the field's path."""
 

@@ -39,7 +39,10 @@ def error_body(error: APIError, path: str = "") -> dict[str, Any]:
     if is_anthropic(path):
         default = "invalid_request_error" if error.status < 500 else "api_error"
         kind = _ANTHROPIC_TYPES.get(error.status, default)
-        return {"type": "error", "error": {"type": kind, "message": error.message}}
+        # There is no place for the field but the sentence.
+        named = error.param is None or error.param in error.message
+        message = error.message if named else f"{error.param}: {error.message}"
+        return {"type": "error", "error": {"type": kind, "message": message}}
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}
 
 

@@ -71,8 +71,9 @@ def explain(message: str, json: Any, where: str = "") -> APIError:
     """msgspec's words in OpenAI's: which field, what it takes, what was found; `where` is the path of `json`."""
     path = ""
     if at := _PLACE.search(message):
-        path = at["path"].replace("[...]", "").replace("[", ".").replace("]", "").strip(".")
         message = message[: at.start()]
+        path = at["path"].replace("[...]", ".*").replace("[", ".").replace("]", "").strip(".")
+        path = _without_wildcards(json, path, message)
     value = _find(json, path)
     path = f"{where}.{path}".strip(".")
     if missing := _MISSING.match(message):
@@ -131,6 +132,33 @@ def _out_of_range(path: str, value: Any, kind: str, length: str | None, bound: s
         path,
         f"{what}_{'above_max' if over else 'below_min'}_value",
     )
+
+
+def _without_wildcards(json: Any, path: str, message: str) -> str:
+    """The path of the value that is wrong, where msgspec says only that it is one of an object's."""
+    before, wildcard, after = path.partition(".*")
+    if not wildcard:
+        return path
+    inner = _find(json, before)
+    for key, value in inner.items() if isinstance(inner, dict) and not after else ():
+        if _is_wrong(value, message):
+            return f"{before}.{key}"
+    return _without_wildcards(json, f"{before}{after}", message)
+
+
+def _is_wrong(value: Any, message: str) -> bool:
+    """Whether a value is one of which msgspec would say this."""
+    if wrong := _WRONG_TYPE.match(message):
+        kinds = {_KINDS.get(kind, kind) for kind in wrong["expected"].split(" | ")}
+        number = _kind(value) == "an integer" and "a decimal" in kinds
+        return _kind(value) not in kinds and not number
+    bounds = _OUT_OF_RANGE.match(message)
+    if bounds is None:
+        return False
+    size = len(value) if bounds["length"] and isinstance(value, str) else value
+    if isinstance(size, bool) or not isinstance(size, (int, float)):
+        return False
+    return size > float(bounds["limit"]) if bounds["bound"].startswith("<") else size < float(bounds["limit"])
 
 
 def _find(json: Any, path: str) -> Any:

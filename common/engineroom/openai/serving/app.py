@@ -68,6 +68,15 @@ class OpenAIApp:
         return response(self._engine, json)
 
     async def _generate(self, response: ServingResponse, usage: TokenUsage, send: Send) -> None:
+        try:
+            await self._send_generated(response, usage, send)
+        except APIError as error:
+            if error.code == "unsupported_schema" and error.param is None:
+                # An engine knows the schema, and not which field it came in.
+                error.param = response.schema_field
+            raise
+
+    async def _send_generated(self, response: ServingResponse, usage: TokenUsage, send: Send) -> None:
         choices = Choices(self._engine, response.requests, response.stops)
         started = False
         async with aclosing(choices.batches()) as batches:

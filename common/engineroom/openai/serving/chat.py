@@ -59,6 +59,8 @@ class ChatResponse(ServingResponse):
             "params": engine_params(json, chat=True),
             **sampling(request),
         }
+        if tools.forced:
+            self.schema_field = "functions" if tools.legacy else "tools"
         self.requests = [TokenRequest(choice=choice, **common) for choice in range(request.n or 1)]
         self.prompt_tokens = len(prompt)
         null_usage = bool(request.stream_options and request.stream_options.include_usage)

@@ -46,12 +46,14 @@ class ServingResponse(ABC):
     stops: the stop strings.
     stream: whether the client asked for events.
     prompt_tokens: over all prompts.
+    schema_field: the field whose schema the text must satisfy, where there is one.
     """
 
     requests: Sequence[TokenRequest]
     stops: Sequence[str]
     stream: bool
     prompt_tokens: int
+    schema_field = "response_format"
 
     def __init__(self, request: Generation, envelope: Envelope, empty_logprobs: Mapping[str, Any] | None) -> None:
         """Call it last: by then `requests` is there.

@@ -49,7 +49,7 @@ def eventually(condition: Callable[[], bool]) -> None:
         ({"echo_tokens_per_s": -1}, "echo_tokens_per_s", None),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}},
-            None,
+            "response_format",
             "unsupported_schema",
         ),
         (

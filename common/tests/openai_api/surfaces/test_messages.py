@@ -121,6 +121,27 @@ async def test_tools_choices_formats_thinking_and_the_last_turn() -> None:
         ({"messages": [{"role": "user", "content": [{"type": "nonsense"}]}]}, "messages.0.content.0.type"),
         ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages.0.content.0"),
         ({"max_completion_tokens": 3}, "max_tokens"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}]},
+            "messages.0.content.0",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]}
+                ]
+            },
+            "messages.0",
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}]},
+                    {"role": "user", "content": "No."},
+                ]
+            },
+            "messages.0",
+        ),
         ({"n": 2}, "n"),
         ({"stop": "x"}, "stop_sequences"),
         ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools.0.type"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...validation import invalid
 from ..field_paths import FieldPaths
 from .schema import (
     AssistantTurn,
@@ -24,7 +25,12 @@ from .schema import (
 def to_messages(
     system: str | list[TextBlock] | None, turns: Sequence[UserTurn | AssistantTurn | SystemTurn], paths: FieldPaths
 ) -> list[dict[str, Any]]:
-    """The chat's messages; `paths` gets the turn that each was made of."""
+    """The chat's messages; `paths` gets the turn that each was made of.
+
+    Raises:
+        APIError: 400, a use of a tool has no result, or a result no use.
+    """
+    _check_results(turns)
     messages: list[dict[str, Any]] = []
 
     def append(made: Iterable[dict[str, Any]], where: str) -> None:
@@ -43,6 +49,44 @@ def to_messages(
         else:
             append(_user(turn), where)
     return messages
+
+
+def _check_results(turns: Sequence[UserTurn | AssistantTurn | SystemTurn]) -> None:
+    """Each use of a tool has its result in the user's turn that follows, as Anthropic's API demands."""
+    uses: list[str] = []
+    used_at = 0
+    for number, turn in enumerate(turns):
+        blocks = [] if isinstance(turn, SystemTurn) or isinstance(turn.content, str) else turn.content
+        if isinstance(turn, UserTurn):
+            results = []
+            for at, block in enumerate(blocks):
+                if not isinstance(block, ToolResultBlock):
+                    continue
+                results.append(block.tool_use_id)
+                if block.tool_use_id not in uses:
+                    where = f"messages.{number}.content.{at}"
+                    raise invalid(
+                        f"{where}: unexpected `tool_use_id` found in `tool_result` blocks: {block.tool_use_id}. Each "
+                        "`tool_result` block must have a corresponding `tool_use` block in the previous message.",
+                        where,
+                    )
+            _check_none_left([use for use in uses if use not in results], used_at)
+            uses = []
+        elif isinstance(turn, AssistantTurn):
+            _check_none_left(uses, used_at)
+            uses = [block.id for block in blocks if isinstance(block, ToolUseBlock)]
+            used_at = number
+    _check_none_left(uses, used_at)
+
+
+def _check_none_left(uses: Sequence[str], number: int) -> None:
+    if uses:
+        raise invalid(
+            f"messages.{number}: `tool_use` ids were found without `tool_result` blocks immediately after: "
+            f"{', '.join(uses)}. Each `tool_use` block must have a corresponding `tool_result` block in the next "
+            "message.",
+            f"messages.{number}",
+        )
 
 
 def _joined(content: str | Sequence[TextBlock]) -> str:

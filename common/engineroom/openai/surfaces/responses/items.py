@@ -46,6 +46,9 @@ class ChatMessages:
         self.messages: list[dict[str, Any]] = []
         self._paths = paths
         self._images: list[dict[str, Any]] = []
+        self._calls: set[str] = set()
+        self._unanswered: dict[str, str] = {}
+        """Call's id -> where the call stands."""
 
     def add_instructions(self, instructions: str) -> None:
         """The system's message; system messages that follow at once are joined to it, as templates take only one."""
@@ -74,10 +77,20 @@ class ChatMessages:
             )
 
     def finish(self) -> list[dict[str, Any]]:
-        """All messages."""
+        """All messages.
+
+        Raises:
+            APIError: 400, a call has no output, or nothing was said.
+        """
+        for call_id, where in self._unanswered.items():
+            where = "input" if where == "previous_response_id" else where
+            raise invalid(f"No tool output found for function call {call_id}.", where)
         self._flush_images()
         # What was thought, and led to nothing, is nothing that a chat could hold.
-        return [message for message in self.messages if message.keys() != {"role", "reasoning_content"}]
+        messages = [message for message in self.messages if message.keys() != {"role", "reasoning_content"}]
+        if not messages:
+            raise invalid("Invalid 'input': reasoning was provided without an item that follows it.", "input")
+        return messages
 
     def _add_message(self, item: MessageItem, where: str) -> None:
         role = "system" if item.role == "developer" else item.role
@@ -98,6 +111,10 @@ class ChatMessages:
         name = self._names.get(FunctionName(item.name, item.namespace), item.name)
         function = {"name": name, "arguments": item.arguments}
         call = {"id": item.call_id, "type": "function", "function": function}
+        self._calls.add(item.call_id)
+        # One that was cut off cannot have been made.
+        if item.status != "incomplete":
+            self._unanswered[item.call_id] = where
         last = self.messages[-1] if self.messages else {}
         if last.get("role") != "assistant":
             last = self._append({"role": "assistant", "content": None}, where)
@@ -107,6 +124,10 @@ class ChatMessages:
         calls.append(call)
 
     def _add_output(self, item: FunctionCallOutputItem, where: str) -> None:
+        if item.call_id not in self._calls:
+            message = f"No tool call found for function call output with call_id {item.call_id}."
+            raise invalid(message, f"{where}.call_id")
+        self._unanswered.pop(item.call_id, None)
         output = item.output
         images: list[dict[str, Any]] = []
         if not isinstance(output, str):
@@ -145,17 +166,25 @@ class ChatMessages:
 
 def _chat_part(part: AnyContentPart, where: str) -> dict[str, Any]:
     if isinstance(part, InputImagePart):
-        if part.image_url is None or part.file_id:
+        if part.file_id:
             raise _no_files(f"{where}.file_id")
+        if part.image_url is None:
+            raise _missing(f"{where}.image_url")
         detail = {"detail": part.detail} if part.detail else {}
         return {"type": "image_url", "image_url": {"url": part.image_url, **detail}}
     if isinstance(part, InputFilePart):
-        if part.file_data is None or part.file_id or part.file_url:
+        if part.file_id or part.file_url:
             raise _no_files(f"{where}.file_url" if part.file_url else f"{where}.file_id")
+        if part.file_data is None:
+            raise _missing(f"{where}.file_data")
         return {"type": "file", "file": {"file_data": part.file_data, "filename": part.filename or "file"}}
     if isinstance(part, InputAudioPart):
         return {"type": "input_audio", "input_audio": part.input_audio}
     return {"type": "text", "text": _text(part)}
+
+
+def _missing(where: str) -> APIError:
+    return invalid(f"Missing required parameter: '{where}'.", where, "missing_required_parameter")
 
 
 def _no_files(where: str) -> APIError:
