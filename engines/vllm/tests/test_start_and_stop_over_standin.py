@@ -100,6 +100,18 @@ async def test_a_failed_start_quotes_the_line_that_says_why(
     await engine.stop()
 
 
+async def test_what_needs_less_memory_comes_with_the_error(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without what the end of its command line has already, which would win."""
+    monkeypatch.setenv("STANDIN_FAILS", "from_report_cuda_out_of_memory")
+    engine = configure(VLLM_EXTRA_ARGS="--gpu-memory-utilization 0.5")
+    with pytest.raises(EngineStartError) as raised:
+        await engine.start()
+    assert raised.value.safer == {"ENFORCE_EAGER": "true", "MAX_NUM_BATCHED_TOKENS": "2048"}
+    await engine.stop()
+
+
 async def test_without_vllm_it_says_how_to_get_it(configure: Configure) -> None:
     engine = configure("")
     with pytest.raises(EngineStartError, match="set VLLM_PYTHON"):

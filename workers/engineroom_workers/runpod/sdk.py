@@ -12,10 +12,12 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
@@ -119,11 +121,11 @@ def _stubs() -> dict[str, ModuleType]:
     name, which takes a second; `paramiko` makes its command line's SSH keys, and `requests` is its client for blocking
     calls.
     """
-    stubs = {name: ModuleType(name) for name in ("cpuinfo", "paramiko", "requests") if name not in sys.modules}
+    stubs = {name: ModuleType(name) for name in ("cpuinfo", "paramiko") if name not in sys.modules}
     if "cpuinfo" in stubs:
         stubs["cpuinfo"].get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
-    if "requests" in stubs:
-        stubs["requests"].Session = object  # type: ignore[attr-defined]
+    if "requests" not in sys.modules:
+        stubs["requests"] = _Requests("requests")
     spec = find_spec("runpod")
     if spec is not None and spec.submodule_search_locations:
         for name in _PACKAGES:
@@ -132,6 +134,24 @@ def _stubs() -> dict[str, ModuleType]:
             package.__path__ = [os.path.join(place, *inner) for place in spec.submodule_search_locations]
             stubs[name] = package
     return stubs
+
+
+class _Requests(ModuleType):
+    """`requests` for the thread that made it, where it has a class to derive from and nothing else. An engine in this
+    process may import the same library at the same time: other threads find the real one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._owner = threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        if threading.get_ident() == self._owner:
+            if name == "Session":
+                return object
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(import_module(self.__name__), name)
 
 
 def _load() -> SDK:

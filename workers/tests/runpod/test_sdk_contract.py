@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from importlib.metadata import version
 from typing import Any
@@ -41,6 +43,23 @@ def test_a_moved_sdk_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(rp_job, "get_stop_signals")
     with pytest.raises(sdk.SDKMovedError, match="get_stop_signals"):
         sdk.load()
+
+
+OTHER_THREAD = """
+import sys, threading
+from engineroom_workers.runpod import sdk
+loading = threading.Thread(target=lambda: sys.modules.update(sdk._stubs()))
+loading.start()
+loading.join()
+from requests.adapters import HTTPAdapter
+import requests
+assert issubclass(requests.Session, requests.sessions.SessionRedirectMixin)
+assert requests.adapters.HTTPAdapter is HTTPAdapter
+"""
+
+
+def test_an_engine_beside_the_sdk_s_import_has_the_libraries_whole() -> None:
+    subprocess.run([sys.executable, "-c", OTHER_THREAD], check=True, timeout=60)
 
 
 async def test_both_loops_say_the_same_to_the_platform(platform: RunningEmulator, start_worker: StartWorker) -> None:
