@@ -53,7 +53,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -389,6 +389,14 @@ class Engine(RunningEngine):
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
         """What it needs on this machine, and whether that is there. Must be quick and import nothing heavy."""
         return ()
+
+    @classmethod
+    def unset_values(cls, env: Environment) -> Mapping[str, Collection[str]]:
+        """Its variables, and other names of theirs -> values that count as not set, beside an empty one.
+
+        For instance the `None` of an example, or the 0 that a form sends for an empty number.
+        """
+        return {}
 
     @classmethod
     def own_models(cls, env: Environment) -> Mapping[str, Path]:

@@ -324,7 +324,12 @@ def known_names(engine: type[Engine], env: Environment, door: str | None = None)
     idle = [group for name, group in doors.items() if not _belongs(name, door)]
     tables = [usual.table(engine.usual_settings.get(usual)) for usual in USUAL_SETTINGS]
     return KnownNames(
-        groups, [*tables, engine.other_names], engines=engine_names(), namespaces=engine.namespaces, idle=idle
+        groups,
+        [*tables, engine.other_names],
+        engines=engine_names(),
+        namespaces=engine.namespaces,
+        idle=idle,
+        unset=engine.unset_values(env),
     )
 
 

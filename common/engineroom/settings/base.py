@@ -46,7 +46,8 @@ class Setting:
         """The raw value and where it comes from."""
         match = env.lookup(self.names)
         if match is None:
-            return self.default, "default"
+            unset = env.unset(self.names)
+            return self.default, f"default; {unset}" if unset else "default"
         name, layer = match
         return layer.values[name], layer.source(name) if name == self.name else f"{layer.name} as {name}"
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +22,7 @@ from ..errors import Problem, SettingsError
 from .files import read_text
 from .near_names import is_link
 from .other_names import OtherName
-from .values import unquoted
+from .values import plain, unquoted
 
 BAKED_ARGS = "/local_model_args.json"
 """Where an image with a baked model keeps its arguments."""
@@ -33,12 +33,14 @@ class Layer(NamedTuple):
 
     owned: everything in it is meant for us, so any unknown name is a mistake.
     renamed: settings whose value stands here under another name -> that name.
+    unset: variables whose value here counts as not set -> that value.
     """
 
     name: str
     values: Mapping[str, str]
     owned: bool
     renamed: Mapping[str, str] = MappingProxyType({})
+    unset: Mapping[str, str] = MappingProxyType({})
 
     def lookup(self, names: Iterable[str]) -> str | None:
         """The first of `names` that is set here."""
@@ -119,6 +121,12 @@ class Environment(Mapping[str, str]):
                 return name, layer
         return None
 
+    def unset(self, names: Collection[str]) -> str | None:
+        """What stands in the highest layer for one of `names` and counts as not set, for people; None where nothing
+        does."""
+        places = ((layer, name) for layer in self.layers for name in names if name in layer.unset)
+        return next((f"{layer.name} has {layer.unset[name]}, which counts as not set" for layer, name in places), None)
+
     def with_arguments(self, values: Mapping[str, str], name: str = "command line") -> Environment:
         """A copy with one more layer above all others; everything in it is meant for us."""
         return Environment([Layer(name, values, owned=True), *self.layers])
@@ -142,6 +150,14 @@ class Environment(Mapping[str, str]):
         """
         return Environment([_renamed(layer, names) for layer in self.layers])
 
+    def with_unset(self, unset: Mapping[str, Collection[str]]) -> Environment:
+        """A copy without the values that count as not set.
+
+        Args:
+            unset: variables -> such values of theirs, beside an empty one.
+        """
+        return Environment([_without_unset(layer, unset) for layer in self.layers])
+
     def with_defaults(self, values: Mapping[str, str], name: str = "default") -> Environment:
         """A copy with one more layer below all others."""
         return Environment([*self.layers, Layer(name, values, owned=False)])
@@ -159,6 +175,14 @@ def _renamed(layer: Layer, names: Mapping[str, OtherName]) -> Layer:
         values[other.ours] = other.convert(values[name]) if other.convert else values[name]
         renamed[other.ours] = name
     return layer._replace(values=values, renamed=renamed)
+
+
+def _without_unset(layer: Layer, unset: Mapping[str, Collection[str]]) -> Layer:
+    dropped = {name: value for name, value in layer.values.items() if name in unset and plain(value) in unset[name]}
+    if not dropped:
+        return layer
+    values = {name: value for name, value in layer.values.items() if name not in dropped}
+    return layer._replace(values=values, unset={**layer.unset, **dropped})
 
 
 def as_text(value: Any) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 
 from ..errors import Problem
 from .base import Setting, Settings, SettingsGroup
@@ -33,6 +34,7 @@ class KnownNames:
         engines: names of engines, which their own variables often begin with.
         namespaces: what all variables of the engine begin with.
         idle: those of the groups that nothing reads now; other names for them stop no start.
+        unset: variables -> values of theirs that count as not set.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class KnownNames:
         engines: Collection[str] = (),
         namespaces: Sequence[str] = (),
         idle: Collection[SettingsGroup] = (),
+        unset: Mapping[str, Collection[str]] = MappingProxyType({}),
     ) -> None:
         groups = tuple(groups)
         self._idle = {name for group in idle for setting in group.describe() for name in setting.names}
@@ -55,11 +58,13 @@ class KnownNames:
         others = {name: other for name, other in merged.items() if name not in self._settings}
         self._others = {name: _followed(other, others) for name, other in others.items()}
         self._engines = engines
+        self._unset = unset
         self._namespaces = tuple(namespaces)
 
     def apply(self, env: Environment) -> Environment:
-        """The environment in which each value under a name that is taken counts as ours'."""
-        return env.with_other_names(self._others)
+        """The environment in which each value under a name that is taken counts as ours', without those that count as
+        not set, by either name."""
+        return env.with_unset(self._unset).with_other_names(self._others).with_unset(self._unset)
 
     def meaning_of(self, name: str) -> str | None:
         """The setting that a name is, stands for, or is near to; None where it is none of these."""

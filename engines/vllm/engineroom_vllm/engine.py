@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,6 +79,10 @@ class VLLMEngine(ServerEngine):
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm"))
         return VLLMSettings, worker_vllm.SpeculativeSettings, snapshot.table, snapshot.environment
+
+    @classmethod
+    def unset_values(cls, env: Environment) -> Mapping[str, Collection[str]]:
+        return worker_vllm.unset_values(snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm")).table)
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> Self:

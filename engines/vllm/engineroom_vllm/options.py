@@ -63,7 +63,7 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
         SettingsError: with every problem found.
     """
     problems = Problems()
-    translated = translate(env, snapshot.table.by_variable)
+    translated = translate(env)
     settings = problems.collect(lambda: VLLMSettings.load(translated), VLLMSettings())
     values = snapshot.table.read_valid(translated, problems)
     wrong = {flag.name for variable, flag in snapshot.table.by_variable.items() if variable in translated} - {*values}

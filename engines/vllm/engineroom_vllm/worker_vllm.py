@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from engineroom.settings import Environment, OtherName, Settings, taken
+from engineroom.settings import Environment, FlagTable, OtherName, Settings, taken
 
 KEY = "VLLM_API_KEY"
 """vLLM's own name for the key that its clients need; here the door checks keys."""
@@ -42,32 +42,52 @@ RENAMED: Mapping[str, OtherName] = MappingProxyType(
 """worker-vllm's names; of the last switches vLLM now has the opposite."""
 
 
-def translate(env: Environment, flags: Mapping[str, object]) -> Environment:
-    """The environment with every value written as vLLM takes it.
+_NOTHING = frozenset({"None", "none", "null"})
+"""Words that worker-vllm's documentation gives as defaults, and that it takes as not set."""
 
-    Args:
-        flags: the variables that are vLLM's flags. For these `None` counts as not set: worker-vllm's documentation
-            gives it as a default.
-    """
-    return Environment([layer._replace(values=_translated(layer.values, flags)) for layer in env.layers])
+_ZERO = frozenset({"0", "0.0"})
+_ZERO_IS_NOTHING = (
+    "MAX_CONTEXT_LEN_TO_CAPTURE",
+    "MAX_CPU_LORAS",
+    "MAX_MODEL_LEN",
+    "MAX_NUM_BATCHED_TOKENS",
+    "MAX_PARALLEL_LOADING_WORKERS",
+    "NGRAM_PROMPT_LOOKUP_MAX",
+    "NGRAM_PROMPT_LOOKUP_MIN",
+    "NUM_GPU_BLOCKS_OVERRIDE",
+    "NUM_SPECULATIVE_TOKENS",
+    "ROPE_THETA",
+    "SPECULATIVE_DISABLE_BY_BATCH_SIZE",
+    "SPECULATIVE_DRAFT_TENSOR_PARALLEL_SIZE",
+    "SPECULATIVE_MAX_MODEL_LEN",
+    "TYPICAL_ACCEPTANCE_SAMPLER_POSTERIOR_ALPHA",
+    "TYPICAL_ACCEPTANCE_SAMPLER_POSTERIOR_THRESHOLD",
+)
+"""Numbers of which it takes 0 as not set, as RunPod's forms send it for an empty box. All those of any version."""
 
 
-def _translated(values: Mapping[str, str], flags: Mapping[str, object]) -> dict[str, str]:
-    changed = {}
-    for name, value in values.items():
-        if name in flags and value.strip() in ("", "None"):
-            continue
-        changed[name] = _SPELLINGS[name](value) if name in _SPELLINGS else value
-    return changed
+def unset_values(flags: FlagTable) -> dict[str, frozenset[str]]:
+    """Variables -> the values of theirs that worker-vllm takes as not set."""
+    speculative = [setting.name for setting in SpeculativeSettings.describe()]
+    unset = dict.fromkeys((*speculative, *DROPPED, *RENAMED), _NOTHING)
+    for flag in flags.flags:
+        choices = {choice.lower() for choice in flag.choices or ()}
+        unset[flag.variable] = frozenset(word for word in _NOTHING if word.lower() not in choices)
+    return {**unset, **{name: unset.get(name, _NOTHING) | _ZERO for name in _ZERO_IS_NOTHING}}
 
 
-def _zero_is_unset(value: str) -> str:
-    return "" if value.strip() == "0" else value
+def translate(env: Environment) -> Environment:
+    """The environment with every value written as vLLM takes it."""
+    return Environment([layer._replace(values=_translated(layer.values)) for layer in env.layers])
+
+
+def _translated(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: _SPELLINGS[name](value) if name in _SPELLINGS else value for name, value in values.items()}
 
 
 def _max_model_len(value: str) -> str:
     """`auto` has vLLM take the longest that fits into memory, which its parser writes as -1."""
-    return "-1" if value.strip().lower() == "auto" else _zero_is_unset(value)
+    return "-1" if value.strip().lower() == "auto" else value
 
 
 def _lora_modules(value: str) -> str:
@@ -97,7 +117,6 @@ _SPELLINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
         "LIMIT_MM_PER_PROMPT": _limit_mm_per_prompt,
         "LORA_MODULES": _lora_modules,
         "MAX_MODEL_LEN": _max_model_len,
-        "MAX_NUM_BATCHED_TOKENS": _zero_is_unset,
     }
 )
 """Settings whose values worker-vllm spells otherwise -> the value as vLLM's parser takes it."""

@@ -80,11 +80,60 @@ def test_a_variable_becomes_its_flag(configure: Configure, variables: dict[str, 
     assert all(command.count(argument) == arguments.count(argument) for argument in arguments)
 
 
-@pytest.mark.parametrize("unset", ["", "None", "0"])
+WORDS = ["", "None", "none", "null"]
+
+
+@pytest.mark.parametrize("unset", WORDS)
 def test_what_worker_vllm_takes_as_not_set_is_not_set(configure: Configure, unset: str) -> None:
-    command = " ".join(argv(configure(MAX_NUM_BATCHED_TOKENS=unset, MAX_MODEL_LEN=unset)))
-    assert "--max-num-batched-tokens" not in command
-    assert "--max-model-len" not in command
+    """Each of its variables, the older names and those that have no effect any more among them."""
+    names = json.loads(Path(__file__).with_name("worker-vllm-hub-defaults.json").read_text())["documented"]
+    elsewhere = {"BASE_PATH", "HF_TOKEN", "MODEL_NAME", "OPENAI_SERVED_MODEL_NAME_OVERRIDE"}
+    doors = {"MAX_CONCURRENCY", "RAW_OPENAI_OUTPUT", *(name for name in names if "BATCH_SIZE" in name)}
+    variables = dict.fromkeys(set(names) - elsewhere - doors, unset)
+    assert argv(configure(**variables)) == argv(configure())
+
+
+NUMBERS = [
+    "MAX_CPU_LORAS",
+    "MAX_MODEL_LEN",
+    "MAX_NUM_BATCHED_TOKENS",
+    "MAX_PARALLEL_LOADING_WORKERS",
+    "NGRAM_PROMPT_LOOKUP_MAX",
+    "NGRAM_PROMPT_LOOKUP_MIN",
+    "NUM_GPU_BLOCKS_OVERRIDE",
+    "NUM_SPECULATIVE_TOKENS",
+    "SPECULATIVE_DISABLE_BY_BATCH_SIZE",
+    "SPECULATIVE_DRAFT_TENSOR_PARALLEL_SIZE",
+    "SPECULATIVE_MAX_MODEL_LEN",
+]
+"""The number boxes of its Hub file and its console form that may stay empty."""
+
+
+@pytest.mark.parametrize("zero", ["0", "0.0", '"0"'])
+def test_a_zero_of_an_empty_box_is_not_set(configure: Configure, caplog: pytest.LogCaptureFixture, zero: str) -> None:
+    plain = argv(configure())
+    caplog.clear()
+    assert argv(configure(**dict.fromkeys([*NUMBERS, "ROPE_THETA"], zero))) == plain
+    assert not caplog.messages, "nothing is asked for, so there is nothing to warn of"
+    assert "--max-cpu-loras=0" not in plain
+
+
+def test_a_word_that_is_a_choice_is_no_absence(configure: Configure) -> None:
+    assert "--mamba-cache-mode=none" in argv(configure(MAMBA_CACHE_MODE="none"))
+    assert "--seed=0" in argv(configure(SEED="0")), "a zero that means something stays"
+
+
+def test_config_shows_what_counts_as_not_set(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "ENGINE=vllm\nMODEL_NAME=org/model\nMAX_PARALLEL_LOADING_WORKERS=0\nMAX_NUM_SEQS=4\n"
+    )
+    shown = subprocess.run(
+        [Path(sys.executable).with_name("engineroom"), "config", "--json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    ).stdout  # fmt: skip
+    sources = {row["name"]: (row["value"], row["source"]) for row in json.loads(shown)}
+    assert sources["MAX_PARALLEL_LOADING_WORKERS"] == (None, "default; .env has 0, which counts as not set")
+    assert sources["MAX_NUM_SEQS"] == ("4", ".env")
 
 
 @pytest.mark.parametrize("version", snapshots.versions())
