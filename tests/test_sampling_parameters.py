@@ -87,5 +87,5 @@ def test_another_value_is_served_or_refused_with_what_to_write(engine: str, surf
 
 def test_llama_cpp_gets_its_own_penalty() -> None:
     seen = observer("llamacpp").observe("chat", {**INPUTS["chat"], "repetition_penalty": 1.1})
-    assert [(sent["repeat_penalty"], sent["repeat_last_n"]) for sent in seen.sent] == [(1.1, -1)]
+    assert [(sent["repeat_penalty"], sent["repeat_last_n"]) for sent in seen.sent] == [(1.1, 32_768)]
     assert "repetition_penalty" not in seen.sent[0]

@@ -90,7 +90,10 @@ def worker_config(matrix: Matrix, repository: str) -> dict[str, Any]:
         groups: dict[str, list[str]] = {}
         for listed in all_settings.of_image(image):
             groups.setdefault(listed.group, []).append(listed.setting.name)
-            schema.setdefault(listed.setting.name, _field(listed))
+            field = schema.setdefault(listed.setting.name, _field(listed))
+            if field["value"] != _field(listed)["value"]:
+                # The form sends what it shows, and the images do not agree on it.
+                field["value"] = ""
         versions[image.name] = {
             "imageName": f"{repository}:latest-{image.name}",
             **({"minimumCudaVersion": image.cuda} if image.cuda else {}),

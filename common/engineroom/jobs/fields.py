@@ -23,19 +23,26 @@ RENAMED: Mapping[str, str] = MappingProxyType(
 WITHOUT_EFFECT = frozenset({"use_openai_format"})
 """What RunPod's first LLM worker read up to 2.23, and never acted on."""
 
+_SCHEMA = """write "response_format": {"type": "json_schema", "json_schema": {"name": "…", "schema": {…}}}"""
+
 ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
         "ebnf": "write 'response_format', or the engine's own field for a grammar",
-        "enable_thinking": 'write "chat_template_kwargs": {"enable_thinking": false} instead',
+        "enable_thinking": 'write "chat_template_kwargs": {"enable_thinking": false}',
+        "guided_choice": f'{_SCHEMA} with an "enum" as the schema',
+        "guided_grammar": "write 'response_format', or the engine's own field for a grammar",
+        "guided_json": _SCHEMA,
+        "guided_regex": f'{_SCHEMA} with a "pattern" in the schema',
         "image_data": "put images into 'messages', as parts of type 'image_url'",
         "images": "put images into 'messages', as parts of type 'image_url'",
-        "logprob_start_len": "write 'logprobs' instead",
-        "regex": "write 'response_format', or the engine's own field for a regular expression",
-        "return_logprob": "write 'logprobs' instead",
-        "stop_sequences": "write 'stop' instead",
+        "json_schema": _SCHEMA,
+        "logprob_start_len": "write 'logprobs'",
+        "regex": f'{_SCHEMA} with a "pattern" in the schema',
+        "return_logprob": "write 'logprobs'",
+        "stop_sequences": "write 'stop'",
         "system": "put it into 'messages', with the role 'system'",
         "system_prompt": "put it into 'messages', with the role 'system'",
-        "top_logprobs_num": "write 'top_logprobs' instead",
+        "top_logprobs_num": "write 'top_logprobs'",
     }
 )
 """Fields of other workers that have no counterpart of the same form -> what to do instead."""
@@ -62,6 +69,7 @@ PARAMETERS: Mapping[str, Parameter] = MappingProxyType(
         "bad_words": Parameter(list[str], ([],), "leave it out, or lower the tokens' chances with 'logit_bias'"),
         "best_of": Parameter(int, (), "write 'n' instead, and choose among the choices yourself"),
         "detokenize": Parameter(bool, (True,), "leave it out: the output is text"),
+        "do_sample": Parameter(bool, (True,), "leave it out: 'temperature': 0 takes the likeliest token each time"),
         "early_stopping": Parameter(bool | str, (False,), "leave it out: it is about beam search"),
         "ignore_eos": Parameter(bool, (False,), "leave it out, and set 'max_tokens'"),
         "include_stop_str_in_output": Parameter(bool, (False,), "leave it out, and add the string to the output"),

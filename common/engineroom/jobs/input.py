@@ -181,6 +181,8 @@ def _shape(fields: dict[str, Any]) -> Literal["openai_input", "body", "native"]:
         raise invalid(f"Give either '{openai}' or 'route', not both.", "route", "mutually_exclusive")
     first = openai or ("route" if "route" in fields else None)
     if first is None:
+        if isinstance(fields.get("input"), dict):
+            raise invalid("The job's input has another 'input' in it; send what is in there.", "input", "invalid_value")
         if native is None:
             raise invalid(
                 "The job's input has none of 'openai_input', 'route', 'messages' and 'prompt'; it must have one.",
@@ -190,7 +192,7 @@ def _shape(fields: dict[str, Any]) -> Literal["openai_input", "body", "native"]:
         return "native"
     envelope: Literal["openai_input", "body"] = "openai_input" if openai else "body"
     if native and envelope not in fields:
-        raise invalid(f"With '{first}', '{native}' belongs into '{envelope}'.", native, "mutually_exclusive")
+        raise invalid(f"With '{first}', '{native}' belongs in '{envelope}'.", native, "mutually_exclusive")
     if native:
         raise invalid(f"Give either '{first}' or '{native}', not both.", native, "mutually_exclusive")
     return envelope
@@ -302,6 +304,10 @@ def _sampling_params(
         value = _relaxed(value, types.get(name) or (documented.kind if documented else Any))
         if name == "best_of" and value in (1, n):
             continue
+        if chat and name == "logprobs" and type(value) is int:
+            # RunPod's first LLM worker took the number in chats as well.
+            params["top_logprobs"] = value
+            value = True
         if name in known or (engine.capabilities.assumed and name not in _OF_THE_JOB):
             params[name] = value
         elif documented and value not in documented.neutral:

@@ -62,7 +62,7 @@ class LlamaCppEngine(ServerEngine):
     namespaces = (other_names.NAMESPACE,)
     other_names: ClassVar[Mapping[str, OtherName]] = other_names.names()
     defaults: ClassVar[Mapping[str, str]] = {"MODEL_NAME": DEFAULT, **requests.LIMITS}
-    sampling_params = requests.SAMPLING_PARAMS
+    sampling_params = requests.SAMPLING_PARAMS | requests.TRANSLATED
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings", "rerank"}),
         tools="forced",

@@ -56,7 +56,6 @@ SAMPLING_PARAMS = frozenset(
         "reasoning_format",
         "repeat_last_n",
         "repeat_penalty",
-        "repetition_penalty",
         "response_fields",
         "return_progress",
         "return_tokens",
@@ -74,6 +73,9 @@ SAMPLING_PARAMS = frozenset(
     }
 )
 """Its own fields, as the schema of its requests has them (tools/server/server-schema.cpp of llama.cpp)."""
+
+TRANSLATED = frozenset({"repetition_penalty"})
+"""Fields of other engines that it gets in its own words."""
 
 _GENERATES = SAMPLING_PARAMS | GENERATION_FIELDS | {"logit_bias"}
 _OF_TEMPLATES = {"add_generation_prompt", "chat_template_kwargs", "continue_final_message", "thinking_budget_tokens"}
@@ -94,6 +96,9 @@ HONOURED = {
     EMBEDDINGS: frozenset({"embd_normalize", "encoding_format", "input", "model"}),
 }
 """The fields that llama.cpp acts on. It passes over all others in silence, so they are refused, or left out."""
+
+_PENALISED_TOKENS = 32_768
+"""As far as a penalty that is over all tokens looks back; llama.cpp keeps memory for so many."""
 
 _INSTEAD = {"functions": "use 'tools'"}
 
@@ -159,11 +164,11 @@ def _check_limits(path: str, json: Mapping[str, Any], max_ways: float) -> None:
 
 
 def _penalised(json: dict[str, Any]) -> dict[str, Any]:
-    """vLLM's `repetition_penalty`, which is over all tokens so far, in llama.cpp's words."""
+    """The `repetition_penalty` of other engines, which is over all tokens so far, in llama.cpp's words."""
     if "repetition_penalty" not in json:
         return json
     rest = {name: value for name, value in json.items() if name != "repetition_penalty"}
-    return {"repeat_penalty": json["repetition_penalty"], "repeat_last_n": -1, **rest}
+    return {"repeat_penalty": json["repetition_penalty"], "repeat_last_n": _PENALISED_TOKENS, **rest}
 
 
 def _completion(json: dict[str, Any]) -> dict[str, Any]:

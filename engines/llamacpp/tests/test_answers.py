@@ -103,6 +103,22 @@ async def test_completions(client: openai.AsyncOpenAI) -> None:
     assert without.usage.completion_tokens <= 16, "OpenAI's default"
 
 
+async def test_other_engines_name_for_its_penalty_is_taken(client: openai.AsyncOpenAI) -> None:
+    """With more of it, words come back less often than without."""
+
+    async def words(penalty: float) -> list[str]:
+        answer = await client.completions.create(
+            model=MODEL,
+            prompt="one two one two one two one two one two",
+            temperature=0,
+            max_tokens=24,
+            extra_body={"repetition_penalty": penalty},
+        )
+        return answer.choices[0].text.split()
+
+    assert len(set(await words(1.0))) < len(set(await words(1.8)))
+
+
 async def test_responses(client: openai.AsyncOpenAI) -> None:
     answer = await client.responses.create(model=MODEL, input="What is 2+2?", max_output_tokens=20, temperature=0)
     assert "4" in answer.output_text
