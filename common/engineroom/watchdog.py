@@ -267,6 +267,10 @@ class Watchdog:
     def _what(self, seen: Observation) -> str:
         """What was observed, in words."""
         judgement = self._judgement
+        total = self._activity.processes if self._activity else seen.stopped
+        stopped = "its process" if total == 1 else f"{seen.stopped} of its {total} processes"
+        if seen.stopped and seen.answered:
+            return f"{stopped} stopped for {_seconds(judgement.unanswered)}"
         if seen.stopped or judgement.unanswered >= self._patience.suspect:
             silence = f"no answer to {self._engine.probed} for {_seconds(judgement.unanswered)}"
         elif judgement.stalled >= self._patience.suspect:
@@ -274,8 +278,7 @@ class Watchdog:
         else:
             return f"nothing generated for {_seconds(judgement.overdue)}, though asked for and busy all the while"
         if seen.stopped:
-            total = self._activity.processes if self._activity else seen.stopped
-            return f"{silence}, {'its process' if total == 1 else f'{seen.stopped} of its {total} processes'} stopped"
+            return f"{silence}, {stopped} stopped"
         return silence if seen.busy is None else f"{silence}, its processes idle"
 
 
