@@ -24,6 +24,7 @@ from engineroom_workers.emulator.testing import RunningEmulator, running_emulato
         b'{"input": {}, "policy": {"ttl": 9999}}',
         b'{"input": {}, "policy": {"ttl": 604800001}}',
         b'{"input": {}, "webhook": 1}',
+        b'{"input": ' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )
 async def test_wrong_requests(platform: RunningEmulator, client: httpx.AsyncClient, route: str, body: bytes) -> None:

@@ -134,5 +134,5 @@ async def read_batch_requests(request: Request) -> BatchRequests | Response:
         return msgspec.json.decode(body or b"{}", type=BatchRequests)
     except BodyTooLarge:
         return error_response(413, f"the body has more than {MAX_RUN} bytes")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         return error_response(400, str(error))

@@ -110,7 +110,7 @@ async def read_job_request(request: Request, max_bytes: int) -> JobRequest | Res
         job_request = msgspec.json.decode(body, type=JobRequest)
     except BodyTooLarge:
         return error_response(413, f"the body has more than {max_bytes} bytes")
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         return error_response(400, str(error))
     if bytes(job_request.input) == b"null":
         return error_response(400, "input must not be null")

@@ -45,7 +45,7 @@ class OpenAIRoutes:
         if scope["method"] != "GET" and body:
             try:
                 payload = msgspec.json.decode(body)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 await send_error(send, 400, f"the body is not JSON: {error}")
                 return
             job_input["openai_input"] = msgspec.Raw(body)

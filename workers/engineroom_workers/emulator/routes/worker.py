@@ -196,7 +196,7 @@ class WorkerRoutes:
             return
         try:
             message = post.decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             await self._refuse(send, job, f"not a {post.noun}: {error}")
             return
         job.bytes += len(body)
