@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 from http_door import serving
 
+collect_ignore = ["langchain"]
+"""LangChain's own suite has an environment and settings of its own: `make clients`."""
+
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:

@@ -43,10 +43,9 @@ def prepare(json: dict[str, Any]) -> dict[str, Any]:
         tools = [tool for tool in tools if tool.get("function", {}).get("name") == name]
         if not tools:
             raise APIError(f"There is no tool '{name}' in 'tools'.", param="tool_choice", code="invalid_value")
-    if json.get("response_format", {}).get("type", "text") != "text":
-        raise APIError("A required tool call cannot be combined with 'response_format'.", param="response_format")
     tools = [tool for tool in tools if tool.get("type") == "function"]
     grammar = {"type": "json_schema", "json_schema": {"name": _NAME, "schema": schema(tools)}}
+    # The client's `response_format` is about the text of an answer, and this one has none: OpenAI takes both.
     # "none" leaves the tools in the prompt and llama.cpp's own grammar for them out.
     return {**json, "tools": tools, "tool_choice": "none", "response_format": grammar}
 

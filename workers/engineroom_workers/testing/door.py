@@ -91,18 +91,21 @@ class Door:
 
 
 @contextmanager
-def serving(env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 60) -> Iterator[Door]:
+def serving(
+    env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 60, command: str = COMMAND
+) -> Iterator[Door]:
     """A door with the settings `env` beside this process's environment; killed at the end if it still runs.
 
     Args:
         env: PORT is a free one unless it is given.
         ready: whether to wait until the door answers 200 to `/ping`.
         seconds: how long to wait for that.
+        command: the `engineroom` of another environment, in place of the one beside this Python.
     """
     given = (env or {}).get("PORT", "")
     port = int(given) if given.isdigit() else free_port()
     process = subprocess.Popen(
-        [COMMAND, "serve"],
+        [command, "serve"],
         env={**os.environ, "PORT": str(port), **(env or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

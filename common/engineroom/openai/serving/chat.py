@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..messages import AnyMessage, AssistantMessage, Part, RefusalPart, TextPart
-from ..schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat, TextFormat
+from ..schemas import ChatRequest, JSONObjectFormat, JSONSchemaFormat
 from ..stop_strings import RETURN_STOP_REASON
 from ..validation import check, invalid
 from . import logprobs
@@ -142,9 +142,8 @@ def _names_tools(request: ChatRequest) -> bool:
 
 
 def _schema(request: ChatRequest, tools: Tools) -> Mapping[str, Any] | None:
-    if tools.forced and request.response_format and not isinstance(request.response_format, TextFormat):
-        raise invalid("A required tool call cannot be combined with 'response_format'.", "response_format")
     if tools.forced:
+        # `response_format` is about the text of an answer, and such an answer has none: OpenAI takes both.
         return schema(tools.tools)
     if isinstance(request.response_format, JSONSchemaFormat):
         return request.response_format.json_schema.schema or {}
