@@ -89,6 +89,9 @@ def table(results: ClientResults) -> Iterator[str]:
         shown = []
         for engine in engines:
             got = {case: row.get((client, surface, case, engine), "not run") for case in cases}
+            if set(got.values()) == {"not run"}:
+                shown.append("not run")
+                continue
             others = {case: outcome for case, outcome in got.items() if outcome != "passed"}
             marks = []
             for case, outcome in others.items():

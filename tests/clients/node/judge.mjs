@@ -62,7 +62,7 @@ const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: "any", maxRetries: 0 }
   });
 
   for (const streamed of [false, true]) {
-    await check(`${place}|tools${streamed ? ", streamed" : ""}`, async () => {
+    await check(`${place}|tools${streamed ? " streamed" : ""}`, async () => {
       const messages = asked(wantsWeather);
       const forced = { ...common, messages, tools, tool_choice: "required" };
       const first = streamed
@@ -112,7 +112,7 @@ const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: "any", maxRetries: 0 }
   });
 
   for (const streamed of [false, true]) {
-    await check(`${place}|tools${streamed ? ", streamed" : ""}`, async () => {
+    await check(`${place}|tools${streamed ? " streamed" : ""}`, async () => {
       const forced = { ...common, input: wantsWeather, tools, tool_choice: "required" };
       const first = streamed
         ? await openai.responses.stream(forced).finalResponse()
@@ -158,7 +158,7 @@ const anthropic = new Anthropic({ baseURL: url, apiKey: "any", maxRetries: 0 });
   });
 
   for (const streamed of [false, true]) {
-    await check(`${place}|tools${streamed ? ", streamed" : ""}`, async () => {
+    await check(`${place}|tools${streamed ? " streamed" : ""}`, async () => {
       const messages = asked(wantsWeather);
       const forced = { ...common, messages, tools, tool_choice: { type: "any" } };
       const first = streamed
@@ -211,7 +211,7 @@ for (const [surface, languageModel] of Object.entries(surfaces)) {
   });
 
   for (const streamed of [false, true]) {
-    await check(`${place}|tools${streamed ? ", streamed" : ""}`, async () => {
+    await check(`${place}|tools${streamed ? " streamed" : ""}`, async () => {
       const inputSchema = jsonSchema(toolParameters);
       const get_weather = tool({ description, inputSchema, execute: async () => weather });
       const loop = {

@@ -40,8 +40,9 @@ def _recorded(request: pytest.FixtureRequest, record_property: Any) -> None:
     case = given.get("case") or request.function.__name__.removeprefix("test_").replace("_", " ")
     surface = given.get("surface") or (request.cls or request.module).SURFACE
     record_property("cell", "|".join([client, surface, case, given["server"]]))
-    if hasattr(request.module, "PACKAGE"):
-        record_property("version", f"{client}|{version(request.module.PACKAGE)}")
+    package = getattr(request.module, "PACKAGE", client)
+    if "(Node)" not in client and client != "AI SDK":
+        record_property("version", f"{client}|{version(package)}")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

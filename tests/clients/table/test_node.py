@@ -30,7 +30,7 @@ CUT_OFF = {"Responses": "incomplete: max_output_tokens", "Messages": "max_tokens
 
 def places() -> Iterator[tuple[str, str, str]]:
     """The checks of judge.mjs: client, surface and case."""
-    tools = ("tools", "tools, streamed")
+    tools = ("tools", "tools streamed")
     yield from (("openai (Node)", "chat", case) for case in (*TEXTS[:3], "structured output", *tools))
     yield from (("openai (Node)", "Responses", case) for case in (*TEXTS[:3], "cut off", "structured output", *tools))
     messages = ("whole", "stream helper", "cut off", "structured output", *tools)
