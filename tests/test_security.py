@@ -8,6 +8,7 @@ import socket
 import stat
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from http_door import serving
@@ -69,6 +70,45 @@ def test_an_engines_socket_is_in_a_private_folder() -> None:
             if connection.status == psutil.CONN_LISTEN
         }
         assert listening == set(), "the engine is to be reached over its socket alone"
+
+
+def test_an_engine_gets_no_secret_that_it_does_not_need() -> None:
+    secrets = {
+        "API_KEYS": "a:sk-private",
+        "RUNPOD_API_KEY": "sk-private",
+        "AWS_SECRET_ACCESS_KEY": "sk-private",
+        "HF_TOKEN": "sk-private",
+        "REDIS_URL": "redis://:sk-private@127.0.0.1:1/0",
+        "CACHE_TTL": "1",
+    }
+    with serving({"ENGINE": "llamacpp", "THREADS": "1", **secrets}) as door:
+        family = psutil.Process(door.process.pid).children(recursive=True)
+        assert len(family) > 1, "the engine has its own process"
+        for child in family:
+            environ = child.environ()
+            assert environ["PATH"]
+            assert [name for name, value in environ.items() if "sk-private" in value] == []
+
+
+def test_the_log_has_nothing_that_a_client_sent_to_the_engine() -> None:
+    """llama.cpp quotes requests in its errors: messages, schemas, grammars."""
+    secret = "xylophone"
+    hello = {"messages": [{"role": "user", "content": secret}]}
+    schema = {"type": secret, "pattern": f"^({secret}"}
+    bad: list[dict[str, object]] = [
+        {**hello, "grammar": f"root ::= {secret} {{{{{{\n{secret} ::= {secret}"},
+        {**hello, "grammar": f"root ::= {secret}"},
+        {**hello, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}},
+        {**hello, "lora": secret},
+    ]
+    with serving({"ENGINE": "llamacpp", "THREADS": "1", "CTX_SIZE": "512"}) as door:
+        for body in bad:
+            assert httpx.post(f"{door.url}/v1/chat/completions", json=body, timeout=60).status_code == 400
+        assert httpx.post(f"{door.url}/apply-template", json={"messages": secret}, timeout=60).status_code == 400
+        door.says("got exception")
+        door.says("error parsing grammar")
+        assert httpx.post(f"{door.url}/v1/chat/completions", json={**hello, "max_tokens": 1}, timeout=60).is_success
+    assert secret not in door.log
 
 
 def test_the_door_listens_on_loopback_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

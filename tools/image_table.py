@@ -9,12 +9,13 @@ BEGIN, END = "<!-- images:begin -->", "<!-- images:end -->"
 
 def table(matrix: Matrix) -> str:
     """One line an image."""
-    lines = ["| image | engine | CUDA | driver | GPUs (compute capability) |", "|---|---|---|---|---|"]
+    lines = ["| image | engine | CUDA | driver | GPUs (compute capability) | runs as |", "|---|---|---|---|---|---|"]
     for row in matrix.rows:
         sm = ", ".join(f"{number[:-1]}.{number[-1]}" for number in row.sm)
         driver = f"≥ {row.driver}" if row.driver else "-"
         lines.append(
-            f"| `{row.name}` | {row.engine} {row.version} | {row.cuda or '-'} | {driver} | {sm or 'none: CPU'} |"
+            f"| `{row.name}` | {row.engine} {row.version} | {row.cuda or '-'} | {driver} | {sm or 'none: CPU'} "
+            f"| {'root' if row.root else row.user} |"
         )
     return "\n".join(lines)
 

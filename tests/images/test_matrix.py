@@ -22,9 +22,10 @@ GOOD = {
     "driver": 535,
     "sm": ["80", "90"],
     "base": "registry.test/wheel:1.0",
+    "user": "10001",
 }
 OTHER = {**GOOD, "name": "wheel-1.0-cu129-sm89", "sm": ["89"]}
-CPU = {"name": "wheel-1.0-cpu", "engine": "wheel", "version": "1.0", "base": "registry.test/wheel:1.0-cpu"}
+CPU = {"name": "wheel-1.0-cpu", "engine": "wheel", "version": "1.0", "base": "registry.test/wheel:1.0-cpu", "user": "1"}
 
 
 def matrix(folder: Path, *rows: Any) -> Matrix:
@@ -83,6 +84,8 @@ def pins(name: str) -> list[str]:
         ({"base": "registry.test:5000/wheel"}, "must name a tag, and not `latest`"),
         ({"reinstall": "wheel==1.0"}, "`reinstall` and `index` go together"),
         ({"user": "nobody"}, "its user 'nobody' must be a numeric id"),
+        ({"user": "0"}, "or says in `root` why it cannot"),
+        ({"root": "it is so"}, "or says in `root` why it cannot"),
     ],
 )
 def test_a_row_that_cannot_be_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:

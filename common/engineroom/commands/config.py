@@ -11,6 +11,7 @@ from ..errors import PluginError, Problem, SettingsError
 from ..models.hub import HubError
 from ..settings.known_names import KnownNames
 from ..settings.name_check import NameCheck
+from ..settings.values import without_user_info
 from .settings_table import Row, print_rows
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _rows(
             yield Row(
                 group.title,
                 setting.name,
-                "********" if setting.secret and value else value,
+                "********" if setting.secret and value else value and without_user_info(value),
                 source,
                 " ".join(setting.help.split()),
                 f"one of {', '.join(setting.choices)}" if setting.choices else setting.limits,

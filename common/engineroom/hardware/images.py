@@ -50,7 +50,8 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     packages: Debian packages that the base lacks, separated by spaces.
     reinstall, index: an engine's wheel to install over the base's own, and the only index that has it.
     add: what is installed in the worker's own environment beside the worker.
-    user: the numeric id that it runs as; 0, which is root, if the base's engine or its caches belong to root.
+    user: the numeric id that it runs as; 0 is root.
+    root: why it runs as root, where it does.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     index: str = ""
     add: str = ""
     user: str = "0"
+    root: str = ""
 
     @property
     def target(self) -> str:
@@ -85,6 +87,8 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             problems.append("`cuda`, `driver` and `sm` go together")
         if not self.user.isdecimal():
             problems.append(f"its user {self.user!r} must be a numeric id")
+        elif (int(self.user) == 0) != bool(self.root):
+            problems.append("it runs as a `user` of its own, or says in `root` why it cannot")
         if self.cuda is not None:
             problems += self._cuda_problems(self.cuda)
         return problems

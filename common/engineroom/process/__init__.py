@@ -6,5 +6,6 @@ from . import reaper
 from .child import Process
 from .output import LogFormat
 from .reaper import descendants
+from .secrets import without_secrets
 
-__all__ = ["LogFormat", "Process", "descendants", "reaper"]
+__all__ = ["LogFormat", "Process", "descendants", "reaper", "without_secrets"]

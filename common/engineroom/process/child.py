@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import heapq
 import logging
 import os
@@ -17,9 +16,10 @@ from typing import NamedTuple
 
 from ..errors import EngineStartError
 from ..watchdog import Activity
+from . import reaper
 from .activity import read_activity
 from .output import Folding, LogFormat, LogReader
-from .reaper import KILL, NOT_STARTED
+from .reaper import KILL, NOT_STARTED, STOP
 
 _ORDINARY_LINES = 200
 _OTHER_LINES = 2000
@@ -159,7 +159,7 @@ class Process:
 
         Returns when all of them are gone.
         """
-        self._close()
+        self._close(STOP)
         try:
             await asyncio.wait_for(asyncio.shield(self._ended), self._grace + 10)
         except asyncio.TimeoutError:
@@ -173,16 +173,13 @@ class Process:
 
         This also works on processes that are stopped (SIGSTOP), and where the reaper is.
         """
-        if self._pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self._pipe, KILL)
-        self._close()
+        self._close(KILL)
 
-    def _close(self) -> None:
-        """The reaper stops the child when the pipe closes."""
+    def _close(self, what: bytes) -> None:
+        """Ask the reaper for the child's end, once."""
         if self._pipe is None:
             return
-        os.close(self._pipe)
+        reaper.ask(self._pipe, what)
         self._pipe = None
         if self._reaper.returncode is None:
             # Whoever stopped the child may have stopped its reaper, too.
@@ -210,8 +207,13 @@ class Process:
         # A progress bar draws itself over and over with carriage returns: its last picture counts.
         pictures = line[-_LONGEST_LINE:] if b"\r" in line else line[:_LONGEST_LINE]
         text = pictures.rstrip(b"\r\n").rpartition(b"\r")[2].decode("utf-8", "replace").rstrip()
-        if text and not (self._ignored and self._ignored in text):
-            self._folding.add(self._lines.read(text), text)
+        if not text or (self._ignored and self._ignored in text):
+            return
+        shown = self._lines.without_content(text)
+        if shown != text and self._logger is not None:
+            self._logger.debug(text)
+        if shown:
+            self._folding.add(self._lines.read(shown), shown)
 
     def _keep(self, level: int, text: str) -> None:
         self._count += 1

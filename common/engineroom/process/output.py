@@ -61,9 +61,11 @@ class LogFormat:
 
     beginnings: patterns with a group `level`, a word or its first letter, and perhaps `source`. Several may be matched
         one after the other, as where a program's own log is part of another's. `USUAL` is tried after them.
+    contents: patterns of what stands in a line before something that a client sent, a piece of a prompt or a grammar.
     """
 
     beginnings: tuple[str, ...] = ()
+    contents: tuple[str, ...] = ()
     _compiled: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +103,23 @@ class LogReader:
         self._previous = LogLine(logging.INFO, "")
         self._traceback = False
         self._message = False
+        self._contents = [re.compile(pattern) for pattern in log_format.contents]
+        self._in_content = False
+
+    def without_content(self, line: str) -> str:
+        """The next line without what a client sent; empty where it is nothing else.
+
+        What follows such a line, and begins like none of the log's, is more of the same.
+        """
+        if not self._contents:
+            return line
+        for pattern in self._contents:
+            match = pattern.search(line)
+            if match is not None:
+                self._in_content = True
+                return f"{line[: match.end()]}… (LOG_LEVEL=DEBUG shows what a client sent)"
+        self._in_content = self._in_content and self._format.split(line).plain
+        return "" if self._in_content else line
 
     def read(self, line: str) -> LogLine:
         split = self._format.split(line)

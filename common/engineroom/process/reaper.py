@@ -3,9 +3,10 @@
     worker ──pipe──> reaper ──> engine's process ──> whatever it starts, in sessions of its own or not
 
 The worker holds the other end of the pipe. However the worker ends, the pipe closes then, and the reaper stops the
-engine: SIGTERM, a grace period, SIGKILL, then SIGKILL for every descendant that is left. On Linux the reaper is their
-subreaper (prctl(2)), so it also finds those that have left the process group. It exits with the engine's own exit
-code, with 128 + N for signal N.
+engine: SIGTERM, a grace period, SIGKILL, then SIGKILL for every descendant that is left. If the worker asks for that
+(`ask`), the period is GRACE_S; if it is gone, nobody waits for what the engine might still finish, and it is short.
+On Linux the reaper is their subreaper (prctl(2)), so it also finds those that have left the process group. It exits
+with the engine's own exit code, with 128 + N for signal N.
 
 It runs as a script in an isolated interpreter, so it imports nothing but the standard library, and it starts fast.
 
@@ -38,8 +39,11 @@ PR_SET_CHILD_SUBREAPER = 36
 NOT_STARTED = 127
 """Exit code if the command cannot be executed, as a shell's."""
 
-KILL = b"k"
-"""What the worker writes to have the engine killed at once."""
+STOP, KILL = b".", b"k"
+"""What the worker writes to have the engine stopped, or killed at once."""
+
+ORPHAN_GRACE_S = 3
+"""The grace period at most, where the worker has ended without asking for the engine's end."""
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What wakes the reaper: a child that ended, and whatever asks it to stop."""
@@ -66,11 +70,12 @@ def main(arguments: list[str]) -> int:
     stopped = status is None
     # What the engine's processes have mapped can be seen only as long as they live.
     mapped = shared_memory(descendants(os.getpid()))
-    if status is None and not _to_be_killed(pipe):
+    asked = _asked(pipe)
+    if status is None and asked != KILL:
         _signal_group(engine, signal.SIGTERM)
         # A process that is stopped (SIGSTOP) sees no other signal until it goes on.
         _signal_group(engine, signal.SIGCONT)
-        status = _wait(engine, grace)
+        status = _wait(engine, min(grace, ORPHAN_GRACE_S) if asked == b"" else grace)
     status_when_killed = _kill_descendants(engine)
     if status is None:
         status = status_when_killed
@@ -131,10 +136,17 @@ def _watch(engine: int, pipe: int, wake: int) -> int | None:
             return None
 
 
-def _to_be_killed(pipe: int) -> bool:
-    """Whether the worker wants the engine killed at once."""
+def ask(pipe: int, what: bytes) -> None:
+    """Ask the reaper at the other end of the pipe to stop or to kill its engine, and close this end."""
+    with contextlib.suppress(OSError):  # It may have ended.
+        os.write(pipe, what)
+    os.close(pipe)
+
+
+def _asked(pipe: int) -> bytes | None:
+    """What the worker asks for; empty where it is gone, None where it says nothing."""
     readable, _, _ = select.select([pipe], [], [], 0)
-    return bool(readable) and os.read(pipe, 1) == KILL
+    return os.read(pipe, 1) if readable else None
 
 
 def _reap(engine: int) -> int | None:

@@ -18,6 +18,7 @@ from ..errors import APIError, EngineStartError, engine_dead
 from ..models.files import ModelFiles
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
 from ..process.child import Process
+from ..process.secrets import without_secrets
 from ..watchdog import Activity, Watchdog
 from .address import METRICS_S, Address, free_port
 from .diagnostics import Diagnostics, Situation, diagnose, safer_settings
@@ -76,6 +77,10 @@ class ServerEngine(Engine):
     """How its log's lines begin, and the causes of its failures that are known. Those of the hub, and those that any
     program may have, are known already."""
 
+    secrets: ClassVar[Sequence[str]] = ()
+    """Names, or patterns of them (`AWS_*`), of the variables with secrets that its process needs. No others reach it:
+    clients' keys, RunPod's and passwords are none of its business. It gets all variables that hold no secret."""
+
     keep_alive: ClassVar[float] = 4
     """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
 
@@ -110,7 +115,7 @@ class ServerEngine(Engine):
         """The command that starts the server on `address`. Secrets belong in `environ`, not here."""
 
     def environ(self) -> Mapping[str, str]:
-        """The server's whole environment; this process's own by default."""
+        """The server's whole environment; this process's own by default. Of its secrets only `secrets` reach it."""
         return os.environ
 
     def leftovers(self) -> Sequence[str]:
@@ -205,7 +210,7 @@ class ServerEngine(Engine):
         self._process = await Process.spawn(
             self.command(address),
             name=self.name,
-            environ=self.environ(),
+            environ=without_secrets(self.environ(), self.secrets),
             grace=self.worker.stop_timeout,
             remove=self.leftovers(),
             remove_if_stopped=[str(self.directory)],

@@ -13,6 +13,7 @@ from .name_check import NameCheck, Notice
 from .other_names import OtherName, UsualSetting, doubted, dropped, refused, taken
 from .rules import FlagRule, FlagValues, broken_rules
 from .suggestions import suggest
+from .values import without_user_info
 from .worker import WorkerSettings
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "usual_settings",
     "version_beside",
     "version_numbers",
+    "without_user_info",
 ]

@@ -17,7 +17,7 @@ from .limits import Limits
 from .model_errors import explain
 from .name_check import NameCheck
 from .other_names import OtherName
-from .values import plain
+from .values import plain, without_user_info
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +220,7 @@ def _problem(names: Sequence[str], field: FieldInfo, detail: Mapping[str, Any], 
     if match is None:
         return Problem(names[0], explain(detail, None, limits))
     name, layer = match
-    text = None if SecretStr in _arguments(field) else layer.values[name]
+    text = None if SecretStr in _arguments(field) else without_user_info(layer.values[name])
     return Problem(name, explain(detail, text, limits), layer.source(name))
 
 

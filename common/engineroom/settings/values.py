@@ -14,6 +14,13 @@ _BLANKS = "\ufeff\u200b\u200c\u200d\u2060"
 """Blanks without a width, which copied text may hold and `str.strip` leaves."""
 
 _COMMENT = re.compile(r"\s+#.*", re.DOTALL)
+_USER_INFO = re.compile(r"(\w://)[^/?#\s]*@")
+"""The user in a URL, often with a password."""
+
+
+def without_user_info(text: str) -> str:
+    """`text` as it may be shown: the user and the password of each URL in it are hidden."""
+    return _USER_INFO.sub(r"\1•••@", text)
 
 
 def unquoted(text: str) -> str:

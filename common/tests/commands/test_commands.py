@@ -129,6 +129,18 @@ def test_config_masks_secrets(tmp_path: Path) -> None:
     assert "********" in result.stdout
 
 
+@pytest.mark.parametrize("arguments", [["--all"], ["--all", "--json"]])
+def test_config_shows_nobodys_password_in_an_url(tmp_path: Path, arguments: list[str]) -> None:
+    urls = {
+        "REDIS_URL": "redis://:canary@127.0.0.1:1/0",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:canary@127.0.0.1:1",
+        "UPSTREAM_URLS": "http://me:canary@127.0.0.1:1/v1",
+    }
+    result = engineroom("config", *arguments, directory=tmp_path, ENGINE="upstream", **urls)
+    assert "127.0.0.1:1" in result.stdout
+    assert "canary" not in result.stdout + result.stderr
+
+
 def test_config_checks(tmp_path: Path) -> None:
     result = engineroom("config", directory=tmp_path, STOP_TIMEOUT="soon", START_TIMEOUT="later")
     assert result.returncode == 2

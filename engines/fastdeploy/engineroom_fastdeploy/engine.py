@@ -64,6 +64,7 @@ class FastDeployEngine(ServerEngine):
         audio=True,
         video=True,
     )
+    secrets = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "FD_*", "MODELSCOPE_*", "AISTUDIO_*")
     diagnostics = logs.DIAGNOSTICS
     keep_alive = 1.5  # gunicorn, which it runs under, keeps an idle connection for 2 s
 

@@ -191,7 +191,10 @@ _CAUSES = (
 )
 
 DIAGNOSTICS = Diagnostics(
-    LogFormat((r"\d+\.\d\d\.\d\d\d\.\d\d\d (?P<level>[DIWE]) ",)),
+    LogFormat(
+        (r"\d+\.\d\d\.\d\d\d\.\d\d\d (?P<level>[DIWE]) ",),
+        contents=(r'got exception: (?:\{"error":\{"code":\d+)?', r"error parsing grammar: "),
+    ),
     _CAUSES,
     second_hand=r"Failed to init server|exiting due to model loading error|failed to load model(?:[, ]|$)|"
     r"failed to create.context|encountered an error while trying to fit|disabling jinja|for example: --",

@@ -76,6 +76,7 @@ class LlamaCppEngine(ServerEngine):
     progress_metrics = ("llamacpp:n_decode_total", "llamacpp:tokens_predicted_total")
     remedy = "LLAMA_SERVER and LLAMACPP_PYTHON must name programs that are there; leave them out for those of PATH"
     transport = "unix"
+    secrets = ("LLAMA_API_KEY",)  # Ours to it; the worker downloads its models.
     keep_alive = 0  # Its server gives a connection a thread for as long as it is open.
 
     def __init__(
@@ -228,7 +229,7 @@ class LlamaCppEngine(ServerEngine):
         return {**super().variables(), **flags_in_force}
 
     def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
-        return errors.explain_signal(returncode) or super().explain_exit(returncode, log)
+        return errors.explain_signal(returncode, log) or super().explain_exit(returncode, log)
 
 
 def _binary(own: LlamaCppSettings) -> str | None:

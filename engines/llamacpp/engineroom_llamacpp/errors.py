@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import from_upstream
@@ -13,6 +14,8 @@ _TOO_LARGE = re.compile(r"^input \(\d+ tokens\) is too large to process")
 _UNSUPPORTED_INPUT = re.compile(r"^(image|audio|video) input is not supported")
 _ILLEGAL = -4
 _SEGMENTATION = -11
+_AMX_IN_USE = re.compile(r"\bAMX\b.*buffer|repack: .*\bAMX\b", re.IGNORECASE)
+"""A line of the log that says that weights are laid out for AMX."""
 
 
 def normalise(status: int, body: bytes) -> APIError:
@@ -40,9 +43,14 @@ def normalise(status: int, body: bytes) -> APIError:
     )
 
 
-def explain_signal(returncode: int) -> str | None:
-    """What a signal means that ends the process without a word."""
-    if returncode in (_ILLEGAL, _SEGMENTATION):
+def explain_signal(returncode: int, log: Sequence[str]) -> str | None:
+    """What a signal means that ends the process without a word; None where it may mean anything.
+
+    An illegal instruction is what it says. A segmentation fault is put down to AMX only where the log says that it is
+    in use.
+    """
+    uses_amx = any(_AMX_IN_USE.search(line) for line in log)
+    if returncode == _ILLEGAL or (returncode == _SEGMENTATION and uses_amx):
         return (
             "a machine that advertises CPU instructions it does not let programs use (AMX on some virtual machines) "
             "ends it so; REPACK=false may help"

@@ -82,4 +82,10 @@ async def test_who_is_killed_is_not_said_to_have_died_of_the_last_request_that_w
 
 @pytest.mark.parametrize("code", [-4, -11])
 def test_an_end_by_amx_names_the_setting_that_helps(code: int) -> None:
-    assert "REPACK=false" in (errors.explain_signal(code) or "")
+    log = ["0.00.120.000 I load_tensors:   AMX model buffer size =   120.00 MiB"]
+    assert "REPACK=false" in (errors.explain_signal(code, log) or "")
+
+
+def test_a_segmentation_fault_may_be_anything() -> None:
+    log = ["0.00.100.000 I system_info: n_threads = 1 | CPU : AVX2 = 1 | AMX_INT8 = 1 |"]
+    assert errors.explain_signal(-11, log) is None

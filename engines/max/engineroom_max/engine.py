@@ -79,6 +79,7 @@ class MAXEngine(ServerEngine):
         usual.REMOTE_CODE: "TRUST_REMOTE_CODE",
         usual.KV_CACHE_TYPE: "KV_CACHE_FORMAT",
     }
+    secrets = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "MODULAR_*", "MAX_*")
     diagnostics = DIAGNOSTICS
 
     def __init__(self, worker: WorkerSettings, own: MAXSettings, table: FlagTable, env: Environment) -> None:

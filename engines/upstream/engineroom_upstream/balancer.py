@@ -19,6 +19,9 @@ class Balancer:
 
     A 500 may be the request's fault. Where another server then answers, it was the server's own, and its breaker counts
     it: a server that fails at once would otherwise always be the least loaded.
+
+    A server whose breaker is open is left out as long as there is another. Where there is none it is asked all the
+    same: what a few requests made it do is no reason to refuse those of all others.
     """
 
     def __init__(self, servers: Sequence[UpstreamServer]) -> None:
@@ -37,7 +40,7 @@ class Balancer:
 
         failure: APIError | None = None
         doubtful: list[UpstreamServer] = []
-        while (server := least_loaded(candidates, model)) is not None:
+        while (server := least_loaded(candidates, model, at_all=failure is None)) is not None:
             candidates.remove(server)
             try:
                 await server.serve(scope, send_and_note)
@@ -63,10 +66,18 @@ class Balancer:
         )
 
 
-def least_loaded(servers: Sequence[UpstreamServer], model: str | None) -> UpstreamServer | None:
-    """The usable server with the fewest of our requests, that has `model`; None where there is none."""
-    able = [server for server in servers if server.usable and server.has(model)]
-    for server in sorted(able, key=lambda server: server.running):
+def least_loaded(servers: Sequence[UpstreamServer], model: str | None, *, at_all: bool) -> UpstreamServer | None:
+    """The server with the fewest of our requests, that has `model`; None where there is none.
+
+    Args:
+        at_all: whether one whose breaker is open is better than none.
+    """
+    able = sorted((server for server in servers if server.answers and server.has(model)), key=_running)
+    for server in able:
         if server.breaker.allow():
             return server
-    return None
+    return able[0] if able and at_all else None
+
+
+def _running(server: UpstreamServer) -> int:
+    return server.running

@@ -202,7 +202,7 @@ class UpstreamEngine(Engine):
             return Health(live=False, ready=False, reason=self._end)
         if not self._started:
             return Health(live=True, ready=False, reason="loading")
-        if any(server.usable for server in self._servers):
+        if any(server.answers for server in self._servers):
             return Health(live=True, ready=True, reason="ready")
         return Health(live=True, ready=False, reason="no server is available now")
 

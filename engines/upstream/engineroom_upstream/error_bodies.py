@@ -53,6 +53,19 @@ def error_status(body: bytes) -> int | None:
     return _CODES.get(str(code)) or _STATUSES.get(str(error.get("type"))) or 400
 
 
+def begins_well(events: bytes) -> bool:
+    """Whether a stream's first event, as far as it is whole, is JSON."""
+    whole, end, _ = events.replace(b"\r\n", b"\n").partition(b"\n\n")
+    event = next(iter(payloads(whole + end)), b"[DONE]") if end else b"[DONE]"
+    if event == b"[DONE]":
+        return True
+    try:
+        msgspec.json.decode(event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
 def first_error(events: bytes) -> bytes | None:
     """The body of the error with which a stream of events begins; None where it begins well."""
     if b"error" not in events[:200]:

@@ -22,7 +22,7 @@ from engineroom.openai.upstream_errors import from_upstream
 from engineroom.server import Proxy, Upstream
 
 from .diagnostics import WrongAnswerError, explain, is_lasting
-from .error_bodies import error_status, first_error
+from .error_bodies import begins_well, error_status, first_error
 
 if TYPE_CHECKING:
     from engineroom.asgi import Scope, Send
@@ -88,12 +88,15 @@ class BaseURLProxy(Proxy):
         return str(scope["path"]).removeprefix("/v1")
 
     async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+        if not 200 <= response.status < 600:
+            raise self._server.answered_with(f"the status {response.status}")
         if 300 <= response.status < 400 and response.status != 304:
             raise self._server.answered_with(
                 f"a redirect ({response.status} to {response.headers.get('Location', '')})"
             )
         if response.status < 300 and response.content_type == "text/html":
             raise self._server.answered_with("a page")
+        await self._check_form(request, response)
         try:
             await super().answer(scope, request, response, send)
         except APIError as error:
@@ -101,8 +104,19 @@ class BaseURLProxy(Proxy):
                 error.retry_after = _seconds(response.headers.get("Retry-After", "")) or error.retry_after
             raise
 
+    async def _check_form(self, request: Request, response: aiohttp.ClientResponse) -> None:
+        """Raises APIError where a client that wants a stream would get a whole answer, or the other way round."""
+        if request.json is None or response.status >= 300:
+            return
+        wants_stream = request.json.get("stream") is True
+        if response.content_type == "text/event-stream" and not wants_stream:
+            raise self._server.answered_with("a stream where a whole answer was asked for")
+        if response.content_type == "application/json" and wants_stream:
+            await self.rewrite("", await response.read())  # It may be an error.
+            raise self._server.answered_with("a whole answer where a stream was asked for")
+
     async def rewrite(self, path: str, body: bytes) -> bytes:
-        if body and body.lstrip()[:1] not in (b"{", b"["):
+        if body and not _is_json(body):
             raise self._server.answered_with("an invalid body with the content type JSON")
         status = error_status(body)
         if status is not None:
@@ -110,6 +124,8 @@ class BaseURLProxy(Proxy):
         return body
 
     def look_at_first(self, events: bytes) -> None:
+        if not begins_well(events):
+            raise self._server.answered_with("an event that is no JSON")
         error = first_error(events)
         status = None if error is None else error_status(error)
         if error is not None and status is not None:
@@ -148,8 +164,14 @@ class UpstreamServer:
         self._proxy = BaseURLProxy(self)
 
     @property
+    def answers(self) -> bool:
+        """Whether its last check went well, if it is checked."""
+        return not self.reason
+
+    @property
     def usable(self) -> bool:
-        return not self.reason and self.breaker.state != "open"
+        """Whether it can be preferred to another: its requests go well, too."""
+        return self.answers and self.breaker.state != "open"
 
     def has(self, model: str | None) -> bool:
         """Whether it has `model`, as far as is known."""
@@ -231,6 +253,15 @@ class UpstreamServer:
         self.breaker.failed()
         logger.warning("%s: %s", self.name, error or type(error).__name__)
         return APIError("The server behind this one cannot be reached.", status=502, code="upstream_unreachable")
+
+
+def _is_json(body: bytes) -> bool:
+    """Whether a body is an object or an array in JSON, from its first byte to its last."""
+    try:
+        msgspec.json.decode(body, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _seconds(retry_after: str) -> int | None:

@@ -25,7 +25,7 @@ class StandinWrong(BaseHTTPRequestHandler):
         self.say(200, {"object": "list", "data": [{"id": "echo"}]})
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        self.asked = self.rfile.read(int(self.headers["content-length"]))
         ways[self.path.split("/")[1]](self)
 
     def say(self, status: int, body: object, kind: str = "application/json", **headers: str) -> None:
@@ -48,6 +48,12 @@ ways: dict[str, Callable[[StandinWrong], None]] = {
     "redirect": lambda it: it.say(307, b"", location="https://elsewhere.example/v1"),
     "page": lambda it: it.say(200, b"<html>Please log in</html>", "text/html; charset=utf-8"),
     "no-json": lambda it: it.say(200, b"upstream connect error"),
+    "cut": lambda it: it.say(200, b'{"choices": [{"message": {"content": "He'),
+    "event": lambda it: it.say(200, b'data: {"choices": []}\n\ndata: [DONE]\n\n', "text/event-stream"),
+    "no-event": lambda it: it.say(200, b'data: {"choices": [\n\n', "text/event-stream"),
+    "cut-once": lambda it: it.say(200, b'{"choices": [' if b"break" in it.asked else {"choices": []}),
+    "999": lambda it: it.say(999, {"choices": []}),
+    "101": lambda it: it.say(101, b""),
     "unknown": lambda it: it.say(404, error("model 'echo' not found")),
     "busy": lambda it: it.say(429, error("slow down"), retry_after="17"),
     "busy-until": lambda it: it.say(503, error("busy"), retry_after="Wed, 21 Oct 2015 07:28:00 GMT"),
@@ -90,6 +96,10 @@ def ask(door: Door) -> httpx.Response:
         ("redirect", 502, None),
         ("page", 502, None),
         ("no-json", 502, None),
+        ("cut", 502, None),
+        ("event", 502, None),
+        ("999", 502, None),
+        ("101", 502, None),
         ("unknown", 404, None),
         ("busy", 429, "17"),
         ("busy-until", 503, "1"),
@@ -120,6 +130,23 @@ def test_requests_that_fail_everywhere_are_no_servers_fault(wrong: str) -> None:
     with before(f"{wrong}/fails", UPSTREAM_CHECK="60") as door:
         assert [ask(door).status_code for _ in range(5)] == [500] * 5
         assert door.ping() == 200
+
+
+def test_a_server_whose_streams_are_none(wrong: str) -> None:
+    for way in ("no-event", "encodes"):
+        with before(f"{wrong}/{way}") as door:
+            refused = httpx.post(f"{door.url}/v1/chat/completions", json={**CHAT, "stream": True}, timeout=60)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (502, "upstream_invalid")
+
+
+def test_broken_answers_of_the_only_server_shut_nobody_out(wrong: str) -> None:
+    """One client's request may be all that it cannot answer."""
+    with before(f"{wrong}/cut-once", UPSTREAM_CHECK="60") as door:
+        broken = {**CHAT, "user": "break"}
+        for _ in range(5):
+            assert httpx.post(f"{door.url}/v1/chat/completions", json=broken, timeout=60).status_code == 502
+        assert door.ping() == 200
+        assert ask(door).status_code == 200
 
 
 def test_our_key_is_told_to_nobody(wrong: str) -> None:

@@ -40,6 +40,7 @@ class VLLMEngine(ServerEngine):
     model_formats = ("safetensors", "pytorch")
     preference = 10
     adapter_setting = "LORA_MODULES"
+    secrets = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_*", "AWS_*", "AZURE_*", "GOOGLE_*")
     diagnostics = diagnostics.DIAGNOSTICS
     progress_metrics = ("vllm:iteration_tokens_total_count",)
     transport = "unix"

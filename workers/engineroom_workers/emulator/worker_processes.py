@@ -132,7 +132,7 @@ class WorkerProcesses:
     def _end(self, worker_id: str) -> None:
         pipe = self._pipes.pop(worker_id, None)
         if pipe is not None:
-            os.close(pipe)
+            reaper.ask(pipe, reaper.STOP)
 
     def _report_ready(self, worker: ConnectedWorker) -> None:
         started = self._started.pop(worker.id, None)

@@ -13,8 +13,8 @@ from engineroom.settings import Environment, NameCheck, WorkerSettings
 from ..settings import DoorSettings
 from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings, ObserveSettings, WatchSettings
 
-_USUAL_MEMORY = 192_000_000
-_BODIES = 6
+_USUAL_MEMORY = 160_000_000
+_BODIES = 5
 _LEAST_BODIES = 4
 """How many times MAX_REQUEST_MB all requests together may take, by default and at least: a body counts twice, as sent
 and decoded, its values count extra, and an eighth is for small requests."""

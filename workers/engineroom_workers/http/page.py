@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +34,6 @@ _POLICY = (
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Headers by which proxies say that somebody else asks."""
-_USER = re.compile(r"(\w://)[^/@\s]+@")
-"""The user in a URL, often with a password."""
 _OFF = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>engineroom</title><h1>engineroom</h1><p>{0}</p><p>The API is at <code>/v1</code>, for any OpenAI client.</p>
@@ -113,12 +110,13 @@ def _refusal(request: Request, reason: str) -> Response:
 def in_force(engine_type: type[Engine], env: Environment) -> list[dict[str, str]]:
     """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden."""
     from engineroom import plugins
+    from engineroom.settings import without_user_info
 
     settings = []
     for group in plugins.settings_groups(engine_type, env):
         for setting in group.describe():
             value, source = setting.in_force(env)
             if value and source != "default":
-                shown = "•••" if setting.secret else _USER.sub(r"\1•••@", value)
+                shown = "•••" if setting.secret else without_user_info(value)
                 settings.append({"name": setting.name, "value": shown, "source": source})
     return settings

@@ -123,6 +123,7 @@ class Protocol(HttpToolsProtocol):
     _head_bytes = 0
     _unread_bytes = 0
     """Bytes since the parser last gave something of a body."""
+    _trailers = 0
     _cycles: Sequence[_Cycle] = ()
     """The requests whose responses are not complete, in the order of their arrival."""
 
@@ -157,10 +158,9 @@ class Protocol(HttpToolsProtocol):
                 rest = b""
             except httptools.HttpParserUpgrade as offer:
                 rest = self._head_without_offer() + rest[offer.args[0] :]
-            except httptools.HttpParserError:
+            except httptools.HttpParserError as error:
                 rest = b""
-                self.logger.warning("Invalid HTTP request received.")
-                self.send_400_response("Invalid HTTP request received.")
+                self._refuse_unparsed(error.__context__)
         if self.transport.is_closing():
             return
         if self._head_timer is not None:  # A head is not whole yet.
@@ -172,10 +172,18 @@ class Protocol(HttpToolsProtocol):
         elif not self._reservation.hold(_CONNECTION_BYTES + self._unread_bytes):
             self._refuse(_no_room())
 
+    def _refuse_unparsed(self, cause: BaseException | None) -> None:
+        """Refuse what the parser has given up, at an error of its own or at one that a callback raised."""
+        if isinstance(cause, APIError):
+            self._refuse(cause)
+        else:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+
     def _check_head(self) -> None:
         """Refuse the head that is not whole yet where it is too large already, or there is no room for it."""
         count = len(self.headers or ())
-        if self._head_bytes > _MAX_HEAD_BYTES or count > _MAX_HEADERS:
+        if self._head_bytes > _MAX_HEAD_BYTES:
             self._refuse(_too_large("headers"))
         elif not self._reservation.hold(_CONNECTION_BYTES + self._head_bytes + count * _HEADER_BYTES):
             self._refuse(_no_room())
@@ -188,13 +196,20 @@ class Protocol(HttpToolsProtocol):
         self._start_head_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        in_trailers = self._head_timer is None
-        if not in_trailers and len(self.headers) <= _MAX_HEADERS:
+        # Each is a call of Python's: many short ones would take longer than all their bytes.
+        if self._head_timer is None:
+            self._trailers += 1
+            if self._trailers > _MAX_HEADERS:
+                raise _too_large("trailers")
+        elif len(self.headers) == _MAX_HEADERS:
+            raise _too_large("headers")
+        else:
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._cancel_timers()
         self._unread_bytes = 0
+        self._trailers = 0
         if self._offers_upgrade:
             return
         app = self.app
@@ -212,8 +227,6 @@ class Protocol(HttpToolsProtocol):
 
     def _head_error(self) -> APIError | None:
         """What is wrong with a head that can be parsed; None where nothing is."""
-        if len(self.headers) > _MAX_HEADERS:
-            return _too_large("headers")
         hosts = [value for name, value in self.headers if name == b"host"]
         if len(hosts) > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
             return APIError(f"A request has one Host header (RFC 9112, 3.2); this one has {len(hosts)}.", code=_INVALID)
@@ -338,6 +351,9 @@ class _Cycle(RequestResponseCycle):
         """Let whoever reads the body get an error instead. It is made when it is raised: one that is kept would keep
         alive whatever the frames hold through which it came."""
         self._failure = make_error
+        self.body = bytearray()
+        # At once, and not when the reader has noticed: others that ask meanwhile would fail, too.
+        self.reservation.release()
         self.message_event.set()
 
     async def receive(self) -> ASGIReceiveEvent:

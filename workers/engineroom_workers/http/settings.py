@@ -220,7 +220,7 @@ class LimitSettings(Settings):
         gt=0,
         description="Memory in MB for the requests of all clients that are on their way or wait: connections, headers, "
         "and bodies, which count twice, as sent and decoded. What finds no room is refused with a 503. If "
-        "MAX_CONCURRENT_REQUESTS is set, requests that run do not count. Default: 192, or six times MAX_REQUEST_MB "
+        "MAX_CONCURRENT_REQUESTS is set, requests that run do not count. Default: 160, or five times MAX_REQUEST_MB "
         "where that is more.",
     )
     redis_url: SecretStr | None = Field(
@@ -277,8 +277,13 @@ class CacheSettings(Settings):
         0,
         ge=0,
         description="Seconds for which the answer to a deterministic request (temperature 0 or a seed, no tools) is "
-        "cached and given to equal requests, whatever their key; 0 switches the cache off. It is in memory, or in "
+        "cached and given to equal requests of the same key; 0 switches the cache off. It is in memory, or in "
         "REDIS_URL if that is set.",
+    )
+    cache_shared: bool = Field(
+        False,
+        description="Whether all keys share the cache. A client can then find out whether another has asked exactly "
+        "the same: by `cache-status`, `only-if-cached`, or how fast the answer is there.",
     )
     cache_max_mb: float = Field(
         64, gt=0, le=1_000_000, description="Memory for cached answers in MB; those least recently used are dropped."

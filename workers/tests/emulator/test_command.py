@@ -99,6 +99,14 @@ def test_nothing_outlives_a_killed_emulator(emulate: Callable[..., Running]) -> 
     assert gone(processes)
 
 
+def test_a_killed_emulators_worker_has_no_time_for_a_platform_that_is_gone(emulate: Callable[..., Running]) -> None:
+    running = emulate("--grace", "3600", "--", "sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done")
+    running.prints("(?m)^.*deaf$")
+    processes = descendants(running)
+    running.process.kill()
+    assert gone(processes)
+
+
 def test_a_worker_that_ignores_sigterm_is_killed(emulate: Callable[..., Running]) -> None:
     running = emulate("--grace", "0.2", "--", "sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.1; done")
     # A line of its own: the emulator says the command that it starts, in which the word is, too, before it starts it.

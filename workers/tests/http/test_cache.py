@@ -54,6 +54,44 @@ def test_an_equal_request_is_answered_from_the_cache(door: Door) -> None:
     assert door.metric('engineroom_cache_requests_total{result="hit"}') >= 1
 
 
+def test_no_key_learns_what_another_asked() -> None:
+    with serving({**ON, "API_KEYS": "a:sk-a,b:sk-b"}) as door:
+
+        def by(key: str, **control: str) -> httpx.Response:
+            return ask(door, "a secret", {"authorization": f"Bearer {key}", **control})
+
+        only = {"cache-control": "only-if-cached"}
+        assert status(by("sk-a")) == "fwd=miss"
+        assert by("sk-b", **only).status_code == 504
+        assert status(by("sk-b")) == "fwd=miss"
+        assert [status(by(key)) for key in ("sk-a", "sk-b")] == ["hit", "hit"]
+        assert by("sk-a", **only).status_code == 200
+
+
+def test_keys_share_the_cache_where_that_is_wanted() -> None:
+    with serving({**ON, "API_KEYS": "a:sk-a,b:sk-b", "CACHE_SHARED": "true"}) as door:
+        answers = [ask(door, "no secret", {"authorization": f"Bearer {key}"}) for key in ("sk-a", "sk-b")]
+        assert [status(answer) for answer in answers] == ["fwd=miss", "hit"]
+
+
+@pytest.mark.parametrize(
+    "delivery",
+    [
+        {"stream": 1},
+        {"stream": 0},
+        {"stream": "true"},
+        {"stream": True, "stream_options": {"include_usage": 1}},
+        {"stream": True, "stream_options": {"include_usage": "yes"}},
+        {"stream": True, "stream_options": []},
+        {"stream": False, "stream_options": {"include_usage": True}},
+    ],
+    ids=str,
+)
+def test_what_is_refused_is_refused_though_an_equal_request_is_kept(door: Door, delivery: dict[str, Any]) -> None:
+    assert ask(door, "kept").status_code == 200
+    assert ask(door, "kept", **delivery).status_code == 400
+
+
 @pytest.mark.parametrize("first_streamed", [True, False])
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_entry_answers_streamed_and_whole(door: Door, first_streamed: bool, n: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,20 +16,21 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from attacks import CHAT, KEY, body_of, connect, head, post, send, status, uploads
 from http_door import Door, ask, serving
 from server_process import until
 
 PEAK_MB = 300
-KEY = {"authorization": "Bearer sk-a"}
+AUTHORIZED = {"authorization": f"Bearer {KEY}"}
 MEGABYTE = 1_000_000
 
 
 @contextlib.contextmanager
 def without_collector(folder: Path, env: Mapping[str, str]) -> Iterator[Door]:
-    """A door with default limits and the key `sk-a`, whose Python never collects cycles."""
+    """A door with default limits and one key, whose Python never collects cycles."""
     (folder / "sitecustomize.py").write_text("import gc\n\ngc.disable()\n")
     paths = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    with serving({"API_KEYS": "sk-a", "METRICS_OPEN": "1", "PYTHONPATH": paths, **env}) as door:
+    with serving({"API_KEYS": KEY, "METRICS_OPEN": "1", "PYTHONPATH": paths, **env}) as door:
         yield door
         assert "Traceback" not in door.log
 
@@ -63,7 +63,7 @@ def watched(door: Door) -> Iterator[None]:
     looking.start()
     try:
         yield
-        served = httpx.post(f"{door.url}/v1/chat/completions", json=CHAT, headers=KEY, timeout=60)
+        served = httpx.post(f"{door.url}/v1/chat/completions", json=CHAT, headers=AUTHORIZED, timeout=60)
         assert served.status_code == 200, served.text
     finally:
         over.set()
@@ -71,68 +71,10 @@ def watched(door: Door) -> Iterator[None]:
     assert max(seen) < PEAK_MB * MEGABYTE
 
 
-CHAT = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 3}
-
-
-def body_of(size: int, **fields: object) -> bytes:
-    """A good request of a few more than so many bytes, whose prompt is short."""
-    return json.dumps({**CHAT, **fields, "user": "a" * size}).encode()
-
-
-def head(key: str = "", more: str = "") -> bytes:
-    """A request's line and headers, without the empty line at their end."""
-    secret = f"authorization: Bearer {key}\r\n" if key else ""
-    return f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{secret}{more}".encode()
-
-
-def post(body: bytes) -> bytes:
-    """A whole request."""
-    return head("sk-a", f"content-length: {len(body)}\r\n\r\n") + body
-
-
-def connect(door: Door) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", int(door.url.rpartition(":")[2])), timeout=60)
-
-
-def send(client: socket.socket, data: bytes, times: int = 1) -> bool:
-    """Whether the door took all of it; it may close the connection."""
-    try:
-        for _ in range(times):
-            client.sendall(data)
-    except OSError:
-        return False
-    return True
-
-
-def status(client: socket.socket) -> int:
-    """The status of the answer; 0 where the connection was closed without one, or reset with it."""
-    try:
-        answer = client.recv(4096)
-    except ConnectionResetError:
-        return 0
-    return int(answer[9:12]) if answer else 0
-
-
-@contextlib.contextmanager
-def uploads(door: Door, requests: list[bytes]) -> Iterator[list[socket.socket]]:
-    """Clients that send these at the same time, and stay."""
-    clients = [connect(door) for _ in requests]
-    threads = [threading.Thread(target=send, args=pair) for pair in zip(clients, requests, strict=True)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            client.close()
-
-
-@pytest.mark.parametrize("key", ["", "sk-a"], ids=["no key", "a key"])
+@pytest.mark.parametrize("key", ["", KEY], ids=["no key", "a key"])
 @pytest.mark.parametrize("block", [b"x-a: b\r\n" * 10_000, b"a" * 65536], ids=["many trailers", "one trailer"])
 def test_trailers_without_end(door: Door, key: str, block: bytes) -> None:
-    with connect(door) as client:
+    with connect(door.url) as client:
         client.sendall(head(key, "transfer-encoding: chunked\r\n\r\n") + b"2\r\n{}\r\n0\r\nx-first: ")
         assert not send(client, block, 200)
         assert status(client) in (401, 431, 0)
@@ -142,22 +84,22 @@ def test_trailers_are_no_headers(door: Door) -> None:
     """Whoever decides by a request's headers, like its key, decides by those before its body."""
     body = json.dumps(CHAT).encode()
     chunk = b"%x\r\n%b\r\n0\r\n" % (len(body), body)
-    with connect(door) as client:
-        client.sendall(head("sk-a", "transfer-encoding: chunked\r\n\r\n") + chunk + b"x-request-id: trailing\r\n\r\n")
+    with connect(door.url) as client:
+        client.sendall(head(KEY, "transfer-encoding: chunked\r\n\r\n") + chunk + b"x-request-id: trailing\r\n\r\n")
         answer = client.recv(65536)
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"trailing" not in answer
 
 
 def test_a_chunk_extension_without_end(door: Door) -> None:
-    with connect(door) as client:
-        client.sendall(head("sk-a", "transfer-encoding: chunked\r\n\r\n") + b"2;x=")
+    with connect(door.url) as client:
+        client.sendall(head(KEY, "transfer-encoding: chunked\r\n\r\n") + b"2;x=")
         assert not send(client, b"a" * 65536, 200)
 
 
 def test_many_open_uploads(door: Door) -> None:
     asked = post(body_of(12 * MEGABYTE))[:-1]
-    with uploads(door, [asked] * 40) as clients:
+    with uploads(door.url, [asked] * 40) as clients:
         statuses = []
         for client in clients:
             client.setblocking(False)
@@ -169,8 +111,10 @@ def test_many_open_uploads(door: Door) -> None:
 
 def test_the_refusal_is_one_to_try_again_after(door: Door) -> None:
     asked = post(body_of(30 * MEGABYTE))[:-1]
-    with uploads(door, [asked] * 2):
-        refused = httpx.post(f"{door.url}/v1/chat/completions", content=body_of(30 * MEGABYTE), headers=KEY, timeout=60)
+    with uploads(door.url, [asked] * 2):
+        refused = httpx.post(
+            f"{door.url}/v1/chat/completions", content=body_of(30 * MEGABYTE), headers=AUTHORIZED, timeout=60
+        )
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "server_busy")
         assert int(refused.headers["retry-after"]) > 0
         assert "REQUEST_MEMORY_MB" in refused.text
@@ -179,7 +123,7 @@ def test_the_refusal_is_one_to_try_again_after(door: Door) -> None:
 def test_many_aborted_uploads(door: Door) -> None:
     asked = post(body_of(10 * MEGABYTE))[:-1]
     for _ in range(60):
-        with connect(door) as client:
+        with connect(door.url) as client:
             client.sendall(asked)
 
 
@@ -197,7 +141,7 @@ def test_requests_that_were_answered_leave_nothing(door: Door, body: bytes, expe
     """Not in an exception, nor with a connection that is kept open."""
     with contextlib.ExitStack() as stack:
         for _ in range(20):
-            client = stack.enter_context(connect(door))
+            client = stack.enter_context(connect(door.url))
             assert send(client, post(body))
             assert status(client) == expected
 
@@ -205,7 +149,7 @@ def test_requests_that_were_answered_leave_nothing(door: Door, body: bytes, expe
 def test_bodies_that_nobody_may_send_leave_nothing(door: Door) -> None:
     """A 401 comes before the body; what of it is there already goes, though the connection stays open."""
     asked = head("", "content-length: 250000\r\n\r\n") + b" " * 250_000
-    with uploads(door, [asked] * 400):
+    with uploads(door.url, [asked] * 400):
         pass
 
 
@@ -214,19 +158,19 @@ def test_json_that_unpacks_to_many_times_its_size(door: Door, value: bytes) -> N
     many = b",".join([value] * (20 * MEGABYTE // (len(value) + 1)))
     body = b'{"messages":[{"role":"user","content":"Hello"}],"metadata":[%b]}' % many
     asked = post(body)
-    with uploads(door, [asked] * 3) as clients:
+    with uploads(door.url, [asked] * 3) as clients:
         assert {status(client) for client in clients} <= {200, 400, 413, 503}
 
 
 @pytest.mark.parametrize("line", [b"a: b\r\n", b"x-%b: y\r\n" % (b"a" * 1000)], ids=["short", "long"])
 def test_many_heads_that_are_never_whole(door: Door, line: bytes) -> None:
-    with uploads(door, [head() + line * (250_000 // len(line))] * 1000):
+    with uploads(door.url, [head() + line * (250_000 // len(line))] * 1000):
         pass
 
 
 def test_a_head_behind_a_running_request(door: Door) -> None:
     body = json.dumps({**CHAT, "stream": True, "max_tokens": 10**6, "ignore_eos": True}).encode()
-    with connect(door) as client:
+    with connect(door.url) as client:
         client.sendall(post(body))
         assert status(client) == 200
         assert not send(client, b"GET /ping HTTP/1.1\r\nhost: x\r\nx-long: " + b"a" * 65536, 500)
@@ -237,7 +181,7 @@ def test_many_running_requests(tmp_path: Path) -> None:
     """Where nobody says how many may run, what runs counts, too."""
     with without_collector(tmp_path, {}) as door, watched(door):
         body = body_of(5 * MEGABYTE, echo_ttft_ms=60_000)
-        with uploads(door, [post(body)] * 60):
+        with uploads(door.url, [post(body)] * 60):
             until(lambda: door.metric("engineroom_echo_running") >= 10)
 
 
@@ -251,5 +195,5 @@ def test_a_budget_without_room_for_one_request_is_refused() -> None:
 def test_a_small_limit_on_bodies_leaves_room_for_many_connections() -> None:
     with serving({"MAX_REQUEST_MB": "0.01"}) as door, contextlib.ExitStack() as stack:
         for _ in range(200):
-            stack.enter_context(connect(door))
+            stack.enter_context(connect(door.url))
         assert ask(door).status_code == 200

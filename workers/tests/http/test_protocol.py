@@ -148,6 +148,13 @@ def test_a_request_has_one_host(door: Door, version: str, hosts: list[str], expe
         assert b'"code":"invalid_http"' in answer
 
 
+@pytest.mark.parametrize(("count", "expected"), [(255, 200), (256, 431), (50_000, 431)])
+def test_a_head_has_so_many_headers(door: Door, count: int, expected: int) -> None:
+    with connect(door) as client:
+        client.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n" + b"a:\r\n" * count + b"\r\n")
+        assert client.recv(4096).startswith(f"HTTP/1.1 {expected} ".encode())
+
+
 def test_what_is_not_http_behind_a_request_leaves_its_answer_whole(door: Door) -> None:
     with connect(door) as client:
         client.sendall(post(echo_ttft_ms=100))

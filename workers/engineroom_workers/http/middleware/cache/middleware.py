@@ -46,6 +46,8 @@ class CacheMiddleware(ErrorMiddleware):
     response says in `cache-status` (RFC 9211) what the cache did. A request's `cache-control` (RFC 9111) counts:
     with `no-cache` the engine is asked anew, with `no-store` its response is not kept either, with `max-age` it is
     asked anew where the kept response is older, and `only-if-cached` prefers a 504 to asking it.
+
+    Each key has its own entries: what is in the cache, and how fast an answer comes, would tell one what others asked.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
@@ -56,6 +58,7 @@ class CacheMiddleware(ErrorMiddleware):
         if resources.redis is not None:
             self._store = RedisStore(resources.redis, cache_namespace(resources.engine_type, resources.env))
         self._ttl = settings.cache_ttl
+        self._shared = settings.cache_shared
         self._largest = size // _LARGEST_SHARE
         self._flights: dict[bytes, _Flight] = {}
 
@@ -78,7 +81,7 @@ class CacheMiddleware(ErrorMiddleware):
             context.headers += _cache_status("fwd=bypass")
             await self.app(scope, receive, send)
             return
-        key = _digest(scope["path"], json)
+        key = _digest("" if self._shared else context.key.name, scope["path"], json)
         if control.no_cache:
             context.cache = "bypass"
             context.headers += _cache_status("fwd=request")
@@ -223,20 +226,36 @@ def _is_seed(value: Any) -> bool:
 
 
 def _has_valid_delivery(json: dict[str, Any]) -> bool:
-    """Whether the fields that are not part of the digest are what they should be; if not, the engine says so."""
+    """Whether the fields that are not part of the digest are what they should be; if not, the engine says so.
+
+    Options that an engine has of its own are the engine's to act on.
+    """
     stream = json.get("stream")
     options = json.get("stream_options")
-    return stream in (None, False, True) and (options is None or (bool(stream) and isinstance(options, dict)))
+    if options is not None:
+        known = isinstance(options, dict) and options.keys() <= {"include_usage"}
+        if stream is not True or not known or not _is_choice(options.get("include_usage")):
+            return False
+    return _is_choice(stream)
+
+
+def _is_choice(value: Any) -> bool:
+    """Whether it is true, false or left out; 1, which Python takes for true, is none of them."""
+    return value is None or isinstance(value, bool)
 
 
 def _not_cached() -> APIError:
     return APIError("There is no cached answer to this request.", status=504, code="not_cached")
 
 
-def _digest(path: str, json: dict[str, Any]) -> bytes:
-    """What equal requests have in common, however each wants its response sent."""
+def _digest(owner: str, path: str, json: dict[str, Any]) -> bytes:
+    """What equal requests have in common, however each wants its response sent.
+
+    Args:
+        owner: the name of the key whose entries they are; empty for those of all.
+    """
     content = {name: value for name, value in json.items() if name not in _DELIVERY_FIELDS}
-    return hashlib.sha256(path.encode() + b"\n" + msgspec.json.encode(content, order="deterministic")).digest()
+    return hashlib.sha256(msgspec.json.encode([owner, path, content], order="deterministic")).digest()
 
 
 def _cache_status(result: str) -> Headers:

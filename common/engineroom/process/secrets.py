@@ -1,0 +1,42 @@
+"""Which variables reach a child: all but secrets, and of these the ones that it needs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+_NAME = re.compile(
+    r"(?:^|_)(?:API_?KEYS?|ACCESS_KEY(?:_ID)?|ACCOUNT_KEY|PRIVATE_KEY|SECRET(?:_KEY|S)?|SECRET_ACCESS_KEY|TOKEN|"
+    r"PASSWORD|PASSWD|PASS|CREDENTIALS?|AUTH)$|PASSWORD$|TOKEN$",
+    re.IGNORECASE,
+)
+"""How the name of a variable ends that holds a secret."""
+
+_URL = re.compile(r"\w://[^/?#\s]*:[^/?#\s@]+@")
+"""A URL with a password in it."""
+
+_PROXY = re.compile(r"_proxy$", re.IGNORECASE)
+"""Proxies stay, passwords and all: without them nothing gets to a hub."""
+
+
+def without_secrets(environ: Mapping[str, str], needed: Sequence[str] = ()) -> dict[str, str]:
+    """The environment for a child that is not to have the secrets of its parent.
+
+    A secret is told by the end of its name (`…_API_KEY`, `…_TOKEN`, `…_PASSWORD` and the like), or by a value that is a
+    URL with a password, unless it is a proxy's.
+
+    Args:
+        needed: names, or patterns of names, of secrets that the child needs all the same.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if not _is_secret(name, value) or any(fnmatchcase(name, pattern) for pattern in needed)
+    }
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if _NAME.search(name):
+        return True
+    return bool(_URL.search(value)) and not _PROXY.search(name)
