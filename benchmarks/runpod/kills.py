@@ -1,10 +1,10 @@
 """`make bench-kills`: what becomes of jobs whose workers are killed at random moments, by SIGTERM and by SIGKILL.
 
-The emulated platform runs in this process, in each of the four ways to treat a poll that is hung up. Six workers on the
-echo engine run at once, each in a process of its own, and each is killed at its own moment: as it starts, as it polls,
-amid a stream, or between a stream's last item and the job's result. A new one takes its place. Meanwhile one POST in
-three fails: some before the platform took what it brought, some after it. Once for each platform all POSTs fail for
-twenty seconds.
+The emulated platform runs in this process four times at once, each with another way to treat a poll that is hung up. On
+each there are three workers on the echo engine, processes of their own, and each is killed at its own moment: as it
+starts, as it polls, amid a stream, or between a stream's last item and the job's result. A new one takes its place.
+Meanwhile one POST in three fails: some before the platform took what it brought, some after it. Once on each platform
+all POSTs fail for twenty seconds.
 
 A worker that was killed by SIGKILL is one that the platform misses: its jobs are handed out again, three times in all,
 and then they are FAILED. One that was ended by SIGTERM is not missed: whatever it leaves behind is lost.
@@ -50,7 +50,7 @@ TEXT = "the quick brown fox jumps over the lazy dog and does not look back at it
 FAILING = {"fail_stream": 0.2, "fail_done": 0.2, "lose_answers": 1 / 6}
 """Together one POST in three: a fifth is lost, and of the rest the answer of a sixth."""
 OUTAGE_S = 20.0
-MOMENT_S = 20.0
+MOMENT_S = 60.0
 """Seconds to wait for a worker's moment; after that it is killed all the same."""
 DRAIN_S = 75.0
 """Seconds that a worker may take to end after SIGTERM, and the queue to become empty in the end."""
@@ -142,8 +142,10 @@ class KilledWorker:
         return in_time
 
 
-async def besiege(siege: Siege, kills: int, workers: int, outage_s: float, advance: Callable[[], None]) -> None:
-    """Kill workers on one platform until there were `kills`; then let what is left of the jobs be done."""
+async def besiege(
+    siege: Siege, kills: int, workers: int, outage_s: float, until: float, advance: Callable[[], None]
+) -> None:
+    """Kill workers on one platform, `kills` of them or until it is `until`; then let what is left be done."""
     began = time.monotonic()
     chance = random.Random(f"{siege.model} {kills}")
     async with running_emulator(hold=2.0, hung_up_poll=siege.model) as platform:
@@ -161,7 +163,7 @@ async def besiege(siege: Siege, kills: int, workers: int, outage_s: float, advan
             alive.discard(worker)
 
         async def keep_killing() -> None:
-            while order:
+            while order and time.monotonic() < until:
                 number, moment = order.pop()
                 worker = KilledWorker(platform)
                 alive.add(worker)
@@ -211,7 +213,7 @@ def left(job: Job, platform: RunningEmulator) -> bool:
 async def feed(platform: RunningEmulator, siege: Siege, chance: random.Random) -> None:
     """Keep a few jobs waiting, with rests in which the workers poll an empty queue."""
     while True:
-        while len(platform.emulator.queue) < 4:
+        while len(platform.emulator.queue) < 6:
             value = chance.choice([chat_stream(), chat_stream(), native_stream(), chat()])
             siege.jobs.append(platform.emulator.submit(JobRequest(msgspec.Raw(msgspec.json.encode(value)))))
         rests = chance.random() < 0.05
@@ -331,31 +333,26 @@ async def run(options: argparse.Namespace, console: Console) -> list[Siege]:
     models = get_args(HungUpPoll)
     sieges = [Siege(model) for model in models]
     per_model = options.kills // len(models)
+    until = time.monotonic() + options.limit - 2 * DRAIN_S
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("kills", total=per_model * len(models))
 
         async def one(siege: Siege) -> None:
-            progress.update(bar, description=f"kills on `{siege.model}`")
-            await besiege(siege, per_model, options.workers, options.outage, lambda: progress.advance(bar))
+            await besiege(siege, per_model, options.workers, options.outage, until, lambda: progress.advance(bar))
 
-        if options.at_once:
-            await asyncio.gather(*(one(siege) for siege in sieges))
-        else:
-            for siege in sieges:
-                await one(siege)
+        await asyncio.gather(*(one(siege) for siege in sieges))
     return sieges
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=600, help="in all, on four platforms")
-    parser.add_argument("--workers", type=int, default=6, help="at a time")
+    parser.add_argument("--workers", type=int, default=3, help="at a time on each platform")
     parser.add_argument(
         "--outage", type=float, default=OUTAGE_S, help="seconds without the platform's POSTs; 0 for none"
     )
-    parser.add_argument("--at-once", action="store_true", help="all platforms at the same time")
-    parser.add_argument("--limit", type=float, default=900, help="seconds for all of it")
+    parser.add_argument("--limit", type=float, default=900, help="seconds for all of it; killing ends before")
     parser.add_argument("--no-file", action="store_true", help="print the table only")
     options = parser.parse_args()
     # That a worker is gone is no news here.
@@ -383,7 +380,7 @@ HEADING = """# Workers that are killed
 Written by `{command}`, on {cores} cores; the top of `kills.py` says what it does. One POST in three fails
 throughout, and all of them for twenty seconds on each platform. A platform is named after what it does with a poll that
 is hung up ([docs/runpod.md](../../docs/runpod.md#the-poll-that-is-under-way-at-sigterm)). A worker killed at "another"
-moment had not come to its own within twenty seconds.
+moment had not come to its own within a minute.
 """
 
 

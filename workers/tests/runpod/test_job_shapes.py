@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httpx
 import msgspec
 import openai
 import pytest
 import runpod
 
 from engineroom_workers.emulator.testing import RunningEmulator
+from engineroom_workers.runpod.jobs import take_jobs
+from engineroom_workers.runpod.platform import Outage
 
 from .conftest import StartWorker, chat, openai_client, run, submit, text_of
 
@@ -249,3 +252,49 @@ async def test_failed_jobs_and_object_events_by_setting(platform: RunningEmulato
 
 def decoded(raw: Any) -> Any:
     return msgspec.json.decode(raw)
+
+
+async def test_jobs_of_a_batch_are_served_and_start_last(platform: RunningEmulator, start_worker: StartWorker) -> None:
+    async with httpx.AsyncClient(base_url=platform.endpoint_url) as client:
+        batch = (await client.post("/batch", json=[{"input": {"prompt": "b"}}, {"input": {"prompt": "c"}}])).json()
+        await client.post(f"/batch/{batch['id']}/finalize")
+        others = [submit(platform, {"prompt": "a"}) for _ in range(2)]
+        start_worker(platform)
+        for job in list(platform.emulator.jobs.values()):
+            await platform.finished(job.id)
+        summary = (await client.get(f"/batch/{batch['id']}")).json()
+    assert (summary["requestCompleted"], summary["requestTotal"]) == (2, 2)
+    assert [job.status for job in others] == ["COMPLETED", "COMPLETED"]
+    of_batch = [job for job in platform.emulator.jobs.values() if job.batch_id]
+    pool = Starts()
+    jobs = [job.for_worker() for job in (*of_batch, *others)]
+    await take_jobs(Offers(jobs, pool.stopping), pool, pool.stopping)  # type: ignore[arg-type]
+    assert pool.started == [job.id for job in (*others, *of_batch)]
+
+
+class Starts:
+    """A stand-in for `JobPool` that notes the order of the jobs."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def wait_for_room(self) -> int:
+        return 10
+
+    def start(self, job: dict[str, Any]) -> bool:
+        self.started.append(job["id"])
+        return True
+
+
+class Offers:
+    """A stand-in for `Platform` that hands out jobs once."""
+
+    def __init__(self, jobs: list[Any], stopping: asyncio.Future[None]) -> None:
+        self._jobs = jobs
+        self._stopping = stopping
+        self.outage = Outage()
+
+    async def take(self, max_jobs: int) -> list[Any]:
+        self._stopping.set_result(None)
+        return self._jobs

@@ -13,7 +13,7 @@ async def test_kills_lose_no_job_and_no_client_sees_a_part_twice() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(SCRIPT),
-        *("--kills", "20", "--workers", "2", "--outage", "0", "--limit", "240", "--at-once", "--no-file"),
+        *("--kills", "20", "--workers", "2", "--outage", "0", "--limit", "300", "--no-file"),
         stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
