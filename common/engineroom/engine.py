@@ -360,6 +360,9 @@ class Engine(RunningEngine):
     """Of several engines that can serve a model, and are equally good at its format, the one with the lowest number is
     taken where ENGINE names none."""
 
+    death_lag: ClassVar[float] = 0.0
+    """Seconds for which it may still answer requests with errors when it is beyond help, before its end is seen."""
+
     adapter_setting: ClassVar[str] = ""
     """The setting that names LoRA adapters beside the model; empty where it takes none."""
 

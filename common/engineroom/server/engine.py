@@ -81,6 +81,8 @@ class ServerEngine(Engine):
     """Names, or patterns of them (`AWS_*`), of the variables with secrets that its process needs. No others reach it:
     clients' keys, RunPod's and passwords are none of its business. It gets all variables that hold no secret."""
 
+    death_lag: ClassVar[float] = 5.0  # Servers answer for a part of them that has died, and then shut down in order.
+
     keep_alive: ClassVar[float] = 4
     """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
 

@@ -52,8 +52,6 @@ _JSON_BYTES = 6
 """Bytes that one character takes in JSON at most."""
 
 _LONGEST_ROUTE = 100
-_DEATH_S = 1.0
-"""Seconds in which an engine's end is seen after its last error."""
 
 
 _OBJECT = re.compile(rb"^data: ?\{(?!\})", re.MULTILINE)
@@ -221,9 +219,9 @@ class JobHandler:
 
     async def _engine_is_gone(self) -> bool:
         """Whether the engine is stopped or dead; of a death its last errors may tell a moment before it is seen."""
-        if self._engine.health().live:
+        if self._engine.health().live and self._engine.death_lag:
             died = asyncio.ensure_future(self._engine.died())
-            await asyncio.wait({died}, timeout=_DEATH_S)
+            await asyncio.wait({died}, timeout=self._engine.death_lag)
             died.cancel()
         return not self._engine.health().live
 

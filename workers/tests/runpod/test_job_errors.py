@@ -11,8 +11,13 @@ import msgspec
 import openai
 import pytest
 
+from engineroom.errors import APIError
+from engineroom.settings import Environment, WorkerSettings
+from engineroom_echo import EchoEngine
 from engineroom_workers.emulator.jobs import Job, JobRequest
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
+from engineroom_workers.runpod.handler import JobFailure, JobHandler
+from engineroom_workers.runpod.settings import RunPodSettings
 
 from .conftest import StartWorker, chat, endless, openai_client, submit, text_of, workers
 
@@ -252,3 +257,25 @@ async def test_every_job_has_its_line_without_its_content(
     assert line_of["refused"]["error"] == "unknown_parameter"
     assert line_of["cancelled"]["status"] == "CANCELLED"
     assert "private" not in worker.log
+
+
+class LateEngine(EchoEngine):
+    """As vLLM does: it answers that a part of it has died, and ends a moment later."""
+
+    death_lag = 30.0
+
+    async def _fail(self, fault: str) -> None:
+        asyncio.get_running_loop().call_later(0.2, self.die, "its core has died")
+        raise APIError("EngineCore encountered an issue.", status=500)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_end_that_is_seen_after_the_last_error_is_no_answer(stream: bool) -> None:
+    env = Environment.of({"MODEL_NAME": "echo"})
+    engine = LateEngine.configure(WorkerSettings.load(env), env)
+    await engine.start()
+    job = {"id": "1", "input": chat("some words", stream=stream, echo_fault="error", echo_fault_after=2)}
+    with pytest.raises(JobFailure, match="EngineCore"):
+        async for _ in JobHandler(engine, RunPodSettings()).respond(job).items:
+            pass
+    await engine.stop()
