@@ -1,6 +1,6 @@
 """What is installed: engines and doors by name, found through entry points, and the way from settings to an engine.
 
-Engines are entry points in the group `engineroom.engines`, the doors' settings in
+Engines are entry points in the group `engineroom.engines` (stevedore), the doors' settings in
 `engineroom.door_settings`, so that the core can name every setting without importing a door.
 """
 
@@ -150,13 +150,13 @@ def _engine_points(only: Sequence[str]) -> dict[str, EntryPoint]:
 
 
 def _load(point: EntryPoint) -> type[Engine]:
+    from stevedore import DriverManager
+
     _check_version(point)
-    try:
-        plugin = point.load()
-    except Exception as error:
-        raise _broken(point, error) from error
+    name = point.name
+    plugin = DriverManager[type[Engine]](ENGINES, name, on_load_failure_callback=_broken).extensions[0].plugin
     if not (isinstance(plugin, type) and issubclass(plugin, Engine)):
-        raise PluginError(f"the engine {point.name!r} ({plugin!r}) is not an engineroom Engine")
+        raise PluginError(f"the engine {name!r} ({plugin!r}) is not an engineroom Engine")
     return plugin
 
 
@@ -490,9 +490,11 @@ def _check_version(point: EntryPoint) -> None:
             )
 
 
-def _broken(point: EntryPoint, error: Exception) -> PluginError:
+def _broken(manager: object, point: EntryPoint, error: BaseException) -> None:
     package = point.dist.name if point.dist else point.module
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     what = f"it needs the module {missing!r}" if missing else f"{type(error).__name__}: {error}"
     again = how_to_install(package, "--force-reinstall")
-    return PluginError(f"the engine {point.name!r} of {package} cannot be loaded: {what}; to install it again: {again}")
+    raise PluginError(
+        f"the engine {point.name!r} of {package} cannot be loaded: {what}; to install it again: {again}"
+    ) from error

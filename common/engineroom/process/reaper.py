@@ -39,8 +39,11 @@ PR_SET_CHILD_SUBREAPER = 36
 NOT_STARTED = 127
 """Exit code if the command cannot be executed, as a shell's."""
 
-STOP, KILL = b".", b"k"
-"""What the worker writes to have the engine stopped, or killed at once."""
+STOP = b"."
+"""What the worker writes to have the engine stopped."""
+
+KILL = b"k"
+"""What the worker writes to have the engine killed at once."""
 
 ORPHAN_GRACE_S = 3
 """The grace period at most, where the worker has ended without asking for the engine's end."""

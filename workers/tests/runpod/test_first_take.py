@@ -35,7 +35,6 @@ HEAVY = {
     "runpod.endpoint",
     "runpod.serverless.worker",
     "starlette",
-    "stevedore",
     "torch",
     "tqdm_loggable",
     "transformers",
