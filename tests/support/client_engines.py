@@ -86,8 +86,6 @@ def _vllm() -> ClientEngine:
     settings = {**_REAL, "ENGINE": "vllm", "VLLM_PYTHON": str(python), "DTYPE": "float32", "MAX_MODEL_LEN": _CONTEXT}
     settings |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "ENFORCE_EAGER": "true"}
     settings |= {"ENABLE_AUTO_TOOL_CHOICE": "true", "TOOL_CALL_PARSER": "hermes", "CHAT_TEMPLATE": str(TEMPLATE)}
-    # White space without an end between the parts of a JSON text is what a model this small may make of leave to do so.
-    settings |= {"STRUCTURED_OUTPUTS_CONFIG": '{"backend": "xgrammar", "disable_any_whitespace": true}'}
     # By itself it holds a demanded call's arguments to nothing, and a model this small makes `[]` of them.
     settings |= {"TOOL_STRICT_LEVEL": "parameter", "START_TIMEOUT": "540", "MAX_NUM_SEQS": "4"}
     needs = (python, SMALL_MODEL / "config.json")
