@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -145,6 +145,9 @@ bench-limits: env-dev ## Measure how long others wait for one large request (wri
 
 soak: env-dev ## Run clients of every kind for minutes and watch the HTTP door's memory (writes benchmarks/soak/results.md)
 	@python benchmarks/soak/soak.py $(ARGS)
+
+siege: env-dev ## Attack both doors for 15 minutes (writes benchmarks/siege/results.md); ARGS=--quick takes three
+	@python benchmarks/siege/siege.py $(ARGS)
 
 recipes: env-dev ## Run docs/recipes.md: each client, in a throw-away environment, against a real worker (npm, Node)
 	@python tools/recipes.py $(ARGS)
