@@ -23,7 +23,7 @@ from attacks import CHAT, KEY, body_of, connect, head, post, send, status, uploa
 from bench import default_limits
 from hangs import Noticed, at_http, on_queue
 from http_door import Door, serving
-from kills import judge, run
+from kills import DRAIN_S, judge, run
 from mixed_load import SETTINGS, MixedLoad
 from redis_server import RedisServer
 from rich.console import Console
@@ -326,10 +326,12 @@ def _kill_once(door: Door, score: Score) -> None:
 
 def queue_kills(seconds: float) -> Score:
     """Queue workers killed at random moments, on all four kinds of platform, one POST in three failing."""
-    options = Namespace(kills=max(4, 4 * int(seconds // 10)), workers=2, outage=0, at_once=True)
+    # No kill comes after `limit` less the time that the last of the workers may take for their ends.
+    limit = seconds + 2 * DRAIN_S
+    options = Namespace(kills=max(4, 4 * int(seconds // 10)), workers=2, outage=0, limit=limit)
     logging.disable(logging.WARNING)  # That a worker is gone is no news here.
     try:
-        sieges = asyncio.run(asyncio.wait_for(run(options, Console(quiet=True)), 6 * seconds + 60))
+        sieges = asyncio.run(asyncio.wait_for(run(options, Console(quiet=True)), limit + DRAIN_S))
     finally:
         logging.disable(logging.NOTSET)
     score = Score("queue workers killed, a POST in three failing")
