@@ -177,7 +177,7 @@ def test_the_settings_are_documented() -> None:
     (group,) = EchoEngine.settings(Environment.of({}))
     described = {setting.name: setting for setting in group.describe()}
     assert all(name.startswith("ECHO_") and setting.help for name, setting in described.items())
-    assert described["ECHO_FAULT"].choices == ("none", "start", "error", "hang", "die")
+    assert described["ECHO_FAULT"].choices == ("none", "start", "memory", "error", "hang", "die")
 
 
 def test_the_readme_names_every_setting_and_its_default() -> None:
