@@ -24,6 +24,8 @@ FREE = frozenset({"logit_bias", "metadata", "parameters", "schema"})
 
 REFUSED = {
     ("context_length_exceeded", "messages"): "more than the engine of this test takes",
+    ("request_limit_exceeded", "n"): "times the number of prompts it is more than MAX_CHOICES",
+    ("request_limit_exceeded", "best_of"): "times the number of prompts it is more than MAX_CHOICES",
     ("unsupported_content_type", "messages"): "images, audio and files: the engine is one of text",
     ("unsupported_value", "tools"): "custom tools",
     ("unsupported_value", "tool_choice"): "custom tools",

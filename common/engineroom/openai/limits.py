@@ -70,9 +70,12 @@ NO_LIMITS = RequestLimits()
 
 def exceeded(setting: str, limit: float, value: float, param: str, what: str) -> APIError:
     """A 400 for a request beyond a limit."""
-    counted = f"{value:g}" if value > _WRITTEN_OUT else f"{value}"
     if math.isinf(value):
         counted = "more with every level"
+    elif value > _WRITTEN_OUT:
+        counted = f"{value:g}"
+    else:
+        counted = str(int(value)) if value == int(value) else str(value)
     return invalid(
         f"Invalid '{param}': at most {limit} {what} are allowed here, but got {counted}. Whoever runs this server can "
         f"change that with {setting}.",

@@ -24,6 +24,8 @@ from .reaper import KILL, NOT_STARTED, STOP
 _ORDINARY_LINES = 200
 _OTHER_LINES = 2000
 _LONGEST_LINE = 8192
+_LAST_OUTPUT_S = 5
+"""Seconds for the last of its output once it has ended: a busy machine may be late to read it."""
 
 
 class _KeptLine(NamedTuple):
@@ -150,7 +152,7 @@ class Process:
     async def wait(self) -> int:
         """Wait for its end and for the last of its output; the exit code, negative for a signal."""
         await asyncio.shield(self._ended)
-        await asyncio.wait({self._reader}, timeout=1)
+        await asyncio.wait({self._reader}, timeout=_LAST_OUTPUT_S)
         assert self.returncode is not None
         return self.returncode
 
@@ -165,7 +167,7 @@ class Process:
         except asyncio.TimeoutError:
             self._reaper.send_signal(signal.SIGKILL)
             await self._ended
-        await asyncio.wait({self._reader}, timeout=1)
+        await asyncio.wait({self._reader}, timeout=_LAST_OUTPUT_S)
         self._reader.cancel()
 
     def kill(self) -> None:
