@@ -251,5 +251,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="A few cells only, written nowhere.")
     parser.add_argument("--life", action="store_true", help="The last part only, in the place of what is written.")
+    # An image has its modules compiled, and so has a checkout from the second start on.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     arguments = parser.parse_args()
     uvloop.run(remeasure_life() if arguments.life else main(arguments.quick))
