@@ -6,6 +6,6 @@ from . import reaper
 from .child import Process
 from .output import LogFormat
 from .reaper import descendants
-from .secrets import without_secrets
+from .secrets import is_secret_name, without_secrets
 
-__all__ = ["LogFormat", "Process", "descendants", "reaper", "without_secrets"]
+__all__ = ["LogFormat", "Process", "descendants", "is_secret_name", "reaper", "without_secrets"]

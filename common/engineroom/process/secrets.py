@@ -1,4 +1,4 @@
-"""Which variables reach a child: all but secrets, and of these the ones that it needs."""
+"""Which variables hold secrets, and which reach a child: all others, and of the secrets the ones that it needs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ def without_secrets(environ: Mapping[str, str], needed: Sequence[str] = ()) -> d
     }
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a variable holds a secret, by the end of its name."""
+    return _NAME.search(name) is not None
+
+
 def _is_secret(name: str, value: str) -> bool:
-    if _NAME.search(name):
+    if is_secret_name(name):
         return True
     return bool(_URL.search(value)) and not _PROXY.search(name)

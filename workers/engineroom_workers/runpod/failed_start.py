@@ -18,6 +18,8 @@ import msgspec
 
 from engineroom.errors import APIError, EngineroomError, SettingsError
 from engineroom.openai.errors import error_body
+from engineroom.process import is_secret_name
+from engineroom.settings import without_user_info
 
 from ..signals import either, stop_signals
 from . import sdk
@@ -34,10 +36,10 @@ _LONGEST_DRAIN_S = 30.0
 """Seconds that the poll under way has to end."""
 _CODE = "worker_start_failed"
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSPHRASE|CREDENTIAL|(?:TOKEN|AUTH|KEYS?)$", re.IGNORECASE)
-"""Names of variables whose values nobody else may see."""
+"""Names of variables whose values nobody else may see, beside those that are kept from an engine's process: anybody may
+read what is told here."""
 _SHORTEST_SECRET = 6
 _TOKEN = re.compile(r"\b(?:hf|sk|rpa|ghp)[_-][\w-]{16,}")
-_IN_ADDRESS = re.compile(r"(?<=://)[^/\s@]+@")
 _LONGEST = 1000
 
 
@@ -58,13 +60,13 @@ def cause(error: BaseException, environ: Mapping[str, str]) -> str:
     secrets = [
         value
         for name, values in environ.items()
-        if _SECRET.search(name)
+        if is_secret_name(name) or _SECRET.search(name)
         for value in [values, *values.split(",")]
         if len(value.strip()) >= _SHORTEST_SECRET
     ]
     for value in sorted(secrets, key=len, reverse=True):
         text = text.replace(value.strip(), "********")
-    text = _IN_ADDRESS.sub("", _TOKEN.sub("********", text))
+    text = without_user_info(_TOKEN.sub("********", text))
     line = " ".join(text.split())
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 

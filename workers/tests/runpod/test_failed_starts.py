@@ -17,8 +17,10 @@ import msgspec
 import pytest
 from server_process import process_groups
 
+from engineroom.errors import EngineStartError
 from engineroom_workers.emulator.jobs import Job
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
+from engineroom_workers.runpod.failed_start import cause as cause_of
 
 from .conftest import chat, submit
 
@@ -177,3 +179,13 @@ async def test_what_the_user_has_set_is_not_changed(platform: RunningEmulator, s
     (line,) = [line for line in worker.lines if "no second start" in line]
     assert "ECHO_MAX_MODEL_LEN=5000 (from environment) is not changed" in line
     assert "ECHO_MAX_MODEL_LEN=4096 might fit" in line
+
+
+def test_no_secret_is_in_a_cause() -> None:
+    """A password with an `@` in it was cut at the first one, and `…_PASS` was no secret's name."""
+    environ = {"DB_PASS": "hunter22", "HF_TOKEN": "not-for-anybody", "MODEL_NAME": "org/model"}
+    error = EngineStartError("org/model: hunter22 and not-for-anybody do not open redis://me:p@ssword@host:6379/0")
+    line = cause_of(error, environ)
+    assert not {"hunter22", "not-for-anybody", "ssword"} & set(line.replace("@", " ").split())
+    assert "org/model" in line
+    assert "host:6379" in line
