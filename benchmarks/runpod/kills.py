@@ -20,7 +20,6 @@ import asyncio
 import logging
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -33,8 +32,11 @@ from pathlib import Path
 from typing import Any, get_args
 from uuid import uuid4
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+
 import msgspec
 import uvloop
+from client_helper import each_once
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -44,7 +46,6 @@ from engineroom_workers.emulator.testing import RunningEmulator, running_emulato
 
 ENGINEROOM = str(Path(sys.executable).with_name("engineroom"))
 RESULTS = Path(__file__).with_name("kills.md")
-PAGE = Path(__file__).parents[2] / "docs" / "runpod.md"
 MOMENTS = ("start", "poll", "stream", "done")
 TEXT = "the quick brown fox jumps over the lazy dog and does not look back at it"
 FAILING = {"fail_stream": 0.2, "fail_done": 0.2, "lose_answers": 1 / 6}
@@ -54,15 +55,6 @@ MOMENT_S = 60.0
 """Seconds to wait for a worker's moment; after that it is killed all the same."""
 DRAIN_S = 75.0
 """Seconds that a worker may take to end after SIGTERM, and the queue to become empty in the end."""
-
-
-def each_once() -> Callable[[Iterable[Any]], Iterable[tuple[str, Any]]]:
-    """The helper that docs/runpod.md gives to clients."""
-    (code,) = re.findall(r"```python\n(def each_once.*?)```", PAGE.read_text(), re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(code, names)
-    helper: Callable[[Iterable[Any]], Iterable[tuple[str, Any]]] = names["each_once"]
-    return helper
 
 
 @dataclass

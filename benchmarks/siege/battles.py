@@ -150,8 +150,6 @@ def json_bombs(seconds: float) -> Score:
 
 _SMUGGLED = b"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\n\r\n" % KEY.encode()
 """A good request behind one that must end the connection; whoever answers it has been tricked."""
-_BODY = json.dumps(CHAT).encode()
-_LENGTH = b"content-length: %d\r\n" % len(_BODY)
 RAW = (
     b"\0" * 4096,
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"a" * 200,

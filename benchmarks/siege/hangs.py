@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
 import statistics
 import sys
 import tempfile
@@ -23,9 +22,10 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import psutil
 from support.processes import ENGINEROOM, free_port, machine, running, status_of, until
 
+from engineroom.process import descendants
+from engineroom.testing import stopped
 from engineroom_workers.emulator.testing import running_emulator
 
 SETTINGS = {"ENGINE": "llamacpp", "CTX_SIZE": "2048", "PARALLEL": "2", "THREADS": "1"}
@@ -50,7 +50,7 @@ def at_http(repeats: int) -> Noticed:
         for number in range(repeats):
             with _request(f"{url}/v1/chat/completions") if number % 2 else contextlib.nullcontext():
                 began = time.perf_counter()
-                with _stopped(door.pid):
+                with stopped(descendants(door.pid)):
                     while status_of(f"{url}/ping") == 200:
                         _check(began)
                         time.sleep(0.02)
@@ -74,7 +74,7 @@ async def on_queue(repeats: int) -> Noticed:
                 for number in range(repeats):
                     earlier = log.read_text().count("no jobs are taken")
                     began = time.perf_counter()
-                    with _stopped(worker.pid):
+                    with stopped(descendants(worker.pid)):
                         while log.read_text().count("no jobs are taken") == earlier:
                             _check(began)
                             await asyncio.sleep(0.02)
@@ -87,19 +87,6 @@ async def on_queue(repeats: int) -> Noticed:
                     ready.append(time.perf_counter() - began)
                     await asyncio.sleep(number % 3)
     return Noticed(noticed, ready)
-
-
-@contextlib.contextmanager
-def _stopped(worker: int) -> Iterator[None]:
-    """The worker's engine, with all below it, for the length of a block."""
-    processes = psutil.Process(worker).children(recursive=True)
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGCONT)
 
 
 @contextlib.contextmanager

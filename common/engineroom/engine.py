@@ -310,6 +310,18 @@ class RunningEngine(ABC):
     def health(self) -> Health:
         """The state right now; never blocks."""
 
+    def report(self) -> dict[str, Any]:
+        """What `/health` says of it at every door, as JSON has it."""
+        health = self.health()
+        return {
+            "live": health.live,
+            "ready": health.ready,
+            "reason": health.reason,
+            "engine": self.name,
+            "models": list(self.models),
+            "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in self.timeline.marks],
+        }
+
     @abstractmethod
     async def died(self) -> str:
         """Wait until the engine ends without having been stopped; the reason. May be cancelled at any time."""

@@ -1,8 +1,11 @@
-"""Engines' error answers, in their several shapes, as one: OpenAI's."""
+"""Engines' error answers, in their several shapes, as one: OpenAI's; and when a server wants to be asked again."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import msgspec
@@ -20,6 +23,21 @@ _VALIDATION = re.compile(
     r"^\d+ validation errors? for \w+\n(?P<field>\S+)\n\s+(?P<says>.*?) \[type=(?P<type>\w+)", re.DOTALL
 )
 """A pydantic ValidationError as text: `1 validation error for Request`, the field, what is wrong with it."""
+
+
+_LONGEST_S = 1e9
+"""Seconds; a `Retry-After` of more, perhaps of more digits than a number can have, counts as this."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds that a `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); 0 without a valid one."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return min(float(value), _LONGEST_S)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
 
 
 def from_upstream(status: int, body: bytes) -> APIError:

@@ -6,7 +6,7 @@ with what was promised and what came, or NotOffered where the engine's capabilit
 
 from .check import CHECKS, Check, NotOffered
 from .lifecycle import LIFECYCLE_CHECKS, Lifecycle
-from .running import running
+from .running import running, stopped
 from .target import Expectations, Target, engine_target, url_target
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "Target",
     "engine_target",
     "running",
+    "stopped",
     "url_target",
 ]

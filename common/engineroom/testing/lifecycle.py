@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager
@@ -19,6 +18,7 @@ from ..errors import EngineStartError
 from ..openai.routes import CHAT_COMPLETIONS
 from ..process.reaper import descendants
 from .responses import QUESTION
+from .running import stopped
 from .target import NotOffered
 
 _OUTAGE_S = 60
@@ -164,21 +164,10 @@ async def a_hang_is_noticed(kinds: Lifecycle) -> None:
 
 def _hang(engine: Engine, processes: set[int]) -> AbstractContextManager[None]:
     if processes:
-        return _stopped(processes)
+        return stopped(processes)
     if hasattr(engine, "generate_tokens"):
         return _without_tokens(engine)
     raise NotOffered("processes or tokens of its own")
-
-
-@contextmanager
-def _stopped(processes: set[int]) -> Iterator[None]:
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

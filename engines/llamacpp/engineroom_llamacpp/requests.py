@@ -154,13 +154,12 @@ def _check_limits(path: str, json: Mapping[str, Any], max_ways: float) -> None:
         breakers = json.get("dry_sequence_breakers")
         looked_up = (len(breakers) if isinstance(breakers, list) else _OWN_DRY_BREAKERS) * choices
         if looked_up > _MAX_DRY_BREAKERS:
-            message = (
+            raise APIError(
                 f"Invalid 'dry_multiplier': at most {_MAX_DRY_BREAKERS} sequence breakers are allowed here, for all "
+                f"choices together, but got {looked_up}; give fewer 'dry_sequence_breakers', or ask for fewer choices.",
+                param="dry_multiplier",
+                code="request_limit_exceeded",
             )
-            message += (
-                f"choices together, but got {looked_up}; give fewer 'dry_sequence_breakers', or ask for fewer choices."
-            )
-            raise APIError(message, param="dry_multiplier", code="request_limit_exceeded")
 
 
 def _penalised(json: dict[str, Any]) -> dict[str, Any]:

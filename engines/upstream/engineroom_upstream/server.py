@@ -7,8 +7,6 @@ import logging
 import math
 import socket
 from collections.abc import Mapping
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +16,7 @@ import msgspec
 from engineroom.breaker import Breaker
 from engineroom.engine import Health
 from engineroom.errors import APIError
-from engineroom.openai.upstream_errors import from_upstream
+from engineroom.openai.upstream_errors import from_upstream, retry_after
 from engineroom.server import Proxy, Upstream
 
 from .diagnostics import WrongAnswerError, explain, is_lasting
@@ -101,7 +99,7 @@ class BaseURLProxy(Proxy):
             await super().answer(scope, request, response, send)
         except APIError as error:
             if error.status in (429, 503):
-                error.retry_after = _seconds(response.headers.get("Retry-After", "")) or error.retry_after
+                error.retry_after = math.ceil(retry_after(response.headers)) or error.retry_after
             raise
 
     async def _check_form(self, request: Request, response: aiohttp.ClientResponse) -> None:
@@ -262,17 +260,6 @@ def _is_json(body: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
-
-
-def _seconds(retry_after: str) -> int | None:
-    """The seconds left of a `Retry-After`, which holds seconds or a date (RFC 9110); None where nothing is left."""
-    if retry_after.isdigit():
-        return int(retry_after) or None
-    try:
-        left = parsedate_to_datetime(retry_after) - datetime.now(timezone.utc)
-    except (ValueError, TypeError):
-        return None
-    return max(0, math.ceil(left.total_seconds())) or None
 
 
 async def _read_already() -> dict[str, Any]:

@@ -70,17 +70,7 @@ def metrics_routes(resources: Resources) -> list[Route]:
 
 def _report(resources: Resources) -> dict[str, Any]:
     """What `/health` says."""
-    engine = resources.engine
-    health = engine.health()
-    return {
-        "live": health.live,
-        "ready": health.ready,
-        "reason": health.reason,
-        "engine": engine.name,
-        "models": list(engine.models),
-        "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in engine.timeline.marks],
-        **resources.state(),
-    }
+    return {**resources.engine.report(), **resources.state()}
 
 
 class OwnRoute(Route):

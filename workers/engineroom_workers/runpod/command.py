@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from engineroom.settings import Environment, NameCheck, WorkerSettings
 
     from .settings import RunPodSettings
+
+
+logger = logging.getLogger(__name__)
 
 
 class QueueCommand(click.Command):
@@ -120,9 +124,7 @@ def _work(env: Environment) -> int:
     try:
         return _run(setup, safer)
     except EngineStartError as error:
-        import logging
-
-        logging.getLogger(__name__).error("the second start failed, too: %s", error)
+        logger.error("the second start failed, too: %s", error)
         raise first from error
 
 
@@ -148,9 +150,7 @@ def _run(setup: Setup[tuple[RunPodSettings, float]], engine: Engine) -> int:
         try:
             return uvloop.run(QueueWorker(engine, settings, drain_timeout).run())
         except sdk.SDKMovedError as error:
-            import logging
-
-            logging.getLogger(__name__).warning("%s; using the SDK's own loop instead", error)
+            logger.warning("%s; using the SDK's own loop instead", error)
             engine = setup.new_engine()
     from . import fallback
 

@@ -31,16 +31,9 @@ async def answer(path: str, method: str, engine: Engine) -> Any:
         )
     if method != "GET":
         raise APIError(f"Not allowed to {method} on {path}: GET.", status=405, code="method_not_supported")
-    health = engine.health()
     if path == "/metrics":
         return await engine.metrics()
     if path == "/ping":
+        health = engine.health()
         return "ready" if health.ready else health.reason
-    return {
-        "live": health.live,
-        "ready": health.ready,
-        "reason": health.reason,
-        "engine": engine.name,
-        "models": list(engine.models),
-        "timeline": [{"phase": phase, "seconds": round(seconds, 3)} for phase, seconds in engine.timeline.marks],
-    }
+    return engine.report()

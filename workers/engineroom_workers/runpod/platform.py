@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import json
 import logging
 import os
@@ -12,12 +11,13 @@ import random
 import re
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import msgspec
+
+from engineroom.openai.upstream_errors import retry_after
 
 from .sdk import SDK
 from .settings import HandBack
@@ -413,17 +413,6 @@ class FailedAttempt:
 
     reason: str
     retry_after: float = 0.0
-
-
-def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds that a `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); 0 without a valid one."""
-    value = headers.get("Retry-After", "").strip()
-    if value.isdecimal():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
 
 
 class PollSockets:

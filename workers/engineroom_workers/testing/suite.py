@@ -20,9 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
 import httpx
@@ -30,6 +28,7 @@ import openai
 import pytest
 
 from engineroom.process import descendants
+from engineroom.testing import stopped
 
 from ..emulator.testing import RunningEmulator, running_emulator
 from .door import COMMAND, Door, serving
@@ -240,7 +239,7 @@ async def test_an_engine_that_hangs_is_noticed(
         pytest.skip("the engine has no processes of its own")
     platform = queue_worker.platform
     jobs = []
-    with _stopped(pids):
+    with stopped(pids):
         await asyncio.to_thread(http_door.until, 503)
         async with httpx.AsyncClient(base_url=http_door.url, timeout=60) as client:
             health = (await client.get("/health")).json()
@@ -264,17 +263,6 @@ async def test_an_engine_that_hangs_is_noticed(
     for job in jobs:
         done = await platform.finished(job)
         assert done.status == "COMPLETED", f"a job that waited for the engine is completed: {done.status}"
-
-
-@contextmanager
-def _stopped(pids: Sequence[int]) -> Iterator[None]:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.anyio

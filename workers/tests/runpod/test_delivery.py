@@ -5,39 +5,29 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import logging
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from client_helper import each_once
 
 from engineroom.asgi import Receive, Scope, Send, send_body
+from engineroom.openai.upstream_errors import retry_after
 from engineroom_workers.emulator.jobs import Job
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod import platform as door
 from engineroom_workers.runpod.handler import Delivery, JobResponse
 from engineroom_workers.runpod.jobs import deliver
-from engineroom_workers.runpod.platform import DeliveryError, Platform, retry_after
+from engineroom_workers.runpod.platform import DeliveryError, Platform
 from engineroom_workers.runpod.sdk import SDK
 
 from .conftest import StartWorker, chat, openai_client, submit
 from .test_faults import served
 
 TEXT = "the quick brown fox jumps over the lazy dog and back again"
-PAGE = Path(__file__).parents[3] / "docs" / "runpod.md"
-
-
-def each_once() -> Callable[[Iterable[Any]], Iterable[tuple[str, Any]]]:
-    """The helper that docs/runpod.md gives to clients."""
-    (code,) = re.findall(r"```python\n(def each_once.*?)```", PAGE.read_text(), re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(code, names)
-    helper: Callable[[Iterable[Any]], Iterable[tuple[str, Any]]] = names["each_once"]
-    return helper
 
 
 @asynccontextmanager
