@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -41,6 +42,8 @@ def exit_without(threads: Sequence[threading.Thread]) -> None:
         threading.main_thread().join()
         time.sleep(_LAST_S)
         if any(thread.is_alive() for thread in threads):
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()  # Python would have done it.
             os._exit(1)
 
     threading.Thread(target=wait, name="engineroom-exit", daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -62,7 +63,10 @@ asyncio.run(main())
 
 
 def test_it_ends_with_1() -> None:
-    ended = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=100)
+    # Python keeps what is printed to a pipe back, where the shell does not say otherwise: none of it may be lost.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    program = [sys.executable, "-c", PROGRAM]
+    ended = subprocess.run(program, env=environ, capture_output=True, text=True, timeout=100)
     assert ended.returncode == 1, ended.stderr
     assert "503" in ended.stdout
     assert "stuck hung: nothing generated for 1" in ended.stdout

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import need
 
 from engineroom.models import cache_folders, hub_environ, resolve, volumes
 
@@ -15,6 +16,7 @@ from engineroom.models import cache_folders, hub_environ, resolve, volumes
 @pytest.fixture(params=["full", "read-only"])
 def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """A file system that takes nothing more, with a model on it."""
+    need("mount", "--version")
     place = tmp_path / "volume"
     place.mkdir()
     mounted = subprocess.run(

@@ -102,9 +102,10 @@ def load() -> SDK:
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise SDKMovedError(f"the installed runpod SDK cannot be driven from outside: {error}") from error
     finally:
-        # Whoever imports the SDK after this gets all of it.
-        for name in [name for name in sys.modules if fresh and name.partition(".")[0] == "runpod"]:
-            del sys.modules[name]
+        # Whoever imports the SDK after this gets all of it. The names are copied, as other threads import meanwhile.
+        for name in list(sys.modules):
+            if fresh and name.partition(".")[0] == "runpod":
+                del sys.modules[name]
         for name, stub in stubs.items():
             if sys.modules.get(name) is stub:
                 del sys.modules[name]

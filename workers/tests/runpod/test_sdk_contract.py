@@ -45,6 +45,35 @@ def test_a_moved_sdk_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         sdk.load()
 
 
+IMPORTING = """
+import sys, threading
+from types import ModuleType
+from engineroom_workers.runpod import sdk
+sys.setswitchinterval(1e-6)
+ended = threading.Event()
+def import_on():
+    while not ended.is_set():
+        for number in range(500):
+            sys.modules[f"other_{number}"] = ModuleType("other")
+        for number in range(500):
+            del sys.modules[f"other_{number}"]
+importing = threading.Thread(target=import_on)
+importing.start()
+try:
+    for _ in range(5):
+        sdk.load()
+finally:
+    ended.set()
+    importing.join()
+"""
+
+
+def test_another_thread_may_import_meanwhile() -> None:
+    """The engine's does: the worker's start ended with `dictionary changed size during iteration`."""
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 OTHER_THREAD = """
 import sys, threading
 from engineroom_workers.runpod import sdk
