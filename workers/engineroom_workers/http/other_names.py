@@ -180,6 +180,7 @@ ACCESS: Mapping[str, OtherName] = {
 }
 
 LIMITS: Mapping[str, OtherName] = {
+    **refused("REQUEST_MEMORY_MB", "a number of MB", ("MAX_REQUEST_MEMORY", "REQUEST_MEMORY")),
     **refused(
         "REQUESTS_PER_MINUTE",
         "a number for each key",

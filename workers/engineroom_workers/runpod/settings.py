@@ -33,6 +33,10 @@ class RunPodSettings(Settings):
             "jobs that are worked on at the same time",
             ("CONCURRENCY", "CONCURRENT_JOBS", "MAX_CONCURRENT_JOBS", "MAX_JOBS_IN_PROGRESS", "RUNPOD_MAX_CONCURRENCY"),
         ),
+        **refused("NATIVE_OUTPUT_FORMAT", "choices, output or openai", ("NATIVE_FORMAT", "NATIVE_OUTPUT")),
+        **refused(
+            "COMPATIBILITY", "worker-vllm-2.23 or worker-vllm-2.28", ("COMPATIBILITY_LEVEL", "WORKER_VLLM_VERSION")
+        ),
         **refused("RAW_OPENAI_OUTPUT", "true or false", ("OPENAI_OUTPUT", "RAW_OUTPUT")),
     }
 
