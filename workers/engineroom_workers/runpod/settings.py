@@ -35,7 +35,7 @@ class RunPodSettings(Settings):
         ),
         **refused("NATIVE_OUTPUT_FORMAT", "choices, output or openai", ("NATIVE_FORMAT", "NATIVE_OUTPUT")),
         **refused(
-            "COMPATIBILITY", "worker-vllm-2.23 or worker-vllm-2.28", ("COMPATIBILITY_LEVEL", "WORKER_VLLM_VERSION")
+            "COMPATIBILITY", "worker-vllm-2.23 or worker-vllm-2.28", ("COMPATIBILITY_LEVEL", "COMPATIBILITY_VERSION")
         ),
         **refused("RAW_OPENAI_OUTPUT", "true or false", ("OPENAI_OUTPUT", "RAW_OUTPUT")),
     }
