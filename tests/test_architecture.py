@@ -17,6 +17,7 @@ import pytest
 from source_tree import (
     COMMON,
     ENGINES,
+    OPERATIONS,
     PACKAGES,
     ROOT,
     WORKERS,
@@ -76,6 +77,7 @@ def table() -> tuple[Row, ...]:
         label = cells[0].strip("`")
         listed = [_listed(COMMON, name, label, rows) for name in columns["of the core"]]
         listed += [_listed(WORKERS, name, label, rows) for name in columns.get("of the doors", ())]
+        listed += [_listed(OPERATIONS, name, label, rows) for name in columns.get("of operations", ())]
         rows.append(Row(base / label, label, frozenset(listed), frozenset(columns["libraries"])))
     return tuple(rows)
 
@@ -105,7 +107,7 @@ def own_imports(file: Path) -> list[tuple[Import, str]]:
     return [(line, module) for line, module in pairs if module and module != module_name(file)]
 
 
-@pytest.mark.parametrize("file", sources(COMMON, WORKERS), ids=lambda file: module_name(file))
+@pytest.mark.parametrize("file", sources(COMMON, WORKERS, OPERATIONS), ids=lambda file: module_name(file))
 def test_no_engine_is_named_outside_its_folder(file: Path) -> None:
     named = [line for line in file.read_text(encoding="utf-8").splitlines() if ENGINE_NAMES.search(line)]
     assert not named

@@ -65,7 +65,7 @@ def metadata(wheels: Path) -> dict[str, Message]:
 
 def test_an_index_would_show_what_they_are(wheels: Path) -> None:
     described = metadata(wheels)
-    assert len(described) == 2 + ENGINES
+    assert len(described) == 3 + ENGINES
     for name, message in described.items():
         assert message["Version"] == __version__
         assert message["License-Expression"] == "Apache-2.0"
@@ -89,12 +89,14 @@ def test_no_two_versions_can_be_installed_together(wheels: Path) -> None:
 
 def test_the_version_stands_in_one_place(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    for name in ("common", "workers", "engines", "tools"):
+    for name in ("common", "workers", "operations", "engines", "tools"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "tests"))
     tool = [sys.executable, str(copy / "tools/packages.py"), "version"]
     assert subprocess.run([*tool, __version__], check=True, capture_output=True, text=True).stdout == f"{__version__}\n"
-    projects = [path.relative_to(ROOT) for folder in ("common", "workers", "engines/*") for path in paths(folder)]
-    assert len(projects) == 2 + ENGINES
+    projects = [
+        path.relative_to(ROOT) for folder in ("common", "workers", "operations", "engines/*") for path in paths(folder)
+    ]
+    assert len(projects) == 3 + ENGINES
     for project in projects:
         assert (copy / project).read_text() == (ROOT / project).read_text(), "`make version` has not written it"
     subprocess.run([*tool, "0.2.0rc1"], check=True, capture_output=True)

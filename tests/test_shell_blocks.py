@@ -23,7 +23,17 @@ from engineroom.commands.command_line import cli
 from engineroom_workers.testing import free_port
 
 BIN = Path(sys.executable).parent
-SOURCES = ("common", "workers", "engines", "docker", "tools", "Makefile", "Dockerfile", "docker-compose.yml")
+SOURCES = (
+    "common",
+    "workers",
+    "operations",
+    "engines",
+    "docker",
+    "tools",
+    "Makefile",
+    "Dockerfile",
+    "docker-compose.yml",
+)
 
 ELSEWHERE = {
     r"\bdocker\b": "Docker, and an image",

@@ -18,7 +18,12 @@ import click
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "common"
-DISTRIBUTIONS = (CORE, ROOT / "workers", *sorted(path.parent for path in ROOT.glob("engines/*/pyproject.toml")))
+DISTRIBUTIONS = (
+    CORE,
+    ROOT / "workers",
+    ROOT / "operations",
+    *sorted(path.parent for path in ROOT.glob("engines/*/pyproject.toml")),
+)
 
 _VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
 _STATED = re.compile(r'(?<=^version = ")[^"]+|(?<="engineroom==)[^"]+', re.MULTILINE)

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted(
     file
-    for folder in (".", "docs", "common", "workers", "engines/*", "docs/examples/*")
+    for folder in (".", "docs", "common", "workers", "operations", "engines/*", "docs/examples/*")
     for file in ROOT.glob(f"{folder}/*.md")
 )
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 COMMON = ROOT / "common" / "engineroom"
 WORKERS = ROOT / "workers" / "engineroom_workers"
+OPERATIONS = ROOT / "operations" / "engineroom_operations"
 ENGINES = sorted(ROOT.glob("engines/*/engineroom_*"))
-PACKAGES = {folder.name: folder for folder in (COMMON, WORKERS, *ENGINES)}
+PACKAGES = {folder.name: folder for folder in (COMMON, WORKERS, OPERATIONS, *ENGINES)}
 
 
 class Import(NamedTuple):
