@@ -102,7 +102,7 @@ def explained(breaches: list[str], remedy: str) -> str:
 
 
 def own_imports(file: Path) -> list[tuple[Import, str]]:
-    """What a file imports of the three distributions, each with the module that defines it, past all faces."""
+    """What a file imports of our distributions, each with the module that defines it, past all faces."""
     pairs = [(line, defining_module(line.module, line.name)) for line in imports(file)]
     return [(line, module) for line, module in pairs if module and module != module_name(file)]
 

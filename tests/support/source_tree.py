@@ -47,7 +47,7 @@ def parsed(file: Path) -> ast.Module:
 
 @cache
 def modules() -> dict[str, Path]:
-    """Every module of the three distributions by its dotted name; a package's is that of its `__init__.py`."""
+    """Every module of our distributions by its dotted name; a package's is that of its `__init__.py`."""
     return {module_name(file): file for file in sources(*PACKAGES.values())}
 
 
