@@ -23,20 +23,26 @@ from engineroom.openai.routes import (
     RERANK,
     RESPONSES,
 )
+from engineroom.runpod_account import RunPodAccount
 from engineroom.settings import WorkerSettings
 
 from .settings import UpstreamSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     from engineroom.asgi import Receive, Scope, Send
     from engineroom.settings import Environment, SettingsGroup
 
     from .balancer import Balancer
+    from .deployments import FollowedDeployments
     from .server import UpstreamServer
 
 _POLL_S = 0.5
+_LOOKS = 10
+"""Polls of a start from one look for the deployments to the next."""
 _LISTED = 300
 """Characters of a list of models in an error."""
 _STATELESS = (
@@ -68,13 +74,15 @@ class UpstreamEngine(Engine):
     summary = "Servers that run elsewhere: any OpenAI-compatible URL, or several with failover."
     capabilities = ASSUMED
 
-    def __init__(self, worker: WorkerSettings, settings: UpstreamSettings) -> None:
+    def __init__(self, worker: WorkerSettings, settings: UpstreamSettings, account: RunPodAccount) -> None:
         self._worker = worker
         self._settings = settings
+        self._account = account
         self._started = False
         self._end = ""
-        self._checking: asyncio.Task[None] | None = None
-        self._servers: tuple[UpstreamServer, ...] = ()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._servers: list[UpstreamServer] = []
+        self._deployments: FollowedDeployments | None = None
         self._balancer: Balancer | None = None
         self.app = self._gateway = Gateway(
             self, self._answer, worker.max_body, worker.request_timeout, limits=RequestLimits.of(worker)
@@ -82,14 +90,22 @@ class UpstreamEngine(Engine):
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
-        return (UpstreamSettings,)
+        return (UpstreamSettings, RunPodAccount)
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> Self:
         settings = UpstreamSettings.load(env)
-        if not settings.upstream_urls:
-            raise SettingsError([Problem("UPSTREAM_URLS", "must name at least one server, as http://host:8000/v1")])
-        if not settings.upstream_check and not (worker.model_name or worker.served_model_name):
+        account = RunPodAccount.load(env)
+        if not settings.upstream_urls and not settings.upstream_runpod:
+            message = "must name at least one server, as http://host:8000/v1, or UPSTREAM_RUNPOD a deployment on RunPod"
+            raise SettingsError([Problem("UPSTREAM_URLS", message)])
+        if settings.upstream_runpod:
+            account.headers  # noqa: B018 - it raises where there is no key.
+        if (
+            settings.upstream_urls
+            and not settings.upstream_check
+            and not (worker.model_name or worker.served_model_name)
+        ):
             raise SettingsError(
                 [
                     Problem(
@@ -98,6 +114,8 @@ class UpstreamEngine(Engine):
                     )
                 ]
             )
+        if settings.upstream_runpod and len(settings.keys) > 1:
+            raise SettingsError([Problem("UPSTREAM_API_KEY", "must be one key where UPSTREAM_RUNPOD is set")])
         if len(settings.keys) not in (0, 1, len(settings.upstream_urls)):
             raise SettingsError(
                 [
@@ -106,12 +124,12 @@ class UpstreamEngine(Engine):
                     )
                 ]
             )
-        return cls(worker, settings)
+        return cls(worker, settings, account)
 
     @property
     def models(self) -> tuple[str, ...]:
         configured = self._worker.served_model_name or (self._worker.model_name,)
-        listed = (model for server in self._servers for model in server.models)
+        listed = (model for server in self._servers for model in server.listed)
         return tuple(dict.fromkeys(name for name in (*configured, *listed) if name))
 
     @property
@@ -130,15 +148,33 @@ class UpstreamEngine(Engine):
         model = self._worker.model_name
         renamed = dict.fromkeys(self._worker.served_model_name, model) if model else {}
         interval = self._settings.upstream_check
-        self._servers = tuple(
+        self._servers += [
             UpstreamServer(url, own, checked=bool(interval), renamed=renamed)
             for url, own in zip(urls, headers, strict=True)
-        )
+        ]
         self._balancer = Balancer(self._servers)
-        if interval:
+        if self._settings.upstream_runpod:
+            await self._look_for_deployments(renamed)
+        if interval or self._deployments is not None:
             await self._first_usable()
-            self._checking = asyncio.ensure_future(self._keep_checking(interval))
+        if interval:
+            self._tasks.append(asyncio.ensure_future(self._keep_checking(interval)))
+        if self._deployments is not None:
+            self._tasks.append(asyncio.ensure_future(self._deployments.follow()))
         self._started = True
+
+    async def _look_for_deployments(self, renamed: Mapping[str, str]) -> None:
+        from .deployments import FollowedDeployments
+
+        self._deployments = FollowedDeployments(
+            self._account,
+            self._settings.upstream_runpod,
+            self._servers,
+            "".join(self._settings.keys),
+            checked=bool(self._settings.upstream_check),
+            renamed=renamed,
+        )
+        await self._deployments.look()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The list of models is our own; every other request goes to a server, once the engine is ready."""
@@ -154,16 +190,21 @@ class UpstreamEngine(Engine):
 
     async def _first_usable(self) -> None:
         deadline = asyncio.get_running_loop().time() + self._worker.start_timeout
+        looks = 0
         while True:
             await asyncio.gather(*(server.check() for server in self._servers))
             if any(server.usable for server in self._servers):
                 self._check_model()
                 return
-            if all(server.misconfigured for server in self._servers):
+            hopeless = self._deployments is None or self._deployments.hopeless
+            if hopeless and all(server.misconfigured for server in self._servers):
                 raise self._failed(f"no server can be used: {self._reasons()}")
             if asyncio.get_running_loop().time() >= deadline:
                 raise self._failed(f"no server could be used within START_TIMEOUT: {self._reasons()}")
             await asyncio.sleep(_POLL_S)
+            looks += 1
+            if self._deployments is not None and looks % _LOOKS == 0:
+                await self._deployments.look()
 
     def _check_model(self) -> None:
         """Raises EngineStartError where no server has the model that clients are to be served."""
@@ -177,7 +218,10 @@ class UpstreamEngine(Engine):
         raise self._failed(f"MODEL_NAME={model} is none of the models of {where}, which has: {listed}")
 
     def _reasons(self) -> str:
-        return "; ".join(f"{server.name}: {server.reason}" for server in self._servers)
+        reasons = [f"{server.name}: {server.reason}" for server in self._servers]
+        if self._deployments is not None:
+            reasons += dict.fromkeys(map(str, self._deployments.reasons.values()))
+        return "; ".join(reasons)
 
     def _failed(self, reason: str) -> EngineStartError:
         self._end = reason
@@ -191,9 +235,11 @@ class UpstreamEngine(Engine):
     async def stop(self) -> None:
         self._end = self._end or "stopped"
         self._gateway.close()
-        if self._checking is not None:
-            self._checking.cancel()
-            await asyncio.gather(self._checking, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._deployments is not None:
+            await self._deployments.close()
         for server in self._servers:
             await server.close()
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -138,17 +138,25 @@ class UpstreamServer:
         headers: what it is to get with each request, such as its key.
         checked: whether it is checked before it is used.
         renamed: names that clients may use -> the name by which it knows the model.
+        assumed: the models that it probably has, for a list of them where it is not asked.
 
     name: host and port, for people and metrics.
     running: how many requests of ours are with it.
     models: the models that it listed; empty where it was not asked.
+    url: what it was made with.
     reason: why it cannot be used; empty where it can.
     misconfigured: whether that reason will hardly go away by itself: a wrong key, or no such API.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], checked: bool, renamed: Mapping[str, str] | None = None
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        checked: bool,
+        renamed: Mapping[str, str] | None = None,
+        assumed: Sequence[str] = (),
     ) -> None:
+        self.url = url
         base = url.rstrip("/") + ("" if urlsplit(url).path.strip("/") else "/v1")
         self.name = base.partition("://")[2].removesuffix("/v1")
         self.upstream = URLConnection(base, headers)
@@ -156,10 +164,17 @@ class UpstreamServer:
         self.running = 0
         self.models: tuple[str, ...] = ()
         self.reason = "not checked yet" if checked else ""
+        self._checked = checked
+        self._assumed = tuple(assumed)
         self.misconfigured = False
         self._renamed = renamed or {}
         self._key = headers.get("Authorization", "").removeprefix("Bearer ").encode()
         self._proxy = BaseURLProxy(self)
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The models to name in a list: those that it listed, else those that it probably has."""
+        return self.models or self._assumed
 
     @property
     def answers(self) -> bool:
@@ -189,7 +204,9 @@ class UpstreamServer:
         self.breaker.succeeded()
 
     async def check(self) -> None:
-        """Ask for its models, and note whether it can be used."""
+        """Ask for its models, and note whether it can be used. One that is not to be checked is left alone."""
+        if not self._checked:
+            return
         reason = ""
         self.misconfigured = False
         try:

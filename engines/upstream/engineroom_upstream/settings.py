@@ -29,15 +29,22 @@ class UpstreamSettings(Settings):
         (),
         description="The servers, each as an OpenAI client's `base_url` (`http://host:8000/v1`), separated by commas.",
     )
+    upstream_runpod: CommaList = Field(
+        (),
+        description="Deployments in a RunPod account, by name or id, separated by commas: pods, queue endpoints and "
+        "load-balancing endpoints. RUNPOD_API_KEY finds their addresses, again and again, and opens the endpoints.",
+    )
     upstream_api_key: SecretStr | None = Field(
         None,
-        description="The key that the servers ask for, or a key for each server, separated by commas.",
+        description="The key that the servers ask for, or a key for each server, separated by commas. A pod that "
+        "UPSTREAM_RUNPOD names gets the first key of its own API_KEYS unless this is set.",
     )
     upstream_check: float = Field(
         5,
         ge=0,
-        description="Seconds between two health checks of a server (GET /v1/models). 0 for none, as with serverless "
-        "endpoints, where a check would start a worker; MODEL_NAME has to name the model then.",
+        description="Seconds between two health checks of a server (GET /v1/models). 0 for none, as with URLs of "
+        "serverless endpoints, where a check would start a worker; MODEL_NAME has to name the model then. Those that "
+        "UPSTREAM_RUNPOD names are never checked.",
     )
 
     @property
