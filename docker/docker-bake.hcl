@@ -9,9 +9,9 @@ variable "ENGINE" { default = "" }
 variable "CUDA" { default = "" }
 variable "SM" { default = "" }
 
-# Where the images go, and the version in their tags: a number on a release, `dev-<commit>` otherwise.
-variable "REPOSITORY" { default = "engineroom" }
-variable "TAG" { default = "dev" }
+# What the images are called: registry and repository (its default is in matrix.json), and what their tags begin with.
+variable "IMAGE_REPOSITORY" {}
+variable "IMAGE_TAG" { default = "dev" }
 variable "COMMIT" { default = "" }
 variable "SOURCE" { default = "" }
 
@@ -47,8 +47,8 @@ target "image" {
   target     = MODEL_NAME == "" ? "worker" : "baked"
   platforms  = ["linux/amd64"]
   tags = [
-    MODEL_NAME == "" ? "${REPOSITORY}:${TAG}-${row.name}" :
-    "${REPOSITORY}:${TAG}-${row.name}-${regex_replace(lower(MODEL_NAME), "[^a-z0-9_.-]+", "-")}"
+    MODEL_NAME == "" ? "${IMAGE_REPOSITORY}:${IMAGE_TAG}-${row.name}" :
+    "${IMAGE_REPOSITORY}:${IMAGE_TAG}-${row.name}-${regex_replace(lower(MODEL_NAME), "[^a-z0-9_.-]+", "-")}"
   ]
   args = {
     BASE           = row.base
@@ -60,7 +60,7 @@ target "image" {
     IMAGE          = row.name
     ALSO_ON_PATH   = lookup(row, "path", "/usr/local/bin")
     RUN_AS         = lookup(row, "user", "0")
-    VERSION        = TAG
+    VERSION        = IMAGE_TAG
     COMMIT         = COMMIT
     SOURCE         = SOURCE
     MODEL_NAME     = MODEL_NAME == "" ? null : MODEL_NAME

@@ -22,7 +22,6 @@ from engineroom.errors import EngineroomError
 from engineroom.hardware import Image, Matrix
 
 ROOT = images.ROOT
-REPOSITORY = "engineroom"
 
 
 def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
@@ -32,11 +31,18 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     yield ".runpod/hub.json", hub
     yield ".runpod/tests.json", _json(hub_files.tests(matrix))
     yield "Dockerfile", dockerfile(matrix.rows[0])
-    yield "worker-config.json", _json(hub_files.worker_config(matrix, REPOSITORY))
-    images_page = ROOT / "docs/images.md"
-    limits_page = ROOT / "docs/limits.md"
-    yield "docs/limits.md", limit_table.fill(limits_page.read_text(encoding="utf-8"))
-    yield "docs/images.md", image_table.fill(images_page.read_text(encoding="utf-8"), matrix)
+    yield "worker-config.json", _json(hub_files.worker_config(matrix))
+    yield "common/engineroom/hardware/images.json", images.MATRIX.read_text(encoding="utf-8")
+    for name in image_table.pages(ROOT):
+        yield name, page(name, matrix)
+
+
+def page(name: str, matrix: Matrix) -> str:
+    """A page with the images called as the matrix says, and with the table that is its own."""
+    text = image_table.renamed((ROOT / name).read_text(encoding="utf-8"), matrix)
+    if name == "docs/limits.md":
+        return limit_table.fill(text)
+    return image_table.fill(text, matrix) if name == "docs/images.md" else text
 
 
 def dockerfile(image: Image) -> str:

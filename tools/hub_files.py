@@ -82,7 +82,7 @@ def tests(matrix: Matrix) -> dict[str, Any]:
     }
 
 
-def worker_config(matrix: Matrix, repository: str) -> dict[str, Any]:
+def worker_config(matrix: Matrix) -> dict[str, Any]:
     """`worker-config.json`: every image with its settings by group, and each setting once."""
     versions: dict[str, Any] = {}
     schema: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def worker_config(matrix: Matrix, repository: str) -> dict[str, Any]:
                 # The form sends what it shows, and the images do not agree on it.
                 field["value"] = ""
         versions[image.name] = {
-            "imageName": f"{repository}:latest-{image.name}",
+            "imageName": str(matrix.full_name(image, "latest")),
             **({"minimumCudaVersion": image.cuda} if image.cuda else {}),
             "categories": [{"title": title, "settings": names} for title, names in groups.items()],
         }

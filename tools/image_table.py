@@ -1,6 +1,9 @@
-"""The table of images for docs/images.md, between two markers."""
+"""What pages say of the images: the table of docs/images.md, between two markers, and full names anywhere."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 from engineroom.hardware import Matrix
 
@@ -27,3 +30,27 @@ def fill(text: str, matrix: Matrix) -> str:
     if not begin or not end:
         return text
     return f"{before}{BEGIN}\n{table(matrix)}\n{END}{after}"
+
+
+def pages(root: Path) -> list[str]:
+    """What people read of the repository at `root`, and where an image may be called by its full name."""
+    return [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docker-compose.yml",
+        *sorted(f"docs/{p.name}" for p in root.glob("docs/*.md")),
+    ]
+
+
+def full_names(matrix: Matrix) -> re.Pattern[str]:
+    """Full names of images in a text, as `repository`, `tag` (what it begins with) and `row`. A repository that a shell
+    fills in is none."""
+    rows = "|".join(re.escape(row.name) for row in sorted(matrix.rows, key=lambda row: -len(row.name)))
+    return re.compile(
+        rf"(?<![\w./:$\x7b\x7d-])(?P<repository>[\w.-]+(:\d+)?(/[\w.-]+)*):(?P<tag>[\w.]+)-(?P<row>{rows})(?![\w.])"
+    )
+
+
+def renamed(text: str, matrix: Matrix) -> str:
+    """`text` with each of the images under the matrix's repository."""
+    return full_names(matrix).sub(lambda name: f"{matrix.repository}:{name['tag']}-{name['row']}", text)

@@ -15,7 +15,7 @@ import click
 from docker_bake import bake_command
 
 from engineroom.errors import EngineroomError
-from engineroom.hardware import Image, Matrix
+from engineroom.hardware import IMAGE_REPOSITORY, Image, ImageName, ImageNameError, Matrix
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "docker" / "matrix.json"
@@ -28,8 +28,26 @@ def bake(targets: Sequence[str], *options: str) -> list[str]:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for Bake: a token is announced, since naming a secret that is not set is an error."""
-    return {**environ, "HAVE_HF_TOKEN": "1" if environ.get("HF_TOKEN") else ""}
+    """The environment for Bake: a token is announced, since naming a secret that is not set is an error, and what the
+    images are called is complete."""
+    return {**environ, IMAGE_REPOSITORY: repository(environ), "HAVE_HF_TOKEN": "1" if environ.get("HF_TOKEN") else ""}
+
+
+def repository(environ: Mapping[str, str], owner: str = "") -> str:
+    """What the images are called up to the tag.
+
+    Args:
+        owner: a registry and what is below it, put before a name that has neither.
+
+    Raises:
+        ImageNameError: the variable holds no repository.
+    """
+    name = ImageName.parse(environ.get(IMAGE_REPOSITORY) or Matrix.load(MATRIX).repository)
+    if name.tag or name.digest:
+        raise ImageNameError(
+            f"{IMAGE_REPOSITORY}={name}: it ends before the tag, which IMAGE_TAG and the image's row make"
+        )
+    return str(name) if name.owned or not owner else str(ImageName.parse(f"{owner.lower()}/{name}"))
 
 
 @click.group()
@@ -54,6 +72,15 @@ def build(every: bool) -> None:
     if len(rows) > len(chosen):
         click.echo(f"(also there: {', '.join(row.name for row in rows[1:])}; CUDA=… or SM=… choose)", err=True)
     _run([row.target for row in chosen], "--load")
+
+
+@main.command("repository")
+@click.option("--owner", default="", help="Put before a repository that names neither registry nor owner.")
+@click.option("--host", is_flag=True, help="Only its registry.")
+def print_repository(owner: str, host: bool) -> None:
+    """Print what the images are called up to the tag, for a workflow."""
+    name = repository(os.environ, owner)
+    click.echo(ImageName.parse(name).host if host else name)
 
 
 @main.command()

@@ -14,6 +14,7 @@ from engineroom.hardware import Matrix, MatrixError, gpus
 from .conftest import ROOT
 from .wheels import requirements
 
+REPOSITORY = "registry.test/me/rooms"
 GOOD = {
     "name": "wheel-1.0-cu129",
     "engine": "wheel",
@@ -30,7 +31,9 @@ CPU = {"name": "wheel-1.0-cpu", "engine": "wheel", "version": "1.0", "base": "re
 
 def matrix(folder: Path, *rows: Any) -> Matrix:
     path = folder / "matrix.json"
-    path.write_text(json.dumps({"variable": {"IMAGES": {"default": list(rows)}}}))
+    path.write_text(
+        json.dumps({"variable": {"IMAGE_REPOSITORY": {"default": REPOSITORY}, "IMAGES": {"default": list(rows)}}})
+    )
     return Matrix.load(path)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from docker_bake import bake_command
+from image_table import full_names, pages
 from real_engine import script
 
 from engineroom.errors import EngineroomError
@@ -108,16 +109,18 @@ def as_fields(secret: str | Mapping[str, str]) -> Mapping[str, str]:
 
 
 @needs_bake
-def test_a_new_row_changes_the_plan_and_the_files_made_from_it(tmp_path: Path) -> None:
-    """In a copy of the repository, one row is added, and nothing else is edited."""
+def test_a_new_row_and_repository_change_the_plan_and_the_files_made_from_them(tmp_path: Path) -> None:
+    """In a copy of the repository, one row is added and the images get another repository; nothing else is edited."""
     root = tmp_path / "copy"
-    for name in ("docker", "tools", "docs"):
+    for name in ("docker", "tools", "docs", "common/engineroom/hardware"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copy(ROOT / "Dockerfile", root)
+    for name in ("Dockerfile", "README.md", "CONTRIBUTING.md", "docker-compose.yml"):
+        shutil.copy(ROOT / name, root)
     matrix = root / "docker/matrix.json"
     content = json.loads(matrix.read_text())
     rows = content["variable"]["IMAGES"]["default"]
     rows.append({**rows[0], "name": "vllm-0.99.0-cu129", "version": "0.99.0", "base": "vllm/vllm-openai:v0.99.0"})
+    content["variable"]["IMAGE_REPOSITORY"]["default"] = "registry.test/me/rooms"
     matrix.write_text(json.dumps(content))
     assert "vllm-0-99-0-cu129" in printed(root).stdout
     done = subprocess.run(
@@ -126,6 +129,25 @@ def test_a_new_row_changes_the_plan_and_the_files_made_from_it(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     for name in ("docker/plan.json", "hub.json", "worker-config.json", "docs/images.md"):
         assert "0.99.0" in (root / name).read_text(), name
+    packaged = Matrix.load(root / "common/engineroom/hardware/images.json")
+    for row in packaged.rows:
+        name = str(packaged.full_name(row, "latest"))
+        assert name.startswith("registry.test/me/rooms:")
+        assert json.loads((root / "worker-config.json").read_text())["versions"][row.name]["imageName"] == name
+    plan = json.loads((root / "docker/plan.json").read_text())["target"]
+    assert {tag.partition(":dev-")[0] for target in plan.values() for tag in target["tags"]} == {packaged.repository}
+    for name in pages(root):
+        named = {match["repository"] for match in full_names(packaged).finditer((root / name).read_text())}
+        assert named <= {packaged.repository}, name
+    assert "IMAGE=registry.test/me/rooms:dev-" in (root / "docs/compose.md").read_text()
+    pushed = subprocess.run(
+        [sys.executable, str(root / "tools/images.py"), "repository", "--owner", "ghcr.io/Somebody"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert pushed.stdout == "registry.test/me/rooms\n", "the workflow's"
     listed = subprocess.run(
         [sys.executable, str(root / "tools/images.py"), "names"], capture_output=True, text=True, timeout=60, check=True
     )

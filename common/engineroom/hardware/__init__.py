@@ -5,15 +5,19 @@ from __future__ import annotations
 from . import gpus
 from .catalog import CatalogError, CatalogGpu, CatalogSource, GpuCatalog
 from .gpus import Device, nvidia_smi
-from .images import Image, Matrix, MatrixError
+from .image_names import ImageName, ImageNameError
+from .images import IMAGE_REPOSITORY, Image, Matrix, MatrixError
 
 __all__ = [
+    "IMAGE_REPOSITORY",
     "CatalogError",
     "CatalogGpu",
     "CatalogSource",
     "Device",
     "GpuCatalog",
     "Image",
+    "ImageName",
+    "ImageNameError",
     "Matrix",
     "MatrixError",
     "gpus",

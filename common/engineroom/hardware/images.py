@@ -1,7 +1,8 @@
 """The image matrix: which engine, version, CUDA and compute capabilities each image carries.
 
-The rows are in `docker/matrix.json`, which Docker's Bake reads as it is. Every image has a copy, so that a worker on
-the wrong machine can name the right image.
+The rows, and the repository that the images go to, are in `docker/matrix.json`, which Docker's Bake reads as it is. A
+copy is installed with this package, so that what deploys or starts an image finds its full name and its row, and a
+worker on the wrong machine can name the right image.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from typing import Any
 import msgspec
 
 from ..errors import EngineroomError
+from .image_names import ImageName, ImageNameError
+
+PACKAGED = Path(__file__).with_name("images.json")
+"""The copy of `docker/matrix.json` that is installed with this package; `make hub` writes it."""
+
+IMAGE_REPOSITORY = "IMAGE_REPOSITORY"
+"""The variable of what the images are called, up to the tag: `ghcr.io/me/engineroom`. Its default is in the matrix."""
 
 OLDEST_CUDA = {
     "100": (12, 8),
@@ -121,10 +129,20 @@ class Image(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Matrix:
-    """All images. The rows of an engine are in order of preference: take its first image that runs on your machine."""
+    """All images. The rows of an engine are in order of preference: take its first image that runs on your machine.
 
-    def __init__(self, rows: Sequence[Image]) -> None:
+    rows: one an image.
+    repository: what all of them are called up to the tag, where nothing says otherwise.
+    """
+
+    def __init__(self, rows: Sequence[Image], repository: str) -> None:
         self.rows = tuple(rows)
+        self.repository = repository
+
+    @classmethod
+    def packaged(cls) -> Matrix:
+        """The images of this version of the package."""
+        return cls.load(PACKAGED)
 
     @classmethod
     def load(cls, path: Path) -> Matrix:
@@ -134,11 +152,17 @@ class Matrix:
             MatrixError: the text names every row that is malformed, cannot work, or is there twice.
         """
         try:
-            raw: list[Any] = msgspec.json.decode(path.read_bytes())["variable"]["IMAGES"]["default"]
+            variables: Any = msgspec.json.decode(path.read_bytes())["variable"]
+            raw: list[Any] = variables["IMAGES"]["default"]
+            repository: str = variables[IMAGE_REPOSITORY]["default"]
         except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
             raise MatrixError(f"{path} is not an image matrix: {error!r}") from error
         rows: list[Image] = []
         problems: list[str] = []
+        try:
+            ImageName.parse(repository)
+        except ImageNameError as error:
+            problems.append(f"{IMAGE_REPOSITORY}: {error}")
         for position, row in enumerate(raw, start=1):
             try:
                 image = msgspec.convert(row, Image)
@@ -154,7 +178,7 @@ class Matrix:
             rows.append(image)
         if problems:
             raise MatrixError(f"{path.name} is wrong:" + "".join(f"\n  {problem}" for problem in problems))
-        return cls(rows)
+        return cls(rows, repository)
 
     @property
     def engines(self) -> tuple[str, ...]:
@@ -177,6 +201,69 @@ class Matrix:
         rows = _narrow(self.rows, "ENGINE", engine, lambda row: (row.engine,))
         rows = _narrow(rows, "CUDA", cuda, lambda row: (row.cuda or "none",))
         return _narrow(rows, "SM", sm, lambda row: row.sm)
+
+    def choose(self, engine: str, sm: Sequence[str] = (), cuda: str = "") -> Image:
+        """The image to deploy: the first of an engine that runs on all of these GPUs.
+
+        An image without CUDA runs on any machine, but is taken only where there is no GPU or the engine has no other.
+
+        Args:
+            sm: the GPUs' compute capabilities, `89` for 8.9; none for a machine without a GPU.
+            cuda: only images with this version of CUDA inside, `12.9`; empty for any.
+
+        Raises:
+            MatrixError: there is none; the text says which images would run there, or which CUDA there is.
+        """
+        own = self.select(engine)
+        suitable = [row for row in own if _runs(row, sm)] or [row for row in own if sm and _has_no_gpu_image(own)]
+        if not suitable:
+            machine = f"on {_capabilities(sm)}" if sm else "without a GPU"
+            others = [row for row in self.rows if _runs(row, sm)]
+            advice = (
+                f"these images do: {', '.join(row.name for row in others)}" if others else "none of the others does"
+            )
+            offered = "; ".join(f"{row.name} is for {_capabilities(row.sm)}" for row in own)
+            raise MatrixError(f"no image of {engine} runs {machine} ({offered}); {advice}")
+        return _narrow(suitable, "CUDA", cuda, lambda row: (row.cuda or "none",))[0]
+
+    def full_name(self, image: Image, tag: str, repository: str = "") -> ImageName:
+        """What an image is called where it can be pulled from.
+
+        Args:
+            tag: what its tag begins with: a version of ours, `latest` or `dev-…`.
+            repository: where the images are, if not where the matrix says.
+
+        Raises:
+            ImageNameError: `repository` or `tag` cannot be part of a name.
+        """
+        return ImageName.parse(f"{repository or self.repository}:{tag}-{image.name}")
+
+    def row_of(self, name: str) -> Image | None:
+        """The row that an image was built from, by its full name, with or without a model baked in; None for an image
+        that is not one of these.
+
+        Raises:
+            ImageNameError: it is no name of an image.
+        """
+        tag = ImageName.parse(name).tag
+        rows = [row for row in self.rows if re.search(rf"(^|-){re.escape(row.name)}(-|$)", tag)]
+        return max(rows, key=lambda row: len(row.name), default=None)
+
+
+def _runs(row: Image, sm: Sequence[str]) -> bool:
+    """Whether an image is meant for a machine with these GPUs, or for one without any."""
+    return set(sm) <= set(row.sm) if sm else row.cuda is None
+
+
+def _has_no_gpu_image(rows: Sequence[Image]) -> bool:
+    return all(row.cuda is None for row in rows)
+
+
+def _capabilities(sm: Sequence[str]) -> str:
+    """Compute capabilities as NVIDIA writes them."""
+    if not sm:
+        return "machines without a GPU"
+    return "compute capability " + ", ".join(f"{number[:-1]}.{number[-1]}" for number in sm)
 
 
 def _narrow(
