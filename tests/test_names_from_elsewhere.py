@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from functools import cache
@@ -216,6 +217,24 @@ def test_other_names_lead_to_settings(engine: str) -> None:
     tables = [engine_type.other_names, *(getattr(group, "other_names", {}) for group in groups)]
     named = {other.ours for table in tables for other in table.values() if other.ours}
     assert named | set(engine_type.usual_settings.values()) <= known
+
+
+ENGINES = Path(__file__).parents[1] / "engines"
+SNAPSHOTS = sorted((*ENGINES.glob("*/engineroom_*/flags/*.json"), *ENGINES.glob("*/engineroom_*/flags.json")))
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS, ids=lambda path: str(path.relative_to(ENGINES)))
+def test_no_flag_of_an_engine_vanishes(snapshot: Path) -> None:
+    """Each flag of each version is a setting, or its variable has an answer, also in the environment of the process."""
+    engine = snapshot.relative_to(ENGINES).parts[0]
+    engine_type, env = plugins.engine_class(Environment.of({"ENGINE": engine}))
+    groups = plugins.settings_groups(engine_type, env)
+    settings = {name for group in groups for setting in group.describe() for name in setting.names}
+    flags = json.loads(snapshot.read_text())["flags"]
+    assert len(flags) > 20
+    aside = {flag["name"].upper() for flag in flags} - settings
+    silent = [name for name in aside if outcome(engine, name, "1", "environment")[0] == "silent"]
+    assert silent == []
 
 
 @pytest.mark.parametrize("layer", ["environment", ".env", "config file"])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from engineroom import plugins
-from engineroom.settings import Environment, OtherName, Settings
+from engineroom.settings import Environment, FlagsAside, OtherName, Settings
 from engineroom.settings.usual_settings import USUAL_SETTINGS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "other-names.md"
@@ -53,9 +53,13 @@ def lines() -> Iterator[str]:
         near = f"; refused: {names(name for name, _ in usual.near)}" if usual.near else ""
         yield f"| {names(usual.names)}{near} | {' | '.join(cells)} |"
     for name, engine in engines.items():
-        if engine.other_names:
+        aside = [group for group in engine.settings(Environment.of({})) if isinstance(group, FlagsAside)]
+        others = dict(engine.other_names)
+        for group in aside:
+            others.update(group.other_names)
+        if others:
             yield from ("", f"## With ENGINE={name}", "")
-            yield from table(engine.other_names)
+            yield from table(others)
 
 
 def table(others: Mapping[str, OtherName]) -> Iterator[str]:

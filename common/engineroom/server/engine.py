@@ -86,6 +86,10 @@ class ServerEngine(Engine):
     keep_alive: ClassVar[float] = 4
     """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
 
+    follows: str = ""
+    """Why its process takes no requests, for people, where it computes for a server on another machine: then nothing is
+    asked of the process, and the engine is live and never ready. Empty for a server."""
+
     idle_timeout: float | None = None
     """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
 
@@ -221,6 +225,10 @@ class ServerEngine(Engine):
             ignored=f'"GET {self.ready_path} HTTP/',
         )
         self.timeline.mark("engine spawned")
+        if self.follows:
+            self._health = Health(live=True, ready=False, reason=self.follows)
+            self._watch = asyncio.ensure_future(self._notice_death(self._process))
+            return
         # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
         # to go, and the door answers meanwhile.
         self._proxy, upstream_class = await asyncio.to_thread(lambda: (self.make_proxy(), _upstream_class()))

@@ -6,7 +6,7 @@ from . import usual_settings
 from .base import CommaList, Setting, Settings, SettingsGroup, comma_list
 from .environment import Environment, Layer, read_mapping
 from .files import FilePath, read_bytes, read_text
-from .flags import Flag, FlagTable, Variables, version_beside, version_numbers
+from .flags import Flag, FlagsAside, FlagTable, Variables, of_other_versions, version_beside, version_numbers
 from .json_values import parse_json
 from .known_names import KnownNames
 from .name_check import NameCheck, Notice
@@ -24,6 +24,7 @@ __all__ = [
     "FlagRule",
     "FlagTable",
     "FlagValues",
+    "FlagsAside",
     "KnownNames",
     "Layer",
     "NameCheck",
@@ -39,6 +40,7 @@ __all__ = [
     "comma_list",
     "doubted",
     "dropped",
+    "of_other_versions",
     "parse_json",
     "read_bytes",
     "read_mapping",

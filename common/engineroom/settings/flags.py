@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,6 +21,7 @@ from .base import Setting
 from .environment import Environment
 from .json_values import parse_json
 from .limits import Limits
+from .other_names import OtherName
 from .suggestions import suggest
 from .values import plain
 
@@ -157,13 +158,13 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
         fits = [path for path in there if version is None or version_numbers(path.stem) <= version_numbers(version)]
         return cls.load((fits or there[:1])[-1])
 
-    def without(self, names: Collection[str], engine: str | None = None) -> Self:
-        """The table without some flags, e.g. those that the worker gives itself.
+    def without(self, aside: FlagsAside, engine: str | None = None) -> Self:
+        """The table without the flags that are no settings, e.g. those that the worker gives itself.
 
         Args:
             engine: another way to write the engine's name, for people.
         """
-        flags = tuple(flag for flag in self.flags if flag.name not in names)
+        flags = tuple(flag for flag in self.flags if flag.variable not in aside.answers)
         return msgspec.structs.replace(self, engine=engine or self.engine, flags=flags)
 
     def with_defaults(self, defaults: Mapping[str, str]) -> Self:
@@ -232,6 +233,42 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
     def argv(self, values: Mapping[str, Any]) -> list[str]:
         """The command line for parsed values, in the parser's own order."""
         return [part for flag in self.flags if flag.name in values for part in flag.arguments(values[flag.name])]
+
+
+class FlagsAside(NamedTuple):
+    """Flags of an engine that are no settings here, and what becomes of a variable that names one.
+
+    A group of settings without a setting: it stands among an engine's groups, so that none of these flags can vanish.
+
+    answers: variable -> what becomes of it; None where the worker or a door has a setting or an answer of that name.
+    """
+
+    title: str
+    answers: Mapping[str, OtherName | None]
+
+    @property
+    def other_names(self) -> Mapping[str, OtherName]:
+        """What becomes of each variable that is this engine's affair."""
+        return {name: answer for name, answer in self.answers.items() if answer is not None}
+
+    def describe(self) -> Sequence[Setting]:
+        return ()
+
+
+def of_other_versions(table: FlagTable, folder: Path) -> FlagsAside:
+    """The flags that only other versions have, each refused with the newest version that has it.
+
+    Args:
+        table: the flags of the version that runs; all of them, so that none of its own counts as another's.
+        folder: with the snapshot of each version.
+    """
+    answers: dict[str, OtherName | None] = {}
+    for path in sorted(folder.glob("*.json"), key=lambda path: version_numbers(path.stem)):
+        for flag in FlagTable.load(path).flags:
+            if flag.variable not in table.by_variable:
+                advice = f"{table.title} has no {flag.flags[0]} ({path.stem} does); remove it"
+                answers[flag.variable] = OtherName("refused", advice=advice)
+    return FlagsAside(f"{table.engine}'s other versions", answers)
 
 
 class Variables(NamedTuple):

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from ..errors import Problem
-from .base import Setting, Settings, SettingsGroup
+from .base import Setting, SettingsGroup
 from .environment import Environment, Layer
 from .name_check import NameCheck, Notice
 from .near_names import NearNames, in_capitals, is_link
@@ -180,13 +180,12 @@ class KnownNames:
 
 def _table(group: SettingsGroup, *, idle: bool) -> Mapping[str, OtherName]:
     """The other names of a group's settings; where nothing reads these now, nothing has to be refused."""
-    if not (isinstance(group, type) and issubclass(group, Settings)):
-        return {}
+    other_names: Mapping[str, OtherName] = getattr(group, "other_names", {})
     if not idle:
-        return group.other_names
+        return other_names
     return {
         name: replace(other, outcome="doubted") if other.outcome == "refused" else other
-        for name, other in group.other_names.items()
+        for name, other in other_names.items()
     }
 
 

@@ -20,6 +20,7 @@ from .errors import normalise
 from .installed import FASTDEPLOY, PADDLE, find, snapshots
 from .requests import SAMPLING_PARAMS, prepare
 from .settings import (
+    ASIDE,
     DEFAULTS,
     USUAL_SETTINGS,
     FastDeploySettings,
@@ -95,7 +96,7 @@ class FastDeployEngine(ServerEngine):
         except SettingsError:
             version = None
         table = table_of(version)
-        return (FastDeploySettings, table, FastDeployVariables(), OtherVersions(table))
+        return (FastDeploySettings, table, ASIDE, FastDeployVariables(), OtherVersions(table))
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> FastDeployEngine:

@@ -13,7 +13,17 @@ from pydantic import Field
 from engineroom.errors import Problem, Problems, SettingsError
 from engineroom.models import HubSettings
 from engineroom.server import EnginePython
-from engineroom.settings import CommaList, Environment, Flag, FlagTable, Setting, UsualSetting, read_mapping
+from engineroom.settings import (
+    CommaList,
+    Environment,
+    Flag,
+    FlagsAside,
+    FlagTable,
+    Setting,
+    UsualSetting,
+    dropped,
+    read_mapping,
+)
 from engineroom.settings import usual_settings as usual
 
 from . import limits
@@ -23,17 +33,15 @@ logger = logging.getLogger(__name__)
 
 _PROFILED = 8192
 
-NOT_FLAGS = {
-    "API_KEY",
-    "CACHE_QUEUE_PORT",
-    "ENGINE_WORKER_QUEUE_PORT",
-    "HOST",
-    "MAX_CONCURRENCY",
-    "METRICS_PORT",
-    "MODEL",
-    "PORT",
-    "SERVED_MODEL_NAME",
-}
+_OF_THE_WORKER = "the worker chooses a free port for it; remove it"
+
+ASIDE = FlagsAside(
+    "FastDeploy's flags that the worker gives",
+    {
+        **dict.fromkeys(("API_KEY", "HOST", "MAX_CONCURRENCY", "METRICS_PORT", "MODEL", "PORT", "SERVED_MODEL_NAME")),
+        **dropped(dict.fromkeys(("CACHE_QUEUE_PORT", "ENGINE_WORKER_QUEUE_PORT"), _OF_THE_WORKER)),
+    },
+)
 """Flags of FastDeploy that are no setting: the worker chooses them, or the variable means something of the door."""
 
 USUAL_SETTINGS: Mapping[UsualSetting, str] = {
@@ -107,7 +115,7 @@ class OtherVersions:
             flag.variable: (other.version, flag)
             for other in snapshots().values()
             for flag in other.flags
-            if flag.variable not in self._table.by_variable and flag.variable not in NOT_FLAGS
+            if flag.variable not in self._table.by_variable and flag.variable not in ASIDE.answers
         }
 
     def describe(self) -> Sequence[Setting]:
@@ -133,7 +141,7 @@ def table_of(version: tuple[int, int] | None) -> FlagTable:
     """The flags of a version that are settings; the newest known version's for a newer or unknown one."""
     known = snapshots()
     table = known.get(version or max(known)) or known[max(known)]
-    flags = tuple(limits.limited(flag) for flag in table.flags if flag.variable not in NOT_FLAGS)
+    flags = tuple(limits.limited(flag) for flag in table.without(ASIDE).flags)
     return msgspec.structs.replace(table, flags=flags)
 
 

@@ -23,6 +23,7 @@ from engineroom.settings import (
     UsualSetting,
     Variables,
     WorkerSettings,
+    of_other_versions,
     refused,
     taken,
     version_beside,
@@ -34,6 +35,9 @@ from .diagnostics import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from engineroom.server import Proxy, Upstream
+
+
+_SNAPSHOTS = Path(__file__).with_name("flags")
 
 
 class MAXSettings(HubSettings):
@@ -98,7 +102,8 @@ class MAXEngine(ServerEngine):
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         table = _table(env)
-        return MAXSettings, table, Variables("MAX's environment", table.environ)
+        others = of_other_versions(table, _SNAPSHOTS)
+        return MAXSettings, table, others, Variables("MAX's environment", table.environ)
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> MAXEngine:
@@ -148,7 +153,7 @@ class MAXEngine(ServerEngine):
 
 def _table(env: Environment) -> FlagTable:
     version = version_beside(env.get("MAX_COMMAND", "max"), "max") or env.get("MAX_VERSION")
-    table = FlagTable.nearest(Path(__file__).with_name("flags"), version)
+    table = FlagTable.nearest(_SNAPSHOTS, version)
     return table.with_defaults({"enable_penalties": "true", "enable_min_tokens": "true"})
 
 

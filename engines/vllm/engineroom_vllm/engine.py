@@ -74,12 +74,15 @@ class VLLMEngine(ServerEngine):
         self._honoured = surface.pinned_fields()
         self._ahead = ReadAhead(weights(files.folder) if files.folder else ())
         self._download: ModelDownload | None = None
+        if options.follower:
+            self.follows = f"a follower of the node at {options.head}, which takes the requests"
         super().__init__(worker, files)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm"))
-        return VLLMSettings, worker_vllm.SpeculativeSettings, snapshot.table, snapshot.environment
+        own = (VLLMSettings, worker_vllm.SpeculativeSettings, snapshot.table, snapshot.environment)
+        return (*own, snapshots.ASIDE, snapshot.others)
 
     @classmethod
     def unset_values(cls, env: Environment) -> Mapping[str, Collection[str]]:
@@ -114,7 +117,8 @@ class VLLMEngine(ServerEngine):
     def command(self, address: Address) -> Sequence[str]:
         serve = [self._python.executable, "-m", "vllm.entrypoints.cli.main", "serve", self.source]
         names = super().models  # Adapters have their names in their own flag.
-        return [*serve, "--uds", str(address.unix), "--served-model-name", *names, *self._options.argv]
+        listen = [] if self.follows else ["--uds", str(address.unix)]
+        return [*serve, *listen, "--served-model-name", *names, *self._options.argv]
 
     def environ(self) -> Mapping[str, str]:
         # Its sockets between processes go where they are swept up with ours.

@@ -16,18 +16,23 @@ from engineroom.settings import Environment, FlagTable, read_mapping, suggest
 
 from . import pairs
 from .settings import VLLMSettings
-from .snapshots import DEFAULTS, OURS, VersionSnapshot
+from .snapshots import ASIDE, DEFAULTS, VersionSnapshot
 from .worker_vllm import SpeculativeSettings, translate
 
 _INSTEAD = {
-    "api_key": "; API keys are checked by the door",
-    "hf_token": "; set HF_TOKEN",
-    "host": "; set HOST",
-    "model": "; set MODEL_NAME",
-    "port": "; set PORT",
-    "served_model_name": "; set OPENAI_SERVED_MODEL_NAME_OVERRIDE",
+    "ALLOWED_ORIGINS": "; set CORS_ORIGINS",
+    "API_KEY": "; API keys are checked by the door",
+    "HF_TOKEN": "; set HF_TOKEN",
+    "HOST": "; set HOST",
+    "LOG_LEVEL": "; set LOG_LEVEL",
+    "MODEL": "; set MODEL_NAME",
+    "PORT": "; set PORT",
+    "SERVED_MODEL_NAME": "; set OPENAI_SERVED_MODEL_NAME_OVERRIDE",
+    "SSL_CERTFILE": "; set UVICORN_SSL_CERTFILE",
+    "SSL_KEYFILE": "; set UVICORN_SSL_KEYFILE",
+    **{variable: f"; {answer.remedy}" for variable, answer in ASIDE.other_names.items()},
 }
-"""Flags that the worker gives -> what the user may set instead."""
+"""Flags that the worker gives, by their variables -> what the user may set instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,18 @@ class ServeOptions:
     def argv(self) -> list[str]:
         config = self.settings.vllm_config_file
         return [*(("--config", config) if config else ()), *self.table.argv(self.values), *self.extra]
+
+    @property
+    def follower(self) -> bool:
+        """Whether it is a node that computes for another one, without an API of its own."""
+        return bool(self.values.get("headless"))
+
+    @property
+    def head(self) -> str:
+        """The address of the node that a follower computes for."""
+        parallel = self.values.get("data_parallel_size", 1) > 1
+        named = self.values.get("data_parallel_address") if parallel else None
+        return str(named or self.values.get("master_addr", "127.0.0.1"))
 
     @property
     def lora_names(self) -> tuple[str, ...]:
@@ -90,11 +107,13 @@ def _worked_out(values: Mapping[str, Any], table: FlagTable) -> dict[str, Any]:
     """What is set where the user has not."""
     defaults = table.read(Environment.of({name.upper(): text for name, text in DEFAULTS.items()}))
     replicas = values.get("pipeline_parallel_size", 1) * values.get("data_parallel_size", 1)
-    gpus_each = gpus.count(os.environ) // max(replicas, 1)
+    gpus_each = gpus.count(os.environ) * values.get("nnodes", 1) // max(replicas, 1)
     if gpus_each > 1:
         defaults["tensor_parallel_size"] = gpus_each
     if values.get("lora_modules"):
         defaults["enable_lora"] = True
+    if values.get("node_rank", 0) > 0 and values.get("data_parallel_size", 1) == 1:
+        defaults["headless"] = True  # Of such nodes only the first has an API.
     return defaults
 
 
@@ -128,8 +147,8 @@ def _checked_flags(flags: Iterable[str], variable: str, snapshot: VersionSnapsho
             near_miss = suggest(flag, spellings)
             hint = f"; did you mean {near_miss}?" if near_miss else ""
             problems.add(variable, f"{flag} is not a flag of vLLM {snapshot.table.version}{hint}")
-        elif name in OURS:
-            problems.add(variable, f"{flag} is set by the worker{_INSTEAD.get(name, '')}")
+        elif name.upper() in ASIDE.answers:
+            problems.add(variable, f"{flag} is set by the worker{_INSTEAD[name.upper()]}")
         else:
             names.add(name)
     return names

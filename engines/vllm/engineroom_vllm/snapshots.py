@@ -9,7 +9,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from engineroom.settings import FlagTable, Variables, version_numbers
+from engineroom.settings import (
+    FlagsAside,
+    FlagTable,
+    Variables,
+    doubted,
+    dropped,
+    of_other_versions,
+    refused,
+    version_numbers,
+)
 
 from .worker_vllm import DROPPED, KEY, RENAMED
 
@@ -17,34 +26,26 @@ logger = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).with_name("flags")
 
-OURS = frozenset(
+_CORS = "the door answers browsers itself, for every method and header; CORS_ORIGINS says for whom"
+_CLIENTS = "the door asks clients for keys (API_KEYS); a proxy in front of it can ask for certificates"
+_GRPC = "the worker's clients speak HTTP; remove it"
+_CONFIG = "set ENGINEROOM_CONFIG to a file of settings, or VLLM_CONFIG_FILE to one of vLLM's own options"
+
+ASIDE = FlagsAside(
+    "vLLM's flags that the worker gives",
     {
-        "allow_credentials",
-        "allowed_headers",
-        "allowed_methods",
-        "allowed_origins",
-        "api_key",
-        "config",
-        "disable_fastapi_docs",
-        "enable_offline_docs",
-        "enable_ssl_refresh",
-        "grpc",
-        "grpc_port",
-        "headless",
-        "hf_token",
-        "host",
-        "log_level",
-        "model",
-        "port",
-        "root_path",
-        "served_model_name",
-        "ssl_ca_certs",
-        "ssl_cert_reqs",
-        "ssl_certfile",
-        "ssl_ciphers",
-        "ssl_keyfile",
-        "uds",
-    }
+        **dict.fromkeys(("ALLOWED_ORIGINS", "API_KEY", "HF_TOKEN", "HOST", "LOG_LEVEL", "MODEL", "PORT")),
+        **dict.fromkeys(("SERVED_MODEL_NAME", "SSL_CERTFILE", "SSL_KEYFILE")),
+        **refused("", _CORS, ("ALLOWED_HEADERS", "ALLOWED_METHODS", "ALLOW_CREDENTIALS")),
+        **refused("", _CLIENTS, ("SSL_CA_CERTS", "SSL_CERT_REQS")),
+        **refused("", "the door negotiates TLS 1.2 and 1.3", ("SSL_CIPHERS",)),
+        **refused("", "the worker listens at HOST and PORT, and vLLM on a socket of the worker's", ("UDS",)),
+        **doubted("", _CONFIG, ("CONFIG",)),
+        **doubted("", _GRPC, ("GRPC", "GRPC_PORT")),
+        **doubted("", "the door serves at /v1, and a proxy in front of it can add a prefix", ("ROOT_PATH",)),
+        **dropped({"ENABLE_SSL_REFRESH": "the door reads a certificate again when its file changes"}),
+        **dropped(dict.fromkeys(("DISABLE_FASTAPI_DOCS", "ENABLE_OFFLINE_DOCS"), "vLLM's pages are not served")),
+    },
 )
 """Flags that are not settings: this worker gives them, or they are about a socket that no client sees."""
 
@@ -83,11 +84,13 @@ _LIBRARIES = frozenset(
 class VersionSnapshot(NamedTuple):
     """What is known of one version.
 
-    all_flags: every flag of its parser; table: those that are settings; environment: the variables that it reads.
+    all_flags: every flag of its parser; table: those that are settings; others: those of other versions;
+    environment: the variables that it reads.
     """
 
     all_flags: FlagTable
     table: FlagTable
+    others: FlagsAside
     environment: Variables
 
 
@@ -104,10 +107,11 @@ def load(version: str | None) -> VersionSnapshot:
             version,
             all_flags.version,
         )
-    table = all_flags.without(OURS, engine="vLLM").with_defaults(DEFAULTS)
+    table = all_flags.without(ASIDE, engine="vLLM").with_defaults(DEFAULTS)
     settings = {flag.variable for flag in all_flags.flags} | DROPPED.keys() | RENAMED.keys() | {KEY}
     variables = {*all_flags.environ, *_LIBRARIES} - settings
-    return VersionSnapshot(all_flags, table, Variables("vLLM's environment", tuple(sorted(variables))))
+    others = of_other_versions(all_flags, FOLDER)
+    return VersionSnapshot(all_flags, table, others, Variables("vLLM's environment", tuple(sorted(variables))))
 
 
 def versions() -> list[str]:

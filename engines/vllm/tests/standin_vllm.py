@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -67,6 +68,8 @@ def main() -> int:
     if recorded := os.environ.get("STANDIN_FAILS"):
         print((Path(__file__).parent / "start_failures" / f"{recorded}.txt").read_text())
         return 1
+    if "--headless" in sys.argv:
+        signal.pause()  # A follower has no API.
     answers = {"/health": health, "/metrics": metrics, "/openapi.json": openapi, "/v1/models": models}
     routes = [Route(path, answer) for path, answer in answers.items()]
     app = Starlette(routes=[*routes, Route("/v1/chat/completions", chat, methods=["POST"])])

@@ -6,12 +6,14 @@ import asyncio
 import logging
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
+from server_process import ServerProcess, until
 
 from engineroom.asgi import request
 from engineroom.engine import MODELS, Engine, Route
@@ -21,6 +23,7 @@ from engineroom.process import descendants
 from engineroom.testing import Lifecycle, running
 from engineroom.testing.suite import test_lifecycle
 from engineroom_vllm.engine import VLLMEngine
+from engineroom_workers.testing import COMMAND
 
 __all__ = ["test_lifecycle"]
 
@@ -30,10 +33,9 @@ CHAT = "/v1/chat/completions"
 
 async def kill(engine: Engine) -> None:
     """End the server as the kernel does when memory runs out."""
-    for process in descendants(os.getpid()):
-        with suppress(OSError):  # Others end by themselves meanwhile.
-            if b"standin_vllm.py" in Path(f"/proc/{process}/cmdline").read_bytes():
-                os.kill(process, signal.SIGKILL)
+    for process in standins():
+        with suppress(ProcessLookupError):  # It may end by itself meanwhile.
+            os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -137,3 +139,66 @@ async def test_leaving_a_stream_ends_it(engine: VLLMEngine) -> None:
             return
         await asyncio.sleep(0.02)
     pytest.fail("the generation is still running")
+
+
+@pytest.mark.parametrize("how", [{"NNODES": "2", "NODE_RANK": "1"}, {"HEADLESS": "true"}], ids=["rank", "headless"])
+async def test_a_follower_computes_and_takes_no_requests(configure: Configure, how: dict[str, str]) -> None:
+    """A second machine's node: alive, never ready, and dead once its process is."""
+    engine = configure(MASTER_ADDR="10.0.0.1", **how)
+    async with running(engine):
+        health = engine.health()
+        assert (health.live, health.ready) == (True, False)
+        assert health.reason == "a follower of the node at 10.0.0.1, which takes the requests"
+        status, answer = await ask(engine)
+        assert (status, answer["error"]["code"]) == (503, "engine_loading")  # type: ignore[index]
+        assert "a follower of the node at 10.0.0.1" in answer["error"]["message"]  # type: ignore[index]
+        until(standins)
+        (process,) = standins()
+        assert b"--headless" in cmdline(process)
+        assert b"--uds" not in cmdline(process)
+        os.kill(process, signal.SIGKILL)
+        assert "killed by signal 9" in await asyncio.wait_for(engine.died(), 20)
+        assert not engine.health().live
+
+
+async def test_the_first_of_several_nodes_serves(configure: Configure) -> None:
+    async with running(configure(NNODES="2", NODE_RANK="0", OPENAI_SERVED_MODEL_NAME_OVERRIDE="a")) as engine:
+        assert engine.health().ready
+        assert (await ask(engine))[0] == 200
+
+
+def standins() -> list[int]:
+    """The processes below this one that stand in for vLLM."""
+    return [pid for pid in descendants(os.getpid()) if b"standin_vllm.py" in cmdline(pid)]
+
+
+def cmdline(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def follower(standin_python: Callable[[str], str]) -> dict[str, str]:
+    """The environment of a worker on the second of two machines."""
+    settings = {"ENGINE": "vllm", "MODEL_NAME": "org/model", "LOAD_FORMAT": "dummy", "NNODES": "2", "NODE_RANK": "1"}
+    return {**os.environ, **settings, "VLLM_PYTHON": standin_python("0.32.0"), "PORT": "0"}
+
+
+def test_the_http_door_says_that_a_follower_takes_no_requests(follower: dict[str, str], tmp_path: Path) -> None:
+    door = ServerProcess([COMMAND, "serve"], tmp_path / "log", follower, tmp_path)
+    try:
+        door.until(lambda: "started: vllm is a follower of the node at 127.0.0.1" in door.log)
+        assert "ready:" not in door.log
+    finally:
+        door.stop()
+
+
+def test_a_worker_on_a_queue_cannot_be_a_follower(follower: dict[str, str], tmp_path: Path) -> None:
+    platform = {"RUNPOD_WEBHOOK_GET_JOB": "http://127.0.0.1:9/take", "FAILED_START_TIMEOUT": "0"}
+    ended = subprocess.run(
+        [COMMAND, "runpod"], env={**follower, **platform}, cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert "no job can be taken: vllm is a follower of the node at 127.0.0.1" in ended.stderr

@@ -60,7 +60,10 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         if starting.done():
             starting.result()
             engine.timeline.mark("engine ready")
-            _announce(engine, _url(sockets[0], options.http), options.page, _open_to_all(options))
+            if engine.health().ready:
+                _announce(engine, _url(sockets[0], options.http), options.page, _open_to_all(options))
+            else:
+                logger.info("started: %s is %s", engine.name, engine.health().reason)
             await _until_stopped(engine, first_signal)
     finally:
         starting.cancel()

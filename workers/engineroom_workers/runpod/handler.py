@@ -135,12 +135,14 @@ class JobResponse:
     items: JSON values. Closing them aborts the generation. They raise only `JobFailure`.
     record: what there is to log once they are delivered.
     delivery: what the items of a stream are marked with.
+    single: whether the job's output is its only item itself, and no list of items.
     """
 
     stream: bool
     items: AsyncGenerator[Any, None]
     record: JobRecord = field(default_factory=lambda: JobRecord(""))
     delivery: Delivery = field(default_factory=Delivery)
+    single: bool = False
 
 
 class JobHandler:
@@ -169,7 +171,10 @@ class JobHandler:
         for name in job_input.ignored:
             logger.warning("job %s: nobody knows the field '%s'; the job is served without it", job.get("id"), name)
         delivery = Delivery()
-        return JobResponse(job_input.stream, self._items(value, job_input, record, delivery), record, delivery)
+        items = self._items(value, job_input, record, delivery)
+        # Workers with this format return one object; those with the others yield items, of which RunPod makes a list.
+        single = isinstance(job_input.request, GenerateRequest) and job_input.output_format == "output"
+        return JobResponse(job_input.stream, items, record, delivery, single and not job_input.stream)
 
     async def _refusal(self, value: Any, error: APIError, record: JobRecord) -> AsyncGenerator[Any, None]:
         record.error = error.code or error.type

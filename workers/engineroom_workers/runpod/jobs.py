@@ -231,6 +231,8 @@ async def deliver(job_id: str, response: JobResponse, platform: Platform) -> Non
             response.record.status = "FAILED"
             response.record.error = "delivery_failed"
             result = _delivery_failed(f"An item of the stream could not be delivered: the platform {error}.")
+    if response.single and "output" in result:
+        result = {"output": output[0]}
     body = msgspec.json.encode(result)
     failed = "error" in result
     # The result may have to wait for the platform: once is enough to keep it.

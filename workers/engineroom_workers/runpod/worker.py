@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from engineroom.engine import Engine
+from engineroom.errors import EngineStartError
 
 from ..ending import stop_engine
 from ..loading import loading
@@ -62,6 +63,9 @@ class QueueWorker:
             if not starting.done():
                 return 0
             starting.result()
+            health = self._engine.health()
+            if health.live and not health.ready and not health.hung:
+                raise EngineStartError(f"no job can be taken: {self._engine.name} is {health.reason}")
             self._engine.timeline.mark("engine ready")
             return await self._work(platform, stopping, hurrying)
         finally:

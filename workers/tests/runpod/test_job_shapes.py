@@ -126,7 +126,8 @@ async def test_native_chat_template(shared: RunningEmulator) -> None:
 
 
 async def test_native_in_the_other_shape(shared: RunningEmulator) -> None:
-    (output,) = await run(shared, {"prompt": "hello world", "output_format": "output"})
+    """The output is the object itself, as workers with this format return it: no list of one."""
+    output = await run(shared, {"prompt": "hello world", "output_format": "output"})
     (choice,) = output["output"]
     assert (choice["text"], choice["finish_reason"], output["model"]) == ("hello world", "stop", "echo")
     assert choice["tokens"] > 1
