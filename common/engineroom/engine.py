@@ -58,6 +58,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from .asgi.types import ASGIApp
+from .memory import MemoryProfile
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -377,6 +378,9 @@ class Engine(RunningEngine):
 
     adapter_setting: ClassVar[str] = ""
     """The setting that names LoRA adapters beside the model; empty where it takes none."""
+
+    memory: ClassVar[MemoryProfile | None] = None
+    """How it uses a GPU's memory, so that one can say beforehand whether a model fits; None where nobody knows."""
 
     @classmethod
     @abstractmethod

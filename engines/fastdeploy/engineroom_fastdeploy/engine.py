@@ -18,6 +18,7 @@ from engineroom.settings import WorkerSettings
 from . import gpu, logs
 from .errors import normalise
 from .installed import FASTDEPLOY, PADDLE, find, snapshots
+from .memory import MEMORY
 from .requests import SAMPLING_PARAMS, prepare
 from .settings import (
     ASIDE,
@@ -51,6 +52,7 @@ class FastDeployEngine(ServerEngine):
     summary = "FastDeploy (PaddlePaddle) 2.3 to 2.6 as a server process"
     model_formats = ("safetensors", "pdparams")
     preference = 30
+    memory = MEMORY
     usual_settings = USUAL_SETTINGS
     defaults = DEFAULTS
     sampling_params = SAMPLING_PARAMS

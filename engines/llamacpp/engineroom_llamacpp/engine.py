@@ -24,6 +24,7 @@ from engineroom.settings import WorkerSettings
 
 from . import errors, flags, other_names, requests
 from .diagnostics import DIAGNOSTICS
+from .memory import MEMORY
 from .models import DEFAULT, Model, ModelError, cached_files, find, packaged, pick
 from .settings import LlamaCppSettings
 
@@ -58,6 +59,7 @@ class LlamaCppEngine(ServerEngine):
     model_formats = ("gguf",)
     preference = 40
     adapter_setting = "LORA"
+    memory = MEMORY
     usual_settings = other_names.USUAL_SETTINGS
     namespaces = (other_names.NAMESPACE,)
     other_names: ClassVar[Mapping[str, OtherName]] = other_names.names()

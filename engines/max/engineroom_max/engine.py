@@ -32,6 +32,7 @@ from engineroom.settings import usual_settings as usual
 
 from . import requests
 from .diagnostics import DIAGNOSTICS
+from .memory import MEMORY
 
 if TYPE_CHECKING:
     from engineroom.server import Proxy, Upstream
@@ -53,6 +54,7 @@ class MAXEngine(ServerEngine):
     model_formats = ("safetensors", "gguf")
     preference = 20
     adapter_setting = "LORA_PATHS"
+    memory = MEMORY
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),
         tools="forced",

@@ -24,6 +24,7 @@ from engineroom.settings import usual_settings as usual
 
 from . import embedding, loading
 from .batching import ContinuousBatch
+from .memory import MEMORY
 from .ranks import Ranks
 from .sampling import Sampling
 from .settings import Params, TransformersSettings
@@ -45,6 +46,7 @@ class TransformersEngine(TokenEngine):
     summary = "Hugging Face transformers in this process: any model, continuous batching, CPU or GPU."
     model_formats = ("safetensors", "pytorch", "gguf")
     preference = 60
+    memory = MEMORY
     # Its tokeniser takes up to 16 s for a million characters.
     defaults: ClassVar[Mapping[str, str]] = {"MAX_PROMPT_CHARACTERS": "1000000"}
     usual_settings: ClassVar[Mapping[UsualSetting, str]] = {

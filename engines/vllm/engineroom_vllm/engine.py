@@ -16,6 +16,7 @@ from engineroom.server import Address, EnginePython, ReadAhead, ServerEngine
 from engineroom.settings import WorkerSettings
 
 from . import diagnostics, install, snapshots, surface, worker_vllm
+from .memory import MEMORY
 from .options import ServeOptions, read
 from .other_names import OTHER_NAMES, USUAL_SETTINGS
 from .settings import VLLMSettings
@@ -40,6 +41,7 @@ class VLLMEngine(ServerEngine):
     model_formats = ("safetensors", "pytorch")
     preference = 10
     adapter_setting = "LORA_MODULES"
+    memory = MEMORY
     secrets = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_*", "AWS_*", "AZURE_*", "GOOGLE_*")
     diagnostics = diagnostics.DIAGNOSTICS
     progress_metrics = ("vllm:iteration_tokens_total_count",)
