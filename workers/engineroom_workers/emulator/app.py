@@ -44,6 +44,8 @@ class EmulatorApp:
         worker_handler = self._worker_routes.find(scope["method"], segments)
         if worker_handler is not None:
             await worker_handler(scope, receive, send, segments)
+        elif self.emulator.retired:
+            await send_error(send, 404, "the endpoint is deleted")
         elif not self._authorized(scope):
             await send_error(send, 401, "the API key is missing or wrong")
         else:

@@ -9,7 +9,7 @@ from click import style
 
 from .faults import Faults
 from .options import EndpointOptions
-from .worker_processes import OFF_PLATFORM, worker_environment
+from .worker_environment import OFF_PLATFORM, worker_environment
 
 
 def banner(url: str, options: EndpointOptions, faults: Faults, command: Sequence[str], workers: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from .faults import Faults
-from .options import DEFAULT_HOLD_S, EndpointOptions, HungUpPoll
+from .options import DEFAULT_HOLD_S, SECTIONS, EndpointOptions, HungUpPoll
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +70,14 @@ def fault_rate(name: str, requests: str) -> Callable[[F], F]:
     is_flag=True,
     help="A load-balancing endpoint instead of a queue: COMMAND is an HTTP server, which listens on PORT.",
 )
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    nargs=2,
+    metavar="PATTERN COMMAND",
+    help="What to start for images that are not engineroom's, in endpoints and pods of the management API.",
+)
 @click.option("--limits", is_flag=True, help="Enforce the platform's rate limits on clients.")
 @click.option(
     "--rtt",
@@ -86,6 +94,9 @@ def fault_rate(name: str, requests: str) -> Callable[[F], F]:
 @fault_rate("--take-429", "job-take polls that are told to slow down")
 @fault_rate("--take-400", "job-take polls answered 400, as happens with FlashBoot")
 @fault_rate("--redeliver", "jobs that are handed out twice")
+@fault_rate("--api-429", "requests to the management API that are told to slow down")
+@fault_rate("--api-500", "requests to the management API that fail with a 500")
+@fault_rate("--api-lose-answers", "requests to the management API that take effect and are answered 502")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def emulate(
     host: str,
@@ -100,6 +111,7 @@ def emulate(
     ping_interval: float,
     hung_up_poll: HungUpPoll,
     load_balancing: bool,
+    images: tuple[tuple[str, str], ...],
     limits: bool,
     command: tuple[str, ...],
     **faults: Any,
@@ -128,6 +140,8 @@ def emulate(
 
     if load_balancing and not command:
         raise click.UsageError("--load-balancing needs a COMMAND, such as `-- engineroom serve`.")
+    if endpoint_id in SECTIONS:
+        raise click.UsageError(f"--endpoint-id {endpoint_id}: /v2/{endpoint_id} belongs to the management API.")
     need("emulator", "uvicorn", "starlette", "httptools", "uvloop")
     from .run import EmulatorRun, run
 
@@ -140,4 +154,6 @@ def emulate(
         limits=limits,
         hung_up_poll=hung_up_poll,
     )
-    sys.exit(run(EmulatorRun(options, Faults(**faults), host, port, command, workers, grace, quiet, load_balancing)))
+    sys.exit(
+        run(EmulatorRun(options, Faults(**faults), host, port, command, workers, grace, quiet, load_balancing, images))
+    )

@@ -1,4 +1,4 @@
-"""Faults that are injected on the worker's side, and how slow its way to the platform is; changed at run time."""
+"""Faults that are injected into the platform: on the worker's side and into the management API; changed at run time."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ class Faults:
     take_429: job-take answers 429.
     take_400: job-take answers 400, as the platform does with FlashBoot.
     redeliver: a job that was handed out goes back into the queue at once, so that a second worker gets it, too.
+    api_429: the management API answers 429.
+    api_500: the management API answers 500, and does nothing.
+    api_lose_answers: the management API does what it is asked, and answers 502 as if its answer were lost.
     """
 
     rtt_ms: float = 0.0
@@ -32,6 +35,9 @@ class Faults:
     take_429: float = 0.0
     take_400: float = 0.0
     redeliver: float = 0.0
+    api_429: float = 0.0
+    api_500: float = 0.0
+    api_lose_answers: float = 0.0
     _due: dict[str, float] = field(default_factory=dict, repr=False)
     """For each fault the sum of its rates since it last struck; it strikes again when the sum reaches 1."""
 

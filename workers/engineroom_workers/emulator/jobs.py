@@ -64,6 +64,7 @@ class Job:
 
     batch_id: the batch that it belongs to, if any.
     chunks, arrivals: what job-stream POSTs brought, and the time at which each took effect.
+    queued_at: when it last entered the queue.
     chunks_read: how many chunks `/stream` has handed to the client.
     changed: notifies at every chunk and every change of status.
     posts: how many POSTs the worker sent, by kind; `late` ones found the job finished.
@@ -86,6 +87,7 @@ class Job:
         self.expired = False
 
         self.created_at = time.time()
+        self.queued_at = self.created_at
         self.taken_at: float | None = None
         self.done_at: float | None = None
         self.arrivals: list[float] = []

@@ -16,12 +16,10 @@ from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, header, ra
 from .http import BodyTooLarge, read_body, send_error
 from .limits import MB
 from .notifications import Notification
+from .reverse_proxy import WORKER_ID, UpstreamFailed, pass_on
 
 MAX_BODY = 30 * MB
 """Largest body of a request (RunPod's documentation, which says the same of responses)."""
-WORKER_ID = b"x-runpod-worker-id"
-"""The header that names a worker: in a response the one that answered, in a request the one that is wanted."""
-_HOP_BY_HOP = {b"connection", b"keep-alive", b"transfer-encoding", b"upgrade", b"host", b"content-length", WORKER_ID}
 _LOOK_S = 0.25
 """Seconds between two looks at a worker's health."""
 
@@ -33,6 +31,9 @@ class BalancedWorker:
     url: `http://host:port`.
     health_url: answers 200 if it is healthy, 204 as long as it is not yet; anything else takes it out of the pool.
     running: the requests that it has.
+    answered: whether it has answered a look at its health yet.
+    initializing: whether it answered the last one with 204, or none yet.
+    leaving: it gets no more requests.
     """
 
     id: str
@@ -40,6 +41,9 @@ class BalancedWorker:
     health_url: str
     healthy: bool = False
     running: int = 0
+    answered: bool = False
+    initializing: bool = True
+    leaving: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +68,27 @@ class LoadBalancer:
         wait: seconds for which a request waits for a worker.
         strict_wait: likewise for the one worker that it wants.
         timeout: seconds that a worker has for a request.
+        prefix: what the path begins with here and not at a worker.
     """
 
     def __init__(
-        self, api_key: str | None = None, wait: float = 120.0, strict_wait: float = 300.0, timeout: float = 330.0
+        self,
+        api_key: str | None = None,
+        wait: float = 120.0,
+        strict_wait: float = 300.0,
+        timeout: float = 330.0,
+        prefix: str = "",
     ) -> None:
         self.workers: dict[str, BalancedWorker] = {}
         self._api_key = api_key
+        self._prefix = prefix
         self._wait = wait
         self._strict_wait = strict_wait
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
         self._changed = Notification()
+        self._closed = False
+        self.waiting: dict[object, float] = {}
+        """When each request began to wait that waits for a worker (`time.monotonic`)."""
 
     def add(self, worker: BalancedWorker) -> None:
         """Take a worker into the pool; it gets requests once it is healthy."""
@@ -83,6 +97,11 @@ class LoadBalancer:
     def remove(self, worker_id: str) -> None:
         """Forget a worker that is gone."""
         self.workers.pop(worker_id, None)
+        self._changed.notify_all()
+
+    def close(self) -> None:
+        """Refuse the requests that wait for a worker, and all that follow."""
+        self._closed = True
         self._changed.notify_all()
 
     async def watch(self) -> None:
@@ -96,8 +115,11 @@ class LoadBalancer:
         try:
             async with session.get(worker.health_url) as response:
                 worker.healthy = response.status == 200
+                worker.initializing = response.status == 204
+                worker.answered = True
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError):
             worker.healthy = False
+            worker.initializing = not worker.answered
         self._changed.notify_all()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +131,7 @@ class LoadBalancer:
         try:
             body = await read_body(scope, receive, MAX_BODY)
             affinity = Affinity.parse(header(scope, WORKER_ID))
-            worker = await race(self._choose(affinity), receive)
+            worker = await race(self._wait_for_worker(affinity), receive)
             if isinstance(worker, BalancedWorker):
                 with self._counted(worker):
                     await race(self._pass_on(worker, scope, body, send), receive)
@@ -120,15 +142,25 @@ class LoadBalancer:
         except ClientDisconnected:
             return
 
+    async def _wait_for_worker(self, affinity: Affinity | None) -> BalancedWorker | tuple[int, str]:
+        request = object()
+        self.waiting[request] = time.monotonic()
+        try:
+            return await self._choose(affinity)
+        finally:
+            del self.waiting[request]
+
     async def _choose(self, affinity: Affinity | None) -> BalancedWorker | tuple[int, str]:
         """The worker for a request, or the status and the reason why there is none."""
         wanted = affinity.worker_id if affinity is not None else None
         strict = affinity is not None and affinity.strict
         deadline = time.monotonic() + (self._strict_wait if strict else self._wait)
         while True:
+            if self._closed:
+                return 404, "the endpoint is deleted"
             if strict and wanted not in self.workers:
                 return 404, "affinity_worker_gone"
-            healthy = [worker for worker in self.workers.values() if worker.healthy]
+            healthy = [worker for worker in self.workers.values() if worker.healthy and not worker.leaving]
             preferred = [worker for worker in healthy if worker.id == wanted]
             candidates = preferred if strict else preferred or healthy
             if candidates:
@@ -141,24 +173,11 @@ class LoadBalancer:
 
     async def _pass_on(self, worker: BalancedWorker, scope: Scope, body: bytes, send: Send) -> None:
         """Send the request to the worker, and its response back as it comes."""
-        query = scope["query_string"].decode("latin-1")
-        url = worker.url + scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in passed_on(scope["headers"])]
-        started = False
+        path = scope["raw_path"].decode("latin-1").removeprefix(self._prefix)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=self._timeout, auto_decompress=False) as session,
-                session.request(scope["method"], url, headers=headers, data=body, allow_redirects=False) as response,
-            ):
-                answer = [*passed_on(response.raw_headers), (WORKER_ID, worker.id.encode())]
-                await send({"type": "http.response.start", "status": response.status, "headers": answer})
-                started = True
-                async for chunk in response.content.iter_any():
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            if not started:
-                await send_error(send, 502, f"the worker {worker.id} did not answer: {error!r}")
+            await pass_on(worker.url + path, scope, body, send, self._timeout, [(WORKER_ID, worker.id.encode())])
+        except UpstreamFailed as failure:
+            await send_error(send, 502, f"the worker {worker.id} did not answer: {failure}")
 
     def _authorized(self, scope: Scope) -> bool:
         if self._api_key is None:
@@ -173,11 +192,3 @@ class LoadBalancer:
             yield
         finally:
             worker.running -= 1
-
-
-def passed_on(headers: object) -> Iterator[tuple[bytes, bytes]]:
-    """The headers that a proxy passes on; those of a connection are not (RFC 9110, 7.6.1)."""
-    assert isinstance(headers, (list, tuple))
-    for name, value in headers:
-        if name.lower() not in _HOP_BY_HOP:
-            yield name.lower(), value

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 HungUpPoll: TypeAlias = Literal["keep", "lose", "proxy", "ignore"]
 
 DEFAULT_HOLD_S = 10.0
 """How long the emulator holds a poll by default. The platform's value is not known; the SDK waits for 90 s."""
+
+SECTIONS: Final = frozenset(
+    {"account", "pods", "clusters", "serverless", "templates", "network-volumes", "registries", "catalog", "billing"}
+)
+"""The words that follow `/v2/` in the management API, and so are no endpoint's id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Emulator:
         self.batches = Batches()
         self.job_available = Notification()
         self.ending = False
+        self.retired = False
         self.closed = False
 
     def end_polls(self) -> None:
@@ -72,6 +73,18 @@ class Emulator:
         self.ending = True
         self.job_available.notify_all()
         self.workers.end_polls()
+
+    def dismiss(self, worker: ConnectedWorker) -> None:
+        """Give a worker no more jobs, and answer its polls with nothing, so that it can end."""
+        worker.stopping = True
+        worker.leaving = True
+        self.job_available.notify_all()
+        worker.stop_requested.notify_all()
+
+    def retire(self) -> None:
+        """Serve no client any more; workers can still end."""
+        self.retired = True
+        self.end_polls()
 
     def close(self) -> None:
         """End every request that waits, and all timers."""
@@ -226,6 +239,7 @@ class Emulator:
 
     def _enqueue(self, job: Job, first: bool = False) -> None:
         job.stop_timer("execution")
+        job.queued_at = time.time()
         if job.batch_id is not None:
             self.batch_queue[job.id] = job
         elif first:
@@ -259,6 +273,10 @@ class Emulator:
         elif status != "CANCELLED":
             self.counts["failed"] += 1
         job.start_timer("expiry", RUNSYNC_EXPIRY_S if job.sync else RUN_EXPIRY_S, Job.expire)
+        self.notify_finished(job)
+
+    def notify_finished(self, job: Job) -> None:
+        """Tell everyone who wants to know that a job has ended."""
         for listener in self.on_finished:
             listener(job)
 

@@ -17,8 +17,10 @@ from .banner import banner
 from .faults import Faults
 from .jobs import Job
 from .load_balancer import LoadBalancer
+from .management.programs import Programs
 from .options import EndpointOptions
 from .platform import Emulator
+from .platform_server import serving_platform
 from .server import listen, serving
 from .worker_processes import WorkerProcesses
 
@@ -33,6 +35,7 @@ class EmulatorRun(NamedTuple):
     grace: seconds that a worker has between SIGTERM and SIGKILL.
     quiet: whether to print nothing about finished jobs.
     load_balancing: whether the endpoint is a load-balancing one instead of a queue.
+    images: patterns of images that are not this project's, and the command that stands for each.
     """
 
     options: EndpointOptions
@@ -44,6 +47,7 @@ class EmulatorRun(NamedTuple):
     grace: float
     quiet: bool
     load_balancing: bool = False
+    images: tuple[tuple[str, str], ...] = ()
 
 
 def run(this: EmulatorRun) -> int:
@@ -71,11 +75,13 @@ async def _run(this: EmulatorRun) -> int:
         raise click.ClickException(f"cannot listen on {this.host}:{this.port}: {reason}") from error
     if this.load_balancing:
         return await _run_load_balancing(this, emulator, listener, stop_requested)
-    async with serving(emulator, listener) as url:
-        click.echo(banner(url, this.options, this.faults, this.command, this.workers))
+    programs = Programs(this.images)
+    async with serving_platform(emulator, listener, programs, this.grace, report) as platform:
+        click.echo(banner(platform.url, this.options, this.faults, this.command, this.workers))
         if this.command:
-            return await _run_workers(this, emulator, url, stop_requested)
+            return await _run_workers(this, emulator, platform.url, stop_requested)
         await stop_requested.wait()
+        report("ending")
         return 0
 
 

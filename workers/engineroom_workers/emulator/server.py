@@ -61,7 +61,8 @@ async def serving(emulator: Emulator, listener: socket.socket, app: ASGIApp | No
     """Serve the emulator in the running loop, and close it and the socket at the end.
 
     Args:
-        app: what is served; by default a queue endpoint.
+        emulator: the endpoint whose jobs' webhooks are called; call its `on_finished` for those of others.
+        app: what is served; by default that queue endpoint.
 
     Yields:
         The emulator's URL, `http://host:port`.
@@ -87,7 +88,7 @@ async def serving(emulator: Emulator, listener: socket.socket, app: ASGIApp | No
                 await task
                 raise RuntimeError("the server ended before it had started")
             await asyncio.sleep(0.005)
-        yield _url(listener)
+        yield url_of(listener)
     finally:
         emulator.close()
         server.should_exit = True
@@ -96,7 +97,8 @@ async def serving(emulator: Emulator, listener: socket.socket, app: ASGIApp | No
         listener.close()
 
 
-def _url(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
+    """The URL of what listens there, `http://host:port`."""
     host, port = listener.getsockname()[:2]
     if ":" in host:
         host = f"[{host}]"

@@ -19,16 +19,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .faults import Faults
 from .jobs import Job
+from .management.catalog import Catalog
+from .management.programs import Programs
 from .options import EndpointOptions
 from .platform import Emulator
+from .platform_server import RunningPlatform, serving_platform
 from .server import listen, serving
-from .worker_processes import OFF_PLATFORM, worker_environment
+from .worker_environment import OFF_PLATFORM, worker_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +137,34 @@ async def running_emulator(
     emulator = Emulator(options or EndpointOptions(**{"hold": 2.0, **changes}), faults)
     async with serving(emulator, listen("127.0.0.1", port)) as url:
         yield RunningEmulator(emulator, url)
+
+
+@contextlib.asynccontextmanager
+async def running_platform(
+    images: Sequence[tuple[str, str]] = (),
+    *,
+    faults: Faults | None = None,
+    catalog: Catalog | None = None,
+    grace: float = 5.0,
+    **changes: Any,
+) -> AsyncIterator[RunningPlatform]:
+    """Serve the whole platform with its management API on loopback, until the block is left.
+
+    ::
+
+        async with running_platform() as platform:
+            environ = {"RUNPOD_API_URL": platform.url, "RUNPOD_API_KEY": "any"}
+            ...
+            assert list(platform.account.endpoints.values())[0].config["name"] == "mine"
+
+    Args:
+        images: patterns of images that are not this project's, and the command that stands for each.
+        faults: those that are injected from the start; `platform.account.faults` changes them.
+        catalog: what can be rented; by default the recorded catalogue.
+        grace: seconds that a container has between SIGTERM and SIGKILL.
+        changes: fields of `EndpointOptions`, for all endpoints.
+    """
+    emulator = Emulator(EndpointOptions(**{"hold": 2.0, **changes}), faults)
+    listener = listen("127.0.0.1", 0)
+    async with serving_platform(emulator, listener, Programs(images), grace, lambda line: None, catalog) as platform:
+        yield platform

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
-from uuid import uuid4
-
-from engineroom.process import reaper
 
 from .load_balancer import BalancedWorker, LoadBalancer
-from .options import EndpointOptions
 from .platform import Emulator
+from .reaped_process import ReapedProcess, describe_exit
+from .worker_environment import OFF_PLATFORM, free_port, new_worker_id, search_path, worker_environment
 from .workers import ConnectedWorker
 
 
@@ -48,8 +43,8 @@ class WorkerProcesses:
         self._grace = grace
         self._report = report
         self._balancer = balancer
-        self._pipes: dict[str, int] = {}
-        """Each running worker's end of the pipe to its reaper; closing it ends the worker."""
+        self._running: dict[str, ReapedProcess] = {}
+        """The process of each worker that has not ended."""
         self._started: dict[str, float] = {}
         """When each worker was started that has not polled yet."""
         self._tasks: set[asyncio.Task[int]] = set()
@@ -61,8 +56,8 @@ class WorkerProcesses:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        for worker_id in list(self._pipes):
-            self._end(worker_id)
+        for process in list(self._running.values()):
+            process.end()
         self._emulator.end_polls()
         await asyncio.gather(*self._tasks)
 
@@ -71,7 +66,10 @@ class WorkerProcesses:
         worker_id = new_worker_id()
         self._emulator.workers.get_or_add(worker_id)
         self._started[worker_id] = time.monotonic()
-        self._tasks.add(asyncio.create_task(self._run(worker_id)))
+        environ = {**OFF_PLATFORM, **os.environ, **self._environment(worker_id), "PATH": search_path()}
+        process = ReapedProcess(self._command, environ, self._grace)
+        self._running[worker_id] = process
+        self._tasks.add(asyncio.create_task(self._run(worker_id, process)))
 
     async def wait(self) -> int:
         """Wait until no worker is left; the exit code of the first that failed, else 0."""
@@ -85,40 +83,21 @@ class WorkerProcesses:
                 failure = codes[0]
         return failure
 
-    async def _run(self, worker_id: str) -> int:
+    async def _run(self, worker_id: str, process: ReapedProcess) -> int:
         """Run one worker to its end; its exit code, 128 + N for a signal, or 0 if the emulator ended it."""
-        reaper_pipe, self._pipes[worker_id] = os.pipe()
-        environ = self._environment(worker_id)
-        # The command `engineroom` is found although nobody activated its virtual environment.
-        environ["PATH"] = os.pathsep.join((os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)))
-        arguments = ["-I", reaper.__file__, str(reaper_pipe), str(self._grace), "--", *self._command]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                env={**OFF_PLATFORM, **os.environ, **environ},
-                pass_fds=(reaper_pipe,),
-                start_new_session=True,
-            )
-        finally:
-            os.close(reaper_pipe)
-        code = await process.wait()
-        ended_by_us = worker_id not in self._pipes
-        self._end(worker_id)
+        code = await process.run()
+        del self._running[worker_id]
         if self._balancer is not None:
             self._balancer.remove(worker_id)
         self._emulator.workers.remove(worker_id, f"its process ended with {describe_exit(code)}")
         self._report(f"worker {worker_id} ended with {describe_exit(code)}")
-        return 0 if ended_by_us else code
+        return 0 if process.ended_by_us else code
 
     def _environment(self, worker_id: str) -> dict[str, str]:
         """The variables for a worker; on a load-balancing endpoint that is entered there with a free port."""
         if self._balancer is None:
             return worker_environment(self._url, self._emulator.options, worker_id)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         health = os.environ.get("HEALTH_CHECK_PATH", "/ping")
         self._balancer.add(BalancedWorker(worker_id, url, url + health))
@@ -128,11 +107,6 @@ class WorkerProcesses:
             "PORT": str(port),
             "PORT_HEALTH": str(port),
         }
-
-    def _end(self, worker_id: str) -> None:
-        pipe = self._pipes.pop(worker_id, None)
-        if pipe is not None:
-            reaper.ask(pipe, reaper.STOP)
 
     def _report_ready(self, worker: ConnectedWorker) -> None:
         started = self._started.pop(worker.id, None)
@@ -148,61 +122,8 @@ class WorkerProcesses:
 
     def _replace_idle(self) -> None:
         for worker in list(self._emulator.workers.by_id.values()):
-            if worker.stopping and not worker.jobs and worker.id in self._pipes:
+            process = self._running.get(worker.id)
+            if worker.stopping and not worker.jobs and process is not None and not process.ended_by_us:
                 self._report(f"worker {worker.id} asked to be replaced (stopPod)")
-                self._end(worker.id)
+                process.end()
                 self.start()
-
-
-def describe_exit(code: int) -> str:
-    """An exit code of the reaper in words."""
-    if code == reaper.NOT_STARTED:
-        return "code 127: the command cannot be run"
-    if code > 128:
-        try:
-            return signal.Signals(code - 128).name
-        except ValueError:
-            return f"code {code}"
-    return f"code {code}"
-
-
-GPU = "Emulated+GPU"
-
-OFF_PLATFORM = {
-    "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
-    "RUNPOD_SKIP_GPU_CHECK": "true",
-}
-"""Set beside the platform's variables, unless the user has set them: the SDK's fitness checks want the platform's
-machine and the internet."""
-
-
-def worker_environment(url: str, options: EndpointOptions, worker_id: str | None = None) -> dict[str, str]:
-    """The variables that the platform sets, with its placeholders, for one worker.
-
-    `$ID` and `$RUNPOD_POD_ID` are left for the SDK to fill in, as the platform leaves them. Every URL carries a
-    query, since the SDK appends to it.
-
-    Args:
-        url: the emulator's, `http://host:port`.
-        options: the endpoint's.
-        worker_id: the pod's id; a new one by default.
-    """
-    worker_id = worker_id or new_worker_id()
-    base = f"{url}/v2/{options.endpoint_id}"
-    return {
-        "RUNPOD_ENDPOINT_ID": options.endpoint_id,
-        "RUNPOD_POD_ID": worker_id,
-        "RUNPOD_POD_HOSTNAME": f"{worker_id}-emulated",
-        "RUNPOD_AI_API_KEY": options.api_key or "emulated",
-        "RUNPOD_WEBHOOK_GET_JOB": f"{base}/job-take/$ID?gpu={GPU}",
-        "RUNPOD_WEBHOOK_POST_OUTPUT": f"{base}/job-done/$RUNPOD_POD_ID/$ID?gpu={GPU}",
-        "RUNPOD_WEBHOOK_POST_STREAM": f"{base}/job-stream/$RUNPOD_POD_ID/$ID?gpu={GPU}",
-        "RUNPOD_WEBHOOK_PING": f"{base}/ping/$RUNPOD_POD_ID?gpu={GPU}",
-        "RUNPOD_PING_INTERVAL": str(round(options.ping_interval * 1000)),
-        "RUNPOD_ENDPOINT_BASE_URL": f"{url}/v2",
-    }
-
-
-def new_worker_id() -> str:
-    """An id such as the platform gives its pods."""
-    return uuid4().hex[:14]

@@ -24,6 +24,7 @@ class ConnectedWorker:
     stop_requested: notifies when there is a job to stop.
     ping_jobs: the ids that its last ping named.
     stopping: it will be replaced and gets no more jobs.
+    leaving: its polls end at once, so that it can end, or be frozen.
     unhealthy: the reason that it gave with its last ping; None for a healthy one.
     first_poll_at: seconds since the epoch; None before its first poll.
     """
@@ -38,6 +39,7 @@ class ConnectedWorker:
         self.ping_jobs: list[str] = []
         self.ping_timer: asyncio.TimerHandle | None = None
         self.stopping = False
+        self.leaving = False
         self.unhealthy: str | None = None
         self.sdk_version: str | None = None
         self.first_poll_at: float | None = None

@@ -21,6 +21,7 @@ from ..limits import MAX_CHUNK, MAX_RESULT
 from ..notifications import Notification
 from ..options import HungUpPoll
 from ..platform import Emulator
+from ..workers import ConnectedWorker
 
 logger = logging.getLogger(__name__)
 
@@ -89,11 +90,11 @@ class WorkerRoutes:
                 return
         if worker.stopping:
             # It gets no more jobs, but its poll is held like any other: else it would poll again at once.
-            await self._hold(receive, Notification(), lambda: False)
+            await self._hold(receive, worker, Notification(), lambda: False)
             await send_no_content(send)
             return
         hung_up = emulator.options.hung_up_poll
-        if not await self._hold(receive, emulator.job_available, lambda: emulator.jobs_wait, hung_up):
+        if not await self._hold(receive, worker, emulator.job_available, lambda: emulator.jobs_wait, hung_up):
             await send_no_content(send)
             return
         # While the poll was held, the worker may have been lost, or have asked to be replaced.
@@ -112,7 +113,7 @@ class WorkerRoutes:
     async def stop(self, scope: Scope, receive: Receive, send: Send, path: list[str]) -> None:
         """Answer a job-stop poll with the jobs that the worker is to stop."""
         worker = self.emulator.workers.get_or_add(path[1])
-        if await self._hold(receive, worker.stop_requested, lambda: bool(worker.jobs_to_stop)):
+        if await self._hold(receive, worker, worker.stop_requested, lambda: bool(worker.jobs_to_stop)):
             await send_json(send, 200, {"jobsToStop": worker.take_jobs_to_stop()})
         else:
             await send_no_content(send)
@@ -120,6 +121,7 @@ class WorkerRoutes:
     async def _hold(
         self,
         receive: Receive,
+        worker: ConnectedWorker,
         notification: Notification,
         ready: Callable[[], bool],
         hung_up: HungUpPoll = "keep",
@@ -131,14 +133,17 @@ class WorkerRoutes:
             hung_up: what becomes of the poll when the worker closes its half of the connection.
 
         Returns:
-            False if the time was up first, the worker hung up, or the emulator ends.
+            False if the time was up first, the worker hung up or leaves, or the emulator ends.
         """
         emulator = self.emulator
 
-        def ready_or_ending() -> bool:
-            return ready() or emulator.closed or emulator.ending
+        def ending() -> bool:
+            return emulator.closed or emulator.ending or worker.leaving
 
-        if emulator.ending:
+        def ready_or_ending() -> bool:
+            return ready() or ending()
+
+        if emulator.ending or worker.leaving:
             await asyncio.sleep(ENDING_PAUSE_S)
             return False
         if ready():
@@ -157,8 +162,8 @@ class WorkerRoutes:
                         deadline = min(deadline, time.monotonic() + PROXY_NOTICES_S)
                     watched = set()
                 remaining = deadline - time.monotonic()
-                if ready() or emulator.closed or emulator.ending or remaining <= 0:
-                    return ready() and not emulator.closed and not emulator.ending
+                if ready_or_ending() or remaining <= 0:
+                    return ready() and not ending()
                 woken = asyncio.ensure_future(notification.wait_for(ready_or_ending))
                 try:
                     await asyncio.wait({woken, *watched}, timeout=remaining, return_when=asyncio.FIRST_COMPLETED)

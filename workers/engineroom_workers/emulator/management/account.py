@@ -1,0 +1,142 @@
+"""What belongs to the emulated account: everything that the management API creates, by kind and id."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..faults import Faults
+from ..jobs import Job
+from ..options import EndpointOptions
+from .catalog import Catalog
+from .endpoint import Endpoint
+from .fleet import Fleet
+from .fronts import BalancedFront, Front, QueueFront
+from .hosts import Host
+from .identifiers import new_id
+from .ledger import Ledger
+from .programs import Programs
+
+RECONCILE_S: Final = 0.1
+"""Seconds between two looks at what the endpoints need."""
+KEPT_ENDPOINTS: Final = 100
+"""Deleted endpoints whose workers may still be ending."""
+
+
+class Account:
+    """One account. It lives in one event loop; run `watch` beside the server.
+
+    options: those of each new queue endpoint, less its id and its time-out.
+    templates, registries, volumes, delegations: their JSON by id.
+    ssh_keys: the account's public keys.
+    endpoints, pods: by id.
+
+    Args:
+        url: the emulator's, `http://host:port`.
+        report: called with a line of text at everything that happens.
+        on_finished: called with every job that has ended.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        host: Host,
+        catalog: Catalog,
+        programs: Programs,
+        options: EndpointOptions,
+        faults: Faults,
+        report: Callable[[str], None],
+        on_finished: Callable[[Job], None],
+    ) -> None:
+        self.url = url
+        self.host = host
+        self.catalog = catalog
+        self.programs = programs
+        self.options = options
+        self.faults = faults
+        self.ledger = Ledger()
+        self.templates: dict[str, dict[str, Any]] = {}
+        self.registries: dict[str, dict[str, Any]] = {}
+        self.volumes: dict[str, dict[str, Any]] = {}
+        self.delegations: dict[str, dict[str, Any]] = {}
+        self.ssh_keys: list[str] = []
+        self.endpoints: dict[str, Endpoint] = {}
+        self._deleted: dict[str, Endpoint] = {}
+        self._report = report
+        self._on_finished = on_finished
+
+    def create_endpoint(self, config: dict[str, Any]) -> Endpoint:
+        """A new endpoint with these settings; its first workers start soon."""
+        endpoint_id = new_id()
+        front = self._front(endpoint_id, config)
+        fleet = Fleet(endpoint_id, front.traffic, self.host, self.programs, self.catalog, self.ledger, self._report)
+        front.replace_with(fleet.replace)
+        endpoint = Endpoint(endpoint_id, config, front, fleet)
+        self.endpoints[endpoint_id] = endpoint
+        self._report(f"endpoint {endpoint_id} ({config['name']}) is created, {config['type']}, image {config['image']}")
+        fleet.reconcile()
+        return endpoint
+
+    def delete_endpoint(self, endpoint: Endpoint) -> None:
+        """Delete an endpoint; its workers end soon."""
+        del self.endpoints[endpoint.id]
+        self._deleted[endpoint.id] = endpoint
+        while len(self._deleted) > KEPT_ENDPOINTS:
+            del self._deleted[next(iter(self._deleted))]
+        endpoint.close()
+        self._report(f"endpoint {endpoint.id} ({endpoint.config['name']}) is deleted")
+
+    def create_volume(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A new network volume with these settings."""
+        volume = {"id": new_id(), **given}
+        self.volumes[volume["id"]] = volume
+        return volume
+
+    def update_volume(self, volume: dict[str, Any], given: dict[str, Any]) -> None:
+        """Change a network volume."""
+        volume.update(given)
+
+    def delete_volume(self, volume: dict[str, Any]) -> None:
+        """Delete a network volume."""
+        del self.volumes[volume["id"]]
+
+    def users_of_volume(self, volume_id: str) -> list[str]:
+        """What a network volume is mounted into, in words."""
+        endpoints = self.endpoints.values()
+        return [f"endpoint {one.id}" for one in endpoints if volume_id in one.config["networkVolumes"]]
+
+    def pods_with_registry(self, registry_id: str) -> list[str]:
+        """The pods that use a registry's credentials, in words."""
+        return []
+
+    def delete_registry(self, registry_id: str) -> None:
+        """Delete a registry's credentials, which templates lose."""
+        del self.registries[registry_id]
+        for template in self.templates.values():
+            if template["registry"] == registry_id:
+                template["registry"] = None
+
+    def front_of(self, endpoint_id: str) -> Front | None:
+        """What an endpoint's clients and workers speak to, also for a while after its end."""
+        endpoint = self.endpoints.get(endpoint_id) or self._deleted.get(endpoint_id)
+        return None if endpoint is None else endpoint.front
+
+    async def watch(self) -> None:
+        """Look after all endpoints, until this is cancelled."""
+        while True:
+            for endpoint in list(self.endpoints.values()):
+                endpoint.fleet.reconcile()
+            await asyncio.sleep(RECONCILE_S)
+
+    def close(self) -> None:
+        """End everything that runs."""
+        for endpoint in list(self.endpoints.values()):
+            self.delete_endpoint(endpoint)
+
+    def _front(self, endpoint_id: str, config: dict[str, Any]) -> Front:
+        options = dataclasses.replace(self.options, endpoint_id=endpoint_id, execution_timeout=config["timeout"] / 1000)
+        if config["type"] == "LOAD_BALANCER":
+            return BalancedFront(self.url, options)
+        return QueueFront(self.url, options, self.faults, self._on_finished)

@@ -1,0 +1,1 @@
+"""The bodies of requests: which fields there are, which are required, and what they take."""

@@ -1,0 +1,54 @@
+"""The container's settings, which templates, pods and endpoints share, and what is mounted into it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .base import Body, Count
+
+
+class Container(Body):
+    """What runs, with which arguments, variables, disk (GB) and ports (`8000/http`)."""
+
+    image: str = ""
+    args: str = ""
+    disk: Count = 1
+    env: dict[str, str] = {}
+    ports: list[str] = []
+    registry: str | None = None
+
+
+class PersistentMount(Body):
+    """A disk of the pod's own machine, in GB."""
+
+    size: Annotated[int, Field(ge=10)]
+    path: str
+
+
+class NetworkMount(Body):
+    """A network volume, mounted at a path."""
+
+    volume_id: str
+    path: str
+
+
+class Mounts(Body):
+    """What is mounted into a pod."""
+
+    persistent: PersistentMount = PersistentMount(size=10, path="")
+    network: Annotated[list[NetworkMount], Field(max_length=1)] = []
+
+
+class TemplateMounts(Body):
+    """What is mounted into pods that are made from a template."""
+
+    persistent: PersistentMount = PersistentMount(size=10, path="")
+
+
+class Cpu(Body):
+    """CPUs of one flavour."""
+
+    id: Annotated[str, Field(min_length=1)]
+    vcpu_count: Annotated[int, Field(ge=2)]

@@ -1,0 +1,54 @@
+"""The bodies of pods."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from .base import Body, Count, CudaVersion, Name
+from .container import Container, Cpu, Mounts
+
+
+class PodGpu(Body):
+    """GPUs of one type."""
+
+    id: str
+    count: Count = 1
+    allowed_cuda_versions: list[CudaVersion] = []
+    min_cuda_version: CudaVersion = "0.0"
+
+
+class CreatePod(Container):
+    """A pod needs a name, and an image of its own or of a template."""
+
+    name: Name
+    cloud: Literal["SECURE", "COMMUNITY"] = "SECURE"
+    cpu: Cpu = Cpu(id="-", vcpuCount=2)
+    data_center_ids: list[str] = []
+    global_networking: bool = False
+    gpu: PodGpu = PodGpu(id="-")
+    mounts: Mounts = Mounts()
+    start_jupyter: bool = False
+    start_ssh: bool = False
+    template_id: Name = "-"
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> CreatePod:
+        if not self.model_fields_set & {"image", "template_id"}:
+            raise ValueError("image: it is required where there is no templateId")
+        return self
+
+
+class UpdatePod(Container):
+    """What may be changed; what a client leaves out stays."""
+
+    name: Name = "-"
+    global_networking: bool = False
+    locked: bool = False
+    mounts: Mounts = Mounts()
+    template_id: str = ""
+
+
+class PodAction(Body):
+    action: Literal["start", "stop", "restart", "terminate"]

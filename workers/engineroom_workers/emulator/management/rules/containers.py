@@ -1,0 +1,25 @@
+"""The container's settings of a template, an endpoint or a pod."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+DEFAULT_DISK_GB: Final = 20
+"""A guess: the OpenAPI file names no default."""
+FIELDS: Final = ("image", "args", "disk", "ports", "env", "registry")
+
+
+def complete_container(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a container, of which a client gave some."""
+    defaults = {"image": "", "args": "", "disk": DEFAULT_DISK_GB, "ports": [], "env": {}, "registry": None}
+    return {name: given.get(name, defaults[name]) for name in FIELDS}
+
+
+def with_template(given: Mapping[str, Any], template: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a client gave, over the settings of a template; the variables of both, where the client's win."""
+    if template is None:
+        return dict(given)
+    merged = {name: template[name] for name in FIELDS}
+    merged["env"] = {**template["env"], **given.get("env", {})}
+    return {**merged, **{name: value for name, value in given.items() if name != "env"}}
