@@ -16,7 +16,7 @@ from .ledger import Ledger, Usage
 from .logs import Log
 from .ports import map_ports
 from .programs import Programs, container_environment
-from .scaling import WorkerLimits, wanted_workers
+from .scaling import FleetLimits, wanted_workers
 from .states import WorkerFacts, WorkerStatus, worker_status
 from .traffic import Traffic
 
@@ -128,7 +128,7 @@ class Fleet:
         now = time.monotonic()
         self._note_progress(now)
         self._expire(now)
-        limits = WorkerLimits(self._config["workers"]["min"], self._config["workers"]["max"])
+        limits = FleetLimits(self._config["workers"]["min"], self._config["workers"]["max"])
         views = [
             WorkerView(worker.id, self.status(worker), worker.stale, now - (worker.idle_since or now))
             for worker in self.workers.values()

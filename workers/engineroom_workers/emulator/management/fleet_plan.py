@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .scaling import WorkerLimits
+from .scaling import FleetLimits
 from .states import WorkerStatus
 
 
@@ -39,7 +39,7 @@ _DISPENSABLE = {"THROTTLED": 0, "UNHEALTHY": 1, "INITIALIZING": 2, "IDLE": 3, "R
 """Which workers go first where there are more than there may be."""
 
 
-def make_plan(workers: Sequence[WorkerView], wanted: int, limits: WorkerLimits, idle_timeout: float) -> Plan:
+def make_plan(workers: Sequence[WorkerView], wanted: int, limits: FleetLimits, idle_timeout: float) -> Plan:
     """Compare the workers with how many are wanted.
 
     A stale worker ends at once, or, if it has something to do, as soon as it is done. More than `limits.max` are

@@ -19,14 +19,14 @@ class EndpointLoad(NamedTuple):
     longest_wait: float
 
 
-class WorkerLimits(NamedTuple):
+class FleetLimits(NamedTuple):
     """The fewest and the most workers that an endpoint may have."""
 
     min: int
     max: int
 
 
-def wanted_workers(scaling: dict[str, Any], limits: WorkerLimits, load: EndpointLoad, workers: int) -> int:
+def wanted_workers(scaling: dict[str, Any], limits: FleetLimits, load: EndpointLoad, workers: int) -> int:
     """How many workers there should be, beside those that are only kept because they have not been idle for long.
 
     REQUEST_COUNT: one for each `requestCount` requests. QUEUE_DELAY: the first at once, and another for every

@@ -13,10 +13,10 @@ Name = Annotated[str, StringConstraints(min_length=1)]
 CudaVersion = Annotated[str, StringConstraints(pattern=r"^\d+\.\d+$")]
 Count = Annotated[int, Field(ge=1)]
 
-B = TypeVar("B", bound="Body")
+B = TypeVar("B", bound="ReceivedBody")
 
 
-class Body(BaseModel):
+class ReceivedBody(BaseModel):
     """A JSON object with the fields that a subclass names, in camel case."""
 
     model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from .base import Body, Count
+from .base import Count, ReceivedBody
 
 
-class Container(Body):
+class ContainerFields(ReceivedBody):
     """What runs, with which arguments, variables, disk (GB) and ports (`8000/http`)."""
 
     image: str = ""
@@ -20,34 +20,34 @@ class Container(Body):
     registry: str | None = None
 
 
-class PersistentMount(Body):
+class PersistentMountFields(ReceivedBody):
     """A disk of the pod's own machine, in GB."""
 
     size: Annotated[int, Field(ge=10)]
     path: str
 
 
-class NetworkMount(Body):
+class NetworkMountFields(ReceivedBody):
     """A network volume, mounted at a path."""
 
     volume_id: str
     path: str
 
 
-class Mounts(Body):
+class MountFields(ReceivedBody):
     """What is mounted into a pod."""
 
-    persistent: PersistentMount = PersistentMount(size=10, path="")
-    network: Annotated[list[NetworkMount], Field(max_length=1)] = []
+    persistent: PersistentMountFields = PersistentMountFields(size=10, path="")
+    network: Annotated[list[NetworkMountFields], Field(max_length=1)] = []
 
 
-class TemplateMounts(Body):
+class TemplateMountFields(ReceivedBody):
     """What is mounted into pods that are made from a template."""
 
-    persistent: PersistentMount = PersistentMount(size=10, path="")
+    persistent: PersistentMountFields = PersistentMountFields(size=10, path="")
 
 
-class Cpu(Body):
+class CpuFields(ReceivedBody):
     """CPUs of one flavour."""
 
     id: Annotated[str, Field(min_length=1)]

@@ -6,33 +6,33 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from .base import Body, Count, CudaVersion, Name, unique
-from .container import Container, Cpu
+from .base import Count, CudaVersion, Name, ReceivedBody, unique
+from .container import ContainerFields, CpuFields
 
 FlashBoot: TypeAlias = Literal["OFF", "FLASHBOOT", "PRIORITY_FLASHBOOT"]
 EndpointType: TypeAlias = Literal["QUEUE", "LOAD_BALANCER"]
 
 
-class QueueDelay(Body):
+class QueueDelayFields(ReceivedBody):
     """More workers where requests wait longer than this many seconds."""
 
     type: Literal["QUEUE_DELAY"]
     queue_delay: Annotated[float, Field(ge=0.5)]
 
 
-class RequestCount(Body):
+class RequestCountFields(ReceivedBody):
     """One worker for this many requests."""
 
     type: Literal["REQUEST_COUNT"]
     request_count: Count
 
 
-Scaling = Annotated[QueueDelay | RequestCount, Field(discriminator="type")]
+Scaling = Annotated[QueueDelayFields | RequestCountFields, Field(discriminator="type")]
 ExcludedType = Annotated[str, StringConstraints(pattern=r"^\s*[^-\s]")]
-CpuChoice = Annotated[list[Cpu], Field(min_length=1), AfterValidator(unique)]
+CpuChoice = Annotated[list[CpuFields], Field(min_length=1), AfterValidator(unique)]
 
 
-class UpdateGpu(Body):
+class GpuPoolFields(ReceivedBody):
     """The pools of GPUs that workers may run on, less some types, and how many each has."""
 
     pools: Annotated[list[str], Field(min_length=1)] = ["-"]
@@ -42,20 +42,20 @@ class UpdateGpu(Body):
     min_cuda_version: Annotated[str, StringConstraints(pattern=r"^$|^\d+\.\d+$")] = ""
 
     @model_validator(mode="after")
-    def _excludes_from_pools(self) -> UpdateGpu:
+    def _excludes_from_pools(self) -> GpuPoolFields:
         if "excluded_types" in self.model_fields_set and "pools" not in self.model_fields_set:
             raise ValueError("excludedTypes needs pools")
         return self
 
 
-class CreateGpu(UpdateGpu):
+class NewGpuPoolFields(GpuPoolFields):
     """An endpoint on GPUs names their pools."""
 
     pools: Annotated[list[str], Field(min_length=1)]
     min_cuda_version: CudaVersion = "0.0"
 
 
-class Workers(Body):
+class WorkerFields(ReceivedBody):
     """How many workers there are, and after how many idle seconds one ends."""
 
     min: Annotated[int, Field(ge=0)] = 0
@@ -63,32 +63,32 @@ class Workers(Body):
     idle_timeout: Annotated[int, Field(ge=1, le=3600)] = 10
 
 
-class UpdateEndpoint(Container):
+class EndpointChange(ContainerFields):
     """What may be changed; what a client leaves out stays."""
 
     name: Name = "-"
-    scaling: Scaling = QueueDelay(type="QUEUE_DELAY", queueDelay=4)
-    gpu: UpdateGpu = UpdateGpu()
+    scaling: Scaling = QueueDelayFields(type="QUEUE_DELAY", queueDelay=4)
+    gpu: GpuPoolFields = GpuPoolFields()
     cpu: CpuChoice = []
     data_center_ids: list[str] = []
     flashboot: FlashBoot = "OFF"
     network_volumes: list[str] = []
     template_id: str = ""
     timeout: int = 300_000
-    workers: Workers = Workers()
+    workers: WorkerFields = WorkerFields()
 
 
-class CreateEndpoint(UpdateEndpoint):
+class EndpointCreation(EndpointChange):
     """An endpoint needs a name, a type, a way of scaling, and an image of its own or of a template."""
 
     name: Name
     type: EndpointType
     scaling: Scaling
-    gpu: CreateGpu = CreateGpu(pools=["-"])
+    gpu: NewGpuPoolFields = NewGpuPoolFields(pools=["-"])
     template_id: Name = "-"
 
     @model_validator(mode="after")
-    def _can_be_made(self) -> CreateEndpoint:
+    def _can_be_made(self) -> EndpointCreation:
         if not self.model_fields_set & {"image", "template_id"}:
             raise ValueError("image: it is required where there is no templateId")
         if self.type == "LOAD_BALANCER" and self.scaling.type != "REQUEST_COUNT":

@@ -6,40 +6,40 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .base import Body, Name
+from .base import Name, ReceivedBody
 
 GigaBytes = Annotated[int, Field(ge=10, le=4096)]
 SshKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[^\s]+ [^\s]+([ \t][^\n\r]*)?$")]
 
 
-class CreateVolume(Body):
+class VolumeCreation(ReceivedBody):
     name: Name
     size: GigaBytes
     data_center: Name
     type: Literal["STANDARD", "HIGH_PERFORMANCE"] = "STANDARD"
 
 
-class UpdateVolume(Body):
+class VolumeChange(ReceivedBody):
     name: Name = "-"
     size: GigaBytes = 10
 
     @model_validator(mode="after")
-    def _changes_something(self) -> UpdateVolume:
+    def _changes_something(self) -> VolumeChange:
         if not self.model_fields_set:
             raise ValueError("at least one of name and size must be there")
         return self
 
 
-class CreateRegistry(Body):
+class RegistryCreation(ReceivedBody):
     name: Name
     username: Name
     password: Name
 
 
-class CreateDelegation(Body):
+class DelegationCreation(ReceivedBody):
     resource: str
     name: str | None = None
 
 
-class SshKeys(Body):
+class SshKeyFields(ReceivedBody):
     keys: list[SshKey]

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from .base import Body, Count, CudaVersion, Name
-from .container import Container, Cpu, Mounts
+from .base import Count, CudaVersion, Name, ReceivedBody
+from .container import ContainerFields, CpuFields, MountFields
 
 
-class PodGpu(Body):
+class PodGpuFields(ReceivedBody):
     """GPUs of one type."""
 
     id: str
@@ -19,36 +19,36 @@ class PodGpu(Body):
     min_cuda_version: CudaVersion = "0.0"
 
 
-class CreatePod(Container):
+class PodCreation(ContainerFields):
     """A pod needs a name, and an image of its own or of a template."""
 
     name: Name
     cloud: Literal["SECURE", "COMMUNITY"] = "SECURE"
-    cpu: Cpu = Cpu(id="-", vcpuCount=2)
+    cpu: CpuFields = CpuFields(id="-", vcpuCount=2)
     data_center_ids: list[str] = []
     global_networking: bool = False
-    gpu: PodGpu = PodGpu(id="-")
-    mounts: Mounts = Mounts()
+    gpu: PodGpuFields = PodGpuFields(id="-")
+    mounts: MountFields = MountFields()
     start_jupyter: bool = False
     start_ssh: bool = False
     template_id: Name = "-"
 
     @model_validator(mode="after")
-    def _has_an_image(self) -> CreatePod:
+    def _has_an_image(self) -> PodCreation:
         if not self.model_fields_set & {"image", "template_id"}:
             raise ValueError("image: it is required where there is no templateId")
         return self
 
 
-class UpdatePod(Container):
+class PodChange(ContainerFields):
     """What may be changed; what a client leaves out stays."""
 
     name: Name = "-"
     global_networking: bool = False
     locked: bool = False
-    mounts: Mounts = Mounts()
+    mounts: MountFields = MountFields()
     template_id: str = ""
 
 
-class PodAction(Body):
+class PodActionFields(ReceivedBody):
     action: Literal["start", "stop", "restart", "terminate"]

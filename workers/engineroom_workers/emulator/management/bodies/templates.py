@@ -5,23 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 from .base import CudaVersion, Name
-from .container import Container, TemplateMounts
+from .container import ContainerFields, TemplateMountFields
 
 
-class UpdateTemplate(Container):
+class TemplateChange(ContainerFields):
     """What may be changed; what a client leaves out stays."""
 
     name: Name = "-"
     allowed_cuda_versions: list[CudaVersion] = []
     category: Literal["CPU", "NVIDIA", "AMD"] = "NVIDIA"
-    mounts: TemplateMounts = TemplateMounts()
+    mounts: TemplateMountFields = TemplateMountFields()
     public: bool = False
     serverless: bool = False
     start_jupyter: bool = True
     start_ssh: bool = True
 
 
-class CreateTemplate(UpdateTemplate):
+class TemplateCreation(TemplateChange):
     """A template needs a name and an image."""
 
     name: Name

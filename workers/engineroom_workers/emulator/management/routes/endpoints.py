@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..account import Account
-from ..bodies.endpoints import CreateEndpoint, UpdateEndpoint
+from ..bodies.endpoints import EndpointChange, EndpointCreation
 from ..endpoint import Endpoint
 from ..problems import no_such
 from ..rules.endpoints import created_endpoint, updated_endpoint
@@ -44,7 +44,7 @@ class EndpointRoutes:
 
     async def create(self, request: Request) -> Response:
         account = self._account
-        given = (await body_of(request, CreateEndpoint)).given()
+        given = (await body_of(request, EndpointCreation)).given()
         template = template_for(account.templates, given.pop("templateId", None), serverless=True)
         config = created_endpoint(given, template, account.catalog)
         self._check_references(config)
@@ -56,7 +56,7 @@ class EndpointRoutes:
     async def update(self, request: Request) -> Response:
         account = self._account
         endpoint = self._find(request)
-        given = (await body_of(request, UpdateEndpoint)).given()
+        given = (await body_of(request, EndpointChange)).given()
         template = template_for(account.templates, given.pop("templateId", None), serverless=True)
         config = updated_endpoint(endpoint.config, given, template, account.catalog)
         self._check_references(config)

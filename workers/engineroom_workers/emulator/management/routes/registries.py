@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..account import Account
-from ..bodies.others import CreateDelegation, CreateRegistry, SshKeys
+from ..bodies.others import DelegationCreation, RegistryCreation, SshKeyFields
 from ..identifiers import new_id, timestamp
 from ..problems import RequestProblem, no_such
 from ..rules.delegations import created_delegation
@@ -39,7 +39,7 @@ class RegistryRoutes:
         return answer({"registries": list(self._account.registries.values())})
 
     async def create(self, request: Request) -> Response:
-        given = await body_of(request, CreateRegistry)
+        given = await body_of(request, RegistryCreation)
         registry = {"id": new_id(), "name": given.name}
         self._account.registries[registry["id"]] = registry
         return created(registry)
@@ -59,7 +59,7 @@ class RegistryRoutes:
         return answer({"delegations": list(self._account.delegations.values())})
 
     async def delegate(self, request: Request) -> Response:
-        given = (await body_of(request, CreateDelegation)).given()
+        given = (await body_of(request, DelegationCreation)).given()
         delegation = {"id": new_id(), **created_delegation(given), "createdAt": timestamp(time.time())}
         self._account.delegations[delegation["id"]] = delegation
         return created(delegation)
@@ -75,7 +75,7 @@ class RegistryRoutes:
         return answer({"keys": self._account.ssh_keys})
 
     async def replace_ssh_keys(self, request: Request) -> Response:
-        self._account.ssh_keys = (await body_of(request, SshKeys)).keys
+        self._account.ssh_keys = (await body_of(request, SshKeyFields)).keys
         return answer({"keys": self._account.ssh_keys})
 
     def _find(self, request: Request) -> str:

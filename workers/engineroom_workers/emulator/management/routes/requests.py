@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ...http import encode
-from ..bodies.base import Body, parse
+from ..bodies.base import ReceivedBody, parse
 from ..problems import RequestProblem
 
-B = TypeVar("B", bound=Body)
+B = TypeVar("B", bound=ReceivedBody)
 C = TypeVar("C", bound=str)
 
 

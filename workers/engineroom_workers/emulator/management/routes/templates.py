@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..account import Account
-from ..bodies.templates import CreateTemplate, UpdateTemplate
+from ..bodies.templates import TemplateChange, TemplateCreation
 from ..identifiers import new_id
 from ..problems import no_such
 from ..rules.references import check_registry
@@ -36,7 +36,7 @@ class TemplateRoutes:
         return answer({"templates": list(self._account.templates.values())})
 
     async def create(self, request: Request) -> Response:
-        given = (await body_of(request, CreateTemplate)).given()
+        given = (await body_of(request, TemplateCreation)).given()
         check_registry(given, self._account.registries)
         template = {"id": new_id(), **created_template(given)}
         self._account.templates[template["id"]] = template
@@ -47,7 +47,7 @@ class TemplateRoutes:
 
     async def update(self, request: Request) -> Response:
         template = self._find(request)
-        given = (await body_of(request, UpdateTemplate)).given()
+        given = (await body_of(request, TemplateChange)).given()
         check_registry(given, self._account.registries)
         template.update(updated_template(template, given))
         return answer(template)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..account import Account
-from ..bodies.others import CreateVolume, UpdateVolume
+from ..bodies.others import VolumeChange, VolumeCreation
 from ..problems import RequestProblem, no_such
 from .requests import answer, body_of, created, no_content
 
@@ -33,7 +33,7 @@ class VolumeRoutes:
         return answer({"networkVolumes": list(self._account.volumes.values())})
 
     async def create(self, request: Request) -> Response:
-        given = (await body_of(request, CreateVolume)).given()
+        given = (await body_of(request, VolumeCreation)).given()
         center = self._account.catalog.data_centers.get(given["dataCenter"])
         if center is None:
             raise RequestProblem(400, f"there is no data center {given['dataCenter']!r}")
@@ -49,7 +49,7 @@ class VolumeRoutes:
 
     async def update(self, request: Request) -> Response:
         volume = self._find(request)
-        given = (await body_of(request, UpdateVolume)).given()
+        given = (await body_of(request, VolumeChange)).given()
         if given.get("size", volume["size"]) < volume["size"]:
             raise RequestProblem(400, f"size: a volume of {volume['size']} GB cannot become smaller")
         self._account.update_volume(volume, given)
