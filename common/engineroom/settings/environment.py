@@ -28,12 +28,17 @@ BAKED_ARGS = "/local_model_args.json"
 """Where an image with a baked model keeps its arguments."""
 
 
+_MODEL_KEYS = {"name", "path"}
+"""Of the section `model` in the files of programs that have one: a repository, and where it is on this machine."""
+
+
 class Layer(NamedTuple):
     """One source of settings.
 
     owned: everything in it is meant for us, so any unknown name is a mistake.
     renamed: settings whose value stands here under another name -> that name.
     unset: variables whose value here counts as not set -> that value.
+    sections: names under which a file has a mapping instead of one value.
     """
 
     name: str
@@ -41,6 +46,7 @@ class Layer(NamedTuple):
     owned: bool
     renamed: Mapping[str, str] = MappingProxyType({})
     unset: Mapping[str, str] = MappingProxyType({})
+    sections: Collection[str] = ()
 
     def lookup(self, names: Iterable[str]) -> str | None:
         """The first of `names` that is set here."""
@@ -219,5 +225,9 @@ def read_mapping(path: Path, variable: str) -> dict[str, Any]:
 
 
 def _file_layer(path: Path, variable: str, name: str) -> Layer:
-    values = read_mapping(path, variable)
-    return Layer(name, {key.upper().replace("-", "_"): as_text(value) for key, value in values.items()}, True)
+    mapping = {key.upper().replace("-", "_"): value for key, value in read_mapping(path, variable).items()}
+    model = mapping.get("MODEL")
+    if isinstance(model, dict) and model.keys() <= _MODEL_KEYS:
+        mapping["MODEL"] = model.get("path") or model.get("name")
+    values = {key: as_text(value) for key, value in mapping.items()}
+    return Layer(name, values, True, sections=[key for key, value in mapping.items() if isinstance(value, dict)])

@@ -21,6 +21,10 @@ from .suggestions import suggest
 
 _OF_CORE = ("ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS")
 _SET_BY_IMAGES = {"HOST", "PORT", "WORKER"}
+_SECTION = (
+    "is a section, and a worker's file has one value for each setting, by the setting's own name; files with sections "
+    "are for `engineroom deploy`"
+)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _BOOLEANS = {"1", "true", "yes", "on", "0", "false", "no", "off"}
 
@@ -87,6 +91,9 @@ class KnownNames:
             if layer.name == "default":
                 continue
             for name, value in layer.values.items():
+                if name in layer.sections and not self._takes_json(name):
+                    problems.append(Problem(name, _SECTION, layer.name))
+                    continue
                 if not value or name in self._settings:
                     if value and name in self._idle and name not in layer.renamed:
                         idle[name] = None
@@ -173,6 +180,10 @@ class KnownNames:
 
     def _setting(self, known: str) -> Setting | None:
         return self._settings.get(self._ours(known))
+
+    def _takes_json(self, name: str) -> bool:
+        setting = self._setting(name)
+        return setting is not None and setting.kind == "json"
 
     def _correction(self, known: str) -> str:
         return f"no such setting; did you mean {self._ours(known) or known}?"

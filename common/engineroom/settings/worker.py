@@ -55,6 +55,11 @@ class WorkerSettings(Settings):
             ("MODEL_ALIAS", "MODEL_SERVED_NAME", "OPENAI_SERVED_MODEL_NAME", "SERVED_MODEL", "SERVED_MODEL_NAMES"),
         ),
         **doubted("OPENAI_SERVED_MODEL_NAME_OVERRIDE", "the names that clients ask for", ("ALIAS",)),
+        **doubted(
+            "",
+            "set ENGINEROOM_CONFIG to a YAML or JSON file of settings",
+            ("CONFIG_PATH", "CONFIG_FILE", "ENGINEROOM_CONFIG_FILE", "ENGINEROOM_CONFIG_PATH"),
+        ),
         **refused(
             "START_TIMEOUT",
             "a number of seconds",

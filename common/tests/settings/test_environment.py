@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from engineroom.errors import SettingsError
+from engineroom.plugins import check, engine_class, known_names
 from engineroom.settings import Environment, taken
 
 
@@ -80,3 +82,45 @@ def test_a_windows_file_is_read_like_any(tmp_path: Path) -> None:
         Environment.load({}, tmp_path)
     (tmp_path / ".env").write_bytes(b"")
     assert Environment.load({}, tmp_path).get("ENGINE") is None
+
+
+SECTIONS = {
+    "mode": "pod",
+    "model": {"name": "org/model", "path": "/models/x"},
+    "compute": {"gpu_type_id": "NVIDIA RTX 4090", "gpu_count": 1},
+    "pod": {"container_disk_gb": 20},
+    "log_level": {"console": "DEBUG"},
+}
+
+
+def test_a_file_with_sections_is_refused_section_by_section(tmp_path: Path) -> None:
+    """Each was a text of JSON, and one of them the model's name."""
+    file = tmp_path / "llm_config.json"
+    file.write_text(json.dumps(SECTIONS))
+    env = Environment.load({"ENGINEROOM_CONFIG": str(file), "ENGINE": "echo"}, tmp_path)
+    with pytest.raises(SettingsError) as error:
+        check(env)
+    variables = [problem.variable for problem in error.value.problems]
+    assert [name for name in ("COMPUTE", "POD", "LOG_LEVEL", "MODE") if name not in variables] == []
+    assert "MODEL" not in variables
+    messages = {problem.variable: problem.message for problem in error.value.problems}
+    assert "is a section" in messages["POD"]
+    assert "engineroom deploy" in messages["COMPUTE"]
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [({"name": "org/model"}, "org/model"), ({"name": "org/model", "path": "/models/x"}, "/models/x"), ("o/m", "o/m")],
+)
+def test_a_model_s_section_is_understood(model: object, name: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model": model}))
+    env = Environment.load({"ENGINEROOM_CONFIG": str(file), "ENGINE": "echo"}, tmp_path)
+    assert check(env).env["MODEL_NAME"] == name
+
+
+def test_a_setting_of_json_takes_a_mapping_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("model_name: org/model\nhf_overrides:\n  rope_theta: 1\n")
+    engine_type, env = engine_class(Environment.load({"ENGINEROOM_CONFIG": str(file), "ENGINE": "vllm"}, tmp_path))
+    assert not known_names(engine_type, env).check(env).problems

@@ -241,6 +241,7 @@ CACHE: Mapping[str, OtherName] = {
         "the seconds for which an answer is kept",
         ("CACHE_ENABLED", "CACHE_EXPIRY", "CACHE_SECONDS", "CACHE_TIMEOUT", "ENABLE_CACHE"),
     ),
+    **doubted("CACHE_TTL", "a number of seconds; answers are kept in memory or in REDIS_URL", ("CACHE_DIR",)),
     **doubted("CACHE_MAX_MB", "a number of MB", ("CACHE_MAX_SIZE", "CACHE_SIZE", "CACHE_SIZE_MB")),
 }
 

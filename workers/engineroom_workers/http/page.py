@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
@@ -67,7 +67,8 @@ def page_routes(resources: Resources) -> list[Route]:
             return _refusal(request, _NOT_FOR_YOU)
         return JSONResponse(settings)
 
-    return [OwnRoute("/", page), OwnRoute("/settings.json", as_json), *(_file(_FOLDER / name) for name in PAGE_FILES)]
+    files = [_file(_FOLDER / name) for name in PAGE_FILES]
+    return [OwnRoute("/", page), _dashboard(), OwnRoute("/settings.json", as_json), *files]
 
 
 def page_off() -> Route:
@@ -77,6 +78,15 @@ def page_off() -> Route:
         return _refusal(request, _NO_PAGE)
 
     return OwnRoute("/", no_page)
+
+
+def _dashboard() -> Route:
+    """`/dashboard`, where runpod-llm-manager has its page, leads to ours."""
+
+    async def dashboard(request: Request) -> Response:
+        return RedirectResponse("./")  # Relative, so that it holds behind a proxy's prefix.
+
+    return OwnRoute("/dashboard", dashboard)
 
 
 def _file(path: Path) -> Route:

@@ -41,7 +41,10 @@ def health_routes(resources: Resources) -> list[Route]:
 
 
 def metrics_routes(resources: Resources) -> list[Route]:
-    """`/metrics`, Prometheus' text with the engine's own metrics, and `/metrics.json`, with counts and percentiles."""
+    """`/metrics`, Prometheus' text with the engine's own metrics, and `/metrics.json`, with counts and percentiles.
+
+    `/metrics` gives the JSON, too, to who asks for JSON and for no text.
+    """
     from .metrics.engine_processes import read_engine_processes
     from .metrics.gpus import GPUs
 
@@ -50,8 +53,10 @@ def metrics_routes(resources: Resources) -> list[Route]:
     gpus = GPUs()
 
     async def prometheus(request: Request) -> Response:
+        if _wants_json(request.headers.get("accept", "")):
+            return await as_json(request)
         text = metrics.text() + read_engine_processes().text() + await gpus.text() + await engine.metrics()
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers={"vary": "accept"})
 
     async def as_json(request: Request) -> Response:
         processes = read_engine_processes()
@@ -63,9 +68,14 @@ def metrics_routes(resources: Resources) -> list[Route]:
         }
         report["gpus"] = await gpus.read()
         report["takes_images"] = engine.capabilities.images
-        return JSONResponse(report)
+        return JSONResponse(report, headers={"vary": "accept"})
 
     return [OwnRoute("/metrics", prometheus), OwnRoute("/metrics.json", as_json)]
+
+
+def _wants_json(accept: str) -> bool:
+    """Whether a client asks for JSON alone. Prometheus names the text formats that it takes, before all else."""
+    return "application/json" in accept and "text" not in accept
 
 
 def _report(resources: Resources) -> dict[str, Any]:

@@ -72,6 +72,19 @@ def test_prometheus_and_json_tell_of_requests_and_tokens() -> None:
         assert summary["requests"]["by_status"] == {"200": 4, "404": 2, "401": 1}
         assert summary["seconds"]["time_to_first_token"]["count"] == 1
         assert 0 < summary["seconds"]["request"]["p50"] <= summary["seconds"]["request"]["p99"]
+        counts = {name: summary["seconds"][name]["count"] for name in ("request", "cached", "error", "left")}
+        assert counts == {"request": 3, "cached": 1, "error": 3, "left": 0}, "percentiles are of answers"
+        timed = f"engineroom_request_seconds_count{{model=echo,outcome=answered,{route}}}"
+        assert values[timed] == 3
+        assert httpx.get(f"{door.url}/metrics", headers={"accept": "application/json"}).json().keys() == summary.keys()
+        prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        for accept in ("*/*", prometheus, "application/json, text/plain"):
+            scraped = httpx.get(f"{door.url}/metrics", headers={"accept": accept})
+            assert scraped.headers["content-type"].startswith("text/plain"), accept
+        for sent in ({}, {"json": {}}, {"content": b"{no json"}):
+            listed = httpx.post(f"{door.url}/v1/models", headers=alice, **sent)  # type: ignore[arg-type]
+            assert [model["id"] for model in listed.json()["data"]] == ["echo"], "as max-serve-llama's clients ask"
+        assert httpx.post(f"{door.url}/v1/models").status_code == 401
         assert summary["models"] == ["echo"]
         assert "sk-alice" not in json.dumps(summary)
 

@@ -516,6 +516,8 @@ def test_on_loopback_there_is_a_page_for_this_machine(tmp_path: Path) -> None:
                 assert refused.status_code == 404
                 assert "PAGE=true" in refused.text
         assert "page to chat at " + door.url + "/" in door.log
+        led = httpx.get(f"{door.url}/dashboard", headers=BROWSER, follow_redirects=True)
+        assert (led.status_code, str(led.url)) == (200, f"{door.url}/")
     with serving({"PAGE": "true"}) as door:
         assert httpx.get(f"{door.url}/", headers={**BROWSER, "host": "llm.example"}).status_code == 200
 

@@ -20,6 +20,9 @@ _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1
 WINDOW_S = 300
 """How far back percentiles look."""
 
+_CLIENT_LEFT = 499
+"""The status of a request whose client left before it had a response."""
+
 _MAX_SAMPLES = 8192
 """How many samples are kept; under more load they look less far back."""
 
@@ -38,7 +41,12 @@ class MetricsRegistry:
         self.add_gauge("requests_running", "Requests being served now.", lambda: self._running)
         self.add_gauge("process_tasks", "Tasks in the door's event loop.", _count_tasks)
         self._request_seconds = self._histogram(
-            "request_seconds", "Seconds from a request to the end of its answer.", _REQUEST_BUCKETS, "route", "model"
+            "request_seconds",
+            "Seconds from a request to its end, by outcome: answered, cached, left (by its client), or an error.",
+            _REQUEST_BUCKETS,
+            "route",
+            "model",
+            "outcome",
         )
         self._first_token_seconds = self._histogram(
             "time_to_first_token_seconds",
@@ -68,7 +76,7 @@ class MetricsRegistry:
         self._by_status: Tally[str] = Tally()
         self._tokens: Tally[str] = Tally()
         self._by_cache_result: Tally[str] = Tally()
-        names = ("time_to_first_token", "inter_token", "request", "queue")
+        names = ("time_to_first_token", "inter_token", "request", "cached", "left", "error", "queue")
         self._recent = {name: RecentSamples() for name in names}
 
     def text(self) -> str:
@@ -83,19 +91,26 @@ class MetricsRegistry:
         """Note that a request has come; `request_finished` notes its end."""
         self._running += 1
 
-    def request_finished(self, route: str, status: int, model: str, key: str, seconds: float) -> None:
+    def request_finished(
+        self, route: str, status: int, model: str, key: str, seconds: float, cached: bool = False
+    ) -> None:
         """Note the end of a request.
+
+        Its time counts among those of its kind, so that neither refusals nor what the cache gave make the engine look
+        quick.
 
         Args:
             status: 499, nginx's code, for a client that left before it had a response.
             key: the name of whose request it was.
             seconds: since it arrived.
+            cached: whether the answer came out of the cache.
         """
         self._running -= 1
         self._requests.labels(route, str(status), model, key).inc()
         self._by_status[str(status)] += 1
-        self._request_seconds.labels(route, model).observe(seconds)
-        self._recent["request"].add(seconds)
+        outcome = _outcome(status, cached)
+        self._request_seconds.labels(route, model, outcome).observe(seconds)
+        self._recent["request" if outcome == "answered" else outcome].add(seconds)
 
     def request_queued(self, seconds: float) -> None:
         """Note how long a request waited for its turn."""
@@ -124,7 +139,10 @@ class MetricsRegistry:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Counts since the start, and percentiles in seconds over the last five minutes."""
+        """Counts since the start, and percentiles in seconds over the last five minutes.
+
+        Those of `request` are of answers that the engine gave; `cached`, `left` and `error` stand apart.
+        """
         return {
             "window_s": WINDOW_S,
             "running_now": self._running,
@@ -235,6 +253,14 @@ class RecentSamples:
         since = self._clock() - WINDOW_S
         values = sorted(value for at, value in self._samples if at >= since)
         return {"count": len(values)} | {f"p{share}": _percentile(values, share) for share in (50, 95, 99)}
+
+
+def _outcome(status: int, cached: bool) -> str:
+    if status == _CLIENT_LEFT:
+        return "left"
+    if status >= 400:
+        return "error"
+    return "cached" if cached else "answered"
 
 
 def _percentile(values: Sequence[float], share: int) -> float | None:

@@ -36,7 +36,7 @@ PAGE_FILES = (
     "vendor/purify-3.4.18.js",
 )
 """What the page at `/` loads, in the folder `page_files`; served under `/page/` by their last names."""
-PAGE = frozenset({"/", *(f"/page/{file.rpartition('/')[2]}" for file in PAGE_FILES)})
+PAGE = frozenset({"/", "/dashboard", *(f"/page/{file.rpartition('/')[2]}" for file in PAGE_FILES)})
 """The page's routes that everybody may ask: there is nothing secret in them."""
 OWN = OPEN | PAGE | {"/metrics", "/metrics.json", "/settings.json"}
 """Routes that the door answers itself; it neither counts nor limits nor caches them."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..options import Options
 
 
+_FROM_CACHE = ("hit", "collapsed")
+"""What the cache says of answers that the engine did not give to this request."""
+
 _COUNT_INTERVAL_S = 0.1
 """How often a stream's tokens reach the counters while it runs. Each time costs about a microsecond, as much as all
 else that is done here for a piece of a stream."""
@@ -51,7 +54,8 @@ class MetricsMiddleware(Middleware):
     def _note_end(self, context: RequestContext) -> None:
         status = context.status or CLIENT_CLOSED_REQUEST
         seconds = time.perf_counter() - context.started
-        self._metrics.request_finished(context.route, status, context.model, context.key.name, seconds)
+        cached = context.cache in _FROM_CACHE
+        self._metrics.request_finished(context.route, status, context.model, context.key.name, seconds, cached)
         if context.queued:
             self._metrics.request_queued(context.queued)
         if context.cache:
@@ -80,8 +84,9 @@ class _MeasuredResponse:
     def send(self, message: Message) -> Awaitable[None]:
         """Measure a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
         if message["type"] == "http.response.start":
-            if (header(message, b"content-type") or b"").startswith(b"text/event-stream"):
-                context = self._context
+            context = self._context
+            is_stream = (header(message, b"content-type") or b"").startswith(b"text/event-stream")
+            if is_stream and context.cache not in _FROM_CACHE:
                 self._timer = self._metrics.time_stream(context.route, context.model, context.started)
         elif self._timer is not None:
             now = self._timer.add(message.get("body", b""))
@@ -97,7 +102,7 @@ class _MeasuredResponse:
         """
         context = self._context
         usage = self._usage
-        if not (usage.prompt_tokens or usage.completion_tokens) or context.cache in ("hit", "collapsed"):
+        if not (usage.prompt_tokens or usage.completion_tokens) or context.cache in _FROM_CACHE:
             return
         if self._counter is None:
             self._counter = self._metrics.token_counter(context.model, context.key.name)

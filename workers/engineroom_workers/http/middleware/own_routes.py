@@ -10,11 +10,14 @@ from ..page import page_off, page_routes
 from ..routes import health_routes, metrics_routes
 from .base import Middleware, Resources
 
+_MODELS = "/v1/models"
+
 
 class OwnRoutesMiddleware(Middleware):
     """Answers the door's own routes; all else goes on. There are no metrics without METRICS.
 
-    A slip of such a route, which no engine serves, gets a 404 that names it.
+    A slip of such a route, which no engine serves, gets a 404 that names it. `POST /v1/models`, by which clients of
+    max-serve-llama ask for the models, is served as the GET that OpenAI's clients send.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
@@ -35,6 +38,8 @@ class OwnRoutesMiddleware(Middleware):
         elif path in self._slips:
             message = f"Invalid URL ({scope['method']} {path}). Did you mean {self._slips[path]}?"
             await error_response(send, scope, APIError(message, status=404))
+        elif path == _MODELS and scope["method"] == "POST":
+            await self.serve({**scope, "method": "GET"}, receive, send)
         else:
             await self.serve(scope, receive, send)
 

@@ -3,7 +3,8 @@
 import {$} from "./api.js";
 
 const MAX_SAMPLES = 120, MIN_SAMPLES = 30;
-const NAMES = {time_to_first_token: "first token", inter_token: "between tokens", request: "whole request", queue: "in the queue"};
+const NAMES = {time_to_first_token: "first token", inter_token: "between tokens", request: "whole answer", cached: "answer from the cache", left: "until a client left", error: "until an error", queue: "in the queue"};
+const APART = ["cached", "left", "error"];
 const series = {};
 let before = null;
 
@@ -58,7 +59,7 @@ export function showFigures(now) {
   plot("running", [running, waiting], 0, `${running} / ${waiting}`);
   plot("ttft", [first.p50, first.p95, first.p99].map(value => 1000 * (value ?? 0)), 1, `${ms(first.p95)} ms`);
   rows($("latencies"), ["", "P50", "P95", "P99", "count"],
-    Object.entries(now.seconds).map(([name, s]) => [NAMES[name] ?? name, ms(s.p50), ms(s.p95), ms(s.p99), s.count]));
+    Object.entries(now.seconds).filter(([name, s]) => s.count || !APART.includes(name)).map(([name, s]) => [NAMES[name] ?? name, ms(s.p50), ms(s.p95), ms(s.p99), s.count]));
   rows($("counts"), null, [
     ["tokens in", many.format(now.tokens.prompt)], ["tokens out", many.format(now.tokens.completion)],
     ["requests by status", listed(now.requests.by_status) || "none"],
