@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeVar
@@ -13,8 +14,21 @@ from engineroom.runpod_account import RunPodAccount, plain_name
 
 from .errors import RunPodApiError, from_response
 from .logs import LogEvent, log_events
-from .resources import ENDPOINTS, PODS, CpuOffer, EndpointWorkers, GpuOffer, RentedPod, Resource, ResourceKind
+from .resources import (
+    ENDPOINTS,
+    PODS,
+    CpuOffer,
+    DataCenterOffer,
+    EndpointWorkers,
+    GpuOffer,
+    RentedPod,
+    Resource,
+    ResourceKind,
+    StoredTemplate,
+)
 from .transport import FIRST_PAUSE_S, Call, LostAnswerError, Transport
+
+_CREATE_ATTEMPTS = 4
 
 R = TypeVar("R", bound=Resource)
 T = TypeVar("T")
@@ -75,11 +89,13 @@ class RunPodClient:
         before = {each.id for each in await self.named(kind, name)}
         call = Call("POST", kind.path, doing, body, secrets=secrets, repeatable=False)
         lost: LostAnswerError | None = None
-        for _ in range(3):
+        for attempt in range(_CREATE_ATTEMPTS):
             try:
                 return _decoded(await self._transport.send(call), kind.form, doing)
             except LostAnswerError as error:
                 lost = error
+            # What has just been made may not be listed at once.
+            await asyncio.sleep(self._pause_s * 2**attempt)
             new = [each for each in await self.named(kind, name) if each.id not in before]
             if new:
                 return new[0]
@@ -130,6 +146,18 @@ class RunPodClient:
         doing = "reading RunPod's catalog of CPUs"
         answer = await self._get("catalog/cpus", doing, dict[str, Any])
         return [_converted(each, CpuOffer, doing) for each in answer.get("cpus") or []]
+
+    async def public_templates(self) -> list[StoredTemplate]:
+        """The templates that RunPod and others publish."""
+        doing = "reading RunPod's catalog of templates"
+        answer = await self._get("catalog/templates", doing, dict[str, Any])
+        return [_converted(each, StoredTemplate, doing) for each in answer.get("templates") or []]
+
+    async def data_centers(self) -> list[DataCenterOffer]:
+        """The data centres with what network volumes they have, and how many GPUs of each type are free."""
+        doing = "reading RunPod's catalog of data centers"
+        answer = await self._get("catalog/datacenters", doing, dict[str, Any], {"include": "GPU_AVAILABILITY"})
+        return [_converted(each, DataCenterOffer, doing) for each in answer.get("dataCenters") or []]
 
     async def pod_logs(self, pod_id: str, tail: int = 100, after: str = "") -> AsyncIterator[LogEvent]:
         """A pod's log lines: the last ones, and then each as it comes, until RunPod ends the stream.

@@ -186,6 +186,19 @@ class CpuOffer(Resource, rename="camel", kw_only=True):
     availability: str | None = None
 
 
+class GpuStock(Resource, kw_only=True):
+    """How many GPUs of a type are free in a data centre: NONE, LOW, MEDIUM or HIGH."""
+
+    availability: str = "NONE"
+
+
+class DataCenterOffer(Resource, rename="camel", kw_only=True):
+    """A data centre."""
+
+    network_volume_types: list[str] = []
+    gpu_availability: list[GpuStock] = []
+
+
 R = TypeVar("R", bound=Resource)
 
 

@@ -1,0 +1,102 @@
+"""The settings in force, checked as a start would check them, and the engine that they are for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from engineroom import plugins
+from engineroom.engine import Engine
+from engineroom.errors import Problem, SettingsError
+from engineroom.hardware import Matrix
+from engineroom.settings import Environment, KnownNames, Layer, WorkerSettings
+
+from ..fit.reading import ModelMemory, read_model
+from .deployment_file import DeploymentFile
+
+
+class EngineSettings(NamedTuple):
+    """env: with other programs' names and the engine's understood; the engine's defaults are its lowest layer.
+
+    model: MODEL_NAME; empty where the image or the engine brings one.
+    memory: the model's size and shape, where that had to be looked up already.
+    warnings: what is set and has no effect.
+    """
+
+    engine: type[Engine]
+    env: Environment
+    model: str
+    memory: ModelMemory | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def engine_settings(env: Environment, file: DeploymentFile, matrix: Matrix) -> EngineSettings:
+    """What is to run.
+
+    Args:
+        env: the settings in force on this machine.
+
+    Raises:
+        SettingsError: a setting is wrong, or no engine can be chosen; with every problem.
+        HubError: the hub could not be asked which engines load the model.
+    """
+    given: dict[str, str] = dict(file.env)
+    if file.model is not None:
+        given["MODEL_NAME"] = file.model
+    if file.engine is not None:
+        given["ENGINE"] = file.engine
+    # Not only settings may stand there, so what is unknown is no mistake unless it is near to one.
+    asked = Environment([Layer("deployment", given, owned=False), *env.layers]) if given else env
+    understood = KnownNames([WorkerSettings]).apply(asked)
+    memory: ModelMemory | None = None
+    if "ENGINE" not in understood:
+        memory = _look_up(understood)
+        asked = asked.with_arguments({"ENGINE": _engine_for(memory, asked, matrix)}, "deployment")
+    setup = plugins.check(asked)
+    model = setup.env.get("MODEL_NAME", "")
+    if model and file.image is None and Path(model).expanduser().exists():
+        message = (
+            f"{model} is on this machine and not on RunPod: name a repository of a hub, or bake the model into an "
+            "image (`make image … MODEL=`) and name that under `image`"
+        )
+        raise SettingsError([Problem("MODEL_NAME", message, setup.env.source("MODEL_NAME"))])
+    # What is set in this machine's environment for other programs is no concern of a deployment's.
+    warnings = tuple(str(notice) for notice in setup.names.warnings if notice.variable in given)
+    return EngineSettings(type(setup.engine), setup.env, model, memory, warnings)
+
+
+def look_up(model: str, env: Environment) -> ModelMemory:
+    """A model's size and shape, from a few requests to its hub.
+
+    Raises:
+        HubError: the hub has no such model, or cannot be reached.
+        ModelReadingError: its files do not say what is needed.
+    """
+    hub = {name: value for name, value in env.items() if name.startswith("HF_")}
+    return read_model(model, env.get("MODEL_REVISION"), environ={**os.environ, **hub})
+
+
+def _look_up(env: Environment) -> ModelMemory:
+    model = env.get("MODEL_NAME", "")
+    if not model:
+        raise SettingsError(
+            [Problem("MODEL_NAME", "which model? Name a repository of a hub: `engineroom deploy MODEL`")]
+        )
+    return look_up(model, env)
+
+
+def _engine_for(model: ModelMemory, env: Environment, matrix: Matrix) -> str:
+    """The first engine with an image that loads the model's weights; it need not be able to run on this machine."""
+    engines = {name: engine for name, engine in plugins.loadable(env).items() if name in matrix.engines}
+    able = [name for name, engine in engines.items() if model.format in engine.model_formats]
+    if not able:
+        known = ", ".join(engines)
+        message = f"which engine? {model.name} has {model.format} weights; name one of: {known}"
+        raise SettingsError([Problem("ENGINE", message)])
+
+    def rank(name: str) -> tuple[int, int, int]:
+        engine = engines[name]
+        return engine.model_formats.index(model.format), engine.preference, matrix.engines.index(name)
+
+    return min(able, key=rank)
