@@ -53,7 +53,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -229,6 +229,28 @@ class Requirement:
     remedy: str = ""
 
 
+Measure: TypeAlias = Literal[
+    "requests_running",
+    "requests_waiting",
+    "requests_by_status",
+    "prompt_tokens",
+    "completion_tokens",
+    "time_to_first_token",
+    "inter_token",
+    "request_time",
+    "cache_usage",
+    "prefix_cache_hits",
+    "prefix_cache_misses",
+    "prefix_cache_queries",
+    "prefix_cache_hit_ratio",
+    "preemptions",
+]
+"""What most servers of models measure of themselves, each under names of its own. Those of requests and `cache_usage`
+are gauges, but for `requests_by_status`, a counter with the status as a label; tokens, the prefix cache's tokens (hits,
+misses, or what was looked up) and preemptions are counters; the times are histograms; ratios and usage are from 0 to 1,
+or in percent."""
+
+
 class Metric(NamedTuple):
     """One of an engine's own metrics, for `RunningEngine.metrics`.
 
@@ -375,6 +397,10 @@ class Engine(RunningEngine):
 
     death_lag: ClassVar[float] = 0.0
     """Seconds for which it may still answer requests with errors when it is beyond help, before its end is seen."""
+
+    metric_names: ClassVar[Mapping[Measure, Sequence[str]]] = {}
+    """How its server calls in `/metrics` what `engineroom top` shows; the names of older versions come last. A name has
+    its unit at its end, as Prometheus wants it (`_seconds`, `_milliseconds`); counters end in `_total`."""
 
     adapter_setting: ClassVar[str] = ""
     """The setting that names LoRA adapters beside the model; empty where it takes none."""

@@ -19,6 +19,7 @@ from . import gpu, logs
 from .errors import normalise
 from .installed import FASTDEPLOY, PADDLE, find, snapshots
 from .memory import MEMORY
+from .metric_names import METRIC_NAMES
 from .requests import SAMPLING_PARAMS, prepare
 from .settings import (
     ASIDE,
@@ -50,6 +51,7 @@ class FastDeployEngine(ServerEngine):
 
     name = "fastdeploy"
     summary = "FastDeploy (PaddlePaddle) 2.3 to 2.6 as a server process"
+    metric_names = METRIC_NAMES
     model_formats = ("safetensors", "pdparams")
     preference = 30
     memory = MEMORY

@@ -25,6 +25,7 @@ from engineroom.settings import WorkerSettings
 from . import errors, flags, other_names, requests
 from .diagnostics import DIAGNOSTICS
 from .memory import MEMORY
+from .metric_names import METRIC_NAMES
 from .models import DEFAULT, Model, ModelError, cached_files, find, packaged, pick
 from .settings import LlamaCppSettings
 
@@ -56,6 +57,7 @@ class LlamaCppEngine(ServerEngine):
 
     name = "llamacpp"
     summary = "llama.cpp: GGUF models on CPUs and GPUs."
+    metric_names = METRIC_NAMES
     model_formats = ("gguf",)
     preference = 40
     adapter_setting = "LORA"

@@ -33,6 +33,7 @@ from engineroom.settings import usual_settings as usual
 from . import requests
 from .diagnostics import DIAGNOSTICS
 from .memory import MEMORY
+from .metric_names import METRIC_NAMES
 
 if TYPE_CHECKING:
     from engineroom.server import Proxy, Upstream
@@ -51,6 +52,7 @@ class MAXEngine(ServerEngine):
 
     name = "max"
     summary = "MAX (Modular): models compiled for GPUs of several makers, and for CPUs"
+    metric_names = METRIC_NAMES
     model_formats = ("safetensors", "gguf")
     preference = 20
     adapter_setting = "LORA_PATHS"

@@ -26,6 +26,7 @@ from engineroom.openai.routes import (
 from engineroom.runpod_account import RunPodAccount
 from engineroom.settings import WorkerSettings
 
+from .metric_names import METRIC_NAMES
 from .settings import UpstreamSettings
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class UpstreamEngine(Engine):
 
     name = "upstream"
     summary = "Servers that run elsewhere: any OpenAI-compatible URL, or several with failover."
+    metric_names = METRIC_NAMES
     capabilities = ASSUMED
 
     def __init__(self, worker: WorkerSettings, settings: UpstreamSettings, account: RunPodAccount) -> None:

@@ -17,6 +17,7 @@ from engineroom.settings import WorkerSettings
 
 from . import diagnostics, install, snapshots, surface, worker_vllm
 from .memory import MEMORY
+from .metric_names import METRIC_NAMES
 from .options import ServeOptions, read
 from .other_names import OTHER_NAMES, USUAL_SETTINGS
 from .settings import VLLMSettings
@@ -37,6 +38,7 @@ class VLLMEngine(ServerEngine):
 
     name = "vllm"
     summary = "vLLM: high throughput on GPUs, many models, LoRA, tools, structured output"
+    metric_names = METRIC_NAMES
     defaults = worker_vllm.DEFAULTS
     model_formats = ("safetensors", "pytorch")
     preference = 10

@@ -1,0 +1,132 @@
+"""Which names in `/metrics` mean what: those of our own door, and those that the installed engines know."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, get_args
+
+from engineroom import plugins
+from engineroom.engine import Measure
+from engineroom.settings import Environment
+
+from .exposition import Exposition, Histogram
+from .snapshot import GPU, Snapshot
+
+_AT_THE_DOOR = "engineroom_requests_running"
+
+OUR_DOOR: Mapping[Measure, Sequence[str]] = {
+    "requests_running": (_AT_THE_DOOR,),
+    "requests_waiting": ("engineroom_requests_waiting",),
+    "requests_by_status": ("engineroom_requests_total",),
+    "prompt_tokens": ("engineroom_prompt_tokens_total",),
+    "completion_tokens": ("engineroom_completion_tokens_total",),
+    "time_to_first_token": ("engineroom_time_to_first_token_seconds",),
+    "inter_token": ("engineroom_inter_token_seconds",),
+    "request_time": ("engineroom_request_seconds",),
+}
+"""The HTTP door's own, which count before those of the engine behind it: they are what clients see."""
+
+T = TypeVar("T")
+
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+GAUGES: frozenset[Measure] = frozenset({"requests_running", "requests_waiting"})
+RATIOS: frozenset[Measure] = frozenset({"cache_usage", "prefix_cache_hit_ratio"})
+HISTOGRAMS: frozenset[Measure] = frozenset({"time_to_first_token", "inter_token", "request_time"})
+
+_MODEL_LABELS = ("model", "model_name", "model_id")
+_STATUS_LABELS = ("status", "status_code", "code")
+_UNITS = {"_milliseconds": 1000.0, "_ms": 1000.0, "_microseconds": 1_000_000.0}
+_GPU = {
+    "utilisation": "engineroom_gpu_utilisation_ratio",
+    "memory_used": "engineroom_gpu_memory_used_bytes",
+    "memory_total": "engineroom_gpu_memory_total_bytes",
+    "temperature": "engineroom_gpu_temperature_celsius",
+    "power": "engineroom_gpu_power_watts",
+}
+
+
+class Vocabulary:
+    """Reads scrapes by the names that it knows.
+
+    Args:
+        names: a measure -> its names in `/metrics`; the first that a scrape has counts.
+    """
+
+    def __init__(self, names: Mapping[Measure, Sequence[str]]) -> None:
+        self._names = names
+
+    @classmethod
+    def installed(cls, env: Environment) -> Vocabulary:
+        """Our door's names and those of all engines that are installed."""
+        names: dict[Measure, list[str]] = defaultdict(list)
+        for mapping in (OUR_DOOR, *(engine.metric_names for engine in plugins.loadable(env).values())):
+            for measure, known in mapping.items():
+                names[measure] += known
+        return cls(names)
+
+    def read(self, text: str, at: float) -> Snapshot:
+        """What a scrape says.
+
+        Args:
+            text: what `/metrics` answered.
+            at: when it did, by `time.monotonic`.
+
+        Raises:
+            UnreadableMetrics: the text is something else.
+        """
+        exposition = Exposition(text)
+        snapshot = Snapshot(at)
+        for measure in MEASURES:
+            if measure in HISTOGRAMS:
+                histogram = self._first(measure, lambda name: _in_seconds(exposition, name))
+                if histogram is not None:
+                    snapshot.histograms[measure] = histogram
+            elif measure == "requests_by_status":
+                statuses = self._first(measure, lambda name: exposition.by_label(name, _STATUS_LABELS) or None)
+                snapshot.statuses = statuses or {}
+            elif measure in RATIOS:
+                ratio = self._first(measure, exposition.mean)
+                if ratio is not None:
+                    snapshot.gauges[measure] = ratio / 100 if ratio > 1 else ratio
+            else:
+                value = self._first(measure, exposition.total)
+                if value is not None:
+                    (snapshot.gauges if measure in GAUGES else snapshot.counters)[measure] = value
+        if exposition.total(_AT_THE_DOOR) is not None:
+            # Those that wait are among those that our door serves.
+            waiting = exposition.total("engineroom_requests_waiting") or 0.0
+            snapshot.gauges["requests_running"] = max(0.0, snapshot.gauges["requests_running"] - waiting)
+        served = self._first("completion_tokens", lambda name: exposition.by_label(name, _MODEL_LABELS) or None)
+        snapshot.models = sorted(model for model in served or () if model)
+        snapshot.gpus = _gpus(exposition)
+        snapshot.ready = _ready(exposition)
+        snapshot.engine_memory = exposition.total("engineroom_engine_resident_memory_bytes")
+        snapshot.engine_cpu_s = exposition.total("engineroom_engine_cpu_seconds_total")
+        return snapshot
+
+    def _first(self, measure: Measure, read: Callable[[str], T | None]) -> T | None:
+        for name in self._names.get(measure, ()):
+            value = read(name)
+            if value is not None:
+                return value
+        return None
+
+
+def _in_seconds(exposition: Exposition, name: str) -> Histogram | None:
+    histogram = exposition.histogram(name)
+    scale = next((scale for suffix, scale in _UNITS.items() if name.endswith(suffix)), 1.0)
+    if histogram is None or scale == 1.0:
+        return histogram
+    return Histogram(tuple(bucket._replace(limit=bucket.limit / scale) for bucket in histogram.buckets))
+
+
+def _gpus(exposition: Exposition) -> list[GPU]:
+    columns = {field: exposition.by_label(name, ("gpu",)) for field, name in _GPU.items()}
+    indices = sorted({index for column in columns.values() for index in column})
+    return [GPU(index, **{field: column.get(index) for field, column in columns.items()}) for index in indices]
+
+
+def _ready(exposition: Exposition) -> bool | None:
+    ready = exposition.total("engineroom_engine_ready")
+    return None if ready is None else ready > 0

@@ -1,0 +1,1 @@
+"""`engineroom top`: what servers and endpoints are doing, live."""

@@ -1,0 +1,105 @@
+"""All targets on one screen: panels side by side where there is room, else a table with a line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ..terminal_text import printable
+from .figures import figures, number, rate, seconds, share, sparkline, state_text
+from .reading import Percentiles, Reading
+
+_NARROWEST = 38
+"""Columns of a panel at least."""
+_WIDEST = 90
+_BORDER = 2
+_STYLES = {"up": "green", "not ready": "yellow", "away": "red", "unknown": "yellow"}
+
+
+def screen(
+    readings: Sequence[Reading], history: Sequence[Sequence[float | None]], console: Console, footer: str = ""
+) -> RenderableType:
+    """What is drawn.
+
+    Args:
+        history: tokens a second of each target, the newest last.
+        footer: a line at the end.
+    """
+    width = console.size.width
+    columns = max(1, min(len(readings), width // _NARROWEST))
+    panel_width = min(_WIDEST, width // columns)
+    panels = [_panel(reading, values, panel_width) for reading, values in zip(readings, history, strict=True)]
+    rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
+    height = sum(max(panel.height or 0 for panel in row) for row in rows)
+    foot = Text(footer, style="dim", no_wrap=True, overflow="ellipsis")
+    if len(readings) > 1 and console.is_terminal and height + 1 > console.size.height:
+        return Group(_table(readings), foot)
+    grids: list[RenderableType] = []
+    for row in rows:
+        grid = Table.grid()
+        for _ in row:
+            grid.add_column(width=panel_width)
+        tallest = max(panel.height or 0 for panel in row)
+        for panel in row:
+            panel.height = tallest
+        grid.add_row(*row)
+        grids.append(grid)
+    return Group(*grids, foot) if footer else Group(*grids)
+
+
+def _panel(reading: Reading, values: Sequence[float | None], width: int) -> Panel:
+    inside = width - _BORDER - 2
+    rows = list(figures(reading))
+    title_width = max([4, *(len(figure.title) for figure in rows)])
+    lines: list[Text] = _wrapped(Text(state_text(reading), _STYLES[reading.state]), inside)
+    for figure in rows:
+        text = Text(f"{figure.title:<{title_width}}  ", style="dim")
+        text.append(printable(figure.text), style="bold red" if figure.alarming else "default not dim")
+        lines += _wrapped(text, inside, title_width + 2)
+    plot = sparkline(list(values), inside - title_width - 2)
+    if plot:
+        lines.append(Text.assemble((" " * (title_width + 2), ""), (plot, "cyan")))
+    name = printable(reading.name)
+    title = Text(name if len(name) <= inside else f"{name[: inside - 1]}…", style="bold")
+    content = Text("\n").join(lines)
+    return Panel(content, title=title, title_align="left", border_style="dim", width=width, height=len(lines) + _BORDER)
+
+
+def _wrapped(text: Text, width: int, indent: int = 0) -> list[Text]:
+    """The text in lines of that width, all but the first indented."""
+    console = Console(width=width)
+    first, *rest = text.wrap(console, width, overflow="fold")
+    if not rest or indent >= width - 10:
+        return [first, *rest]
+    remaining = Text(" ").join(rest)
+    lines = remaining.wrap(console, width - indent, overflow="fold")
+    return [first, *(Text.assemble(" " * indent, line) for line in lines)]
+
+
+def _table(readings: Sequence[Reading]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=False)
+    table.add_column("target", overflow="ellipsis", no_wrap=True, max_width=30)
+    table.add_column("state", no_wrap=True)
+    for title in ("run", "wait", "tokens/s", "TTFT p50", "p99", "inter-token", "p99", "KV", "errors/s"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for reading in readings:
+        table.add_row(
+            Text(printable(reading.name)),
+            Text(reading.state, _STYLES[reading.state]),
+            number(reading.running),
+            number(reading.waiting),
+            rate(reading.completion_tokens_per_s),
+            *_two(reading.time_to_first_token),
+            *_two(reading.inter_token),
+            "-" if reading.cache_usage is None else share(reading.cache_usage),
+            rate(reading.errors_per_s),
+        )
+    return table
+
+
+def _two(percentiles: Percentiles | None) -> tuple[str, str]:
+    return ("-", "-") if percentiles is None else (seconds(percentiles.p50), seconds(percentiles.p99))
