@@ -22,7 +22,7 @@ class GPU(NamedTuple):
 
 
 @dataclass(slots=True)
-class Snapshot:
+class MetricsSnapshot:
     """A server at one moment. What it does not measure is not in here.
 
     at: when, by `time.monotonic`.
@@ -49,7 +49,7 @@ class Snapshot:
         """Whether there is nothing in it that is known here."""
         return not (self.gauges or self.counters or self.histograms or self.statuses)
 
-    def follows(self, earlier: Snapshot) -> bool:
+    def follows(self, earlier: MetricsSnapshot) -> bool:
         """Whether it can be compared with an earlier one: no counter has gone back, as all do when a server starts."""
         counters = all(self.counters.get(measure, 0) >= count for measure, count in earlier.counters.items())
         statuses = all(self.statuses.get(status, 0) >= count for status, count in earlier.statuses.items())

@@ -11,7 +11,7 @@ from engineroom.engine import Measure
 from engineroom.settings import Environment
 
 from .exposition import Exposition, Histogram
-from .snapshot import GPU, Snapshot
+from .snapshot import GPU, MetricsSnapshot
 
 _AT_THE_DOOR = "engineroom_requests_running"
 
@@ -46,7 +46,7 @@ _GPU = {
 }
 
 
-class Vocabulary:
+class MetricVocabulary:
     """Reads scrapes by the names that it knows.
 
     Args:
@@ -57,7 +57,7 @@ class Vocabulary:
         self._names = names
 
     @classmethod
-    def installed(cls, env: Environment) -> Vocabulary:
+    def installed(cls, env: Environment) -> MetricVocabulary:
         """Our door's names and those of all engines that are installed."""
         names: dict[Measure, list[str]] = defaultdict(list)
         for mapping in (OUR_DOOR, *(engine.metric_names for engine in plugins.loadable(env).values())):
@@ -65,7 +65,7 @@ class Vocabulary:
                 names[measure] += known
         return cls(names)
 
-    def read(self, text: str, at: float) -> Snapshot:
+    def read(self, text: str, at: float) -> MetricsSnapshot:
         """What a scrape says.
 
         Args:
@@ -76,7 +76,7 @@ class Vocabulary:
             UnreadableMetrics: the text is something else.
         """
         exposition = Exposition(text)
-        snapshot = Snapshot(at)
+        snapshot = MetricsSnapshot(at)
         for measure in MEASURES:
             if measure in HISTOGRAMS:
                 histogram = self._first(measure, lambda name: _in_seconds(exposition, name))

@@ -7,7 +7,7 @@ from collections import deque
 from engineroom.engine import Measure
 
 from .exposition import Histogram
-from .snapshot import Snapshot
+from .snapshot import MetricsSnapshot
 
 
 class Window:
@@ -18,9 +18,9 @@ class Window:
 
     def __init__(self, seconds: float = 60) -> None:
         self._seconds = seconds
-        self._snapshots: deque[Snapshot] = deque()
+        self._snapshots: deque[MetricsSnapshot] = deque()
 
-    def add(self, snapshot: Snapshot) -> bool:
+    def add(self, snapshot: MetricsSnapshot) -> bool:
         """Add the newest; whether it is of a server that has started anew."""
         restarted = bool(self._snapshots) and not snapshot.follows(self._snapshots[-1])
         if restarted:
@@ -32,10 +32,10 @@ class Window:
         return restarted
 
     @property
-    def last(self) -> Snapshot | None:
+    def last(self) -> MetricsSnapshot | None:
         return self._snapshots[-1] if self._snapshots else None
 
-    def _pair(self, seconds: float) -> tuple[Snapshot, Snapshot] | None:
+    def _pair(self, seconds: float) -> tuple[MetricsSnapshot, MetricsSnapshot] | None:
         """The newest snapshot and the one that is this old, or the oldest; None where there are no two."""
         if len(self._snapshots) < 2:
             return None

@@ -20,7 +20,7 @@ from engineroom.runpod_account import RunPodAccount
 from engineroom.settings import Environment
 
 from ..runpod_api.client import RunPodClient
-from ..scraping.vocabulary import Vocabulary
+from ..scraping.vocabulary import MetricVocabulary
 from ..targets.address import is_loopback
 from ..targets.connection import open_session
 from ..targets.target import RemoteTarget
@@ -80,7 +80,7 @@ async def _monitor(target: RemoteTarget, wanted: TopRun, env: Environment, stack
     session = await stack.enter_async_context(open_session(target, silence_s=look_s))
     if target.address.kind == "queue":
         return QueueMonitor(target, session, await _workers(target, env, stack), look_s)
-    server = ServerMonitor(target, session, Vocabulary.installed(env), look_s)
+    server = ServerMonitor(target, session, MetricVocabulary.installed(env), look_s)
     if target.address.kind == "load-balancer":
         return BalancedMonitor(target, await _workers(target, env, stack), server if wanted.wake else None)
     return server

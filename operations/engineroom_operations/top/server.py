@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 import aiohttp
 
 from ..scraping.exposition import Histogram, UnreadableMetrics
-from ..scraping.snapshot import GPU, Snapshot
-from ..scraping.vocabulary import Vocabulary
+from ..scraping.snapshot import GPU, MetricsSnapshot
+from ..scraping.vocabulary import MetricVocabulary
 from ..scraping.window import Window
 from ..targets.connection import describe
 from ..targets.target import RemoteTarget
@@ -36,7 +36,7 @@ class ServerMonitor:
     """
 
     def __init__(
-        self, target: RemoteTarget, session: aiohttp.ClientSession, vocabulary: Vocabulary, look_s: float
+        self, target: RemoteTarget, session: aiohttp.ClientSession, vocabulary: MetricVocabulary, look_s: float
     ) -> None:
         self._target = target
         self._session = session
@@ -139,7 +139,7 @@ def fill(reading: Reading, windows: list[Window]) -> None:
     reading.models = sorted({model for snapshot in snapshots for model in snapshot.models})
 
 
-def _fill_statuses(reading: Reading, windows: list[Window], snapshots: list[Snapshot]) -> None:
+def _fill_statuses(reading: Reading, windows: list[Window], snapshots: list[MetricsSnapshot]) -> None:
     if not any(snapshot.statuses for snapshot in snapshots):
         return
     rates: dict[str, float] = {}

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from engineroom import plugins
 from engineroom.settings import Environment
 from engineroom_operations.scraping.exposition import Bucket, Exposition, Histogram, UnreadableMetrics
-from engineroom_operations.scraping.snapshot import Snapshot
-from engineroom_operations.scraping.vocabulary import HISTOGRAMS, MEASURES, OUR_DOOR, Vocabulary
+from engineroom_operations.scraping.snapshot import MetricsSnapshot
+from engineroom_operations.scraping.vocabulary import HISTOGRAMS, MEASURES, OUR_DOOR, MetricVocabulary
 from engineroom_operations.scraping.window import Window
 
 LIMITS = (0.1, 0.2, 0.5, 1.0, math.inf)
@@ -24,8 +24,8 @@ def histogram(samples: list[float]) -> Histogram:
     return Histogram(tuple(Bucket(limit, sum(sample <= limit for sample in samples)) for limit in LIMITS))
 
 
-def vocabulary() -> Vocabulary:
-    return Vocabulary.installed(Environment.of({}))
+def vocabulary() -> MetricVocabulary:
+    return MetricVocabulary.installed(Environment.of({}))
 
 
 @given(st.lists(st.floats(0.001, 0.99), min_size=1, max_size=200), st.sampled_from([1, 50, 90, 99, 100]))
@@ -56,9 +56,11 @@ def test_without_samples_there_is_no_percentile() -> None:
 def test_a_window_knows_only_what_came_in_it() -> None:
     window = Window(60)
     old = [0.9] * 1000
-    window.add(Snapshot(0, histograms={"inter_token": histogram(old)}, counters={"completion_tokens": 1000}))
+    window.add(MetricsSnapshot(0, histograms={"inter_token": histogram(old)}, counters={"completion_tokens": 1000}))
     window.add(
-        Snapshot(10, histograms={"inter_token": histogram([*old, *[0.15] * 10])}, counters={"completion_tokens": 1500})
+        MetricsSnapshot(
+            10, histograms={"inter_token": histogram([*old, *[0.15] * 10])}, counters={"completion_tokens": 1500}
+        )
     )
     assert window.rate("completion_tokens", 5) == 50
     recent = window.histogram("inter_token")
@@ -70,24 +72,26 @@ def test_a_window_knows_only_what_came_in_it() -> None:
 def test_the_rate_is_of_the_last_seconds() -> None:
     window = Window(60)
     for second in range(0, 100, 2):
-        window.add(Snapshot(second, counters={"completion_tokens": second * (1 if second < 90 else 2)}))
+        window.add(MetricsSnapshot(second, counters={"completion_tokens": second * (1 if second < 90 else 2)}))
     assert window.rate("completion_tokens", 5) == 2
     assert (window.rate("completion_tokens", 60) or 0) > 1
 
 
 def test_a_server_that_starts_anew_begins_anew() -> None:
     window = Window(60)
-    window.add(Snapshot(0, counters={"completion_tokens": 1000}, statuses={"200": 10}))
-    assert window.add(Snapshot(2, counters={"completion_tokens": 5}, statuses={"200": 1}))
+    window.add(MetricsSnapshot(0, counters={"completion_tokens": 1000}, statuses={"200": 10}))
+    assert window.add(MetricsSnapshot(2, counters={"completion_tokens": 5}, statuses={"200": 1}))
     assert window.rate("completion_tokens", 5) is None
-    assert not window.add(Snapshot(4, counters={"completion_tokens": 25}, statuses={"200": 1}))
+    assert not window.add(MetricsSnapshot(4, counters={"completion_tokens": 25}, statuses={"200": 1}))
     assert window.rate("completion_tokens", 5) == 10
 
 
 def test_what_had_counted_nothing_is_no_restart() -> None:
     window = Window(60)
-    window.add(Snapshot(0))
-    assert not window.add(Snapshot(2, counters={"completion_tokens": 20}, histograms={"inter_token": histogram([0.1])}))
+    window.add(MetricsSnapshot(0))
+    assert not window.add(
+        MetricsSnapshot(2, counters={"completion_tokens": 20}, histograms={"inter_token": histogram([0.1])})
+    )
     assert window.rate("completion_tokens", 5) == 10
 
 
@@ -198,5 +202,5 @@ def test_windows_do_not_grow() -> None:
     window = Window(60)
     generator = random.Random(1)
     for second in range(0, 4000, 2):
-        window.add(Snapshot(second + generator.random(), counters={"completion_tokens": second}))
+        window.add(MetricsSnapshot(second + generator.random(), counters={"completion_tokens": second}))
     assert len(window._snapshots) < 40
