@@ -166,9 +166,10 @@ def _prefix_hits(window: Window) -> float | None:
     hits = window.rate("prefix_cache_hits", 60)
     queries = window.rate("prefix_cache_queries", 60)
     misses = window.rate("prefix_cache_misses", 60)
+    if hits is not None and queries is None and misses is not None:
+        queries = hits + misses
     if hits is not None:
-        whole = queries if queries is not None else hits + misses if misses is not None else 0.0
-        return hits / whole if whole else None
+        return hits / queries if queries else None
     return window.last.gauges.get("prefix_cache_hit_ratio") if window.last else None
 
 
