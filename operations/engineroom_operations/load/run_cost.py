@@ -1,0 +1,93 @@
+"""What a run against RunPod cost, and what a million tokens cost at that load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from engineroom.hardware import GpuCatalog
+
+from .endpoint_watch import WorkerSeconds
+
+
+class HourlyPrice(NamedTuple):
+    """USD for an hour of one worker, and where that is from."""
+
+    usd: float
+    source: str
+
+
+class RunCost(NamedTuple):
+    """The cost of a run: between that of starting and working, and that with all idle time. USD.
+
+    per_million_tokens: of prompts and answers together, at the lower figure; None without tokens.
+    """
+
+    least: float
+    most_billed: float
+    seconds: WorkerSeconds
+    price: HourlyPrice
+    per_million_tokens: float | None
+
+    def lines(self) -> list[str]:
+        """In words, for a report."""
+        hour = f"${self.price.usd:.2f} an hour a worker, {self.price.source}"
+        seconds = self.seconds
+        spent = f"{seconds.starting:.0f} s starting, {seconds.at_work:.0f} s at work, {seconds.idle:.0f} s idle"
+        total = f"Cost: {dollars(self.least)}"
+        if seconds.idle >= 1:
+            total += f", or up to {dollars(self.most_billed)} with the idle time"
+        lines = [f"{total} ({spent} of all workers, at {hour})."]
+        if self.per_million_tokens is not None:
+            lines.append(f"A million tokens, in and out, at this load: {dollars(self.per_million_tokens)}.")
+        return lines
+
+
+def cost(seconds: WorkerSeconds, price: HourlyPrice, tokens: int) -> RunCost:
+    """The cost of a run.
+
+    Args:
+        tokens: of prompts and answers.
+    """
+    least = seconds.least * price.usd / 3600
+    per_million = least / tokens * 1_000_000 if tokens else None
+    return RunCost(least, seconds.most_billed * price.usd / 3600, seconds, price, per_million)
+
+
+def recorded_price(catalog: GpuCatalog, gpu_types: Iterable[str], gpus: int) -> HourlyPrice | None:
+    """The price of a worker by the recorded catalog; None where the workers' GPU is not in it.
+
+    Args:
+        gpu_types: RunPod's ids of the workers' GPUs; of several the dearest counts.
+        gpus: GPUs of a worker.
+    """
+    wanted = set(gpu_types)
+    known = [gpu for gpu in catalog.gpus if gpu.id in wanted and gpu.serverless_usd is not None]
+    if not known:
+        return None
+    dearest = max(known, key=lambda gpu: gpu.serverless_usd or 0.0)
+    count = f"{gpus} x " if gpus > 1 else ""
+    oldest, newest = catalog.dates
+    dates = oldest if oldest == newest else f"{oldest} to {newest}"
+    return HourlyPrice((dearest.serverless_usd or 0.0) * gpus, f"list price of {count}{dearest.name} as of {dates}")
+
+
+def live_price(offers: Mapping[str, float], gpu_types: Iterable[str], gpus: int) -> HourlyPrice | None:
+    """The same by RunPod's own catalog of this moment.
+
+    Args:
+        offers: RunPod's id of a GPU -> USD an hour of it in a serverless worker.
+    """
+    known = {gpu: offers[gpu] for gpu in gpu_types if gpu in offers}
+    if not known:
+        return None
+    dearest = max(known, key=lambda gpu: known[gpu])
+    count = f"{gpus} x " if gpus > 1 else ""
+    return HourlyPrice(known[dearest] * gpus, f"{count}{dearest} by RunPod's catalog now")
+
+
+def dollars(usd: float) -> str:
+    """An amount, with as many digits as it takes to see it."""
+    if usd >= 1:
+        return f"${usd:,.2f}"
+    return f"${usd:.4f}" if usd >= 0.001 else f"${usd:.6f}"
