@@ -54,7 +54,7 @@ class _Job(msgspec.Struct, rename="camel"):
 class JobSender(Sender):
     """Sends requests of OpenAI's API as jobs, in the form that workers for OpenAI's clients take (`openai_route`).
 
-    Every measurement gets, in its `extra`, how long its job waited in RunPod's queue and ran, in seconds: `RunPod queue`
+    Every measurement gets in its `extra` how long its job waited in RunPod's queue and ran, in seconds: `RunPod queue`
     and `execution`. The first token of a job's stream is seen when it is next asked for, at most a tenth of a second
     late, and later where more than 15 jobs run.
 
