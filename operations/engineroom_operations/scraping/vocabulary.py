@@ -97,6 +97,9 @@ class MetricVocabulary:
             # Those that wait are among those that our door serves.
             waiting = exposition.total("engineroom_requests_waiting") or 0.0
             snapshot.gauges["requests_running"] = max(0.0, snapshot.gauges["requests_running"] - waiting)
+            # Its counters have labels, and are not there before they have counted anything.
+            snapshot.counters.setdefault("prompt_tokens", 0.0)
+            snapshot.counters.setdefault("completion_tokens", 0.0)
         served = self._first("completion_tokens", lambda name: exposition.by_label(name, _MODEL_LABELS) or None)
         snapshot.models = sorted(model for model in served or () if model)
         snapshot.gpus = _gpus(exposition)
