@@ -343,22 +343,38 @@ def test_another_programs_names_reach_a_real_server() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "setting"),
+    ("arguments", "setting", "value"),
     [
-        (["--engine", "vllm", "--max-model-len", "4096"], "MAX_MODEL_LEN"),
-        (["--engine=llamacpp", "--ctx-size", "4096"], "CTX_SIZE"),
-        (["--engine", "llamacpp", "--ctxsize=4096"], "CTX_SIZE"),
-        (["--engine", "echo", "--api-key", KEY], "API_KEYS"),
-        (["--tensor-parallel-size", "2"], "TENSOR_PARALLEL_SIZE"),
-        (["--request-timout", "2"], "REQUEST_TIMEOUT"),
+        (["--engine", "vllm", "--max-model-len", "4096"], "MAX_MODEL_LEN", "4096"),
+        (["--engine=llamacpp", "--ctx-size=4096"], "CTX_SIZE", "4096"),
+        (["--engine", "echo", "--api-key", KEY], "API_KEYS", "********"),
+        (["--engine", "echo", "--page"], "PAGE", "true"),
     ],
     ids=str,
 )
-def test_a_setting_as_an_option_is_named(arguments: list[str], setting: str) -> None:
+def test_a_setting_may_be_an_option(arguments: list[str], setting: str, value: str) -> None:
+    done = subprocess.run([COMMAND, "config", "--json", *arguments], capture_output=True, text=True, timeout=60)
+    (row,) = [row for row in json.loads(done.stdout) if row["name"] == setting]
+    assert row["source"].startswith("command line")
+    assert row["value"] == value
+    assert KEY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["--engine", "llamacpp", "--ctxsize=4096"], "CTX_SIZE"), (["--request-timout", "2"], "REQUEST_TIMEOUT")],
+    ids=str,
+)
+def test_an_option_that_is_no_setting_is_refused_like_a_variable(arguments: list[str], meant: str) -> None:
     done = subprocess.run([COMMAND, "serve", *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert f"It is the setting {setting}:" in done.stderr
-    assert KEY not in done.stderr
+    assert f"(from command line): no such setting; did you mean {meant}?" in done.stderr
+
+
+def test_a_setting_as_an_option_of_another_command_is_named() -> None:
+    done = subprocess.run([COMMAND, "models", "--ctx-size", "4096"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "It is the setting CTX_SIZE:" in done.stderr
 
 
 def test_the_page_of_other_names_is_what_the_tables_say() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -33,13 +34,19 @@ def _complete_engines(context: click.Context, parameter: click.Parameter, incomp
     return [CompletionItem(name) for name in plugins.engine_names() if name.startswith(incomplete)]
 
 
-def as_settings(given: Mapping[str, str | int | None]) -> dict[str, str]:
+def as_settings(
+    given: Mapping[str, str | int | None], settings: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """A command line's arguments by the names of settings.
+
+    Args:
+        settings: those that are no options of the command itself, see `SettingsCommand`.
 
     Raises:
         click.UsageError: two models are named.
     """
     values = {name.upper(): str(value) for name, value in given.items() if value is not None}
+    values.update(settings)
     model = values.pop("MODEL", None)
     if model is None:
         return values

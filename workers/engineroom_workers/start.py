@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import click
 from pydantic import Field
 
+from engineroom.commands import SettingsCommand
 from engineroom.errors import EngineroomError
 from engineroom.settings import Settings
 
@@ -26,12 +28,13 @@ class StartSettings(Settings):
     )
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.pass_context
-def start(context: click.Context) -> None:
+def start(context: click.Context, settings: Mapping[str, str]) -> None:
     """Start the worker as the images do.
 
     Checks that GPU and driver suit the image, then runs `engineroom runpod`, or `engineroom serve` if WORKER=http.
+    Every setting is an option, too: --max-model-len 4096 is MAX_MODEL_LEN=4096.
     """
     from engineroom.hardware import gpus
     from engineroom.settings import Environment
@@ -39,8 +42,8 @@ def start(context: click.Context) -> None:
     from .runpod.command import runpod, tell
 
     try:
-        env = Environment.load()
-        settings = StartSettings.load(env)
+        env = Environment.load().with_arguments(settings)
+        image = StartSettings.load(env)
     except EngineroomError as error:
         tell(error)
         raise
@@ -50,9 +53,9 @@ def start(context: click.Context) -> None:
         # Another machine may have the right GPU, or the driver.
         tell(error, env, answer=False)
         raise
-    if settings.worker == "http":
+    if image.worker == "http":
         from .http.command import serve
 
-        context.invoke(serve)
+        context.invoke(serve, settings=settings)
     else:
-        context.invoke(runpod)
+        context.invoke(runpod, settings=settings)

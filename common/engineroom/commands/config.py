@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +12,7 @@ from ..models.hub import HubError
 from ..settings.known_names import KnownNames
 from ..settings.name_check import NameCheck
 from ..settings.values import without_user_info
+from .setting_options import SettingsCommand
 from .settings_table import Row, print_rows
 
 if TYPE_CHECKING:
@@ -20,19 +21,19 @@ if TYPE_CHECKING:
     from ..settings.environment import Environment
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @click.option("--all", "show_all", is_flag=True, help="Also list the settings that are at their defaults.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def config(show_all: bool, as_json: bool) -> None:
+def config(settings: Mapping[str, str], show_all: bool, as_json: bool) -> None:
     """Show the settings in force and where each comes from.
 
     Checks them, too, as a start would before it loads a model, for every door: the exit code is 2 if one is wrong,
-    and the error says which. Secrets are masked.
+    and the error says which. Secrets are masked. Settings may be given as options, as to `engineroom serve`.
     """
     from .. import plugins
     from ..settings.environment import Environment
 
-    env = Environment.load()
+    env = Environment.load().with_arguments(settings)
     problems: Sequence[Problem] = ()
     engine: type[Engine] | None = None
     seen = env

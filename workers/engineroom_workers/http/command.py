@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import click
+
+from engineroom.commands import SettingsCommand
 
 from ..arguments import as_settings, takes_model
 
 
-@click.command()
+@click.command(cls=SettingsCommand)
 @takes_model
 @click.option("--host", help="The address to listen on (or set HOST).  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="The port to listen on (or set PORT).  [default: 8000]")
-def serve(**given: str | int | None) -> None:
+def serve(settings: Mapping[str, str] = MappingProxyType({}), **given: str | int | None) -> None:
     """Serve a model over HTTP, for any OpenAI client.
 
     MODEL is a file, a folder, or a repository of the Hugging Face Hub, which is downloaded if it is not here. An engine
@@ -25,7 +30,8 @@ def serve(**given: str | int | None) -> None:
     The port is open at once: /ping answers 204 while the model loads, 200 when it is ready, and 503 if the engine
     has died; /health gives the reason. On SIGTERM or Ctrl-C running requests have DRAIN_TIMEOUT seconds to finish.
 
-    All other settings are environment variables; `engineroom config --all` lists them.
+    Every setting is an option, too: --max-model-len 4096 is MAX_MODEL_LEN=4096. `engineroom config --all` lists them.
+    Other users of this machine can read a command line: a secret belongs into the environment or into .env.
     """
     from engineroom import logs, plugins
     from engineroom.settings import Environment
@@ -36,7 +42,7 @@ def serve(**given: str | int | None) -> None:
 
     began = process_age()
     need("http", "uvicorn", "starlette", "httptools", "uvloop")
-    env = Environment.load().with_arguments(as_settings(given))
+    env = Environment.load().with_arguments(as_settings(given, settings))
     logs.configure_before(env)
     setup = plugins.set_up(env, Options.load, door="http")
     options = setup.door

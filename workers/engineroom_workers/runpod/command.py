@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from threading import Thread
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
 
+from engineroom.commands import SettingsCommand
 from engineroom.errors import EngineroomError
 
 from ..arguments import as_settings, takes_model
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class QueueCommand(click.Command):
+class QueueCommand(SettingsCommand):
     """A command whose wrong arguments are told to the platform, too: a template's command line is seldom seen."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -40,7 +43,7 @@ class QueueCommand(click.Command):
 
 @click.command(cls=QueueCommand)
 @takes_model
-def runpod(**options: str | None) -> None:
+def runpod(settings: Mapping[str, str] = MappingProxyType({}), **options: str | None) -> None:
     """Process the jobs of a RunPod serverless queue.
 
     MODEL is a file, a folder, or a repository of the Hugging Face Hub, which is downloaded if it is not here. An engine
@@ -51,12 +54,12 @@ def runpod(**options: str | None) -> None:
     is 1, so that the platform replaces the worker. If it cannot start, jobs fail with the reason for
     FAILED_START_TIMEOUT seconds.
 
-    All other settings are environment variables; `engineroom config --all` lists them.
+    Every setting is an option, too: --max-model-len 4096 is MAX_MODEL_LEN=4096. `engineroom config --all` lists them.
     """
     from engineroom.settings import Environment
 
     try:
-        env = Environment.load().with_arguments(as_settings(options))
+        env = Environment.load().with_arguments(as_settings(options, settings))
     except (EngineroomError, click.UsageError) as error:
         tell(error)
         raise

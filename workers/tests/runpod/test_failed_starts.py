@@ -85,7 +85,8 @@ CAUSES: list[tuple[list[str], dict[str, str], int, str]] = [
     ([], {"ENGINEROOM_CONFIG": "/no/such/file"}, 2, "/no/such/file"),
     ([], {"ENGINE": "llamacpp", "MODEL_NAME": "/no/such/model.gguf"}, 2, "/no/such/model.gguf"),
     ([], {"ECHO_FAULT": "start", "JOB_LOOP": "sdk"}, 1, "ECHO_FAULT=start"),
-    (["runpod", "--modle", "x"], {}, 2, "No such option"),
+    (["runpod", "-modle", "x"], {}, 2, "No such option"),
+    (["runpod", "--modle", "x"], {}, 2, "did you mean MODEL_NAME?"),
     (["start"], {"WORKER": "nonsense"}, 2, "WORKER"),
 ]
 
