@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import click
 from pydantic import Field
 
-from engineroom.commands import SettingsCommand
+from engineroom.commands.setting_options import SettingsCommand
 from engineroom.errors import EngineroomError
 from engineroom.settings import Settings
 

@@ -1,7 +1,1 @@
 """The command line, and the core's own commands, which are entry points of the group `engineroom.commands`."""
-
-from __future__ import annotations
-
-from .setting_options import SettingsCommand
-
-__all__ = ["SettingsCommand"]

@@ -41,7 +41,7 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
         (("version",), "Did you mean `engineroom --version`?"),
         (("./model.gguf",), "to serve a model: `engineroom serve ./model.gguf`"),
         (("qqqqqq",), "no command 'qqqqqq'."),
-        (("serve", "--prot", "1"), "'--port'"),
+        (("serve", "--prot", "1"), "did you mean PORT?"),
         (("serve", "org/a", "--model", "org/b"), "two models are named, org/a and --model org/b"),
     ],
 )

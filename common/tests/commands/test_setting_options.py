@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from engineroom.commands import SettingsCommand
+from engineroom.commands.setting_options import SettingsCommand
 
 
 @click.command(cls=SettingsCommand)

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import click
 
-from engineroom.commands import SettingsCommand
+from engineroom.commands.setting_options import SettingsCommand
 
 from ..arguments import as_settings, takes_model
 

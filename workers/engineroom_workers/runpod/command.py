@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engineroom.commands import SettingsCommand
+from engineroom.commands.setting_options import SettingsCommand
 from engineroom.errors import EngineroomError
 
 from ..arguments import as_settings, takes_model
