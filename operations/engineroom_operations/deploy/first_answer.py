@@ -209,12 +209,20 @@ class FirstAnswer:
 _ORDER = {"RUNNING": 0, "IDLE": 1, "INITIALIZING": 2, "THROTTLED": 3, "UNHEALTHY": 4}
 
 
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _text(answer: Any) -> str:
     """What an answer says: a chat's text, an error's message, or its JSON."""
     if isinstance(answer, list) and len(answer) == 1:
         return _text(answer[0])
     if isinstance(answer, str):
-        return answer
+        return _text(json.loads(answer)) if answer.startswith("{") and _is_json(answer) else answer
     if isinstance(answer, dict):
         error = answer.get("error")
         if error:

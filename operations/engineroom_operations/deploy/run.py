@@ -171,6 +171,7 @@ class DeployRun:
         key = "the key in API_KEYS" if deployed.kind == "pod" else "RUNPOD_API_KEY"
         lines: Sequence[tuple[str, str]] = [
             ("url", deployed.url),
+            ("chat", f"engineroom chat {deployed.url if deployed.kind == 'pod' else deployed.name}"),
             ("key", key if deployed.headers else "none: it is open"),
             ("proxy", f"ENGINE=upstream UPSTREAM_RUNPOD={deployed.name} engineroom serve"),
         ]

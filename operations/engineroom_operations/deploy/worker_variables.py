@@ -15,6 +15,8 @@ from engineroom.settings import Environment, SettingsGroup, WorkerSettings
 
 _OF_THIS_MACHINE = {"HOST", "PORT", "WORKER", "ENGINE", "ENGINEROOM_ENGINES", "BASE_PATH"}
 """What the kind of deployment or the image decides, or what is a place on this machine."""
+_KEYS = {"API_KEYS", "API_KEYS_FILE"}
+"""A request through RunPod's load balancer has RunPod's key, which the door would refuse."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ def worker_variables(
     values: dict[str, str] = {}
     notes: list[str] = []
     for name, setting in settings.items():
+        if kind == "load-balancer" and name in _KEYS and name in env:
+            notes.append(f"{name} is not sent: RunPod checks its own key before the workers of such an endpoint")
+            continue
         if name not in env or env.source(name) == "default" or name in _OF_THIS_MACHINE or name.startswith("RUNPOD_"):
             continue
         if _is_a_place_here(env[name]) and name != "MODEL_NAME":

@@ -33,12 +33,11 @@ def list_all() -> None:
     async def run(api: RunPodClient) -> None:
         from engineroom.commands.screen import console
 
-        from .deployment import all_deployments, gpu_prices
+        from .deployment import WorkerPrices, all_deployments
         from .showing import deployment_list
 
         everything = await all_deployments(api)
-        prices = gpu_prices(await api.gpus("SERVERLESS")) if everything else {}
-        console().print(deployment_list(everything, prices))
+        console().print(deployment_list(everything, await WorkerPrices.of_now(api)))
 
     _with_api(run)
 
@@ -51,12 +50,12 @@ def status(name: str) -> None:
     async def run(api: RunPodClient) -> None:
         from engineroom.commands.screen import console
 
-        from .deployment import find_deployment, gpu_prices
+        from .deployment import WorkerPrices, find_deployment
         from .reasons import reasons
         from .showing import deployment_status
 
         deployment = await find_deployment(api, name)
-        prices = gpu_prices(await api.gpus("SERVERLESS"))
+        prices = await WorkerPrices.of_now(api)
         console().print(deployment_status(deployment, prices, await reasons(api, deployment)))
 
     _with_api(run)

@@ -18,7 +18,7 @@ from engineroom.runpod_account import (
 )
 
 from ..runpod_api.client import RunPodClient
-from ..runpod_api.resources import ENDPOINTS, PODS, EndpointWorker, GpuOffer, RentedPod, ServerlessEndpoint
+from ..runpod_api.resources import ENDPOINTS, PODS, EndpointWorker, RentedPod, ServerlessEndpoint
 
 _STATES = ("RUNNING", "IDLE", "INITIALIZING", "THROTTLED", "UNHEALTHY")
 _UNPAID = "THROTTLED"
@@ -27,6 +27,33 @@ _UNPAID = "THROTTLED"
 
 class NoDeploymentError(EngineroomError):
     """There is no deployment of that name, or more than one. The text says which there are."""
+
+
+@dataclass(frozen=True)
+class WorkerPrices:
+    """USD an hour of one GPU and of one vCPU of an endpoint's worker, by the id of their type."""
+
+    gpus: Mapping[str, float]
+    cpus: Mapping[str, float]
+
+    @classmethod
+    async def of_now(cls, api: RunPodClient) -> WorkerPrices:
+        """RunPod's catalog."""
+        gpus, cpus = await asyncio.gather(api.gpus("SERVERLESS"), api.cpus())
+        gpu_prices = {each.id: each.price.serverless for each in gpus if each.price.serverless is not None}
+        cpu_prices = {each.id: each.price.serverless_per_vcpu for each in cpus if each.price.serverless_per_vcpu}
+        return cls(gpu_prices, cpu_prices)
+
+    def of(self, worker: EndpointWorker, endpoint: ServerlessEndpoint) -> float | None:
+        """What a worker costs; None where it is on nothing that the catalog has."""
+        if worker.gpu_type_id is not None:
+            price = self.gpus.get(worker.gpu_type_id)
+            return None if price is None else price * worker.gpu_count
+        if worker.started_at is None:
+            return 0.0
+        shapes = [(self.cpus.get(cpu.id), cpu.vcpu_count) for cpu in endpoint.cpu]
+        prices = [price * count for price, count in shapes if price is not None]
+        return max(prices, default=None)
 
 
 @dataclass(frozen=True)
@@ -62,20 +89,13 @@ class Deployment:
             return ", ".join(words)
         return "stopped" if self.resource.workers.max == 0 else "no worker"
 
-    def usd_per_hour(self, prices: Mapping[str, float]) -> float | None:
-        """What it costs now; None where that is not known.
-
-        Args:
-            prices: id of a type of GPU -> USD an hour of one, serverless.
-        """
+    def usd_per_hour(self, prices: WorkerPrices) -> float | None:
+        """What it costs now; None where that is not known."""
         if isinstance(self.resource, RentedPod):
             return self.resource.cost
-        paid = [worker for worker in self.workers if worker.status != _UNPAID]
-        if not paid:
-            return 0.0
-        if any(worker.gpu_type_id not in prices for worker in paid):
-            return None
-        return sum(prices[worker.gpu_type_id or ""] * worker.gpu_count for worker in paid)
+        paid = [prices.of(worker, self.resource) for worker in self.workers if worker.status != _UNPAID]
+        known = [price for price in paid if price is not None]
+        return sum(known) if len(known) == len(paid) else None
 
 
 async def all_deployments(api: RunPodClient) -> list[Deployment]:
@@ -104,11 +124,6 @@ async def find_deployment(api: RunPodClient, name: str) -> Deployment:
         raise NoDeploymentError(_no_such(name, resources))
     resource = matching[0]
     return _of_pod(api.account, resource) if isinstance(resource, RentedPod) else await _of_endpoint(api, resource)
-
-
-def gpu_prices(offers: Sequence[GpuOffer]) -> dict[str, float]:
-    """Id of a type of GPU -> USD an hour of one in a worker."""
-    return {offer.id: offer.price.serverless for offer in offers if offer.price.serverless is not None}
 
 
 def _no_such(name: str, resources: Sequence[RentedPod | ServerlessEndpoint]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..runpod_api.resources import EndpointWorker, RentedPod
-from .deployment import Deployment
+from .deployment import Deployment, WorkerPrices
 
 _COLOURS = {
     "RUNNING": "green",
@@ -24,7 +24,7 @@ _COLOURS = {
 }
 
 
-def deployment_list(deployments: Sequence[Deployment], prices: Mapping[str, float]) -> RenderableType:
+def deployment_list(deployments: Sequence[Deployment], prices: WorkerPrices) -> RenderableType:
     """A line for each: its name, what it is, how it is, what it costs now, and where it is."""
     if not deployments:
         return Text("There is nothing on RunPod in this account; `engineroom deploy MODEL` puts something there.")
@@ -41,7 +41,7 @@ def deployment_list(deployments: Sequence[Deployment], prices: Mapping[str, floa
 
 
 def deployment_status(
-    deployment: Deployment, prices: Mapping[str, float], reasons: Mapping[str, Sequence[str]]
+    deployment: Deployment, prices: WorkerPrices, reasons: Mapping[str, Sequence[str]]
 ) -> RenderableType:
     """One deployment.
 
@@ -74,11 +74,6 @@ def deployment_status(
         parts += [Text(), _workers(deployment.workers)]
     parts += [part for who, lines in reasons.items() for part in _why(who, lines)]
     return Group(*parts)
-
-
-def show(console: Console, what: RenderableType) -> None:
-    """Print it."""
-    console.print(what)
 
 
 def _workers(workers: Sequence[EndpointWorker]) -> Table:
