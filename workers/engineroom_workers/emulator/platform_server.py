@@ -12,7 +12,7 @@ from .management.account import Account
 from .management.catalog import Catalog
 from .management.hosts import LocalHost
 from .management.programs import Programs
-from .management.standin_catalog import standin_catalog
+from .management.recorded_catalog import recorded_catalog
 from .platform import Emulator
 from .platform_app import PlatformApp
 from .server import serving, url_of
@@ -53,7 +53,7 @@ async def serving_platform(
     account = Account(
         url_of(listener),
         host,
-        catalog or standin_catalog(),
+        catalog or recorded_catalog(),
         programs,
         emulator.options,
         emulator.faults,

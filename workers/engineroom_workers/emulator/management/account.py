@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..faults import Faults
@@ -17,6 +17,7 @@ from .fronts import BalancedFront, Front, QueueFront
 from .hosts import Host
 from .identifiers import new_id
 from .ledger import Ledger
+from .pod import Pod
 from .programs import Programs
 
 RECONCILE_S: Final = 0.1
@@ -63,6 +64,7 @@ class Account:
         self.delegations: dict[str, dict[str, Any]] = {}
         self.ssh_keys: list[str] = []
         self.endpoints: dict[str, Endpoint] = {}
+        self.pods: dict[str, Pod] = {}
         self._deleted: dict[str, Endpoint] = {}
         self._report = report
         self._on_finished = on_finished
@@ -88,6 +90,24 @@ class Account:
         endpoint.close()
         self._report(f"endpoint {endpoint.id} ({endpoint.config['name']}) is deleted")
 
+    def create_pod(self, config: dict[str, Any], places: Sequence[str], with_ssh: bool, with_jupyter: bool) -> Pod:
+        """A new pod with these settings in one of these data centres, or in any; its container starts soon."""
+        injected = {}
+        if with_ssh and self.ssh_keys:
+            injected["PUBLIC_KEY"] = "\n".join(self.ssh_keys)
+        if with_jupyter:
+            injected["JUPYTER_PASSWORD"] = new_id()
+        place = next(iter(places or self.catalog.data_centers))
+        pod = Pod(new_id(), config, place, injected, self.host, self.programs, self.catalog, self.ledger, self._report)
+        self.pods[pod.id] = pod
+        self._report(f"pod {pod.id} ({config['name']}) is created, image {config['image']}")
+        return pod
+
+    def delete_pod(self, pod: Pod) -> None:
+        """Terminate a pod, which nobody sees any more."""
+        del self.pods[pod.id]
+        pod.act("terminate")
+
     def create_volume(self, given: dict[str, Any]) -> dict[str, Any]:
         """A new network volume with these settings."""
         volume = {"id": new_id(), **given}
@@ -105,11 +125,15 @@ class Account:
     def users_of_volume(self, volume_id: str) -> list[str]:
         """What a network volume is mounted into, in words."""
         endpoints = self.endpoints.values()
-        return [f"endpoint {one.id}" for one in endpoints if volume_id in one.config["networkVolumes"]]
+        users = [f"endpoint {one.id}" for one in endpoints if volume_id in one.config["networkVolumes"]]
+        for pod in self.pods.values():
+            if any(mount["volumeId"] == volume_id for mount in pod.config["mounts"].get("network", ())):
+                users.append(f"pod {pod.id}")
+        return users
 
     def pods_with_registry(self, registry_id: str) -> list[str]:
         """The pods that use a registry's credentials, in words."""
-        return []
+        return [f"pod {pod.id}" for pod in self.pods.values() if pod.config["registry"] == registry_id]
 
     def delete_registry(self, registry_id: str) -> None:
         """Delete a registry's credentials, which templates lose."""
@@ -128,12 +152,16 @@ class Account:
         while True:
             for endpoint in list(self.endpoints.values()):
                 endpoint.fleet.reconcile()
+            for pod in list(self.pods.values()):
+                pod.advance()
             await asyncio.sleep(RECONCILE_S)
 
     def close(self) -> None:
         """End everything that runs."""
         for endpoint in list(self.endpoints.values()):
             self.delete_endpoint(endpoint)
+        for pod in list(self.pods.values()):
+            self.delete_pod(pod)
 
     def _front(self, endpoint_id: str, config: dict[str, Any]) -> Front:
         options = dataclasses.replace(self.options, endpoint_id=endpoint_id, execution_timeout=config["timeout"] / 1000)

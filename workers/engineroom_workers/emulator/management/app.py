@@ -12,8 +12,11 @@ from engineroom.asgi import Message, Receive, Scope, Send, header
 
 from .account import Account
 from .problems import RequestProblem
+from .routes.billing import BillingRoutes
 from .routes.catalog import CatalogRoutes
+from .routes.clusters import ClusterRoutes
 from .routes.endpoints import EndpointRoutes
+from .routes.pods import PodRoutes
 from .routes.registries import RegistryRoutes
 from .routes.templates import TemplateRoutes
 from .routes.volumes import VolumeRoutes
@@ -30,9 +33,12 @@ class ManagementApp:
             [
                 *TemplateRoutes(account).routes(),
                 *EndpointRoutes(account).routes(),
+                *PodRoutes(account).routes(),
                 *VolumeRoutes(account).routes(),
                 *RegistryRoutes(account).routes(),
                 *CatalogRoutes(account).routes(),
+                *BillingRoutes(account).routes(),
+                *ClusterRoutes().routes(),
             ],
             redirect_slashes=False,
         )

@@ -28,8 +28,8 @@ class GpuType:
     secure: float | None
     community: float | None
     serverless: float | None
-    max_secure: int = 8
-    max_community: int = 8
+    max_secure: int
+    max_community: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,13 @@ class CpuType:
 
 @dataclass(frozen=True, slots=True)
 class DataCenter:
-    """One data centre, and the kinds of network volumes that it has."""
+    """One data centre, its country's code, and the kinds of network volumes that it has."""
 
     id: str
     name: str
     region: str
-    volume_types: tuple[str, ...] = ("STANDARD",)
+    country: str
+    volume_types: tuple[str, ...]
     compliance: tuple[str, ...] = ()
     global_network: bool = True
 
@@ -82,6 +83,10 @@ class Catalog:
 
     def available(self, type_id: str) -> bool:
         return self.level(type_id) != "NONE"
+
+    def price(self, gpu: GpuType, cloud: str) -> float | None:
+        """USD an hour for one GPU of a pod in that cloud; None where it is not offered there."""
+        return gpu.secure if cloud == "SECURE" else gpu.community
 
     def in_pools(self, pools: Iterable[str], excluded: Iterable[str] = ()) -> list[GpuType]:
         """The types in these pools, in the order of the pools, less those that are excluded."""

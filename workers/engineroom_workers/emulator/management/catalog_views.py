@@ -41,8 +41,8 @@ def gpu_as_json(catalog: Catalog, gpu: GpuType, query: GpuQuery | None) -> dict[
         "community": gpu.community is not None,
         "price": price,
         "maxCount": {
-            "secure": gpu.max_secure if gpu.secure is not None else 0,
-            "community": gpu.max_community if gpu.community is not None else 0,
+            "secure": gpu.max_secure,
+            "community": gpu.max_community,
         },
     }
     return document if query is None else {**document, **_gpu_availability(catalog, gpu, query)}
@@ -87,9 +87,7 @@ def _gpu_availability(catalog: Catalog, gpu: GpuType, query: GpuQuery) -> dict[s
     offered = catalog.cuda_versions if gpu.manufacturer == "NVIDIA" else ()
     versions = suitable(offered, query.cuda)
     centers = [
-        center
-        for center in catalog.data_centers.values()
-        if not query.countries or center.id.partition("-")[0] in query.countries
+        center for center in catalog.data_centers.values() if not query.countries or center.country in query.countries
     ]
     document: dict[str, Any] = {"availability": "NONE"}
     wants_cuda = query.cuda["allowedCudaVersions"] or query.cuda["minCudaVersion"]

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Family: TypeAlias = Literal["pod", "serverless", "volume"]
-Component: TypeAlias = Literal["gpu", "cpu", "disk", "standard", "highPerformance"]
+Family: TypeAlias = Literal["pod", "serverless"]
+Component: TypeAlias = Literal["gpu", "cpu"]
 
 
 @dataclass
 class Usage:
     """Something that costs money from one time to another (seconds since the epoch).
 
-    resource: the id of the pod, the endpoint or the volume.
+    resource: the id of the pod or the endpoint.
     rate: USD an hour.
     end: None as long as it goes on.
     """

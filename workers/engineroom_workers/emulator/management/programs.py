@@ -9,10 +9,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engineroom.hardware import ImageName, ImageNameError
+
 from ..worker_environment import OFF_PLATFORM, search_path
 
-_OURS = re.compile(r"(?:^|/)engineroom[\w.-]*(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]+)?$")
-"""An image of this project, in whosever registry."""
 _ENGINE_IN_TAG = re.compile(r"(?:^|-)(?P<engine>[a-z][a-z_]*)-\d[\w.]*-(?:cpu|cu\d+)(?:-|$)")
 """A tag names our version, then the row of the image matrix: engine, its version, and CUDA's or `cpu`."""
 _MACHINES = re.compile(
@@ -56,12 +56,19 @@ class Programs:
         for pattern, command in self._others:
             if fnmatch.fnmatchcase(image, pattern):
                 return Program(tuple(shlex.split(command)))
-        ours = _OURS.search(image)
-        if ours is None:
+        name = _parsed(image)
+        if name is None or not name.repository.rpartition("/")[2].startswith("engineroom"):
             return None
-        engine = _ENGINE_IN_TAG.search(ours["tag"] or "")
+        engine = _ENGINE_IN_TAG.search(name.tag)
         environ = {"ENGINE": engine["engine"]} if engine is not None else {}
         return Program(("engineroom",), ("start",), {"WORKER": "runpod", "PORT": "8000", **environ})
+
+
+def _parsed(image: str) -> ImageName | None:
+    try:
+        return ImageName.parse(image)
+    except ImageNameError:
+        return None
 
 
 def container_environment(

@@ -45,4 +45,4 @@ def template_for(
     if template["serverless"] != serverless:
         kind = "a serverless template" if serverless else "a template for pods"
         raise RequestProblem(422, "the template does not fit", [f"templateId: {template_id} is not {kind}"])
-    return {name: template[name] for name in (*FIELDS, "mounts", "allowedCudaVersions")}
+    return {name: template[name] for name in (*FIELDS, "mounts", "allowedCudaVersions", "startSsh", "startJupyter")}
