@@ -12,7 +12,8 @@ import httpx
 from runpod_contract import check_exchange
 
 GPU = {"pools": ["ADA_24"]}
-OURS = "ghcr.io/someone/engineroom:0.1.0-echo-0.1.0-cpu"
+OURS = "ghcr.io/someone/engineroom:0.1.0"
+ECHO = {"ENGINE": "echo"}
 BY_COUNT = {"type": "REQUEST_COUNT", "requestCount": 1}
 BY_DELAY = {"type": "QUEUE_DELAY", "queueDelay": 1}
 
@@ -57,7 +58,8 @@ class ManagementClient:
 
     async def endpoint(self, **changes: Any) -> dict[str, Any]:
         """A new endpoint: a queue on GPUs, whose workers run this project's image."""
-        settings = {"name": "e", "type": "QUEUE", "scaling": BY_COUNT, "image": OURS, "gpu": GPU, **changes}
+        defaults = {"name": "e", "type": "QUEUE", "scaling": BY_COUNT, "image": OURS, "gpu": GPU}
+        settings = {**defaults, **changes, "env": {**ECHO, **changes.get("env", {})}}
         endpoint: dict[str, Any] = await self.ok("POST", "/v2/serverless", settings)
         return endpoint
 

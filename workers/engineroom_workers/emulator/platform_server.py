@@ -69,3 +69,4 @@ async def serving_platform(
             await asyncio.gather(watching, return_exceptions=True)
             account.close()
             await host.close()
+            account.remove_folders()

@@ -21,7 +21,7 @@ IMAGES = (
     ("broken", "sh -c 'echo no such model; exit 3'"),
     ("done", "true"),
 )
-AS_SERVER = {"image": OURS, "env": {"WORKER": "http", "PORT": "8000"}, "ports": ["8000/http"]}
+AS_SERVER = {"image": OURS, "env": {"ENGINE": "echo", "WORKER": "http", "PORT": "8000"}, "ports": ["8000/http"]}
 POD_GPU = {"id": "NVIDIA L4"}
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
 
@@ -136,7 +136,7 @@ async def test_a_load_balancing_endpoint_streams(api: ManagementClient) -> None:
 async def test_a_port_that_the_load_balancer_cannot_find_is_named(api: ManagementClient) -> None:
     for changes, reason in (
         ({"env": {"PORT": "8000"}, "ports": []}, "8000/http is not among the exposed ports"),
-        ({"env": {}, "ports": ["80/http"]}, "port 80, and the container does not listen there"),
+        ({"env": {"WORKER": "http"}, "ports": ["80/http"]}, "port 80, and the container does not listen there"),
     ):
         min_one = {"min": 1, "max": 1}
         endpoint = await api.endpoint(type="LOAD_BALANCER", workers=min_one, **{**AS_SERVER, **changes})

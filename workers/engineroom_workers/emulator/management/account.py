@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -16,9 +17,13 @@ from .fleet import Fleet
 from .fronts import BalancedFront, Front, QueueFront
 from .hosts import Host
 from .identifiers import new_id
+from .launcher import Launcher
 from .ledger import Ledger
 from .pod import Pod
 from .programs import Programs
+from .volume_folders import VolumeFolders
+
+logger = logging.getLogger(__name__)
 
 RECONCILE_S: Final = 0.1
 """Seconds between two looks at what the endpoints need."""
@@ -52,12 +57,12 @@ class Account:
         on_finished: Callable[[Job], None],
     ) -> None:
         self.url = url
-        self.host = host
         self.catalog = catalog
-        self.programs = programs
         self.options = options
         self.faults = faults
         self.ledger = Ledger()
+        self._folders = VolumeFolders()
+        self._launcher = Launcher(host, programs, self._folders)
         self.templates: dict[str, dict[str, Any]] = {}
         self.registries: dict[str, dict[str, Any]] = {}
         self.volumes: dict[str, dict[str, Any]] = {}
@@ -73,7 +78,7 @@ class Account:
         """A new endpoint with these settings; its first workers start soon."""
         endpoint_id = new_id()
         front = self._front(endpoint_id, config)
-        fleet = Fleet(endpoint_id, front.traffic, self.host, self.programs, self.catalog, self.ledger, self._report)
+        fleet = Fleet(endpoint_id, front.traffic, self._launcher, self.catalog, self.ledger, self._report)
         front.replace_with(fleet.replace)
         endpoint = Endpoint(endpoint_id, config, front, fleet)
         self.endpoints[endpoint_id] = endpoint
@@ -98,7 +103,7 @@ class Account:
         if with_jupyter:
             injected["JUPYTER_PASSWORD"] = new_id()
         place = next(iter(places or self.catalog.data_centers))
-        pod = Pod(new_id(), config, place, injected, self.host, self.programs, self.catalog, self.ledger, self._report)
+        pod = Pod(new_id(), config, place, injected, self._launcher, self.catalog, self.ledger, self._report)
         self.pods[pod.id] = pod
         self._report(f"pod {pod.id} ({config['name']}) is created, image {config['image']}")
         return pod
@@ -107,6 +112,7 @@ class Account:
         """Terminate a pod, which nobody sees any more."""
         del self.pods[pod.id]
         pod.act("terminate")
+        self._folders.remove(pod.id)
 
     def create_volume(self, given: dict[str, Any]) -> dict[str, Any]:
         """A new network volume with these settings."""
@@ -119,7 +125,8 @@ class Account:
         volume.update(given)
 
     def delete_volume(self, volume: dict[str, Any]) -> None:
-        """Delete a network volume."""
+        """Delete a network volume, and what is on it."""
+        self._folders.remove(volume["id"])
         del self.volumes[volume["id"]]
 
     def users_of_volume(self, volume_id: str) -> list[str]:
@@ -151,10 +158,22 @@ class Account:
         """Look after all endpoints, until this is cancelled."""
         while True:
             for endpoint in list(self.endpoints.values()):
-                endpoint.fleet.reconcile()
+                self._guarded(endpoint.fleet.reconcile)
             for pod in list(self.pods.values()):
-                pod.advance()
+                self._guarded(pod.advance)
             await asyncio.sleep(RECONCILE_S)
+
+    @staticmethod
+    def _guarded(look: Callable[[], None]) -> None:
+        """Look after one thing; where that fails, the others still go on."""
+        try:
+            look()
+        except Exception:
+            logger.exception("the emulator failed")
+
+    def remove_folders(self) -> None:
+        """Remove what is on the volumes, when everything has ended."""
+        self._folders.close()
 
     def close(self) -> None:
         """End everything that runs."""

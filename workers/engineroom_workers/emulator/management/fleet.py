@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..worker_environment import free_port, new_worker_id
+from ..worker_environment import new_worker_id
 from .catalog import Catalog, GpuType
 from .fleet_plan import WorkerView, make_plan
-from .hosts import ContainerProcess, Host
+from .hosts import ContainerProcess
 from .identifiers import timestamp
+from .launcher import Launcher
 from .ledger import Ledger, Usage
 from .logs import Log
-from .ports import map_ports
-from .programs import Programs, container_environment
 from .scaling import FleetLimits, wanted_workers
 from .states import WorkerFacts, WorkerStatus, worker_status
 from .traffic import Traffic
@@ -27,6 +26,8 @@ DEFAULT_IDLE_S = 5.0
 MOST_FAILURES = 6
 """After so many workers in succession that ended by themselves none is started until the endpoint is changed."""
 LONGEST_PAUSE_S = 60.0
+VOLUME_PATH = "/runpod-volume"
+"""Where a worker has its endpoint's network volume (RunPod's documentation)."""
 
 
 @dataclass
@@ -79,8 +80,7 @@ class Fleet:
         self,
         endpoint_id: str,
         traffic: Traffic,
-        host: Host,
-        programs: Programs,
+        launcher: Launcher,
         catalog: Catalog,
         ledger: Ledger,
         report: Callable[[str], None],
@@ -90,8 +90,7 @@ class Fleet:
         """The logs of all workers that there have been, the oldest first, as far as they are kept."""
         self._endpoint_id = endpoint_id
         self._traffic = traffic
-        self._host = host
-        self._programs = programs
+        self._launcher = launcher
         self._catalog = catalog
         self._ledger = ledger
         self._report = report
@@ -241,24 +240,21 @@ class Fleet:
             worker.log.system("no machine has capacity; the worker waits")
 
     def _start(self, worker: FleetWorker) -> None:
-        program = self._programs.find(worker.image)
-        if program is None:
-            self._traffic.enter(worker.id, {}, [], map_ports({}, free_port))
+        # One volume is mounted, however many an endpoint names for its data centres.
+        volumes = self._config["networkVolumes"]
+        mounts = {VOLUME_PATH: volumes[0]} if volumes else {}
+        prepared = self._launcher.prepare(self._config, mounts)
+        if prepared is None:
             self._fail(worker, f"the emulator has no program that stands for the image {worker.image}")
             return
-        ports = map_ports({**program.environ, **self._config["env"]}, free_port)
-        problem = self._traffic.enter(worker.id, self._config["env"], self._config["ports"], ports)
-        environ = container_environment(
-            program.environ, self._config["env"], {**self._traffic.environ(worker.id), **ports.environ}
-        )
-        worker.started_at = time.time()
-        command = program.command(self._config["args"])
-        worker.log.system(f"starting {' '.join(command)} for the image {worker.image}")
+        problem = self._traffic.enter(worker.id, self._config["env"], self._config["ports"], prepared.ports)
         if problem is not None:
             worker.log.system(problem)
+        worker.started_at = time.time()
         self._report(f"endpoint {self._endpoint_id}: worker {worker.id} is starting")
         self._begin_usage(worker)
-        worker.process = self._host.start(command, environ, worker.log, lambda code: self._ended(worker, code))
+        platform = self._traffic.environ(worker.id)
+        worker.process = self._launcher.start(prepared, platform, worker.log, lambda code: self._ended(worker, code))
 
     def _ended(self, worker: FleetWorker, code: int) -> None:
         """A worker's process ended, because we asked for that or by itself."""

@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..worker_environment import free_port
 from .catalog import Catalog
-from .hosts import ContainerProcess, Host
+from .hosts import ContainerProcess
 from .identifiers import timestamp
+from .launcher import Launcher
 from .ledger import Ledger, Usage
 from .logs import Log
-from .ports import http_ports, map_ports
-from .programs import Programs, container_environment
+from .ports import http_ports
 from .rules.pods import changes_container, hourly_rate
 from .states import PodEvent, PodStatus, next_status, permitted_actions
 
@@ -39,8 +38,7 @@ class Pod:
         config: dict[str, Any],
         data_center: str,
         injected: Mapping[str, str],
-        host: Host,
-        programs: Programs,
+        launcher: Launcher,
         catalog: Catalog,
         ledger: Ledger,
         report: Callable[[str], None],
@@ -54,8 +52,7 @@ class Pod:
         self.started_at: float | None = None
         self._data_center = data_center
         self._injected = injected
-        self._host = host
-        self._programs = programs
+        self._launcher = launcher
         self._catalog = catalog
         self._ledger = ledger
         self._report = report
@@ -139,32 +136,34 @@ class Pod:
         self._report(f"pod {self.id} ({self.config['name']}) is {status}")
 
     def _start_process(self) -> None:
-        image = self.config["image"]
         self.started_at = time.time()
         rate = hourly_rate(self.config, self._catalog)
         self._usage = self._ledger.begin("pod", self.id, "gpu" if "gpu" in self.config else "cpu", rate, time.time())
-        program = self._programs.find(image)
-        if program is None:
-            self.log.system(f"the emulator has no program that stands for the image {image}")
+        container = {**self.config, "env": {**self._injected, **self.config["env"]}}
+        prepared = self._launcher.prepare(container, self._mounts())
+        if prepared is None:
+            self.log.system(f"the emulator has no program that stands for the image {self.config['image']}")
             self._end_usage()
             self._move("failed")
             return
-        ports = map_ports({**program.environ, **self.config["env"]}, free_port)
-        self.host_ports = ports.host_ports
+        self.host_ports = prepared.ports.host_ports
         platform = {
             "RUNPOD_POD_ID": self.id,
             "RUNPOD_POD_HOSTNAME": f"{self.id}-emulated",
             "RUNPOD_DC_ID": self._data_center,
             "RUNPOD_GPU_COUNT": str(self.config["gpu"]["count"] if "gpu" in self.config else 0),
         }
-        env = {**self._injected, **self.config["env"]}
-        environ = container_environment(program.environ, env, {**platform, **ports.environ})
-        command = program.command(self.config["args"])
-        self.log.system(f"starting {' '.join(command)} for the image {image}")
         started: list[ContainerProcess] = []
-        process = self._host.start(command, environ, self.log, lambda code: self._ended(started[0], code))
+        process = self._launcher.start(prepared, platform, self.log, lambda code: self._ended(started[0], code))
         started.append(process)
         self._process = process
+
+    def _mounts(self) -> dict[str, str]:
+        """The volume at each path; a persistent disk goes by the pod's own id."""
+        mounts = {mount["path"]: mount["volumeId"] for mount in self.config["mounts"].get("network", ())}
+        if "persistent" in self.config["mounts"]:
+            mounts[self.config["mounts"]["persistent"]["path"]] = self.id
+        return mounts
 
     def _ended(self, process: ContainerProcess, code: int) -> None:
         """A process ended; only that of the present container matters."""

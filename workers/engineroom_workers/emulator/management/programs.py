@@ -8,13 +8,17 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
-from engineroom.hardware import ImageName, ImageNameError
+from engineroom.hardware import ImageName, ImageNameError, Matrix
 
 from ..worker_environment import OFF_PLATFORM, search_path
 
-_ENGINE_IN_TAG = re.compile(r"(?:^|-)(?P<engine>[a-z][a-z_]*)-\d[\w.]*-(?:cpu|cu\d+)(?:-|$)")
-"""A tag names our version, then the row of the image matrix: engine, its version, and CUDA's or `cpu`."""
+DEFAULTS: Final = MappingProxyType({"WORKER": "runpod", "PORT": "8000"})
+"""The variables that every image of this project sets."""
+ON_VOLUME: Final = MappingProxyType({"BASE_PATH": "/runpod-volume"})
+"""Settings of this project's workers whose defaults are places on a volume."""
 _MACHINES = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|VIRTUAL_ENV|PYTHON\w+|LD_LIBRARY_PATH|SSL_CERT_\w+|"
     r"REQUESTS_CA_BUNDLE|(?i:https?_proxy|no_proxy)|HF_HOME|HF_ENDPOINT|HF_HUB_\w+|TRANSFORMERS_OFFLINE|XDG_\w+|"
@@ -30,11 +34,13 @@ class Program:
     entrypoint: what the image runs, whatever the arguments.
     arguments: what follows where the container has no `args`.
     environ: the variables that the image sets.
+    on_volume: settings whose defaults are places on a volume, if there is one.
     """
 
     entrypoint: tuple[str, ...]
     arguments: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=dict)
+    on_volume: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, args: str) -> list[str]:
         """The command line for a container with these `args`."""
@@ -50,25 +56,22 @@ class Programs:
 
     def __init__(self, others: Sequence[tuple[str, str]] = ()) -> None:
         self._others = tuple(others)
+        self._matrix = Matrix.packaged()
 
     def find(self, image: str) -> Program | None:
         """What stands for an image; None for one that nobody knows."""
         for pattern, command in self._others:
             if fnmatch.fnmatchcase(image, pattern):
                 return Program(tuple(shlex.split(command)))
-        name = _parsed(image)
-        if name is None or not name.repository.rpartition("/")[2].startswith("engineroom"):
+        try:
+            row = self._matrix.row_of(image)
+            repository = ImageName.parse(image).repository
+        except ImageNameError:
             return None
-        engine = _ENGINE_IN_TAG.search(name.tag)
-        environ = {"ENGINE": engine["engine"]} if engine is not None else {}
-        return Program(("engineroom",), ("start",), {"WORKER": "runpod", "PORT": "8000", **environ})
-
-
-def _parsed(image: str) -> ImageName | None:
-    try:
-        return ImageName.parse(image)
-    except ImageNameError:
-        return None
+        if row is None and not repository.rpartition("/")[2].startswith("engineroom"):
+            return None
+        environ = {} if row is None else {"ENGINE": row.engine}
+        return Program(("engineroom",), ("start",), {**DEFAULTS, **environ}, ON_VOLUME)
 
 
 def container_environment(

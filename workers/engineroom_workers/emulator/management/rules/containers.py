@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
+
+from ..problems import RequestProblem
 
 DEFAULT_DISK_GB: Final = 20
 """A guess: the OpenAPI file names no default."""
@@ -14,6 +17,16 @@ def complete_container(given: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of a container, of which a client gave some."""
     defaults = {"image": "", "args": "", "disk": DEFAULT_DISK_GB, "ports": [], "env": {}, "registry": None}
     return {name: given.get(name, defaults[name]) for name in FIELDS}
+
+
+def check_container(container: Mapping[str, Any]) -> None:
+    """Refuse an image without a name, and arguments that no shell could take apart."""
+    if not container["image"]:
+        raise RequestProblem(400, "image: it is empty")
+    try:
+        shlex.split(container["args"])
+    except ValueError as error:
+        raise RequestProblem(400, f"args: {error}") from None
 
 
 def with_template(given: Mapping[str, Any], template: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..catalog import Catalog
 from ..problems import RequestProblem
-from .containers import complete_container, with_template
+from .containers import check_container, complete_container, with_template
 from .cpus import check_cpu, complete_cpu
 from .cuda import check_cuda
 
@@ -132,8 +132,7 @@ def _check_idle_timeout(config: dict[str, Any], given: Mapping[str, Any]) -> Non
 
 def _checked(config: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     """The settings, if they can be meant."""
-    if not config["image"]:
-        raise RequestProblem(400, "image: it is empty")
+    check_container(config)
     if config["type"] == "LOAD_BALANCER" and config["scaling"]["type"] != "REQUEST_COUNT":
         raise RequestProblem(400, "scaling.type: a load-balancing endpoint scales by REQUEST_COUNT only")
     if config["timeout"] < 1:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..catalog import Catalog
 from ..problems import RequestProblem
-from .containers import FIELDS, complete_container, with_template
+from .containers import FIELDS, check_container, complete_container, with_template
 from .cpus import complete_cpu
 from .cuda import check_cuda, suitable
 from .mounts import check_mounts, updated_mounts
@@ -35,8 +35,7 @@ def created_pod(given: Mapping[str, Any], template: Mapping[str, Any] | None, ca
         "locked": False,
         "globalNetworking": given.get("globalNetworking", False),
     }
-    if not config["image"]:
-        raise RequestProblem(400, "image: it is empty")
+    check_container(config)
     for center in given.get("dataCenterIds", ()):
         if center not in catalog.data_centers:
             raise RequestProblem(400, f"dataCenterIds: there is no data center {center!r}")
@@ -71,8 +70,7 @@ def updated_pod(
     """
     changes = {name: value for name, value in with_template(given, template).items() if name != "mounts"}
     changed = {**config, **changes}
-    if not changed["image"]:
-        raise RequestProblem(400, "image: it is empty")
+    check_container(changed)
     if changed["globalNetworking"] and "cpu" in config:
         raise RequestProblem(400, "globalNetworking: it needs an NVIDIA GPU")
     changed["mounts"] = updated_mounts(config["mounts"], given.get("mounts", {}))
