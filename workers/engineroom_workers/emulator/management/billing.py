@@ -13,7 +13,7 @@ BUCKET_SIZES: Final[tuple[BucketSize, ...]] = get_args(BucketSize)
 MOST_BUCKETS: Final = 10_000
 
 
-class Window(NamedTuple):
+class BillingPeriod(NamedTuple):
     """The buckets of a bill, oldest first; each begins where the one before it ends."""
 
     size: BucketSize
@@ -29,16 +29,16 @@ class Window(NamedTuple):
         return {"startTime": rfc3339(self.begins[0]), "endTime": rfc3339(self.end), "bucketSize": self.size}
 
 
-def last_buckets(size: BucketSize, count: int, now: datetime) -> Window:
+def last_buckets(size: BucketSize, count: int, now: datetime) -> BillingPeriod:
     """The last buckets up to the present one."""
     end = bucket_after(size, bucket_of(size, now))
     begins = [bucket_of(size, now)]
     while len(begins) < count:
         begins.append(bucket_of(size, begins[-1] - timedelta(seconds=1)))
-    return Window(size, tuple(reversed(begins)), end)
+    return BillingPeriod(size, tuple(reversed(begins)), end)
 
 
-def buckets_between(size: BucketSize, start: datetime, end: datetime) -> Window:
+def buckets_between(size: BucketSize, start: datetime, end: datetime) -> BillingPeriod:
     """The buckets from one time to another, both snapped outwards.
 
     Raises:
@@ -51,7 +51,7 @@ def buckets_between(size: BucketSize, start: datetime, end: datetime) -> Window:
         begins.append(after)
         if len(begins) > MOST_BUCKETS:
             raise ValueError(f"there would be more than {MOST_BUCKETS} buckets")
-    return Window(size, tuple(begins), after)
+    return BillingPeriod(size, tuple(begins), after)
 
 
 def bucket_of(size: BucketSize, at: datetime) -> datetime:
@@ -76,7 +76,7 @@ def bucket_after(size: BucketSize, begin: datetime) -> datetime:
     return begin + {"hour": timedelta(hours=1), "day": timedelta(days=1), "week": timedelta(weeks=1)}[size]
 
 
-def records(usages: Iterable[Usage], window: Window, now: datetime, key: str) -> list[dict[str, Any]]:
+def records(usages: Iterable[Usage], window: BillingPeriod, now: datetime, key: str) -> list[dict[str, Any]]:
     """One record for each resource in each bucket in which it was used.
 
     Args:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..account import Account
-from ..billing import BUCKET_SIZES, MOST_BUCKETS, Window, buckets_between, last_buckets, records, totals
+from ..billing import BUCKET_SIZES, MOST_BUCKETS, BillingPeriod, buckets_between, last_buckets, records, totals
 from ..ledger import Family
 from ..problems import RequestProblem
 from .requests import answer, query_choice, query_int, wrong_query
@@ -112,7 +112,7 @@ class BillingRoutes:
 
 def _answer(
     rows: list[dict[str, Any]],
-    window: Window,
+    window: BillingPeriod,
     components: tuple[str, ...],
     unique: dict[str, int],
     filtered: dict[str, str | None],
@@ -128,7 +128,7 @@ def _answer(
     return answer({"records": rows, "metadata": metadata})
 
 
-def _window(request: Request) -> Window:
+def _window(request: Request) -> BillingPeriod:
     """The buckets that a request asks for; by default those of the last 30 days."""
     size = query_choice(request, "bucketSize", BUCKET_SIZES, "day")
     assert size is not None
