@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages version clean \
-	image images image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -162,14 +162,17 @@ format: env-dev ## Format the code
 	@ruff check --fix && ruff format
 
 # Which rows of docker/matrix.json: ENGINE, CUDA, SM; MODEL bakes a model in, with REVISION, TOKENIZER_NAME,
-# QUANTIZATION and the token in HF_TOKEN.
+# QUANTIZATION and the token in HF_TOKEN. What a registry has is not built again, but with AGAIN=1.
 IMAGES = ENGINE="$(ENGINE)" CUDA="$(CUDA)" SM="$(SM)" MODEL_NAME="$(MODEL)" MODEL_REVISION="$(REVISION)" \
 	TOKENIZER_NAME="$(TOKENIZER_NAME)" QUANTIZATION="$(QUANTIZATION)" BASE_PATH="$(BASE_PATH)" python tools/images.py
 image: env-dev ## Build an image (ENGINE=vllm CUDA=12.9 SM=89 MODEL=org/name; the first row of docker/matrix.json that fits)
-	@$(IMAGES) build
+	@$(IMAGES) build $(if $(AGAIN),--again)
 
 images: env-dev ## Build every image that fits
-	@$(IMAGES) build --all
+	@$(IMAGES) build --all $(if $(AGAIN),--again)
+
+push: env-dev ## Build the image as `make image` does, and push it (IMAGE_REPOSITORY=ghcr.io/me/engineroom)
+	@$(IMAGES) build --push $(if $(AGAIN),--again)
 
 image-plan: env-dev ## Print what would be built, as Docker's Bake sees it
 	@$(IMAGES) plan

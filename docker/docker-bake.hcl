@@ -22,6 +22,14 @@ variable "TOKENIZER_NAME" { default = "" }
 variable "QUANTIZATION" { default = "" }
 variable "BASE_PATH" { default = "" }
 
+# The end of its tag: the model's name for people, and a digest of all that decides what is baked in.
+variable "MODEL_TAG" {
+  default = MODEL_NAME == "" ? "" : join("-", [
+    "", substr(regex_replace(lower(MODEL_NAME), "[^a-z0-9_.]+", "-"), 0, 40),
+    substr(sha256(jsonencode([MODEL_NAME, MODEL_REVISION, TOKENIZER_NAME, QUANTIZATION, BASE_PATH])), 0, 12)
+  ])
+}
+
 # Non-empty where HF_TOKEN is set: a secret whose variable is missing is an error.
 variable "HAVE_HF_TOKEN" { default = "" }
 
@@ -46,10 +54,7 @@ target "image" {
   dockerfile = "Dockerfile"
   target     = MODEL_NAME == "" ? "worker" : "baked"
   platforms  = ["linux/amd64"]
-  tags = [
-    MODEL_NAME == "" ? "${IMAGE_REPOSITORY}:${IMAGE_TAG}-${row.name}" :
-    "${IMAGE_REPOSITORY}:${IMAGE_TAG}-${row.name}-${regex_replace(lower(MODEL_NAME), "[^a-z0-9_.-]+", "-")}"
-  ]
+  tags       = ["${IMAGE_REPOSITORY}:${IMAGE_TAG}-${row.name}${MODEL_TAG}"]
   args = {
     BASE           = row.base
     PACKAGES       = lookup(row, "packages", "")

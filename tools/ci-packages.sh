@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Debian's packages that some tests run: buildah and debootstrap build a real image, redis-server is a real Redis,
-# a headless Chromium shows the HTTP door's page, docker-buildx evaluates the image plan; docker-compose, nginx (with
-# openssl and envsubst, which its image has) and Prometheus show that docker-compose.yml holds. Without root, Debian or
-# a package those tests skip and say so.
+# Debian's packages that some tests run: buildah and debootstrap build a real image, docker-registry is
+# where images are pushed to, redis-server is a real Redis, a headless Chromium shows the HTTP door's page, docker-buildx
+# evaluates the image plan; docker-compose, nginx (with openssl and envsubst, which its image has) and Prometheus show
+# that docker-compose.yml holds. Without root, Debian or a package those tests skip and say so.
 set -uo pipefail
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -21,7 +21,8 @@ done
 buildx() { command -v docker-buildx >/dev/null || docker buildx version >/dev/null 2>&1; }
 compose() { command -v docker-compose >/dev/null || docker compose version >/dev/null 2>&1; }
 prometheus() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
-if [ ${#missing[@]} = 0 ] && buildx && compose && prometheus; then
+registry() { command -v docker-registry >/dev/null; }
+if [ ${#missing[@]} = 0 ] && buildx && compose && prometheus && registry; then
     exit 0
 fi
 apt-get update -qq || echo "ci-packages: apt-get update failed" >&2
@@ -44,8 +45,9 @@ unpack() {
     ) || echo "ci-packages: no $package; the tests that need it will skip" >&2
 }
 
-# The package would start a server.
+# Their packages would start servers.
 prometheus || unpack -- prometheus usr/bin/prometheus usr/bin/promtool
+registry || unpack -- docker-registry usr/bin/docker-registry
 
 # bookworm has neither of these; trixie's are one binary each.
 if ! buildx || ! compose; then

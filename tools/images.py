@@ -1,25 +1,33 @@
-"""Builds images, or prints what would be built: `make image`, `make images`, `make image-plan`.
+"""Builds and pushes images, or prints what would be built: `make image`, `make images`, `make push`, `make image-plan`.
 
-Rows come from docker/matrix.json, the work is done by Docker's Bake.
+Rows come from docker/matrix.json. Bake plans the work; it or buildah does it.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import build_context
 import click
 from docker_bake import bake_command
+from image_builders import builder, digest_in_registry
 
+from engineroom import __version__
 from engineroom.errors import EngineroomError
 from engineroom.hardware import IMAGE_REPOSITORY, Image, ImageName, ImageNameError, Matrix
+from engineroom.models import reference
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "docker" / "matrix.json"
 FILES = ("docker/docker-bake.hcl", "docker/matrix.json")
+IMAGE_TAG = "IMAGE_TAG"
 
 
 def bake(targets: Sequence[str], *options: str) -> list[str]:
@@ -28,9 +36,48 @@ def bake(targets: Sequence[str], *options: str) -> list[str]:
 
 
 def variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for Bake: a token is announced, since naming a secret that is not set is an error, and what the
-    images are called is complete."""
-    return {**environ, IMAGE_REPOSITORY: repository(environ), "HAVE_HF_TOKEN": "1" if environ.get("HF_TOKEN") else ""}
+    """The environment for Bake.
+
+    What the images are called is complete in it: where they go to a registry, a tag that nobody chose says exactly what
+    is inside, by our version with a digest of the sources and by the commit of a model. A token is announced, since
+    naming a secret that is not set is an error.
+
+    Raises:
+        EngineroomError: a model's commit cannot be looked up.
+    """
+    complete = {**environ, "HAVE_HF_TOKEN": "1" if environ.get("HF_TOKEN") else ""}
+    name = repository(environ)
+    complete[IMAGE_REPOSITORY] = name
+    if not environ.get(IMAGE_TAG):
+        complete.pop(IMAGE_TAG, None)
+        if ImageName.parse(name).owned:
+            complete[IMAGE_TAG] = f"{__version__}-{build_context.digest(ROOT)}"
+            complete |= pinned_model(environ)
+    return complete
+
+
+def pinned_model(environ: Mapping[str, str]) -> dict[str, str]:
+    """MODEL_NAME in its short form and MODEL_REVISION as a commit; nothing where no model is named.
+
+    Raises:
+        EngineroomError: the hub does not tell the commit.
+    """
+    if not environ.get("MODEL_NAME"):
+        return {}
+    model = reference.parse(environ["MODEL_NAME"], environ)
+    revision = environ.get("MODEL_REVISION") or model.revision or ""
+    if not re.fullmatch("[0-9a-f]{40}", revision):
+        command = [sys.executable, "-m", "engineroom.models.fetch", model.repository or model.name, "--list"]
+        command += ["--revision", revision] if revision else []
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        answer = json.loads(done.stdout.splitlines()[-1])
+        if "error" in answer:
+            raise EngineroomError(
+                f"an image for a registry is named by its model's commit, which is unknown: {answer['error']} "
+                "(or give the commit itself: REVISION=…)"
+            )
+        revision = answer["commit"]
+    return {"MODEL_NAME": model.name, "MODEL_REVISION": revision}
 
 
 def repository(environ: Mapping[str, str], owner: str = "") -> str:
@@ -44,9 +91,7 @@ def repository(environ: Mapping[str, str], owner: str = "") -> str:
     """
     name = ImageName.parse(environ.get(IMAGE_REPOSITORY) or Matrix.load(MATRIX).repository)
     if name.tag or name.digest:
-        raise ImageNameError(
-            f"{IMAGE_REPOSITORY}={name}: it ends before the tag, which IMAGE_TAG and the image's row make"
-        )
+        raise ImageNameError(f"{IMAGE_REPOSITORY}={name}: it ends before the tag, which IMAGE_TAG and the row make")
     return str(name) if name.owned or not owner else str(ImageName.parse(f"{owner.lower()}/{name}"))
 
 
@@ -58,20 +103,39 @@ def main() -> None:
 @main.command()
 def plan() -> None:
     """Print as JSON what would be built."""
-    rows = _selected()
-    _run([row.target for row in rows], "--print", "--progress=quiet")
+    click.echo(json.dumps(_planned(_selected(), _environ()), indent=2))
 
 
 @main.command()
 @click.option("--all", "every", is_flag=True, help="Every row that matches, not only the first.")
-def build(every: bool) -> None:
-    """Build the first matching row, or all of them."""
+@click.option("--push", is_flag=True, help="Push what is built to its registry.")
+@click.option("--again", is_flag=True, help="Build also what the registry has.")
+def build(every: bool, push: bool, again: bool) -> None:
+    """Build the first matching row, or all of them; what the registry has under a name of ours is not built again."""
     rows = _selected()
     chosen = rows if every else rows[:1]
-    click.echo(f"building {', '.join(row.name for row in chosen)}", err=True)
     if len(rows) > len(chosen):
-        click.echo(f"(also there: {', '.join(row.name for row in rows[1:])}; CUDA=… or SM=… choose)", err=True)
-    _run([row.target for row in chosen], "--load")
+        _say(f"(also there: {', '.join(row.name for row in rows[1:])}; CUDA=… or SM=… choose)")
+    name = ImageName.parse(repository(os.environ))
+    if push and not name.owned:
+        raise EngineroomError(
+            f"{name} names no registry to push to: set {IMAGE_REPOSITORY}, such as ghcr.io/me/{name} or "
+            f"docker.io/me/{name}, and log in with `docker login`"
+        )
+    environ = _environ()
+    planned = _planned(chosen, environ)
+    targets = [row.target for row in chosen]
+    if name.owned and not os.environ.get(IMAGE_TAG) and not again:
+        targets = [target for target in targets if not _is_there(ImageName.parse(_tag(planned, target)), environ)]
+    for target in targets:
+        _say(f"building {_tag(planned, target)}")
+    if targets:
+        status = builder(ROOT, bake([])).build(planned, targets, push, environ)
+        if status:
+            hint = f" If the registry refused it: `docker login {name.host}`." if push else ""
+            raise EngineroomError(f"the build ended with status {status}; its last lines say why.{hint}")
+    for target in planned["target"]:
+        click.echo(_tag(planned, target))
 
 
 @main.command("repository")
@@ -86,8 +150,6 @@ def print_repository(owner: str, host: bool) -> None:
 @main.command()
 def names() -> None:
     """Print the matching rows' names as a JSON list, for a workflow's matrix."""
-    import json
-
     click.echo(json.dumps([{"name": row.name, "target": row.target} for row in _selected()]))
 
 
@@ -96,12 +158,38 @@ def _selected() -> tuple[Image, ...]:
     return Matrix.load(MATRIX).select(*(environ.get(name, "") for name in ("ENGINE", "CUDA", "SM")))
 
 
-def _run(targets: Sequence[str], *options: str) -> None:
-    # Bake sees every row, the targets choose among them.
-    environ = {**variables(os.environ), "ENGINE": "", "CUDA": "", "SM": ""}
-    sys.stdout.flush()
-    done = subprocess.run(bake(targets, *options), cwd=ROOT, env=environ, check=False)
-    sys.exit(done.returncode)
+def _environ() -> dict[str, str]:
+    """The environment of the work: Bake sees every row, the targets choose among them."""
+    return {**variables(os.environ), "ENGINE": "", "CUDA": "", "SM": ""}
+
+
+def _planned(rows: Sequence[Image], environ: Mapping[str, str]) -> Any:
+    command = bake([row.target for row in rows], "--print", "--progress=quiet")
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EngineroomError(f"Bake has no plan: {done.stderr.strip()}")
+    return json.loads(done.stdout)
+
+
+def _tag(planned: Any, target: str) -> str:
+    tag: str = planned["target"][target]["tags"][0]
+    return tag
+
+
+def _is_there(name: ImageName, environ: Mapping[str, str]) -> bool:
+    """Whether the registry has the image; where it does not tell, the image is built."""
+    try:
+        digest = digest_in_registry(name, environ)
+    except EngineroomError as error:
+        _say(f"(whether the registry has {name} could not be asked: {error})")
+        return False
+    if digest is not None:
+        _say(f"{name} is in the registry ({digest}); it is not built again (AGAIN=1 does)")
+    return digest is not None
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 if __name__ == "__main__":
