@@ -1,17 +1,28 @@
 # What is built, from the rows of matrix.json:
-#   docker buildx bake -f docker/docker-bake.hcl -f docker/matrix.json
-# Every variable is read from the environment; `make image`, `make images` and `make image-plan` set them.
+#   ENGINE=vllm docker buildx bake
+# in the repository's root, where two links lead Bake to this file and to the rows. Every variable is read from the
+# environment; `make image`, `make images`, `make push` and `make image-plan` set them. IMAGES and IMAGE_REPOSITORY are
+# declared in matrix.json.
 
-variable "IMAGES" {}
+# The names that worker-vllm's users know, which do the same as ours below.
+variable "DOCKERHUB_REPO" { default = "" }
+variable "DOCKERHUB_IMG" { default = "" }
+variable "RELEASE_VERSION" { default = "" }
+variable "WORKER_CUDA_VERSION" { default = "" }
+variable "HUGGINGFACE_ACCESS_TOKEN" { default = "" }
 
-# Which rows; an empty word means all.
+# Which rows; an empty word means all. CUDA is a version such as 12.9, of which worker-vllm's users give three parts.
 variable "ENGINE" { default = "" }
-variable "CUDA" { default = "" }
+variable "CUDA" { default = WORKER_CUDA_VERSION == "" ? "" : regex("^\\d+\\.\\d+", WORKER_CUDA_VERSION) }
 variable "SM" { default = "" }
 
-# What the images are called: registry and repository (its default is in matrix.json), and what their tags begin with.
-variable "IMAGE_REPOSITORY" {}
-variable "IMAGE_TAG" { default = "dev" }
+# What the images are called: registry and repository, and what their tags begin with.
+variable "REPOSITORY" {
+  default = DOCKERHUB_REPO == "" ? IMAGE_REPOSITORY : join("/", [
+    DOCKERHUB_REPO, DOCKERHUB_IMG == "" ? regex("[^/]+$", IMAGE_REPOSITORY) : DOCKERHUB_IMG
+  ])
+}
+variable "IMAGE_TAG" { default = RELEASE_VERSION == "" ? "dev" : RELEASE_VERSION }
 variable "COMMIT" { default = "" }
 variable "SOURCE" { default = "" }
 
@@ -30,8 +41,8 @@ variable "MODEL_TAG" {
   ])
 }
 
-# Non-empty where HF_TOKEN is set: a secret whose variable is missing is an error.
-variable "HAVE_HF_TOKEN" { default = "" }
+# The hub's token, for a gated model. It is a secret of the build: only its variable is named in what is planned.
+variable "HF_TOKEN" { default = "" }
 
 # A pip.conf for the build, where packages come from an index of one's own; it stays out of every layer.
 variable "PIP_CONF" { default = "" }
@@ -54,7 +65,7 @@ target "image" {
   dockerfile = "Dockerfile"
   target     = MODEL_NAME == "" ? "worker" : "baked"
   platforms  = ["linux/amd64"]
-  tags       = ["${IMAGE_REPOSITORY}:${IMAGE_TAG}-${row.name}${MODEL_TAG}"]
+  tags       = ["${REPOSITORY}:${IMAGE_TAG}-${row.name}${MODEL_TAG}"]
   args = {
     BASE           = row.base
     PACKAGES       = lookup(row, "packages", "")
@@ -75,7 +86,8 @@ target "image" {
     BASE_PATH      = BASE_PATH == "" ? null : BASE_PATH
   }
   secret = concat(
-    HAVE_HF_TOKEN == "" ? [] : ["type=env,id=HF_TOKEN"],
+    HF_TOKEN == "" ? [] : ["type=env,id=HF_TOKEN"],
+    HF_TOKEN != "" || HUGGINGFACE_ACCESS_TOKEN == "" ? [] : ["type=env,id=HF_TOKEN,src=HUGGINGFACE_ACCESS_TOKEN"],
     PIP_CONF == "" ? [] : ["type=file,id=pip_conf,src=${PIP_CONF}"]
   )
 }

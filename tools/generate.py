@@ -40,6 +40,8 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
 def page(name: str, matrix: Matrix) -> str:
     """A page with the images called as the matrix says, and with the table that is its own."""
     text = image_table.renamed((ROOT / name).read_text(encoding="utf-8"), matrix)
+    if name == "docker-compose.yml":
+        return re.sub(r"(?<=\$\{IMAGE:-)[^}]*", str(matrix.full_name(matrix.rows[0], "dev")), text)
     if name == "docs/limits.md":
         return limit_table.fill(text)
     return image_table.fill(text, matrix) if name == "docs/images.md" else text

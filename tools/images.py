@@ -28,6 +28,8 @@ ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "docker" / "matrix.json"
 FILES = ("docker/docker-bake.hcl", "docker/matrix.json")
 IMAGE_TAG = "IMAGE_TAG"
+TAGS = (IMAGE_TAG, "RELEASE_VERSION")
+"""The variables of what tags begin with; worker-vllm has another name for it."""
 
 
 def bake(targets: Sequence[str], *options: str) -> list[str]:
@@ -39,21 +41,24 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for Bake.
 
     What the images are called is complete in it: where they go to a registry, a tag that nobody chose says exactly what
-    is inside, by our version with a digest of the sources and by the commit of a model. A token is announced, since
-    naming a secret that is not set is an error.
+    is inside, by our version with a digest of the sources and by the commit of a model.
 
     Raises:
         EngineroomError: a model's commit cannot be looked up.
     """
-    complete = {**environ, "HAVE_HF_TOKEN": "1" if environ.get("HF_TOKEN") else ""}
+    # What is empty is not set; Bake would take it for a value.
+    complete = {name: value for name, value in environ.items() if value or name not in (IMAGE_REPOSITORY, *TAGS)}
     name = repository(environ)
-    complete[IMAGE_REPOSITORY] = name
-    if not environ.get(IMAGE_TAG):
-        complete.pop(IMAGE_TAG, None)
-        if ImageName.parse(name).owned:
-            complete[IMAGE_TAG] = f"{__version__}-{build_context.digest(ROOT)}"
-            complete |= pinned_model(environ)
+    if environ.get(IMAGE_REPOSITORY):
+        complete |= {IMAGE_REPOSITORY: name, "DOCKERHUB_REPO": ""}
+    if ImageName.parse(name).owned and not chosen_tag(environ):
+        complete |= {IMAGE_TAG: f"{__version__}-{build_context.digest(ROOT)}", **pinned_model(environ)}
     return complete
+
+
+def chosen_tag(environ: Mapping[str, str]) -> bool:
+    """Whether somebody chose what the tags begin with. Such a tag may move: it does not say what is inside."""
+    return any(environ.get(name) for name in TAGS)
 
 
 def pinned_model(environ: Mapping[str, str]) -> dict[str, str]:
@@ -69,7 +74,9 @@ def pinned_model(environ: Mapping[str, str]) -> dict[str, str]:
     if not re.fullmatch("[0-9a-f]{40}", revision):
         command = [sys.executable, "-m", "engineroom.models.fetch", model.repository or model.name, "--list"]
         command += ["--revision", revision] if revision else []
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+        token = environ.get("HF_TOKEN") or environ.get("HUGGINGFACE_ACCESS_TOKEN")
+        env = {**environ, **({"HF_TOKEN": token} if token else {})}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
         answer = json.loads(done.stdout.splitlines()[-1])
         if "error" in answer:
             raise EngineroomError(
@@ -89,7 +96,11 @@ def repository(environ: Mapping[str, str], owner: str = "") -> str:
     Raises:
         ImageNameError: the variable holds no repository.
     """
-    name = ImageName.parse(environ.get(IMAGE_REPOSITORY) or Matrix.load(MATRIX).repository)
+    usual = Matrix.load(MATRIX).repository
+    docker_hub = environ.get("DOCKERHUB_REPO")
+    if docker_hub:
+        usual = f"{docker_hub}/{environ.get('DOCKERHUB_IMG') or usual.rpartition('/')[2]}"
+    name = ImageName.parse(environ.get(IMAGE_REPOSITORY) or usual)
     if name.tag or name.digest:
         raise ImageNameError(f"{IMAGE_REPOSITORY}={name}: it ends before the tag, which IMAGE_TAG and the row make")
     return str(name) if name.owned or not owner else str(ImageName.parse(f"{owner.lower()}/{name}"))
@@ -125,7 +136,7 @@ def build(every: bool, push: bool, again: bool) -> None:
     environ = _environ()
     planned = _planned(chosen, environ)
     targets = [row.target for row in chosen]
-    if name.owned and not os.environ.get(IMAGE_TAG) and not again:
+    if name.owned and not chosen_tag(os.environ) and not again:
         targets = [target for target in targets if not _is_there(ImageName.parse(_tag(planned, target)), environ)]
     for target in targets:
         _say(f"building {_tag(planned, target)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,7 +99,7 @@ def test_a_model_is_baked_by_arguments_and_its_token_is_a_secret() -> None:
     [target] = targets(ENGINE="vllm", CUDA="13.0", MODEL_NAME="Org/My Model", HF_TOKEN="hf_canary").values()
     assert target["target"] == "baked"
     assert target["args"]["MODEL_NAME"] == "Org/My Model"
-    assert target["tags"] == ["engineroom:dev-vllm-0.33.0-cu130-org-my-model"]
+    assert re.fullmatch(r"engineroom:dev-vllm-0\.33\.0-cu130-org-my-model-[0-9a-f]{12}", target["tags"][0])
     assert [(secret["type"], secret["id"]) for secret in map(as_fields, target["secret"])] == [("env", "HF_TOKEN")]
     assert "hf_canary" not in json.dumps(target)
 
@@ -109,12 +110,57 @@ def as_fields(secret: str | Mapping[str, str]) -> Mapping[str, str]:
 
 
 @needs_bake
+def test_bake_in_the_root_takes_the_names_that_worker_vllm_s_users_know() -> None:
+    """Without any option, beside a docker-compose.yml that Bake reads, too."""
+
+    def bake(**environ: str) -> dict[str, Any]:
+        base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        done = subprocess.run(
+            [*bake_command(), "--print", "--progress=quiet"],
+            cwd=ROOT,
+            env={**base, **environ},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "hf_canary" not in done.stdout + done.stderr
+        printed_targets: dict[str, Any] = json.loads(done.stdout)["target"]
+        return printed_targets
+
+    assert set(bake()) == {row.target for row in Matrix.load(ROOT / "docker/matrix.json").rows}
+    [target] = bake(
+        ENGINE="vllm",
+        DOCKERHUB_REPO="me",
+        DOCKERHUB_IMG="worker-v1-vllm",
+        RELEASE_VERSION="2.8.0",
+        HUGGINGFACE_ACCESS_TOKEN="hf_canary",
+        WORKER_CUDA_VERSION="12.9.1",
+        MODEL_NAME="org/model",
+        BASE_PATH="/models",
+        QUANTIZATION="awq",
+    ).values()
+    assert target["tags"][0].startswith("me/worker-v1-vllm:2.8.0-vllm-0.33.0-cu129-org-model-")
+    assert [as_fields(secret) for secret in target["secret"]] == [
+        {"type": "env", "id": "HF_TOKEN", "src": "HUGGINGFACE_ACCESS_TOKEN"}
+    ]
+    wanted = {"MODEL_NAME": "org/model", "BASE_PATH": "/models", "QUANTIZATION": "awq", "VERSION": "2.8.0"}
+    assert {name: target["args"][name] for name in wanted} == wanted
+    ours = bake(
+        ENGINE="vllm", CUDA="13.0", DOCKERHUB_REPO="me", IMAGE_TAG="1", RELEASE_VERSION="2", HF_TOKEN="hf_canary"
+    )
+    assert [target["tags"] for target in ours.values()] == [["me/engineroom:1-vllm-0.33.0-cu130"]]
+    assert [as_fields(secret)["id"] for secret in ours["vllm-0-33-0-cu130"]["secret"]] == ["HF_TOKEN"]
+
+
+@needs_bake
 def test_a_new_row_and_repository_change_the_plan_and_the_files_made_from_them(tmp_path: Path) -> None:
     """In a copy of the repository, one row is added and the images get another repository; nothing else is edited."""
     root = tmp_path / "copy"
     for name in ("docker", "tools", "docs", "common/engineroom/hardware"):
         shutil.copytree(ROOT / name, root / name)
-    for name in ("Dockerfile", "README.md", "CONTRIBUTING.md", "docker-compose.yml"):
+    for name in ("Dockerfile", ".dockerignore", "README.md", "CONTRIBUTING.md", "docker-compose.yml"):
         shutil.copy(ROOT / name, root)
     matrix = root / "docker/matrix.json"
     content = json.loads(matrix.read_text())
@@ -135,7 +181,9 @@ def test_a_new_row_and_repository_change_the_plan_and_the_files_made_from_them(t
         assert name.startswith("registry.test/me/rooms:")
         assert json.loads((root / "worker-config.json").read_text())["versions"][row.name]["imageName"] == name
     plan = json.loads((root / "docker/plan.json").read_text())["target"]
-    assert {tag.partition(":dev-")[0] for target in plan.values() for tag in target["tags"]} == {packaged.repository}
+    assert {tag.partition(":dev-")[0] for target in plan.values() for tag in target["tags"]} == {packaged.repository}, (
+        "and no other"
+    )
     for name in pages(root):
         named = {match["repository"] for match in full_names(packaged).finditer((root / name).read_text())}
         assert named <= {packaged.repository}, name

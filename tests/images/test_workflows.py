@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import build_context
 import pytest
 import yaml
+from programs import needs
+from real_engine import script
 
-from engineroom.hardware import Matrix
+from engineroom.hardware import ImageName, Matrix
 
 from .conftest import ROOT
 
@@ -53,7 +62,7 @@ def test_a_workflow_has_no_password_and_no_more_rights_than_it_uses(path: Any) -
     """But for the token of a registry other than GitHub's own, where someone pushes images to one."""
     workflow = yaml.safe_load(path.read_text())
     secrets = re.findall(r"secrets\.\w+[^}]*", path.read_text())
-    assert secrets == (["secrets.REGISTRY_TOKEN || github.token "] if path.name == "images.yml" else [])
+    assert {text.split()[0] for text in secrets} <= {"secrets.REGISTRY_TOKEN"}
     assert workflow["permissions"] == {"contents": "read"}
     for name, job in workflow["jobs"].items():
         assert job.get("timeout-minutes") or "uses" in job, f"{name} may run for hours"
@@ -91,18 +100,104 @@ def test_images_are_signed_by_what_was_pushed() -> None:
 def test_a_release_is_tested_checked_attested_and_published_without_a_password() -> None:
     """Only the job that publishes is in the environment that PyPI trusts, and it runs nothing of ours."""
     workflow = load("release.yml")
-    assert workflow[True]["push"]["tags"] == load("images.yml")[True]["push"]["tags"], "YAML's word `on` is true"
+    assert workflow[True]["push"] == {"tags": ["[0-9]+.[0-9]+.[0-9]+"]}, "YAML's word `on` is true"
     jobs = workflow["jobs"]
     assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
     assert "workflow_call" in load("ci.yml")[True]
-    places = order(jobs["build"], "make packages", "$GITHUB_REF_NAME", "attest-build-provenance", "upload-artifact")
+    places = order(
+        jobs["build"], "make packages", "tools/release.py check", "attest-build-provenance", "upload-artifact"
+    )
     assert places == sorted(places)
     assert jobs["publish"]["needs"] == ["test", "build"]
     assert [name for name, job in jobs.items() if job.get("environment") == "pypi"] == ["publish"]
     places = order(jobs["publish"], "actions/download-artifact", "uv publish --trusted-publishing always")
     assert places == sorted(places)
     assert jobs["publish"]["permissions"] == {"contents": "read", "id-token": "write"}
-    assert jobs["announce"]["needs"] == "publish"
+    assert jobs["announce"]["needs"] == ["publish", "images"]
+
+
+def test_a_release_has_images_first_and_then_the_changelog_s_words() -> None:
+    """RunPod's Hub indexes releases: what one names must be there."""
+    jobs = load("release.yml")["jobs"]
+    assert jobs["images"]["uses"] == "./.github/workflows/images.yml"
+    assert jobs["images"]["needs"] == ["test", "build"]
+    assert jobs["images"]["permissions"] == load("images.yml")["jobs"]["image"]["permissions"]
+    assert "workflow_call" in load("images.yml")[True]
+    announced = jobs["announce"]["steps"][-1]["run"]
+    assert announced == 'gh release create "$GITHUB_REF_NAME" --verify-tag --notes-file notes/notes.md dist/*'
+
+
+def test_every_branch_but_main_has_images() -> None:
+    pushed = load("images.yml")[True]["push"]
+    assert pushed["branches-ignore"] == ["main"]
+    assert "branches" not in pushed
+    assert "tags" not in pushed, "a tag's are the release's"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "tag"),
+    [
+        ("branch", "feature/new-api", "dev-feature-new-api"),
+        ("branch", "dev/ümlaut #1", "dev-dev--mlaut--1"),
+        ("tag", "2.8.0", "2.8.0"),
+    ],
+)
+def test_a_branch_s_images_are_called_by_it(kind: str, name: str, tag: str, tmp_path: Path) -> None:
+    """The workflow's own script, with a stand-in for pip."""
+    (step,) = [step for step in load("images.yml")["jobs"]["rows"]["steps"] if step.get("id") == "read"]
+    script(tmp_path / "pip", "exit 0")
+    output = tmp_path / "output"
+    environ = {
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GITHUB_OUTPUT": str(output),
+        "LC_ALL": "C.UTF-8",
+        **dict.fromkeys(step["env"], ""),
+        "OWNER": "ghcr.io/Some-Body",
+        "REF_TYPE": kind,
+        "REF_NAME": name,
+    }
+    subprocess.run(["bash", "-e", "-c", step["run"]], cwd=ROOT, env=environ, check=True, timeout=60)
+    outputs = dict(line.split("=", 1) for line in output.read_text().splitlines())
+    assert outputs["tag"] == tag
+    assert ImageName.parse(f"{outputs['repository']}:{outputs['tag']}-{ROWS[0].name}").owned
+    assert outputs["repository"] == "ghcr.io/some-body/engineroom"
+    assert outputs["registry"] == "ghcr.io"
+    assert [row["name"] for row in json.loads(outputs["rows"])] == [row.name for row in ROWS]
+
+
+def test_whatever_an_image_is_made_of_makes_new_ones() -> None:
+    """A push that changes none of the paths builds nothing, so every file that the Dockerfile copies is among them."""
+    patterns = load("images.yml")[True]["push"]["paths"]
+    matchers = [re.compile(re.escape(p).replace(r"\*\*", ".*").replace(r"\*", "[^/]*")) for p in patterns]
+    made_of = {path.relative_to(ROOT).as_posix() for path in build_context.files(ROOT)}
+    made_of |= {"Dockerfile", ".dockerignore", "docker/docker-bake.hcl", ".github/workflows/images.yml"}
+    assert {"common/engineroom/cli.py", "requirements/image.txt", "docker/matrix.json"} <= made_of
+    assert not [path for path in sorted(made_of) if not any(matcher.fullmatch(path) for matcher in matchers)]
+
+
+CHECK_SCHEMA = shutil.which("check-jsonschema", path=str(Path(sys.executable).parent)) or "check-jsonschema"
+
+
+@needs(CHECK_SCHEMA, "--version")
+def test_workflows_and_the_bot_s_configuration_are_what_their_readers_take() -> None:
+    for schema, files in (("github-workflows", WORKFLOWS), ("renovate", [ROOT / ".github/renovate.json"])):
+        command = [CHECK_SCHEMA, "--builtin-schema", f"vendor.{schema}", *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_bot_sees_every_base_and_what_rows_add() -> None:
+    managers = json.loads((ROOT / ".github/renovate.json").read_text())["customManagers"]
+    text = (ROOT / "docker/matrix.json").read_text()
+    seen = set()
+    for manager in managers:
+        (pattern,) = manager["matchStrings"]
+        for match in re.finditer(pattern.replace("(?<", "(?P<"), text):
+            seen.add((match["depName"], match["currentValue"]))
+    bases = {tuple(row.base.rsplit(":", 1)) for row in ROWS}
+    wheels = {tuple(word.split("==")) for row in ROWS for word in (row.reinstall or row.add).split() if "==" in word}
+    assert wheels
+    assert seen == bases | wheels
 
 
 def test_compose_names_settings_that_there_are() -> None:

@@ -15,7 +15,7 @@ from programs import trouble
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 NEEDED = {"IMAGE": "engineroom:dev", "MODEL_NAME": "org/model"}
-"""Without these it says what it wants, whatever the profiles."""
+"""What runs, in the place of what the file has by itself."""
 
 
 def command() -> list[str]:

@@ -1,0 +1,1 @@
+docker/docker-bake.hcl
