@@ -103,8 +103,8 @@ def labels(registry: str, repository: str, tag: str) -> Mapping[str, str]:
     kind = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
     manifest = httpx.get(f"http://{registry}/v2/{repository}/manifests/{tag}", headers=kind).json()
     config: Any = httpx.get(f"http://{registry}/v2/{repository}/blobs/{manifest['config']['digest']}").json()
-    found: Mapping[str, str] = config["config"]["Labels"]
-    return found
+    kept: Mapping[str, str] = config["config"]["Labels"]
+    return kept
 
 
 def test_what_the_registry_has_is_not_built_again(registry: str, tmp_path: Path) -> None:
