@@ -20,11 +20,13 @@ def banner(url: str, options: EndpointOptions, faults: Faults, command: Sequence
     authorization = f" -H 'Authorization: Bearer {key}'" if options.api_key else ""
     injected = ", ".join(f"{name} {value:g}" for name, value in faults.as_dict().items() if value)
     lines = [
-        f"{style('engineroom emulate', bold=True)}  the platform's queue endpoint, on this machine",
+        f"{style('engineroom emulate', bold=True)}  RunPod's platform, on this machine",
         "",
         _row("endpoint", endpoint) + _dim("  /run /runsync /status /stream /cancel /health ..."),
         _row("OpenAI", openai),
         _row("RunPod SDK", f"RUNPOD_ENDPOINT_BASE_URL={url}/v2") + _dim("  for runpod.Endpoint"),
+        _row("management", f"RUNPOD_API_URL={url}") + _dim(f"  for `engineroom deploy`, with RUNPOD_API_KEY={key}"),
+        _row("pods", f"RUNPOD_PROXY_URL='{url}/proxy/{{id}}/{{port}}'"),
         _row("statistics", f"{url}/emulator/stats"),
         _row("faults", f"{url}/emulator/faults") + _dim(f"  {injected or 'none injected'}; POST to change them"),
         "",

@@ -116,10 +116,11 @@ def emulate(
     command: tuple[str, ...],
     **faults: Any,
 ) -> None:
-    """Emulate RunPod's serverless platform on this machine.
+    """Emulate RunPod's platform on this machine.
 
     Try an endpoint before paying for one. Clients get a queue endpoint: /v2/ID/run, runsync, status, stream, cancel,
     health, ... and /v2/ID/openai/v1 for any OpenAI client. Workers get the other side, which RunPod's SDK talks to.
+    The management API (REST v2) is there, too: what `engineroom deploy` creates with RUNPOD_API_URL runs here.
 
     The command after `--` is started as the worker, with the environment variables that the platform would set, and
     is stopped together with the emulator. If the worker exits on its own, the emulator exits with the same code.

@@ -164,6 +164,29 @@ def test_without_a_command_it_tells_the_environment(emulate: Callable[..., Runni
     assert httpx.get(f"{running.endpoint}/health").status_code == 401
 
 
+def test_nothing_that_was_created_outlives_a_killed_emulator(emulate: Callable[..., Running]) -> None:
+    running = emulate("--image", "sleeper", "sh -c 'sleep 1000 & trap true TERM; while :; do sleep 0.1; done'")
+    url = running.prints(r"RUNPOD_API_URL=(http://\S+)")[1]
+    with httpx.Client(base_url=url, headers={"Authorization": "Bearer any"}) as client:
+        common = {"name": "n", "image": "sleeper"}
+        cpu = {"id": "cpu3c", "vcpuCount": 2}
+        scaling = {"type": "REQUEST_COUNT", "requestCount": 1}
+        endpoint = {**common, "type": "QUEUE", "scaling": scaling, "cpu": [cpu], "workers": {"min": 2}}
+        assert client.post("/v2/serverless", json=endpoint).status_code == 201
+        assert client.post("/v2/pods", json={**common, "cpu": cpu}).status_code == 201
+        running.prints("is RUNNING")
+    processes = descendants(running)
+    assert len(processes) >= 9
+    running.process.kill()
+    assert gone(processes)
+
+
+def test_an_id_that_belongs_to_the_management_api(emulate: Callable[..., Running]) -> None:
+    running = emulate("--endpoint-id", "pods")
+    assert running.end() == 2
+    assert "belongs to the management API" in running.printed
+
+
 def test_a_port_that_is_taken(emulate: Callable[..., Running]) -> None:
     running = emulate()
     port = running.endpoint.split(":")[2].split("/")[0]
