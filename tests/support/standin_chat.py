@@ -89,9 +89,10 @@ class StandinChat:
         self.by_path: Counter[str] = Counter()
         self._tls = tls
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> StandinChat:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self.accept, "127.0.0.1", 0, ssl=self._tls)
         port = self._server.sockets[0].getsockname()[1]
         self.port = port
         self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}"
@@ -100,11 +101,20 @@ class StandinChat:
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.drop_connections()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     def drop_connections(self) -> None:
         for writer in self._writers:
             writer.close()
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, until it or the block ends."""
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -54,10 +54,11 @@ class HTTPClient:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url} is not the URL of an HTTP server, such as http://127.0.0.1:8000")
         self.url = url.rstrip("/")
+        self.headers = dict(headers or {})
         self._path = parts.path.rstrip("/")
         self._host = parts.hostname
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
+        self.tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self._socket_path = socket_path
         self._keep = keep
         self._idle: list[Connection] = []
@@ -149,12 +150,12 @@ class HTTPClient:
 
     async def _connect(self, timeout_s: float) -> Connection:
         loop = asyncio.get_running_loop()
-        name = self._host if self._tls else None
+        name = self._host if self.tls else None
         try:
             if self._socket_path:
-                making = loop.create_unix_connection(Connection, self._socket_path, ssl=self._tls, server_hostname=name)
+                making = loop.create_unix_connection(Connection, self._socket_path, ssl=self.tls, server_hostname=name)
             else:
-                making = loop.create_connection(Connection, self._host, self._port, ssl=self._tls, server_hostname=name)
+                making = loop.create_connection(Connection, self._host, self._port, ssl=self.tls, server_hostname=name)
             _, connection = await asyncio.wait_for(making, timeout_s)
         except asyncio.TimeoutError:
             raise RequestFailure("unreachable", f"no connection within {timeout_s:g} s") from None

@@ -22,6 +22,9 @@ PATHS: Mapping[Surface, str] = {
     "embeddings": "/embeddings",
 }
 
+_STREAM = {"stream": True}
+_STREAM_WITH_USAGE = {"stream": True, "stream_options": {"include_usage": True}}
+
 
 class Ask(NamedTuple):
     """What a request asks for.
@@ -34,7 +37,12 @@ class Ask(NamedTuple):
 
 
 class Sender(ABC):
-    """Sends requests to one target. Another kind of target is another class: the loop knows only this one."""
+    """Sends requests to one target. Another kind of target is another class: the loop knows only this one.
+
+    asks_for_usage: whether streams are asked to end with the server's own count of tokens. Some servers refuse that.
+    """
+
+    asks_for_usage: bool = True
 
     @abstractmethod
     async def send(self, ask: Ask, measurement: Measurement) -> None:
@@ -81,17 +89,15 @@ class OpenAISender(Sender):
         self.timeout_s = timeout_s
         self._common: dict[str, Any] = {"model": model} if model else {}
         self._common |= fields or {}
-        self._streaming: dict[str, Any] = {}
-        if stream:
-            self._streaming = {"stream": True, "stream_options": {"include_usage": True}}
+        self._stream = stream
         self._encode = msgspec.json.Encoder().encode
 
     async def send(self, ask: Ask, measurement: Measurement) -> None:
-        if ask.surface == "embeddings":
-            body = {**self._common, **ask.body}
-        else:
-            body = {**self._common, **self._streaming, **ask.body}
-        request = self.client.request("POST", PATHS[ask.surface], self._encode(body))
+        streaming: dict[str, Any] = {}
+        if self._stream and ask.surface != "embeddings":
+            streaming = _STREAM_WITH_USAGE if self.asks_for_usage else _STREAM
+        body = self._encode({**self._common, **streaming, **ask.body})
+        request = self.client.request("POST", PATHS[ask.surface], body)
         receiver = AnswerReceiver(measurement)
         measurement.sent = time.perf_counter()
         try:

@@ -270,7 +270,7 @@ async def test_tls_is_checked_and_works(tmp_path: Path) -> None:
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "server.sock")
     standin = StandinChat()
-    server = await asyncio.start_unix_server(standin._serve, path)
+    server = await asyncio.start_unix_server(standin.accept, path)
     async with server:
         client = HTTPClient("http://engine/v1", socket_path=path, keep=False)
         response = await client.fetch("GET", "/models")

@@ -1,0 +1,1 @@
+"""`engineroom bench`: how much load an endpoint carries, and what limits it."""

@@ -1,0 +1,218 @@
+"""`engineroom bench` as its users run it: a real process against a server with known latencies."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import json
+import os
+import re
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from standin_chat import StandinChat, StandinExchange, paced
+
+pytestmark = pytest.mark.anyio
+
+QUICK = ["--ramp", "0", "--warm-up", "0", "-s", "short"]
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+async def start(*arguments: str | Path, **env: str) -> Process:
+    command = [str(Path(sys.executable).with_name("engineroom")), "bench", *map(str, arguments)]
+    return await asyncio.create_subprocess_exec(
+        *command, stdout=PIPE, stderr=PIPE, env={**os.environ, "OPENAI_API_KEY": "", **env}
+    )
+
+
+async def ended(process: Process) -> Ended:
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    return Ended(process.returncode or 0, out.decode(), err.decode())
+
+
+async def bench(*arguments: str | Path, **env: str) -> Ended:
+    return await ended(await start(*arguments, **env))
+
+
+async def test_a_sweep_with_all_reports_and_a_comparison(tmp_path: Path) -> None:
+    async with StandinChat(paced(0.02, 0.002)) as server:
+        files = [tmp_path / "new" / f"r.{ending}" for ending in ("json", "csv", "md", "html")]
+        options = ["--json", files[0], "--csv", files[1], "--markdown", files[2], "--html", files[3]]
+        options += ["-c", "1,4", "-n", "8", "--slo-ttft", "60000", "-f", "temperature=0", "-H", "X-Team: load"]
+        result = await bench(server.url, *options, "-s", "short", "--ramp", "0", OPENAI_API_KEY="sk-1")
+        again = await bench(f"{server.url}/v1/chat/completions", *QUICK, "-c", "4", "-n", "8", "--json", tmp_path / "b")
+        other = await bench(server.url.removeprefix("http://"), *QUICK, "-c", "1", "-n", "1")
+    assert (result.code, again.code, other.code) == (0, 0, 0), result
+    report = json.loads(files[0].read_text())
+    assert [stage["label"] for stage in report["stages"]] == ["1 stream", "4 streams"]
+    for stage in report["stages"]:
+        assert (stage["requests"], stage["succeeded"], stage["failed"], stage["met"]) == (8, 8, 0, True)
+        assert stage["tokens_out"] == 8 * 64
+        assert (stage["tokens_by_usage"], stage["tokens_by_events"]) == (8, 0)
+        assert stage["ttft"]["count"] == 8
+        assert stage["ttft"]["min"] >= 20
+        assert stage["token"]["mean"] >= 1.9
+        assert stage["inter_token"]["count"] == 8 * 63
+        order = [stage["ttft"][name] for name in ("min", "median", "p90", "p95", "p99", "max")]
+        assert order == sorted(order)
+        assert sum(one["requests"] for one in stage["slices"]) == 8
+        assert sum(bar["count"] for bar in stage["ttft_bars"]) == 8
+    asked = [one for one in server.requests if one.method == "POST"][:4]
+    assert all(one.headers["authorization"] == "Bearer sk-1" for one in asked)
+    assert all(one.headers["x-team"] == "load" for one in asked)
+    assert all(one.body["temperature"] == 0 for one in asked)
+    assert all(one.body["ignore_eos"] is True for one in asked)
+    assert "sk-1" not in result.out + result.err + "".join(file.read_text() for file in files)
+    rows = list(csv.DictReader(files[1].read_text().splitlines()))
+    assert [row["label"] for row in rows] == ["1 stream", "4 streams"]
+    assert float(rows[1]["ttft_p99_ms"]) == pytest.approx(report["stages"][1]["ttft"]["p99"], abs=0.001)
+    assert "| 4 streams | 8 | 100 % |" in files[2].read_text()
+    page = files[3].read_text()
+    assert page.count("<svg") >= 8
+    assert not re.search(r"<script|src=|href=|@import|url\(", page)
+    for words in ("time to first token", "4 streams", "Tokens are counted by the server", "No limit yet"):
+        assert words in result.out, result.out
+
+    comparison = await bench("--compare", files[0], tmp_path / "b")
+    assert comparison.code == 0
+    assert "tokens/s out" in comparison.out
+    assert "Only one of the runs has: 1 stream" in comparison.out
+    broken = await bench("--compare", files[1], tmp_path / "b")
+    assert (broken.code, broken.out) == (1, "")
+    assert "is no report" in broken.err
+
+
+async def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:
+    answered = 0
+    enough = asyncio.Event()
+    answer = paced()
+
+    async def handle(exchange: StandinExchange) -> None:
+        nonlocal answered
+        if answered == 20 and exchange.method == "POST":
+            enough.set()
+            await asyncio.sleep(60)
+        answered += exchange.method == "POST"
+        await answer(exchange)
+
+    async with StandinChat(handle) as server:
+        process = await start(server.url, *QUICK, "-c", "3", "-d", "600", "--json", tmp_path / "r.json")
+        await asyncio.wait_for(enough.wait(), 60)
+        await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        result = await ended(process)
+    assert result.code == 130
+    assert "Stopped before its end" in result.out
+    assert "Traceback" not in result.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    stage = report["stages"][0]
+    assert report["interrupted"] is True
+    # Two of those answered were probes.
+    assert (stage["requests"], stage["succeeded"], stage["given_up"]) == (18, 18, 3)
+
+
+async def refuse(exchange: StandinExchange, status: int, message: str) -> None:
+    await exchange.reply(status, {"error": {"message": message}})
+
+
+async def test_a_run_that_never_worked_says_why() -> None:
+    async with StandinChat(lambda exchange: refuse(exchange, 401, "no such key")) as server:
+        unauthorised = await bench(server.url, *QUICK)
+        missing = await bench(server.url, *QUICK, "-m", "mine")
+        port = server.port
+    refused = await bench(f"127.0.0.1:{port}", *QUICK)
+    for result in (unauthorised, missing, refused):
+        assert result.code == 1
+        assert result.out == ""
+        assert "Traceback" not in result.err
+    assert "no such key; give the key with --api-key or OPENAI_API_KEY" in unauthorised.err
+    assert "Connection refused; is the server running" in refused.err
+
+
+async def test_errors_are_counted_by_kind_with_a_remedy() -> None:
+    """After the two probes every third request is answered."""
+    answer = paced()
+    asked = 0
+
+    async def handle(exchange: StandinExchange) -> None:
+        nonlocal asked
+        asked += exchange.method == "POST"
+        if exchange.method == "GET" or asked <= 2 or asked % 3 == 0:
+            await answer(exchange)
+        elif asked % 3 == 1:
+            await refuse(exchange, 429, "slow down")
+        else:
+            await exchange.begin_stream()
+            exchange.hang_up()
+
+    async with StandinChat(handle) as server:
+        result = await bench(server.url, *QUICK, "-r", "200", "-n", "30", "--arrivals", "regular")
+    assert result.code == 0
+    assert "10 failed: rate limited (429)  “slow down”; the server limits this key" in result.out
+    assert "10 failed: cut off" in result.out
+    assert "20 of 30 requests failed at 200/s" in result.out
+
+
+async def test_a_server_that_takes_less_is_asked_for_less() -> None:
+    answer = paced()
+
+    async def handle(exchange: StandinExchange) -> None:
+        if exchange.method == "POST":
+            for field in ("ignore_eos", "stream_options", "max_tokens"):
+                if field in exchange.body:
+                    await refuse(exchange, 400, f"Unrecognized request argument supplied: {field}")
+                    return
+        await answer(exchange)
+
+    async with StandinChat(handle) as server:
+        result = await bench(server.url, *QUICK, "-c", "1", "-n", "2", "--output-tokens", "5")
+        body = server.requests[-1].body
+    assert result.code == 0, result
+    assert set(body) == {"model", "messages", "max_completion_tokens", "stream"}
+    assert "does not take ignore_eos" in result.out
+    assert "tokens are counted as events" in result.out
+
+
+async def test_the_search_says_what_it_tried_and_that_nothing_kept_the_objectives() -> None:
+    async with StandinChat() as server:
+        options = ["--search", "--search-from", "400", "-d", "0.1", "--slo-ttft", "0.001", "--output-tokens", "2"]
+        result = await bench(server.url, *QUICK, *options)
+    assert result.code == 0
+    assert "400/s" in result.out
+    assert "No rate had P99 TTFT ≤ 0.001 ms" in result.out, result
+
+
+def usage_errors() -> list[tuple[list[str], str]]:
+    return [
+        ([], "name the server's URL"),
+        (["http://x", "-c", "1", "-r", "1"], "give one of them"),
+        (["http://x", "--search", "-c", "1"], "leave --concurrency and --rate out"),
+        (["http://x", "-c", "0"], "from 1 to 10,000 streams"),
+        (["http://x", "-s", "novel"], "there are short, medium, long, chat, sharegpt-like"),
+        (["http://x", "--arrivals", "burst:0"], "burst:N"),
+        (["ftp://x"], "not the URL of an HTTP server"),
+        (["http://x", "--input-tokens", "many"], "no length in tokens"),
+        (["http://x", "--json", "/proc/no/such"], "cannot be written"),
+        (["http://x", "-H", "nothing"], "write 'Name: value'"),
+        (["http://x", "--no-stream", "--search"], "leave --no-stream out"),
+    ]
+
+
+@pytest.mark.parametrize(("arguments", "words"), usage_errors())
+def test_wrong_options(arguments: list[str], words: str) -> None:
+    from click.testing import CliRunner
+
+    from engineroom_operations.bench.command import bench as command
+
+    result: Any = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2, result
+    assert words in " ".join(result.output.split())
