@@ -132,6 +132,33 @@ async def test_a_pod_is_created_on_the_next_gpu_where_the_first_is_gone(platform
             await carry_out(api, make_plan(wanted[1], await observe(api)), lines.append)
 
 
+@pytest.mark.parametrize(("traffic", "kind"), [("1", "queue"), ("900", "pod"), ("9-10:20", "queue"), ("3000", "queue")])
+async def test_auto_takes_what_serves_the_traffic_at_the_lower_price(
+    platform: RunningPlatform, tmp_path: Path, traffic: str, kind: str
+) -> None:
+    given = ("--name", "auto", "--kind", "auto", "--traffic", traffic, "--dry-run")
+    output = await deploy(platform, model(tmp_path / "m", 7), *given)
+    assert f"auto: a {kind}, because" in output
+    assert ("+ pod auto" if kind == "pod" else "+ endpoint auto") in output
+
+
+async def test_auto_reads_a_file(platform: RunningPlatform, tmp_path: Path) -> None:
+    (tmp_path / "day.yaml").write_text("requests_per_hour: 3000\nprompt_tokens: 100\nanswer_tokens: 50\n")
+    given = ("--kind", "auto", "--traffic", str(tmp_path / "day.yaml"), "--dry-run")
+    assert "because" in await deploy(platform, model(tmp_path / "m", 7), *given)
+
+
+@pytest.mark.parametrize(("words", "reason"), [((), "auto needs `traffic`"), (("--traffic", "often"), "is no pattern")])
+async def test_traffic_that_says_nothing(
+    platform: RunningPlatform, tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    path = model(tmp_path / "m", 7)
+    given = ("deploy", path, "--engine", "vllm", "--image", IMAGE, "--kind", "auto", "--dry-run")
+    finished = await command(platform, *given, *words)
+    assert finished.code in (1, 2)
+    assert reason in finished.output
+
+
 def test_the_data_center_with_most_of_the_gpus_and_with_volumes() -> None:
     def center(name: str, level: str, *types: str) -> DataCenterOffer:
         stock = [GpuStock(id="G", name="G", availability=level)]
