@@ -1,8 +1,8 @@
 # What is built, from the rows of matrix.json:
 #   ENGINE=vllm docker buildx bake
 # in the repository's root, where two links lead Bake to this file and to the rows. Every variable is read from the
-# environment; `make image`, `make images`, `make push` and `make image-plan` set them. IMAGES and IMAGE_REPOSITORY are
-# declared in matrix.json.
+# environment; `make image`, `make images`, `make push` and `make image-plan` set them. IMAGES, IMAGE_REPOSITORY
+# and SOURCE are declared in matrix.json.
 
 # The names that worker-vllm's users know, which do the same as ours below.
 variable "DOCKERHUB_REPO" { default = "" }
@@ -24,7 +24,6 @@ variable "REPOSITORY" {
 }
 variable "IMAGE_TAG" { default = RELEASE_VERSION == "" ? "dev" : RELEASE_VERSION }
 variable "COMMIT" { default = "" }
-variable "SOURCE" { default = "" }
 
 # A model to bake in; without one the image is general.
 variable "MODEL_NAME" { default = "" }

@@ -21,14 +21,18 @@ class Listed(NamedTuple):
     own: bool
 
 
-def of_image(image: Image) -> Iterator[Listed]:
+def of_image(image: Image, door: str | None = None) -> Iterator[Listed]:
     """The settings that make sense for an image: without those it sets itself, and without variables that the
-    engine reads but nobody documents."""
+    engine reads but nobody documents.
+
+    Args:
+        door: leave out what only other doors read.
+    """
     # An engine's flags depend on its version; the image says which, not whatever is installed here.
     version = {f"{image.engine.upper()}_VERSION": image.version, f"{image.engine.upper()}_PYTHON": "/nonexistent"}
     engine, env = plugins.engine_class(Environment.of({"ENGINE": image.engine, **version}))
     seen: set[str] = set()
-    for group in plugins.settings_groups(engine, env):
+    for group in plugins.settings_groups(engine, env, door):
         own = isinstance(group, FlagTable)
         if not own and not isinstance(group, type):
             continue

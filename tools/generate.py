@@ -26,10 +26,10 @@ ROOT = images.ROOT
 
 def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     """Each file's path in the repository and what it must hold."""
-    hub = _json(hub_files.hub(matrix))
+    hub = _json(hub_files.hub(matrix.rows[0], matrix))
     yield "hub.json", hub
     yield ".runpod/hub.json", hub
-    yield ".runpod/tests.json", _json(hub_files.tests(matrix))
+    yield ".runpod/tests.json", _json(hub_files.tests(matrix.rows[0]))
     yield "Dockerfile", dockerfile(matrix.rows[0])
     yield "worker-config.json", _json(hub_files.worker_config(matrix))
     yield "common/engineroom/hardware/images.json", images.MATRIX.read_text(encoding="utf-8")
@@ -40,6 +40,8 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
 def page(name: str, matrix: Matrix) -> str:
     """A page with the images called as the matrix says, and with the table that is its own."""
     text = image_table.renamed((ROOT / name).read_text(encoding="utf-8"), matrix)
+    if name == "README.md":
+        return image_table.with_badge(text, matrix)
     if name == "docker-compose.yml":
         return re.sub(r"(?<=\$\{IMAGE:-)[^}]*", str(matrix.full_name(matrix.rows[0], "dev")), text)
     if name == "docs/limits.md":

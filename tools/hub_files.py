@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import all_settings
+import msgspec
 from all_settings import Listed
 
 from engineroom.hardware import Image, Matrix
+
+ENGINES = Path(__file__).resolve().parents[1] / "engines"
 
 POOLS = {
     "ADA_24": "89",
@@ -23,43 +28,76 @@ POOLS = {
 CUDA_VERSIONS = ("11.8", "12.0", "12.1", "12.2", "12.3", "12.4", "12.5", "12.6", "12.7", "12.8", "12.9", "13.0")
 """The versions that RunPod lets an endpoint ask for."""
 
-FIRST = ("MODEL_NAME", "HF_TOKEN", "MAX_MODEL_LEN", "MAX_CONCURRENCY", "OPENAI_SERVED_MODEL_NAME_OVERRIDE")
-"""What is shown at once; everything else is behind `advanced`."""
+FIRST = ("MODEL_NAME", "HF_TOKEN", "OPENAI_SERVED_MODEL_NAME_OVERRIDE", "MAX_CONCURRENCY")
+"""What is shown at once, with every engine, before what the engine's listing names."""
 
-PRESETS = {
-    "Qwen3 8B": {"MODEL_NAME": "Qwen/Qwen3-8B", "MAX_MODEL_LEN": 16384},
-    "gpt-oss 20B": {"MODEL_NAME": "openai/gpt-oss-20b", "MAX_MODEL_LEN": 16384},
-}
-ACRONYMS = {"API", "CPU", "CUDA", "GPU", "HF", "JSON", "KV", "LORA", "MB", "MM", "SM", "SSL", "TTL", "URL"}
-TEST_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+LAST = ("REQUEST_TIMEOUT", "JOB_ERRORS", "COMPATIBILITY", "LOG_LEVEL")
+"""What is shown at once, with every engine, after that. Everything else is behind `advanced`."""
+
+DOOR = "runpod"
+"""The door that a Hub's endpoint runs: what only others read is not listed."""
+
+CPU_FLAVOUR = "cpu3c"
+TEST_GPU = "NVIDIA GeForce RTX 4090"
+TEST_SM = "89"
+ACRONYMS = {"API", "CPU", "CTX", "CUDA", "GPU", "HF", "JSON", "KV", "LORA", "MB", "MM", "SM", "SSL", "TTL", "URL"}
 
 
-def hub(matrix: Matrix) -> dict[str, Any]:
-    """`hub.json`: the matrix's first image, which is the one that RunPod's Hub builds."""
-    image = matrix.rows[0]
+class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an engine has to say for its listing: `engines/<name>/listing.json`.
+
+    title: what people call the engine.
+    open: its settings that are shown at once.
+    presets: models that it serves well, as the Hub's form offers them.
+    test: the settings under which the Hub tests it; None where it can answer nothing by itself.
+    """
+
+    title: str
+    open: list[str]
+    presets: list[dict[str, Any]]
+    test: dict[str, str] | None = None
+
+    @classmethod
+    def of(cls, engine: str) -> Listing:
+        """The listing of an engine of this repository."""
+        return msgspec.json.decode((ENGINES / engine / "listing.json").read_bytes(), type=cls)
+
+
+def hub(image: Image, matrix: Matrix) -> dict[str, Any]:
+    """`hub.json` of an image; the Hub builds the Dockerfile with its defaults, which are those of the first row."""
     carried = ", ".join(dict.fromkeys(f"{row.engine} {row.version}" for row in matrix.rows))
+    listing = Listing.of(image.engine)
+    shown = {*FIRST, *listing.open, *LAST}
     return {
-        "title": "engineroom",
+        "title": f"engineroom: {listing.title}",
         "description": f"One LLM inference worker for any engine, with OpenAI's API. This image: {image.engine} "
         f"{image.version}; the repository builds {carried}.",
         "type": "serverless",
         "category": "language",
+        **({"iconUrl": f"{matrix.source}/raw/main/docs/icon.png"} if matrix.source else {}),
         "config": {
-            "runsOn": "GPU",
-            "containerDiskInGb": 100,
-            "gpuCount": 1,
-            "gpuIds": ",".join(pool for pool, sm in POOLS.items() if sm in image.sm),
-            "allowedCudaVersions": _cuda(image),
-            "presets": [{"name": name, "defaults": values} for name, values in PRESETS.items()],
-            "env": [{"key": listed.setting.name, "input": _input(listed)} for listed in _in_order(image)],
+            **_machine(image),
+            "containerDiskInGb": 100 if image.sm else 10,
+            "presets": listing.presets,
+            "env": [
+                {"key": listed.setting.name, "input": _input(listed, listed.setting.name in shown)}
+                for listed in _in_order(image, [*FIRST, *listing.open, *LAST])
+            ],
         },
     }
 
 
-def tests(matrix: Matrix) -> dict[str, Any]:
-    """`tests.json`: what the Hub runs on a real GPU before it lists a release."""
+def tests(image: Image) -> dict[str, Any]:
+    """`tests.json` of an image: what the Hub runs before it lists a release. An answer of 200 passes, so errors have to
+    be failures."""
+    listing = Listing.of(image.engine)
     messages = [{"role": "user", "content": "What is 2+2?"}]
-    chat = {"model": TEST_MODEL, "messages": messages, "max_tokens": 16}
+    settings = {**(listing.test or {}), "JOB_ERRORS": "failed"}
+    chat = {"messages": messages, "max_tokens": 16}
+    if "MODEL_NAME" in settings:
+        chat = {"model": settings["MODEL_NAME"], **chat}
+    if listing.test is None:
+        return {"tests": [], "config": _test_machine(image)}
     return {
         "tests": [
             {
@@ -74,10 +112,8 @@ def tests(matrix: Matrix) -> dict[str, Any]:
             },
         ],
         "config": {
-            "gpuTypeId": "NVIDIA GeForce RTX 4090",
-            "gpuCount": 1,
-            "env": [{"key": "MODEL_NAME", "value": TEST_MODEL}],
-            "allowedCudaVersions": _cuda(matrix.rows[0]),
+            **_test_machine(image),
+            "env": [{"key": name, "value": value} for name, value in settings.items()],
         },
     }
 
@@ -102,6 +138,21 @@ def worker_config(matrix: Matrix) -> dict[str, Any]:
     return {"versions": versions, "schema": schema}
 
 
+def _machine(image: Image) -> dict[str, Any]:
+    """Where an image of a listing runs."""
+    if not image.sm:
+        return {"runsOn": "CPU", "cpuFlavor": CPU_FLAVOUR}
+    pools = ",".join(pool for pool, sm in POOLS.items() if sm in image.sm)
+    return {"runsOn": "GPU", "gpuCount": 1, "gpuIds": pools, "allowedCudaVersions": _cuda(image)}
+
+
+def _test_machine(image: Image) -> dict[str, Any]:
+    """Where an image of a listing is tested."""
+    if not image.sm:
+        return {"cpuFlavor": CPU_FLAVOUR}
+    return {"gpuTypeId": TEST_GPU, "gpuCount": 1, "allowedCudaVersions": _cuda(image)}
+
+
 def _cuda(image: Image) -> list[str]:
     def number(version: str) -> tuple[int, ...]:
         return tuple(map(int, version.split(".")))
@@ -109,12 +160,14 @@ def _cuda(image: Image) -> list[str]:
     return [version for version in CUDA_VERSIONS if image.cuda and number(version) >= number(image.cuda)]
 
 
-def _in_order(image: Image) -> list[Listed]:
-    rank = {name: position for position, name in enumerate(FIRST)}
-    return sorted(all_settings.of_image(image), key=lambda listed: rank.get(listed.setting.name, len(rank)))
+def _in_order(image: Image, first: Sequence[str]) -> list[Listed]:
+    """What a queue endpoint reads of an image's settings, those that are shown at once before the others."""
+    rank = {name: position for position, name in enumerate(first)}
+    listed = [each for each in all_settings.of_image(image, DOOR) if each.setting.name != "WORKER"]
+    return sorted(listed, key=lambda each: rank.get(each.setting.name, len(rank)))
 
 
-def _input(listed: Listed) -> dict[str, Any]:
+def _input(listed: Listed, shown: bool) -> dict[str, Any]:
     setting = listed.setting
     kinds = {"number": "number", "boolean": "boolean"}
     entry: dict[str, Any] = {
@@ -128,7 +181,7 @@ def _input(listed: Listed) -> dict[str, Any]:
         entry |= {"trueValue": "true", "falseValue": "false"}
     if (value := all_settings.default(listed)) is not None:
         entry["default"] = value
-    if setting.name not in FIRST:
+    if not shown:
         entry["advanced"] = True
     return entry
 

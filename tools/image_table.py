@@ -8,6 +8,8 @@ from pathlib import Path
 from engineroom.hardware import Matrix
 
 BEGIN, END = "<!-- images:begin -->", "<!-- images:end -->"
+BADGE = re.compile(r"(?<=<!-- badge:begin -->).*?(?=<!-- badge:end -->)", re.DOTALL)
+"""Where the README has the badge of RunPod's Hub."""
 
 
 def table(matrix: Matrix) -> str:
@@ -54,3 +56,10 @@ def full_names(matrix: Matrix) -> re.Pattern[str]:
 def renamed(text: str, matrix: Matrix) -> str:
     """`text` with each of the images under the matrix's repository."""
     return full_names(matrix).sub(lambda name: f"{matrix.repository}:{name['tag']}-{name['row']}", text)
+
+
+def with_badge(text: str, matrix: Matrix) -> str:
+    """`text` with the badge that leads to its page in RunPod's Hub, where the matrix says which repository it is."""
+    name = matrix.source.partition("://github.com/")[2]
+    badge = f"[![RunPod](https://api.runpod.io/badge/{name})](https://console.runpod.io/hub/{name})" if name else ""
+    return BADGE.sub(badge, text)

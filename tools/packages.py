@@ -26,8 +26,12 @@ DISTRIBUTIONS = (
 )
 
 _VERSION = re.compile(r'^__version__ = "(.+)"$', re.MULTILINE)
-_STATED = re.compile(r'(?<=^version = ")[^"]+|(?<="engineroom==)[^"]+', re.MULTILINE)
+_STATED = re.compile(r'(^version = "|"engineroom(?:\[[\w,-]+\])?==)[^"]+', re.MULTILINE)
 """Where a distribution's pyproject.toml states it: its own version, and the core's that it needs."""
+
+MATRIX = ROOT / "docker" / "matrix.json"
+_OWN_IMAGE = re.compile(r'("name": "(echo|upstream)-)[^-"]+(-cpu",\s+"engine": "\2",\s+"version": ")[^"]+')
+"""A row of the images whose engine is no other program, and has our version."""
 
 
 def version() -> str:
@@ -37,7 +41,7 @@ def version() -> str:
 
 def stamped(pyproject: str) -> str:
     """A pyproject.toml's text with the version in it."""
-    return _STATED.sub(version(), pyproject)
+    return _STATED.sub(lambda stated: stated[1] + version(), pyproject)
 
 
 def published(readme: str, source: str, folder: Path) -> str:
@@ -130,6 +134,7 @@ def version_command(new: str | None) -> None:
         for distribution in DISTRIBUTIONS:
             path = distribution / "pyproject.toml"
             path.write_text(stamped(path.read_text()))
+        MATRIX.write_text(_OWN_IMAGE.sub(rf"\g<1>{new}\g<3>{new}", MATRIX.read_text()))
     click.echo(version())
 
 

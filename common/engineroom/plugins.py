@@ -308,9 +308,13 @@ def common_settings() -> list[SettingsGroup]:
     return [WorkerSettings, *door_settings()]
 
 
-def settings_groups(engine: type[Engine], env: Environment) -> list[SettingsGroup]:
-    """Every group of settings that is understood with this engine: the worker's, the doors', the engine's."""
-    return [*common_settings(), *engine.settings(env)]
+def settings_groups(engine: type[Engine], env: Environment, door: str | None = None) -> list[SettingsGroup]:
+    """Every group of settings that is understood with this engine: the worker's, the doors', the engine's.
+
+    Args:
+        door: leave out what belongs to other doors.
+    """
+    return [WorkerSettings, *door_settings(door), *engine.settings(env)]
 
 
 def known_names(engine: type[Engine], env: Environment, door: str | None = None) -> KnownNames:

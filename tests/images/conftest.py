@@ -102,7 +102,7 @@ def workshop(cache: Path, plan: Mapping[str, Any], tmp_path_factory: pytest.Temp
     if reason := why_not():
         pytest.skip(reason)
     folder, buildah = tmp_path_factory.mktemp("images"), Buildah(cache / "store")
-    added = [row.add for row in Matrix.load(ROOT / "docker/matrix.json").rows if row.engine == "llamacpp" and row.add]
+    added = [row.add for row in Matrix.load(ROOT / "docker/matrix.json").rows if "==" in row.add and not row.cuda]
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         wheels = wheelhouse([*requirements((ROOT / "requirements/image.txt").read_text()), *added], cache)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+import hub_files
 import pytest
 
 from engineroom import plugins
@@ -15,7 +17,8 @@ from engineroom.settings import Environment
 
 from .conftest import ROOT
 
-ROWS = Matrix.load(ROOT / "docker/matrix.json").rows
+MATRIX = Matrix.load(ROOT / "docker/matrix.json")
+ROWS = MATRIX.rows
 
 
 def read(name: str) -> Any:
@@ -62,29 +65,70 @@ def test_the_hub_finds_what_it_looks_for() -> None:
 @pytest.mark.parametrize("source", ["hub", "console"])
 def test_every_default_is_one_that_the_engine_accepts(row: Any, source: str) -> None:
     if source == "hub":
-        defaults = {
-            e["key"]: e["input"]["default"] for e in read("hub.json")["config"]["env"] if "default" in e["input"]
-        }
+        listed = hub_files.hub(row, MATRIX)["config"]["env"]
+        defaults = {entry["key"]: entry["input"]["default"] for entry in listed if "default" in entry["input"]}
     else:
         config = read("worker-config.json")
         names = [name for group in config["versions"][row.name]["categories"] for name in group["settings"]]
         defaults = {name: value for name in names if (value := config["schema"][name]["value"]) != ""}
     assert defaults
-    here = {"FASTDEPLOY_VERSION": row.version} if row.engine == "fastdeploy" else {}
-    plugins.open_engine(Environment.of({"MODEL_NAME": "org/model", **defaults, "ENGINE": row.engine, **here}))
+    open_engine(row, defaults)
 
 
-@pytest.mark.parametrize("preset", read("hub.json")["config"]["presets"], ids=lambda preset: preset["name"])
-def test_every_preset_is_one_that_the_engine_accepts(preset: dict[str, Any]) -> None:
-    plugins.open_engine(Environment.of({**preset["defaults"], "ENGINE": ROWS[0].engine}))
+def open_engine(row: Any, settings: Mapping[str, Any]) -> None:
+    """As an image of that row would; raises SettingsError. Real values that only an installation has are left out."""
+    needed = {"fastdeploy": {"FASTDEPLOY_VERSION": row.version}, "upstream": {"UPSTREAM_URLS": "http://127.0.0.1:1/v1"}}
+    model = {} if row.engine == "llamacpp" and "MODEL_NAME" not in settings else {"MODEL_NAME": "org/model"}
+    texts = {name: str(value) for name, value in settings.items()}
+    plugins.open_engine(Environment.of({**model, **needed.get(row.engine, {}), **texts, "ENGINE": row.engine}))
 
 
-def test_the_hub_s_tests_are_jobs() -> None:
+FIRST_ROWS = list({row.engine: row for row in reversed(ROWS)}.values())
+"""One image of each engine."""
+
+
+@pytest.mark.parametrize("row", FIRST_ROWS, ids=lambda row: row.engine)
+def test_a_listing_is_of_its_engine(row: Any) -> None:
+    """Its presets and its test start, and what is shown at once is an engine's own and what everyone needs."""
+    hub = hub_files.hub(row, MATRIX)
+    config = hub["config"]
+    assert hub_files.Listing.of(row.engine).title in hub["title"]
+    keys = {entry["key"] for entry in config["env"]}
+    shown = [entry["key"] for entry in config["env"] if not entry["input"].get("advanced")]
+    assert shown == list(dict.fromkeys(shown))
+    assert 8 <= len(shown) <= 24
+    assert set(shown) <= keys
+    assert set(hub_files.Listing.of(row.engine).open) <= set(shown), "a setting that the engine does not have"
+    for preset in config["presets"]:
+        assert preset["defaults"].keys() <= keys
+        open_engine(row, preset["defaults"])
+    tests = hub_files.tests(row)
+    settings = {variable["key"]: variable["value"] for variable in tests["config"].get("env", [])}
+    if tests["tests"]:
+        assert settings["JOB_ERRORS"] == "failed", "the Hub takes any answer of 200 for success"
+        open_engine(row, settings)
+    assert not row.sm or hub_files.TEST_SM in row.sm
+    assert ("gpuTypeId" in tests["config"]) == (config["runsOn"] == "GPU") == bool(row.sm)
+
+
+def test_a_listing_has_what_a_queue_endpoint_reads_and_nothing_else() -> None:
+    engine, env = plugins.engine_class(Environment.of({"ENGINE": "echo"}))
+    queue = {s.name for group in plugins.settings_groups(engine, env, "runpod") for s in group.describe()}
+    every = {s.name for group in plugins.settings_groups(engine, env) for s in group.describe()}
+    row = next(row for row in ROWS if row.engine == "echo")
+    listed = {entry["key"] for entry in hub_files.hub(row, MATRIX)["config"]["env"]}
+    assert listed == queue - {"WORKER", "ENGINE", "ENGINEROOM_IMAGE", "HOST"}
+    assert {"API_KEYS", "CORS_ORIGINS", "METRICS"} <= every - queue
+    assert "MAX_CONCURRENCY" in listed
+
+
+@pytest.mark.parametrize("row", FIRST_ROWS, ids=lambda row: row.engine)
+def test_the_hub_s_tests_are_jobs(row: Any) -> None:
     from engineroom.jobs import JobInput
 
     engine = plugins.open_engine(Environment.of({"ENGINE": "echo"}))
-    tests = read(".runpod/tests.json")
-    assert all(variable.keys() == {"key", "value"} for variable in tests["config"]["env"])
+    tests = hub_files.tests(row)
+    assert all(variable.keys() == {"key", "value"} for variable in tests["config"].get("env", []))
     for test in tests["tests"]:
         JobInput.parse(test["input"], engine)
 

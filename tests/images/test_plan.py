@@ -162,11 +162,15 @@ def test_a_new_row_and_repository_change_the_plan_and_the_files_made_from_them(t
         shutil.copytree(ROOT / name, root / name)
     for name in ("Dockerfile", ".dockerignore", "README.md", "CONTRIBUTING.md", "docker-compose.yml"):
         shutil.copy(ROOT / name, root)
+    for listing in ROOT.glob("engines/*/listing.json"):
+        (root / listing.relative_to(ROOT).parent).mkdir(parents=True)
+        shutil.copy(listing, root / listing.relative_to(ROOT))
     matrix = root / "docker/matrix.json"
     content = json.loads(matrix.read_text())
     rows = content["variable"]["IMAGES"]["default"]
     rows.append({**rows[0], "name": "vllm-0.99.0-cu129", "version": "0.99.0", "base": "vllm/vllm-openai:v0.99.0"})
     content["variable"]["IMAGE_REPOSITORY"]["default"] = "registry.test/me/rooms"
+    content["variable"]["SOURCE"]["default"] = "https://github.com/me/rooms"
     matrix.write_text(json.dumps(content))
     assert "vllm-0-99-0-cu129" in printed(root).stdout
     done = subprocess.run(
@@ -187,6 +191,10 @@ def test_a_new_row_and_repository_change_the_plan_and_the_files_made_from_them(t
     for name in pages(root):
         named = {match["repository"] for match in full_names(packaged).finditer((root / name).read_text())}
         assert named <= {packaged.repository}, name
+    assert (
+        json.loads((root / "hub.json").read_text())["iconUrl"] == "https://github.com/me/rooms/raw/main/docs/icon.png"
+    )
+    assert "https://api.runpod.io/badge/me/rooms" in (root / "README.md").read_text()
     assert "IMAGE=registry.test/me/rooms:dev-" in (root / "docs/compose.md").read_text()
     pushed = subprocess.run(
         [sys.executable, str(root / "tools/images.py"), "repository", "--owner", "ghcr.io/Somebody"],

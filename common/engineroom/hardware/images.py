@@ -133,11 +133,13 @@ class Matrix:
 
     rows: one an image.
     repository: what all of them are called up to the tag, where nothing says otherwise.
+    source: the address of the repository that they are built from; empty where the matrix has none.
     """
 
-    def __init__(self, rows: Sequence[Image], repository: str) -> None:
+    def __init__(self, rows: Sequence[Image], repository: str, source: str = "") -> None:
         self.rows = tuple(rows)
         self.repository = repository
+        self.source = source
 
     @classmethod
     def packaged(cls) -> Matrix:
@@ -155,6 +157,7 @@ class Matrix:
             variables: Any = msgspec.json.decode(path.read_bytes())["variable"]
             raw: list[Any] = variables["IMAGES"]["default"]
             repository: str = variables[IMAGE_REPOSITORY]["default"]
+            source: str = variables.get("SOURCE", {}).get("default", "")
         except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
             raise MatrixError(f"{path} is not an image matrix: {error!r}") from error
         rows: list[Image] = []
@@ -178,7 +181,7 @@ class Matrix:
             rows.append(image)
         if problems:
             raise MatrixError(f"{path.name} is wrong:" + "".join(f"\n  {problem}" for problem in problems))
-        return cls(rows, repository)
+        return cls(rows, repository, source.rstrip("/"))
 
     @property
     def engines(self) -> tuple[str, ...]:
