@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,29 @@ def test_skips_are_counted_by_their_reason(tmp_path: Path, workers: str) -> None
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout
     table = output.partition("skipped, by reason")[2].splitlines()[1:3]
     assert table == ["    3  program is not installed", "    1  needs another machine"], output
+
+
+def test_files_that_share_a_real_engine_run_in_one_process_and_begin_first(tmp_path: Path) -> None:
+    files = ["other/test_a.py", "other/test_b.py", *(f"engines/mine/tests/test_real_{name}.py" for name in "abc")]
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("def test_one(): ...\n\ndef test_two(): ...\n")
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    command += ["-n", "2", "--dist", "loadfile", "."]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout
+    ran = re.findall(r"^\[(gw\d)\] .* PASSED (\S+)::", output, re.MULTILINE)
+    assert len(ran) == 2 * len(files), output
+    real = [process for process, file in ran if "test_real_" in file]
+    assert len({*real}) == 1, output
+    assert next(file for process, file in ran if process == real[0]).endswith("test_real_a.py")
+
+
+def test_the_files_that_begin_first_are_there() -> None:
+    listed = (ROOT / "conftest.py").read_text().partition("_LONGEST = (")[2].partition(")")[0]
+    files = re.findall(r'"(.*)"', listed)
+    assert files
+    assert not [file for file in files if not (ROOT / file).is_file()]
 
 
 @pytest.mark.parametrize(
