@@ -72,5 +72,5 @@ class Reading:
             value = getattr(self, name)
             content[name] = None if value is None else value._asdict()
         content["gpus"] = [gpu._asdict() for gpu in self.gpus]
-        content["each_worker"] = msgspec.to_builtins(self.each_worker)
+        content["each_worker"] = [msgspec.structs.asdict(worker) for worker in self.each_worker]
         return content
