@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from .answers import refusal
 from .failure import RequestFailure
 from .http_client import HTTPClient
 from .measurement import Measurement
 from .sender import Ask, Sender
 
-_INTERVAL_S = 1.0
 _TIMEOUT_S = 10.0
+
+T = TypeVar("T")
 
 _STARTING = ("initializing",)
 _AT_WORK = ("running",)
@@ -26,7 +28,6 @@ _COLD = "sent while no worker was ready"
 
 class _EndpointHealth(msgspec.Struct):
     workers: dict[str, int]
-    jobs: dict[str, int] = {}
 
 
 class WorkerSeconds(NamedTuple):
@@ -47,33 +48,59 @@ class WorkerSeconds(NamedTuple):
         return self.least + self.idle
 
 
-class EndpointWatch:
-    """Looks at an endpoint's workers every second, through the queue's `/health`, which starts none.
+async def queue_workers(client: HTTPClient) -> Mapping[str, int]:
+    """The workers of a queue endpoint by their state, from its `/health`; to ask starts none.
 
     Args:
-        client: of the endpoint, `https://api.runpod.ai/v2/ID`; whoever made it closes it.
+        client: of the endpoint, `https://api.runpod.ai/v2/ID`.
+
+    Raises:
+        RequestFailure: RunPod does not say.
+    """
+    response = await client.fetch("GET", "/health", timeout_s=_TIMEOUT_S)
+    if response.status != 200:
+        raise refusal(response.status, response.headers, response.body)
+    try:
+        return msgspec.json.decode(response.body, type=_EndpointHealth).workers
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RequestFailure("not the API", "its /health is not that of an endpoint of RunPod") from None
+
+
+class EndpointWatch:
+    """Looks at an endpoint's workers again and again.
+
+    Args:
+        workers: how many there are now, by their state.
+        interval_s: seconds between two looks.
 
     Attributes:
         cold: requests that were sent while no worker was ready.
+        cold_ttfts_s: seconds to their first tokens, of those that were answered.
         peak_workers: the most that were there at once, whatever their state.
         throttled_s: seconds for which workers waited for a GPU to be free.
+        failure: why the last look that failed did; None where none has.
     """
 
-    def __init__(self, client: HTTPClient) -> None:
-        self._client = client
+    def __init__(self, workers: Callable[[], Awaitable[Mapping[str, int]]], interval_s: float = 1.0) -> None:
+        self._ask = workers
+        self._interval_s = interval_s
         self._workers: Mapping[str, int] | None = None
         self._looked = 0.0
+        self._answered = 0.0
         self.seconds = WorkerSeconds()
         self.cold = 0
+        self.cold_ttfts_s: list[float] = []
         self.peak_workers = 0
         self.throttled_s = 0.0
         self.failure: RequestFailure | None = None
 
     @property
     def ready(self) -> bool | None:
-        """Whether a worker was ready at the last look; None before the first."""
+        """Whether a worker was ready at the last look, or has answered since; None before the first look."""
         if self._workers is None:
             return None
+        if self._answered > self._looked:
+            return True
         return any(self._workers.get(state, 0) for state in ("ready", "idle", "running"))
 
     def note_sent(self, measurement: Measurement) -> None:
@@ -82,22 +109,33 @@ class EndpointWatch:
             self.cold += 1
             measurement.extra[_COLD] = 1.0
 
-    @staticmethod
-    def note_ended(measurement: Measurement) -> None:
+    def note_ended(self, measurement: Measurement) -> None:
         """Call it when a request has ended: of one that met a cold start, its time to the first token is kept apart."""
-        if measurement.extra.pop(_COLD, None) and measurement.succeeded:
+        if not measurement.succeeded:
+            measurement.extra.pop(_COLD, None)
+            return
+        self._answered = measurement.ended
+        if measurement.extra.pop(_COLD, None):
             measurement.extra["cold start"] = measurement.ttft_s
+            self.cold_ttfts_s.append(measurement.ttft_s)
+
+    async def timed(self, answer: Awaitable[T]) -> T:
+        """An answer that nothing measures, to a request that is made now; one that meets a cold start is noted."""
+        cold = self.ready is False
+        began = time.perf_counter()
+        result = await answer
+        self._answered = time.perf_counter()
+        if cold:
+            self.cold += 1
+            self.cold_ttfts_s.append(self._answered - began)
+        return result
 
     async def look(self) -> None:
         """Look once, and count the seconds since the last look as spent in the states of then."""
         try:
-            response = await self._client.fetch("GET", "/health", timeout_s=_TIMEOUT_S)
-            workers = msgspec.json.decode(response.body, type=_EndpointHealth).workers
+            workers = await self._ask()
         except RequestFailure as failure:
             self.failure = failure
-            return
-        except msgspec.DecodeError:
-            self.failure = RequestFailure("not the API", "its /health is not that of an endpoint of RunPod")
             return
         now = time.perf_counter()
         if self._workers is not None:
@@ -113,7 +151,7 @@ class EndpointWatch:
 
         async def watch() -> None:
             while True:
-                await asyncio.sleep(_INTERVAL_S)
+                await asyncio.sleep(self._interval_s)
                 await self.look()
 
         await self.look()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from engineroom.hardware import GpuCatalog
 
-from .endpoint_watch import WorkerSeconds
+from ..load.endpoint_watch import WorkerSeconds
 
 
 class HourlyPrice(NamedTuple):
@@ -54,36 +54,21 @@ def cost(seconds: WorkerSeconds, price: HourlyPrice, tokens: int) -> RunCost:
     return RunCost(least, seconds.most_billed * price.usd / 3600, seconds, price, per_million)
 
 
-def recorded_price(catalog: GpuCatalog, gpu_types: Iterable[str], gpus: int) -> HourlyPrice | None:
-    """The price of a worker by the recorded catalog; None where the workers' GPU is not in it.
+def price_of_worker(catalog: GpuCatalog, note: str, gpu_types: Iterable[str], gpus: int) -> HourlyPrice | None:
+    """The price of a serverless worker; None where its GPU is not in the catalog, or has no such price.
 
     Args:
+        note: where the catalog's prices are from.
         gpu_types: RunPod's ids of the workers' GPUs; of several the dearest counts.
         gpus: GPUs of a worker.
     """
     wanted = set(gpu_types)
-    known = [gpu for gpu in catalog.gpus if gpu.id in wanted and gpu.serverless_usd is not None]
-    if not known:
+    prices = {gpu.name: gpu.serverless_usd for gpu in catalog.gpus if gpu.id in wanted and gpu.serverless_usd}
+    if not prices:
         return None
-    dearest = max(known, key=lambda gpu: gpu.serverless_usd or 0.0)
+    dearest = max(prices, key=lambda name: prices[name])
     count = f"{gpus} x " if gpus > 1 else ""
-    oldest, newest = catalog.dates
-    dates = oldest if oldest == newest else f"{oldest} to {newest}"
-    return HourlyPrice((dearest.serverless_usd or 0.0) * gpus, f"list price of {count}{dearest.name} as of {dates}")
-
-
-def live_price(offers: Mapping[str, float], gpu_types: Iterable[str], gpus: int) -> HourlyPrice | None:
-    """The same by RunPod's own catalog of this moment.
-
-    Args:
-        offers: RunPod's id of a GPU -> USD an hour of it in a serverless worker.
-    """
-    known = {gpu: offers[gpu] for gpu in gpu_types if gpu in offers}
-    if not known:
-        return None
-    dearest = max(known, key=lambda gpu: known[gpu])
-    count = f"{gpus} x " if gpus > 1 else ""
-    return HourlyPrice(known[dearest] * gpus, f"{count}{dearest} by RunPod's catalog now")
+    return HourlyPrice(prices[dearest] * gpus, f"{count}{dearest}; {note[:1].lower()}{note[1:]}")
 
 
 def dollars(usd: float) -> str:
