@@ -135,6 +135,21 @@ _OBJECTIVES = _section(
         help="The first rate to try.",
     ),
 )
+_RUNPOD = _section(
+    click.option(
+        "--via",
+        type=click.Choice(["openai", "run", "runsync"]),
+        default="openai",
+        show_default=True,
+        help="The route of a queue endpoint of RunPod: /openai/v1, /run with /stream, or /runsync.",
+    ),
+    click.option(
+        "--worker-price",
+        type=click.FloatRange(min=0),
+        metavar="USD",
+        help="What a worker costs an hour, for the cost of the run; by default as RunPod's catalogue says.",
+    ),
+)
 _REPORTS = _section(
     click.option("--json", "json_file", type=_WRITABLE, help="Write the report as JSON, which --compare reads."),
     click.option("--csv", "csv_file", type=_WRITABLE, help="Write it as CSV, a row a stage."),
@@ -152,6 +167,7 @@ _REPORTS = _section(
 @_ASKS
 @_LOAD
 @_OBJECTIVES
+@_RUNPOD
 @_REPORTS
 def bench(url: str | None, compare: tuple[Path, Path] | None, **options: Any) -> None:
     """Measure how much load an OpenAI-compatible endpoint carries.
@@ -160,6 +176,7 @@ def bench(url: str | None, compare: tuple[Path, Path] | None, **options: Any) ->
         engineroom bench http://127.0.0.1:8000                    1, 4 and 16 streams, 20 s each
         engineroom bench URL -s chat -c 1-64 --html report.html   a sweep, with a page of plots
         engineroom bench URL --rate 2,4,8                         arrivals that wait for nobody
+        engineroom bench https://api.runpod.ai/v2/ID              an endpoint of RunPod: cold starts and cost
         engineroom bench URL --search --slo-ttft 500              the largest rate that keeps a promise
         engineroom bench --compare before.json after.json         two runs side by side
 

@@ -121,6 +121,15 @@ class BenchRun:
         self._best = ""
         self.interrupted = False
 
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The figures of the stages that have ended."""
+        return self._stages
+
+    def add_notes(self, notes: Sequence[str]) -> None:
+        """What else a reader of the report should know."""
+        self._notes += notes
+
     async def run(self) -> None:
         """Measure all stages. A cancellation ends it early: what was measured by then is in the report.
 

@@ -19,10 +19,12 @@ from ..load.arrivals import Arrivals
 from ..load.failure import RequestFailure
 from ..load.http_client import HTTPClient
 from ..load.loop import Extent
-from ..load.sender import OpenAISender
-from ..targets.address import parse
+from ..load.sender import OpenAISender, Sender
+from ..targets.address import is_address, parse
+from ..targets.resolve import resolve
 from ..targets.target import RemoteTarget, with_key
 from . import remedies
+from .endpoint import EndpointRun
 from .figures import Objectives, Report
 from .live import LiveDisplay
 from .probe import served_model
@@ -52,11 +54,13 @@ def run(url: str, **options: Any) -> int:
 
     plan = _plan(options)
     files = _files(options)
-    target = _target(url, options)
+    target = _on_a_loop(_target(url, options))
+    if options["via"] != "openai" and target.address.kind != "queue":
+        raise click.UsageError(f"--via {options['via']} is for a queue endpoint of RunPod, and {url} is none")
     client = _client(target.openai_url, target, options)
     root = _client(target.address.url, target, options)
     errors = Console(stderr=True, highlight=False)
-    report, failure = _on_a_loop(_measure(client, root, plan, options, errors))
+    report, failure = _on_a_loop(_measure(target, client, root, plan, options, errors))
     if failure is not None:
         errors.print(
             f"error: {client.url}: {failure}; {remedies.of(failure)}", markup=False, soft_wrap=True, style="red"
@@ -92,7 +96,12 @@ def _on_a_loop(work: Any) -> Any:
 
 
 async def _measure(
-    client: HTTPClient, root: HTTPClient, plan: BenchPlan, options: Mapping[str, Any], errors: Console
+    target: RemoteTarget,
+    client: HTTPClient,
+    root: HTTPClient,
+    plan: BenchPlan,
+    options: Mapping[str, Any],
+    errors: Console,
 ) -> tuple[Report | None, RequestFailure | None]:
     """The report, and what ended the run before it could begin."""
     task = asyncio.current_task()
@@ -102,12 +111,23 @@ async def _measure(
             loop.add_signal_handler(signal.SIGINT, task.cancel)
             loop.add_signal_handler(signal.SIGTERM, task.cancel)
     bench = None
+    endpoint = EndpointRun(target, options, root) if target.address.kind in ("queue", "load-balancer") else None
     failure = None
     try:
-        model = options["model"] or await served_model(client)
-        sender = OpenAISender(client, model, stream=options["stream"], timeout_s=options["timeout"])
+        if endpoint is not None:
+            await endpoint.open()
+        model = options["model"]
+        if not model:
+            listing = served_model(client)
+            model = await (listing if endpoint is None else endpoint.timed(listing))
+        sender: Sender = OpenAISender(client, model, stream=options["stream"], timeout_s=options["timeout"])
+        watch = ServerWatch(root)
+        if endpoint is not None:
+            sender = endpoint.sender(sender, model)
+            # The figures of a worker would be one worker's, and to ask for them is a request that is paid for.
+            watch.available = False
         display = LiveDisplay(errors)
-        bench = BenchRun(sender, ServerWatch(root), plan, client.url, model, display.show, display.ended)
+        bench = BenchRun(sender, watch, plan, client.url, model, display.show, display.ended)
         await bench.run()
     except RequestFailure as error:
         failure = error
@@ -115,17 +135,28 @@ async def _measure(
         if bench is not None:
             bench.interrupted = True
     finally:
+        if endpoint is not None:
+            stages = bench.stages if bench is not None else []
+            notes = await endpoint.close(sum(stage.tokens_in + stage.tokens_out for stage in stages))
+            if bench is not None:
+                bench.add_notes(notes)
         root.close()
         client.close()
     return (bench.report() if bench is not None else None), failure
 
 
-def _target(url: str, options: Mapping[str, Any]) -> RemoteTarget:
+async def _target(url: str, options: Mapping[str, Any]) -> RemoteTarget:
+    """The server at a URL, or the deployment at RunPod of that name."""
+    env = Environment.load()
+    key = options["api_key"] or ""
+    if not is_address(url) and env.get("RUNPOD_API_KEY"):
+        place = await resolve(url, env, key)
+        if isinstance(place, RemoteTarget):
+            return place
     try:
-        address = parse(url)
+        return with_key(parse(url), env, key)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return with_key(address, Environment.load(), options["api_key"] or "")
 
 
 def _client(url: str, target: RemoteTarget, options: Mapping[str, Any]) -> HTTPClient:

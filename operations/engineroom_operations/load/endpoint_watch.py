@@ -185,6 +185,7 @@ class WatchedSender(Sender):
         self.watch = watch
 
     async def send(self, ask: Ask, measurement: Measurement) -> None:
+        self._sender.asks_for_usage = self.asks_for_usage
         self.watch.note_sent(measurement)
         await self._sender.send(ask, measurement)
         self.watch.note_ended(measurement)

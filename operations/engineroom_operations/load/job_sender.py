@@ -104,7 +104,8 @@ class JobSender(Sender):
         streamed = self._route == "run" and ask.surface != "embeddings"
         body = {**self._common, **ask.body}
         if streamed:
-            body = {"stream": True, "stream_options": {"include_usage": True}, **body}
+            usage = {"stream_options": {"include_usage": True}} if self.asks_for_usage else {}
+            body = {"stream": True, **usage, **body}
         job_input = {"openai_route": f"/v1{PATHS[ask.surface]}", "openai_input": body}
         content = msgspec.json.encode({"input": job_input})
         if self._route == "runsync":
