@@ -125,6 +125,9 @@ class EndpointRun:
         counts: dict[str, int] = {}
         for worker in workers:
             state = worker.status.lower()
+            if state == "idle" and self._target.address.kind == "load-balancer":
+                # It is up, and may be answering: no queue tells RunPod of that.
+                state = "running"
             counts[state] = counts.get(state, 0) + 1
         return counts
 
