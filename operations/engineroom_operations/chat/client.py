@@ -176,8 +176,8 @@ def _advice(status: int, reason: str, body: Any, target: RemoteTarget) -> str:
         return f"the endpoint's worker failed the request: {why}; the endpoint's logs say more"
     if target.address.kind == "load-balancer" and "no workers available" in reason:
         return (
-            f"no worker of {target.name} was ready within the two minutes that RunPod waits; they are still starting, or "
-            "fail to, as `engineroom top` and the endpoint's logs show"
+            f"no worker of {target.name} was ready within the two minutes that RunPod waits; they are still starting, "
+            "or fail to, as `engineroom top` and the endpoint's logs show"
         )
     if status == 404 and not reason:
         return _no_api(target)

@@ -20,7 +20,7 @@ KEY = "rpa-test"
 ENDPOINT: dict[str, Any] = {
     "name": "my-queue",
     "type": "QUEUE",
-    "scaling": {"type": "REQUEST_COUNT", "requestCount": 4},
+    "scaling": {"type": "QUEUE_DELAY", "queueDelay": 0.5},
     "image": "ghcr.io/someone/engineroom:0.1.0-echo-0.1.0-cpu",
     "env": {"ENGINE": "echo"},
     "gpu": {"pools": ["ADA_24"]},
