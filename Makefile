@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages version clean \
-	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ bench-surfaces: env-dev ## 1,000 prompts in ten scripts over every surface (writ
 
 bench-first-chat: ## Measure the time from a fresh clone to the first answer, downloads included
 	@$(PYTHON) benchmarks/first_chat.py
+
+bench-deploy: env-dev ## Measure the time from `engineroom deploy` to a first chat, on the emulated platform
+	@python benchmarks/deploy.py
 
 bench-first-hour: env-dev ## Time the answers to a newcomer's mistakes (writes benchmarks/first_hour.md)
 	@python benchmarks/first_hour.py

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from deploy_commands import ECHO_IMAGE, SECRET
+
 from engineroom_operations.deploy.deployment_file import DeploymentFile
 from engineroom_operations.deploy.hardware import Hardware
 from engineroom_operations.deploy.wanted import Specification
 from engineroom_operations.deploy.worker_variables import WorkerVariables
 
-IMAGE = "ghcr.io/someone/engineroom:0.1.0-echo-0.1.0-cpu"
-SECRET = "hf_neverseen"
 PASSWORD = "docker_neverseen"
 
 
+__all__ = ["PASSWORD", "SECRET", "specification"]
+
+
 def specification(
-    name: str, kind: Any = "queue", image: str = IMAGE, level: str = "INFO", **file: Any
+    name: str,
+    kind: Any = "queue",
+    image: str = ECHO_IMAGE,
+    level: str = "INFO",
+    hardware: Hardware | None = None,
+    **file: Any,
 ) -> Specification:
-    """One with a secret, on a CPU."""
+    """One with a secret, on a CPU unless `hardware` says otherwise."""
     values = {
         "ENGINE": "echo",
         "LOG_LEVEL": level,
@@ -32,7 +40,7 @@ def specification(
         file=DeploymentFile.model_validate({"name": name, "kind": kind, **file}),
         image=image,
         variables=WorkerVariables(values, frozenset({"HF_TOKEN"})),
-        hardware=Hardware(cpu=("cpu3c", 2)),
+        hardware=hardware or Hardware(cpu=("cpu3c", 2)),
         disk=10,
         data_center="EU-RO-1" if "volume" in file else "",
         username="me",

@@ -1,16 +1,19 @@
 """How vLLM uses a GPU's memory.
 
-From its own sources (0.33): the defaults of `EngineArgs.get_batch_defaults`, `gpu_memory_utilization` 0.92, in which
-weights, the peak of a step, recorded graphs and the cache have to fit, and `KVCacheSpec.max_memory_usage_bytes`. What a
-step's logits cost is what sampling makes of them: copies in 32 bits, their order, and probabilities.
+From its own sources (0.33): the defaults of `EngineArgs.get_batch_defaults`, `KVCacheSpec.max_memory_usage_bytes`, and
+`gpu_memory_utilization`, in which weights, the peak of a step, recorded graphs and the cache have to fit. What a step's
+logits cost is what sampling makes of them: copies in 32 bits, their order, and probabilities. The bytes of a logit, a
+layer's graphs and the runtime are set so that they agree with what logs of vLLM state; operations/tests/fit has them.
 """
 
 from __future__ import annotations
 
 from engineroom.memory import GIB, MIB, MemoryProfile, StepSize
 
+from .snapshots import DEFAULTS
+
 MEMORY = MemoryProfile(
-    share=0.92,
+    share=float(DEFAULTS["gpu_memory_utilization"]),
     share_setting="GPU_MEMORY_UTILIZATION",
     context_setting="MAX_MODEL_LEN",
     requests_setting="MAX_NUM_SEQS",

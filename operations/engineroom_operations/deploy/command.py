@@ -30,6 +30,9 @@ import click
 @click.option("--gpu-count", type=click.IntRange(1), help="GPUs for one worker.")
 @click.option("--cpu", metavar="FLAVOUR", help="A flavour of RunPod's CPUs instead of a GPU: `cpu3c`.")
 @click.option("--env", "variables", multiple=True, metavar="NAME=VALUE", help="A variable of the worker.")
+@click.option(
+    "--traffic", metavar="HOURS|FILE", help="For --kind auto: requests an hour (`9-17:300,17-9:5`) or a file."
+)
 @click.option("--dry-run", is_flag=True, help="Only show the plan, and what it costs.")
 @click.option("--yes", is_flag=True, help="Do not ask before something is changed.")
 @click.option("--replace", is_flag=True, help="Delete and create anew what RunPod cannot change.")

@@ -12,8 +12,12 @@ from engineroom.errors import Problem, SettingsError
 from engineroom.hardware import Matrix
 from engineroom.settings import Environment, KnownNames, Layer, WorkerSettings
 
+from ..fit.memory import Demand
 from ..fit.reading import ModelMemory, read_model
 from .deployment_file import DeploymentFile
+
+_CONTEXT_TOKENS = 8192
+"""Where neither the settings nor the model say how long a context is."""
 
 
 class EngineSettings(NamedTuple):
@@ -100,3 +104,20 @@ def _engine_for(model: ModelMemory, env: Environment, matrix: Matrix) -> str:
         return engine.model_formats.index(model.format), engine.preference, matrix.engines.index(name)
 
     return min(able, key=rank)
+
+
+def demand_of(model: ModelMemory, settings: EngineSettings) -> Demand:
+    """What a worker with these settings needs memory for: one request of its longest context."""
+    profile = settings.engine.memory
+    assert profile is not None
+    context = settings.env.get(profile.context_setting, "") if profile.context_setting else ""
+    share = settings.env.get(profile.share_setting, "") if profile.share_setting else ""
+    tokens = int(context) if context.isdecimal() and int(context) else model.architecture.context_tokens
+    return Demand(context_tokens=tokens or _CONTEXT_TOKENS, share=float(share) if _is_share(share) else None)
+
+
+def _is_share(text: str) -> bool:
+    try:
+        return 0 < float(text) <= 1
+    except ValueError:
+        return False

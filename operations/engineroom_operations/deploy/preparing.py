@@ -12,12 +12,11 @@ from engineroom.hardware import IMAGE_REPOSITORY, CatalogGpu, GpuCatalog, Image,
 from engineroom.runpod_account import DeploymentKind, plain_name
 from engineroom.settings import Environment
 
-from ..fit.memory import Demand
 from ..fit.reading import ModelMemory
 from ..runpod_api.client import RunPodClient
 from ..runpod_api.resources import ENDPOINTS, PODS, REGISTRIES, TEMPLATES, VOLUMES, DataCenterOffer
 from .deployment_file import DeploymentFile, RegistrySection
-from .engine_settings import EngineSettings, look_up
+from .engine_settings import EngineSettings, demand_of, look_up
 from .hardware import (
     GpuChoice,
     GpuMarket,
@@ -159,7 +158,13 @@ class Preparation:
             return cheapest_cpu(await self._api.cpus(), _CPUS)
         model = self._read_model()
         return fitting_hardware(
-            model, profile, self._demand(model), market, self._kind, file.cloud, () if file.image else suits
+            model,
+            profile,
+            demand_of(model, self._settings),
+            market,
+            self._kind,
+            file.cloud,
+            () if file.image else suits,
         )
 
     def _kept_hardware(self, market: GpuMarket) -> Hardware | None:
@@ -186,14 +191,6 @@ class Preparation:
         if self._model is None:
             self._model = look_up(self._settings.model, self._settings.env)
         return self._model
-
-    def _demand(self, model: ModelMemory) -> Demand:
-        profile = self._settings.engine.memory
-        assert profile is not None
-        setting = self._settings.env.get(profile.context_setting, "") if profile.context_setting else ""
-        context = int(setting) if setting.isdecimal() and int(setting) else model.architecture.context_tokens or 8192
-        share = self._settings.env.get(profile.share_setting, "") if profile.share_setting else ""
-        return Demand(context_tokens=context, share=float(share) if _is_share(share) else None)
 
     def _image(self, hardware: Hardware, market: GpuMarket) -> tuple[str, Image | None]:
         """The image's full name, and its row of the matrix where it is one of ours."""
@@ -317,10 +314,3 @@ def best_data_center(offers: Sequence[DataCenterOffer], gpu_ids: Collection[str]
 
 def _capabilities(types: Sequence[CatalogGpu]) -> list[str]:
     return sorted({gpu.sm for gpu in types if gpu.sm is not None})
-
-
-def _is_share(text: str) -> bool:
-    try:
-        return 0 < float(text) <= 1
-    except ValueError:
-        return False

@@ -14,7 +14,6 @@ from engineroom.commands.screen import console
 from engineroom.errors import Problem, SettingsError
 from engineroom.hardware import Matrix
 from engineroom.runpod_account import (
-    DeploymentKind,
     RunPodAccount,
     balancer_url,
     port_of,
@@ -27,6 +26,7 @@ from ..progress_line import ProgressLine
 from ..runpod_api.client import RunPodClient
 from ..runpod_api.resources import ENDPOINTS, PODS
 from .applying import carry_out
+from .automatic import KindChoice, choose_kind
 from .cost import cost_lines
 from .deployment_file import DeploymentFile, read_deployment_file
 from .engine_settings import engine_settings
@@ -75,9 +75,12 @@ class DeployRun:
         matrix = Matrix.packaged()
         settings = engine_settings(env, file, matrix)
         name = file.name or name_of(settings.model or settings.engine.name)
-        kind = self._kind(file)
         async with RunPodClient(account) as api:
             present = await observe(api)
+            choice = await choose_kind(api, file, settings) if file.kind == "auto" else KindChoice(file.kind, "")
+            kind = choice.kind
+            if choice.reason:
+                self._screen.print(Text.assemble("auto: a ", (kind, "bold"), f", because {choice.reason}\n"))
             prepared = await Preparation(api, file, settings, kind, name, matrix, present).prepare()
             wanted = wanted_resources(prepared.spec)
             plan = make_plan(wanted, present)
@@ -110,12 +113,6 @@ class DeployRun:
         if self._variables:
             file = file.model_copy(update={"env": {**file.env, **self._variables}})
         return with_docker_login(file, env)
-
-    def _kind(self, file: DeploymentFile) -> DeploymentKind:
-        if file.kind == "auto":
-            message = "auto needs `traffic`, the pattern of requests from which pod or serverless is chosen"
-            raise SettingsError([Problem("kind", message)])
-        return file.kind
 
     def _show(self, plan: DeploymentPlan, prepared: Prepared) -> None:
         spec = prepared.spec

@@ -2,37 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import click
 
-if TYPE_CHECKING:
-    from engineroom.engine import Engine
-    from engineroom.hardware import CatalogGpu, GpuCatalog
-    from engineroom.memory import MemoryProfile
-    from engineroom.settings import Environment
-
-    from .reading import ModelMemory
-
-_USUAL_CONTEXT = 8192
-_K = 1024
-
-
-def token_count(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Tokens, as `32768` or `32k`, for an option.
-
-    Raises:
-        click.BadParameter: it is something else.
-    """
-    if value is None:
-        return None
-    text = value.strip().lower()
-    digits = text.removesuffix("k").replace(",", "").replace("_", "")
-    tokens = int(digits) * (_K if text.endswith("k") else 1) if digits.isdecimal() else 0
-    if tokens < 1:
-        raise click.BadParameter(f"{value} is no number of tokens, such as 32768 or 32k")
-    return tokens
+from .options import token_count
 
 
 @click.command()
@@ -105,6 +79,7 @@ def fit(
     from engineroom.settings import Environment
 
     from ..catalog.current import current
+    from .asking import engine_profile, look_up, usual_context, wanted_gpus
     from .errors import FitError
     from .gpus import fit_gpus
     from .memory import Demand
@@ -112,19 +87,18 @@ def fit(
     from .throughput import ThroughputAssumptions
 
     env = Environment.load()
-    read = _read(model, revision, at_load or "", env)
-    chosen, profile = _engine(engine or env.get("ENGINE", ""), read, env)
+    read = look_up(model, revision, at_load or "", env)
+    chosen, profile = engine_profile(engine or env.get("ENGINE", ""), read, env)
     if cache_type and cache_type not in profile.cache_types:
         raise FitError(f"{chosen} has no cache of the type {cache_type}; it has {', '.join(profile.cache_types)}")
-    limit = read.architecture.context_tokens
-    demand = Demand(context or min(_USUAL_CONTEXT, limit or _USUAL_CONTEXT), requests, cache_type, share)
+    demand = Demand(context or usual_context(read), requests, cache_type, share)
     prices = asyncio.run(current(RunPodAccount.load(env)))
     report = FitReport(
         model=read,
         engine=chosen,
         profile=profile,
         demand=demand,
-        fits=fit_gpus(read, profile, _wanted(prices.catalog, names), demand, gpus),
+        fits=fit_gpus(read, profile, wanted_gpus(prices.catalog, names), demand, gpus),
         named=bool(names),
         everything=everything,
         prices=prices.note,
@@ -138,46 +112,3 @@ def fit(
         report.show(console())
     if not any(each.fits for each in report.fits):
         sys.exit(1)
-
-
-def _read(model: str, revision: str | None, at_load: str, env: Environment) -> ModelMemory:
-    import os
-
-    from .reading import read_model
-
-    names = ("HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE")
-    return read_model(model, revision, at_load, {**os.environ, **{name: env[name] for name in names if name in env}})
-
-
-def _engine(name: str, model: ModelMemory, env: Environment) -> tuple[str, MemoryProfile]:
-    """The engine and its memory profile: the one that is named, else the best for the format of the weights."""
-    from engineroom import plugins
-    from engineroom.errors import PluginError
-
-    from .errors import FitError
-
-    engines: Mapping[str, type[Engine]] = plugins.loadable(env)
-    if name:
-        if name not in engines:
-            raise PluginError(f"no engine called {name!r} is installed (installed: {', '.join(engines) or 'none'})")
-        profile = engines[name].memory
-        if profile is None:
-            raise FitError(f"{name} does not say how it uses a GPU's memory; name another engine")
-        if model.format not in engines[name].model_formats:
-            raise FitError(f"{name} does not load {model.format} weights, which {model.name} has")
-        return name, profile
-    able = [key for key, each in engines.items() if each.memory is not None and model.format in each.model_formats]
-    if not able:
-        raise FitError(f"no engine that is installed loads {model.format} weights and says how it uses a GPU's memory")
-    best = min(able, key=lambda key: (engines[key].model_formats.index(model.format), engines[key].preference, key))
-    profile = engines[best].memory
-    assert profile is not None
-    return best, profile
-
-
-def _wanted(catalog: GpuCatalog, names: Sequence[str]) -> Sequence[CatalogGpu]:
-    """The GPUs that are named, each once; without a name, all that are for rent."""
-    if names:
-        return list({gpu.id: gpu for name in names for gpu in catalog.matching(name)}.values())
-    priced = [gpu for gpu in catalog.gpus if gpu.pod_usd is not None or gpu.serverless_usd is not None]
-    return [gpu for gpu in priced if gpu.manufacturer == "NVIDIA"]

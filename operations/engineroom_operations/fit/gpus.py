@@ -193,7 +193,9 @@ def _reason(engine: MemoryProfile, gpu: CatalogGpu, needed: MemoryNeed, budget: 
     if not _runs(engine, gpu):
         if gpu.manufacturer != "NVIDIA":
             return f"the engine has no profile for GPUs of {gpu.manufacturer}"
-        return f"the engine needs compute capability {engine.oldest_sm / 10:g}, and it has {int(gpu.sm or 0) / 10:g}"
+        return (
+            f"the engine needs compute capability {engine.oldest_sm / 10:.1f}, and it has {int(gpu.sm or 0) / 10:.1f}"
+        )
     if needed.total_bytes <= budget:
         return ""
     each = " on each GPU" if gpus > 1 else ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from engineroom.models import HubError, cache_folders, explain, gguf, reference, resolve
+from engineroom.models import HubError, cache_folders, explain, gguf, is_path, reference, resolve
 
 from . import config_json, gguf_header
 from .architecture import Architecture
@@ -74,6 +74,8 @@ def read_model(
     if named.path is not None:
         place, wanted = _at_path(named.path)
         return replace(_read(place, wanted, at_load), name=model)
+    if is_path(named.name):
+        raise ModelReadingError(f"there is no file or folder {named.name} here")
     if named.repository is None:
         raise ModelReadingError(
             f"{model} is neither a file or folder here nor a repository of a hub; repositories are called `org/name`"

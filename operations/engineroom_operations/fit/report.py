@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from engineroom.memory import GIB, MemoryProfile
 
 from .gpus import GpuFit
-from .memory import Demand, token_cache_bytes
+from .memory import Demand, request_cache_bytes, token_cache_bytes
 from .reading import ModelMemory
 from .throughput import ThroughputAssumptions
 
@@ -116,9 +116,11 @@ class FitReport:
             f"With {self.engine}, {requests} request{'s' if requests > 1 else ''} of {self.demand.context_tokens:,} "
             f"tokens at a time; the cache takes {per_token:,} bytes a token"
         )
-        need = next((fit.need for fit in self.fits if fit.need is not None), None)
-        if need is not None and need.cache_bytes:
-            lines[-1] += f", {need.cache_bytes / GIB:.2f} GiB in all"
+        request = request_cache_bytes(
+            architecture, self.profile, self.demand.context_tokens, self.profile.steps[-1], 1, self.demand.cache_type
+        )
+        if request:
+            lines[-1] += f", {requests * request / GIB:.2f} GiB in all"
         if model.note:
             lines.append(f"Note: {model.note}")
         return lines
@@ -167,21 +169,23 @@ def _table(fits: Sequence[GpuFit], *, wide: bool) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("GPU", no_wrap=True)
-    titles = ["free for\ncache", "longest\ncontext", "requests\nat a time", "pod\n$/h", "serverless\n$/h"]
-    for title in [*titles, *(["answer\ntokens/s"] if wide else []), "$ per million\nanswer tokens"]:
+    titles = ["longest\ncontext", "requests\nat a time", "pod\n$/h", "serverless\n$/h", "$ per million\nanswer tokens"]
+    if wide:
+        titles = ["free for\ncache", *titles, "answer\ntokens/s"]
+    for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for fit in fits:
         cells = [
-            _count(fit),
-            f"{fit.room_bytes / GIB:.1f} GiB",
             f"{fit.max_context_tokens:,}",
             f"{fit.max_requests:,}",
             _money(fit.pod_usd_per_hour),
             _money(fit.serverless_usd_per_hour),
+            _money(fit.usd_per_million_tokens),
         ]
         if wide:
-            cells.append("-" if fit.tokens_per_second is None else f"{fit.tokens_per_second:,.0f}")
-        table.add_row(*cells, _money(fit.usd_per_million_tokens))
+            speed = "-" if fit.tokens_per_second is None else f"{fit.tokens_per_second:,.0f}"
+            cells = [f"{fit.room_bytes / GIB:.1f} GiB", *cells, speed]
+        table.add_row(_count(fit), *cells)
     return table
 
 
