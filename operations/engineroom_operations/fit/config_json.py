@@ -13,13 +13,18 @@ from .architecture import Architecture, CacheLayers, merged
 from .errors import ModelReadingError
 
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "language_model_config")
-_FULL = frozenset({"full_attention", "attention", "global", "full", "*", "hybrid_attention", "global_attention"})
 _WINDOW = frozenset({"sliding_attention", "sliding_window", "local", "local_attention", "chunked_attention", "swa"})
 _STATE = frozenset({"linear_attention", "mamba", "mamba2", "M", "recurrent", "conv", "linear", "short_conv"})
+_NOTHING = frozenset({"mlp", "moe", "-", "E", "ffn", "feed_forward"})
+"""How configurations call the kinds of layers. What is none of these counts as attention over the whole context."""
+
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 _WINDOW_PERIODS = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6}
 """Models of which every layer but the last of a period has a window, though not every configuration says so."""
+
+
+_LISTS_OF_KINDS = ("layer_types", "layers_block_type", "block_types", "hybrid_override_pattern")
 
 
 class _ConfigFields:
@@ -58,7 +63,10 @@ def read(config: Mapping[str, Any], where: str = "config.json") -> Architecture:
     """
     text = text_part(config)
     fields = _ConfigFields(text, where)
-    layers = fields.number("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+    listed = fields.first(*_LISTS_OF_KINDS)
+    layers = fields.number(
+        "num_hidden_layers", "n_layer", "num_layers", "n_layers", default=len(listed) if listed else None
+    )
     hidden = fields.number("hidden_size", "n_embd", "d_model", "dim")
     heads = fields.number("num_attention_heads", "n_head", "n_heads", "num_heads", default=1) or 1
     experts, expert_width, dense_width, expert_layers = _experts(fields, layers, hidden)
@@ -201,9 +209,11 @@ def _window(fields: _ConfigFields) -> int:
 
 def _kinds(fields: _ConfigFields, layers: int) -> list[str]:
     """What each layer keeps: `full`, `window`, `state`, `both` (attention beside a state) or `none`."""
-    listed = fields.first("layer_types", "layers_block_type", "block_types", "hybrid_override_pattern")
-    if isinstance(listed, (str, Sequence)) and len(listed) >= layers:
-        kinds = [_kind(entry, fields) for entry in list(listed)[:layers]]
+    listed = fields.first(*_LISTS_OF_KINDS)
+    if isinstance(listed, (str, Sequence)) and listed:
+        # RecurrentGemma's list is a pattern that is repeated.
+        entries = list(listed) * (layers // len(listed) + 1)
+        kinds = [_kind(entry, fields) for entry in entries[:layers]]
     else:
         kinds = _kinds_by_rule(fields, layers)
     # The last layers may read the cache of those before them (Gemma 3n).
@@ -219,7 +229,7 @@ def _kind(entry: object, fields: _ConfigFields) -> str:
         return "window" if _window(fields) else "full"
     if name == "hybrid":
         return "both"
-    return "full" if name in _FULL else "none"
+    return "none" if name in _NOTHING else "full"
 
 
 def _kinds_by_rule(fields: _ConfigFields, layers: int) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from engineroom.hardware import CatalogGpu, GpuCatalog
-from engineroom.memory import GIB, MemoryProfile, StepSize
+from engineroom.memory import GIB, MemoryProfile
 
 from .errors import FitError
 from .memory import Demand, MemoryNeed, budget_bytes, largest_context, need
@@ -167,7 +167,7 @@ def _fit(
     requests = 0
     if not reason or (room > 0 and _runs(engine, gpu)):
         context = largest_context(architecture, engine, room, demand.requests, step, gpus, demand.cache_type)
-        requests = _requests(room, needed, step)
+        requests = _requests(room, needed, max(step.sequences, demand.requests))
     speed = _speed(model, gpu, needed, gpus, requests, demand, assumed) if not reason else None
     pod = _times(gpu.secure_usd if gpu.secure_usd is not None else gpu.community_usd, gpus)
     serverless = _times(gpu.serverless_usd, gpus)
@@ -206,9 +206,10 @@ def _reason(engine: MemoryProfile, gpu: CatalogGpu, needed: MemoryNeed, budget: 
             f"needed{each}, and {there}"
         )
     left = (budget - needed.fixed_bytes) / GIB
+    cache = needed.cache_bytes / GIB
     return (
-        f"{demand.requests} x {demand.context_tokens:,} tokens need {needed.cache_bytes / GIB:.1f} GiB of cache{each}, "
-        f"and {left:.1f} GiB are left"
+        f"{demand.requests:,} x {demand.context_tokens:,} tokens need {cache:.1f} GiB of cache{each}, and {left:.1f} "
+        "GiB are left"
     )
 
 
@@ -220,10 +221,10 @@ def _runs(engine: MemoryProfile, gpu: CatalogGpu) -> bool:
     return gpu.manufacturer == "NVIDIA" and (gpu.sm is None or int(gpu.sm) >= engine.oldest_sm)
 
 
-def _requests(room: int, needed: MemoryNeed, step: StepSize) -> int:
+def _requests(room: int, needed: MemoryNeed, limit: int) -> int:
     if not needed.request_bytes:
-        return step.sequences
-    return min(step.sequences, max(0, room // needed.request_bytes))
+        return limit
+    return min(limit, max(0, room // needed.request_bytes))
 
 
 def _speed(

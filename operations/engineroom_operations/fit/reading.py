@@ -70,6 +70,8 @@ def read_model(
         ModelChoiceError: there are several models, and which is meant is not clear.
         ModelReadingError: what is there does not say what is needed.
     """
+    if not model.strip():
+        raise ModelReadingError("which model? Name a repository of a hub, a folder or a GGUF file")
     named = reference.parse(model, environ)
     if named.path is not None:
         place, wanted = _at_path(named.path)
@@ -173,7 +175,9 @@ def _at_path(path: Path) -> tuple[_ModelPlace, str]:
 
 
 def _folder(folder: Path) -> _ModelPlace:
-    names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+    # Repositories have their files at the top, or one folder for each quantisation.
+    files = [file for pattern in ("*", "*/*") for file in folder.glob(pattern) if file.is_file()]
+    names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
     def read(name: str, limit: int | None) -> bytes:
         with (folder / name).open("rb") as file:
@@ -211,6 +215,9 @@ def _repository(repository: str, revision: str | None, environ: Mapping[str, str
 
     def explained(error: Exception) -> Exception:
         reason = explain(repository, f"{type(error).__name__}: {error} {error.__cause__!r}", token)
+        if reason is not None:
+            # Here the model and its revision are arguments, and no settings.
+            reason = reason.replace("check MODEL_NAME", "check its name").replace("MODEL_REVISION", "the revision")
         return HubError(reason or f"the hub's answer about {repository} cannot be read: {' '.join(str(error).split())}")
 
     def read(name: str, limit: int | None) -> bytes:

@@ -102,18 +102,18 @@ class FitReport:
         self._show_notes(screen, shown)
 
     def _about(self) -> list[str]:
+        from rich.markup import escape
+
         model = self.model
         architecture = model.architecture
         context = f", a context of up to {architecture.context_tokens:,} tokens" if architecture.context_tokens else ""
         quantisation = f" ({model.weights.quantisation})" if model.weights.quantisation else ""
-        lines = [
-            f"[bold]{model.name}[/bold]: {architecture.name}, {model.weights.total_bytes / GIB:.2f} GiB of weights"
-            f"{quantisation}{context}"
-        ]
+        size = f"{model.weights.total_bytes / GIB:.2f} GiB of weights{quantisation}"
+        lines = [f"[bold]{escape(model.name)}[/bold]: {escape(architecture.name)}, {size}{context}"]
         per_token = token_cache_bytes(architecture, self.profile, 1, self.demand.cache_type)
         requests = self.demand.requests
         lines.append(
-            f"With {self.engine}, {requests} request{'s' if requests > 1 else ''} of {self.demand.context_tokens:,} "
+            f"With {self.engine}, {requests:,} request{'s' if requests > 1 else ''} of {self.demand.context_tokens:,} "
             f"tokens at a time; the cache takes {per_token:,} bytes a token"
         )
         request = request_cache_bytes(
@@ -122,7 +122,7 @@ class FitReport:
         if request:
             lines[-1] += f", {requests * request / GIB:.2f} GiB in all"
         if model.note:
-            lines.append(f"Note: {model.note}")
+            lines.append(f"Note: {escape(model.note)}")
         return lines
 
     def _show_failures(self, screen: Console, failures: Sequence[GpuFit]) -> None:
@@ -131,13 +131,15 @@ class FitReport:
         screen.print()
         if self.named or self.everything or len(failures) == len(self.fits):
             for fit in failures:
-                screen.print(f"{_count(fit)} is too little: {fit.reason}")
+                screen.print(f"Not on {_count(fit)}: {fit.reason}.")
             return
         names = ", ".join(fit.gpu.name for fit in failures)
         screen.print(f"Not on: {names} (--gpu says why).")
 
     def _show_notes(self, screen: Console, shown: Sequence[GpuFit]) -> None:
-        screen.print(f"\n{self.prices}. RunPod's list prices, USD an hour, for all GPUs of a row.")
+        from rich.markup import escape
+
+        screen.print(f"\n{escape(self.prices)}. RunPod's list prices, USD an hour, for all GPUs of a row.")
         if shown:
             screen.print(
                 f"Tokens and their price are an estimate, no measurement: {self.assumed}, and as many requests as fit."

@@ -171,9 +171,10 @@ def _show(
     serverless: ServingOffer | None,
     decision: TrafficDecision,
 ) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
-    source = f" ({pattern.note})" if pattern.note else ""
+    source = f" ({escape(pattern.note)})" if pattern.note else ""
     screen.print(
         f"{pattern.requests_per_day:,.0f} requests a day{source}, at most {pattern.busiest_hour:,.0f} in an hour; "
         f"{pattern.prompt_tokens:,.0f} tokens of prompt and {pattern.answer_tokens:,.0f} of answer each\n"

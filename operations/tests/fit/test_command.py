@@ -64,7 +64,7 @@ def test_json_has_what_the_table_has_and_more(hub: StandinHub, tmp_path: Path) -
         (
             ["--gpu", "A4000", "--tensor-parallel", "1", "--context", "32k"],
             1,
-            "RTX A4000 is too little: 14.9 GiB of weights",
+            "Not on RTX A4000: 14.9 GiB of weights",
         ),
         (["--gpu", "GTX 9000"], 1, "there is no GPU called 'GTX 9000'"),
         (["--engine", "nothing"], 2, "no engine called 'nothing'"),
@@ -81,6 +81,15 @@ def test_what_cannot_be_is_named(arguments: list[str], code: int, text: str, hub
     assert text in done.stdout + done.stderr
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+def test_a_name_with_brackets_is_printed_as_it_is(hub: StandinHub, tmp_path: Path) -> None:
+    folder = tmp_path / "[red]model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA_8B))
+    (folder / "model.safetensors").write_bytes(safetensors(EIGHT_B))
+    done = run("fit", "./[red]model", "--gpu", "L4", hub=hub, home=tmp_path)
+    assert "./[red]model: " in done.stdout, done.stderr
 
 
 def test_traffic_says_which_way_is_better(hub: StandinHub, tmp_path: Path) -> None:

@@ -125,6 +125,9 @@ GEMMA_3 = {
         ({**LLAMA_8B, "model_type": "gemma2", "sliding_window": 4096}, 16, 16),
         ({**LLAMA_8B, "attention_chunk_size": 8192, "no_rope_layers": [1, 1, 1, 0] * 8}, 8, 24),
         ({**LLAMA_8B, "layer_types": ["full_attention"] * 32, "num_kv_shared_layers": 12}, 20, 0),
+        ({**LLAMA_8B, "layer_types": ["an_attention_of_next_year"] * 32}, 32, 0),
+        ({**LLAMA_8B, "num_hidden_layers": None, "layers_block_type": ["attention", "moe", "mlp", "attention"]}, 2, 0),
+        ({**LLAMA_8B, "block_types": ["recurrent", "recurrent", "attention"], "mamba_expand": 1}, 10, 0),
     ],
 )
 def test_layers_with_a_window_are_known(config: dict[str, Any], full: int, window: int) -> None:

@@ -138,6 +138,7 @@ def test_of_gguf_the_head_is_enough(wanted: str, extra: int, hub: StandinHub, en
         ("org/Incomplete", ModelReadingError, r"lacks b\.safetensors"),
         ("org/Quants:Q2_K", ModelChoiceError, "no GGUF file Q2_K"),
         ("no such thing", ModelReadingError, "neither a file or folder here nor a repository"),
+        ("", ModelReadingError, "which model"),
         ("./missing", ModelReadingError, "there is no file or folder ./missing"),
     ],
 )

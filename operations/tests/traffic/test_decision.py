@@ -8,17 +8,22 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from known_models import model
 
+from engineroom.hardware import GpuCatalog
+from engineroom_operations.fit import Demand
 from engineroom_operations.traffic import (
     ServingOffer,
     TrafficError,
     TrafficPattern,
     TrafficRules,
+    advise,
     break_even,
     decide,
     pods_needed,
     serverless_hour,
 )
+from engineroom_vllm import VLLMEngine
 
 POD = ServingOffer("RTX 4090", usd_per_hour=0.74, request_seconds=4.0, requests_per_second=4.0)
 WORKER = replace(POD, usd_per_hour=1.116)
@@ -137,6 +142,19 @@ def test_beyond_the_break_even_a_pod_costs_less_and_before_it_more() -> None:
     assert serverless_hour(requests * 1.02, WORKER, RULES).usd > POD.usd_per_hour
     assert serverless_hour(requests * 0.98, WORKER, RULES).usd < POD.usd_per_hour
     assert break_even(POD, replace(WORKER, usd_per_hour=0.7), RULES) is None
+
+
+def test_a_model_is_advised_on_from_the_catalog() -> None:
+    gpus = [gpu for gpu in GpuCatalog.load().gpus if gpu.manufacturer == "NVIDIA"]
+    profile = VLLMEngine.memory
+    assert profile is not None
+    few = advise(model("Qwen3-32B-AWQ"), profile, gpus, Demand(8192), TrafficPattern((1.0,) * 24))
+    many = advise(model("Qwen3-32B-AWQ"), profile, gpus, Demand(8192), TrafficPattern((5000.0,) * 24))
+    assert (few.mode, many.mode) == ("serverless", "pod")
+    assert "wait 49 s for a cold start" in few.reason, "half a minute, and a second for each of 19.3 GB"
+    assert many.pods >= 1
+    with pytest.raises(TrafficError):
+        advise(model("DeepSeek-R1 BF16"), profile, gpus[:3], Demand(8192), TrafficPattern((1.0,) * 24))
 
 
 def test_the_busiest_hour_decides_how_many_pods_there_are() -> None:
