@@ -9,7 +9,7 @@ from __future__ import annotations
 from .architecture import Architecture, CacheKind, CacheLayers
 from .errors import FitError, ModelReadingError
 from .gpus import GpuFit, PoolFit, fit_gpu, fit_gpus, fitting_pools
-from .memory import Demand, MemoryNeed, need, request_cache_bytes, token_cache_bytes
+from .memory import Demand, MemoryNeed, need, request_cache_bytes, step_cache_bytes, token_cache_bytes
 from .reading import ModelMemory, read_model
 from .throughput import ThroughputAssumptions, answer_tokens_per_second
 from .weights import QUANTISED_AT_LOAD, Weights
@@ -35,5 +35,6 @@ __all__ = [
     "need",
     "read_model",
     "request_cache_bytes",
+    "step_cache_bytes",
     "token_cache_bytes",
 ]

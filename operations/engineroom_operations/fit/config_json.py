@@ -13,7 +13,7 @@ from .architecture import Architecture, CacheLayers, merged
 from .errors import ModelReadingError
 
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config", "language_model_config")
-_WINDOW = frozenset({"sliding_attention", "sliding_window", "local", "local_attention", "chunked_attention", "swa"})
+_WINDOW_WORDS = ("sliding", "window", "local", "chunked", "swa")
 _STATE = frozenset({"linear_attention", "mamba", "mamba2", "M", "recurrent", "conv", "linear", "short_conv"})
 _NOTHING = frozenset({"mlp", "moe", "-", "E", "ffn", "feed_forward"})
 """How configurations call the kinds of layers. What is none of these counts as attention over the whole context."""
@@ -150,19 +150,32 @@ def _embedding_parameters(text: Mapping[str, Any], vocabulary: int, hidden: int)
 def _caches(fields: _ConfigFields, layers: int, hidden: int, heads: int) -> tuple[CacheLayers, ...]:
     if fields.first("kv_lora_rank"):
         return _latent(fields, layers)
-    kinds = _kinds(fields, layers)
-    full = _attention(fields, hidden, heads, "full")
-    window = _attention(fields, hidden, heads, "window")
-    state = _state(fields, hidden) if any(kind in ("state", "both") for kind in kinds) else full
+    own = fields.first("per_layer_config")
     each: list[CacheLayers] = []
-    for kind in kinds:
-        if kind in ("full", "both"):
-            each.append(full)
-        if kind == "window":
-            each.append(window)
-        if kind in ("state", "both"):
-            each.append(state)
+    for number, kinds in enumerate(_kinds(fields, layers)):
+        layer_fields = fields
+        overrides = (own.get(f"{number:02}") or own.get(str(number))) if isinstance(own, Mapping) else None
+        if isinstance(overrides, Mapping):
+            layer_fields = _ConfigFields({**fields.values, **overrides}, fields.where)
+        each += [_layer(layer_fields, kind, hidden, heads) for kind in kinds]
     return merged(each)
+
+
+def _layer(fields: _ConfigFields, kind: str, hidden: int, heads: int) -> CacheLayers:
+    if kind == "state":
+        return _state(fields, hidden)
+    rate = _compression(fields, kind)
+    if rate:
+        # DeepSeek V4 keeps one vector for so many tokens, keys and values in one, for all heads.
+        return CacheLayers("latent", 1, 1, fields.number("head_dim") // rate)
+    return _attention(fields, hidden, heads, kind)
+
+
+def _compression(fields: _ConfigFields, kind: str) -> int:
+    """For how many tokens a kind of layer keeps one vector; 0 where each has its own."""
+    rates = fields.first("compress_rates")
+    rate = rates.get(kind) if isinstance(rates, Mapping) else None
+    return int(rate) if isinstance(rate, (int, float)) else 0
 
 
 def _latent(fields: _ConfigFields, layers: int) -> tuple[CacheLayers, ...]:
@@ -207,13 +220,13 @@ def _window(fields: _ConfigFields) -> int:
     return fields.number("sliding_window", "attention_chunk_size", "sliding_window_size", "window_size", default=0)
 
 
-def _kinds(fields: _ConfigFields, layers: int) -> list[str]:
-    """What each layer keeps: `full`, `window`, `state`, `both` (attention beside a state) or `none`."""
+def _kinds(fields: _ConfigFields, layers: int) -> list[tuple[str, ...]]:
+    """What each layer keeps: `full`, `window`, `state`, a kind that is compressed; two of them, or nothing."""
     listed = fields.first(*_LISTS_OF_KINDS)
     if isinstance(listed, (str, Sequence)) and listed:
         # RecurrentGemma's list is a pattern that is repeated.
         entries = list(listed) * (layers // len(listed) + 1)
-        kinds = [_kind(entry, fields) for entry in entries[:layers]]
+        kinds = [_kinds_of(str(entry), fields) for entry in entries[:layers]]
     else:
         kinds = _kinds_by_rule(fields, layers)
     # The last layers may read the cache of those before them (Gemma 3n).
@@ -221,49 +234,49 @@ def _kinds(fields: _ConfigFields, layers: int) -> list[str]:
     return kinds[: layers - shared] if shared else kinds
 
 
-def _kind(entry: object, fields: _ConfigFields) -> str:
-    name = str(entry)
+def _kinds_of(name: str, fields: _ConfigFields) -> tuple[str, ...]:
     if name in _STATE:
-        return "state"
-    if name in _WINDOW:
-        return "window" if _window(fields) else "full"
-    if name == "hybrid":
-        return "both"
-    return "none" if name in _NOTHING else "full"
+        return ("state",)
+    if name in _NOTHING:
+        return ()
+    if _compression(fields, name):
+        return (name, "window") if _window(fields) else (name,)
+    attention = "window" if any(word in name for word in _WINDOW_WORDS) and _window(fields) else "full"
+    return (attention, "state") if "hybrid" in name else (attention,)
 
 
-def _kinds_by_rule(fields: _ConfigFields, layers: int) -> list[str]:
+def _kinds_by_rule(fields: _ConfigFields, layers: int) -> list[tuple[str, ...]]:
     model = str(fields.first("model_type") or "")
     if model in ("mamba", "mamba2", "falcon_mamba"):
-        return ["state"] * layers
+        return [("state",)] * layers
     if model == "falcon_h1":
-        return ["both"] * layers
+        return [("full", "state")] * layers
     if fields.first("attn_layer_period"):
         period = fields.number("attn_layer_period")
         offset = fields.number("attn_layer_offset", default=0)
-        return ["full" if layer % period == offset else "state" for layer in range(layers)]
+        return [("full",) if layer % period == offset else ("state",) for layer in range(layers)]
     attention_layers = fields.first("attn_layer_indices", "full_attn_idxs", "hybrid_layer_ids")
     if isinstance(attention_layers, Sequence):
-        attention = "both" if model == "zamba2" else "full"
-        return [attention if layer in attention_layers else "state" for layer in range(layers)]
+        attention = ("full", "state") if model == "zamba2" else ("full",)
+        return [attention if layer in attention_layers else ("state",) for layer in range(layers)]
     kept = fields.first("attn_type_list")
     if isinstance(kept, Sequence):
-        return ["full" if each else "state" for each in kept[:layers]]
+        return [("full",) if each else ("state",) for each in kept[:layers]]
     interval = fields.number("full_attention_interval", default=0)
     if interval:
-        return ["state" if (layer + 1) % interval else "full" for layer in range(layers)]
+        return [("state",) if (layer + 1) % interval else ("full",) for layer in range(layers)]
     if not _window(fields) or fields.first("use_sliding_window") is False:
-        return ["full"] * layers
+        return [("full",)] * layers
     rope_free = fields.first("no_rope_layers")
     if isinstance(rope_free, Sequence) and fields.first("attention_chunk_size"):
         # Llama 4: where there are positions (1) attention stays within chunks.
-        return ["window" if each else "full" for each in rope_free[:layers]]
+        return [("window",) if each else ("full",) for each in rope_free[:layers]]
     usual = _WINDOW_PERIODS.get(model, 0)
     pattern = fields.number("sliding_window_pattern", "_sliding_window_pattern", default=usual)
     if pattern > 1:
-        return ["window" if (layer + 1) % pattern else "full" for layer in range(layers)]
+        return [("window",) if (layer + 1) % pattern else ("full",) for layer in range(layers)]
     first = fields.number("max_window_layers", default=0)
-    return ["full" if layer < first else "window" for layer in range(layers)]
+    return [("full",) if layer < first else ("window",) for layer in range(layers)]
 
 
 def _state(fields: _ConfigFields, hidden: int) -> CacheLayers:

@@ -168,7 +168,7 @@ def _fit(
     if not reason or (room > 0 and _runs(engine, gpu)):
         context = largest_context(architecture, engine, room, demand.requests, step, gpus, demand.cache_type)
         requests = _requests(room, needed, max(step.sequences, demand.requests))
-    speed = _speed(model, gpu, needed, gpus, requests, demand, assumed) if not reason else None
+    speed = _speed(model, gpu, needed, gpus, requests, step.sequences, demand, assumed) if not reason else None
     pod = _times(gpu.secure_usd if gpu.secure_usd is not None else gpu.community_usd, gpus)
     serverless = _times(gpu.serverless_usd, gpus)
     price = pod if pod is not None else serverless
@@ -224,7 +224,7 @@ def _runs(engine: MemoryProfile, gpu: CatalogGpu) -> bool:
 def _requests(room: int, needed: MemoryNeed, limit: int) -> int:
     if not needed.request_bytes:
         return limit
-    return min(limit, max(0, room // needed.request_bytes))
+    return min(limit, max(0, (room - needed.shared_bytes) // needed.request_bytes))
 
 
 def _speed(
@@ -233,12 +233,14 @@ def _speed(
     needed: MemoryNeed,
     gpus: int,
     requests: int,
+    limit: int,
     demand: Demand,
     assumed: ThroughputAssumptions,
 ) -> float | None:
     if gpu.bandwidth_gb_s is None:
         return None
-    together = demand.requests if demand.requests > 1 else requests
+    # More run at a time than fit with all of their context, since they fill only a part of it.
+    together = demand.requests if demand.requests > 1 else min(limit, int(requests / assumed.cache_share))
     return answer_tokens_per_second(
         model.architecture,
         model.weights.total_bytes,

@@ -34,12 +34,14 @@ class MemoryNeed:
     step_bytes: the peak of one forward pass.
     runtime_bytes: what the process holds beside tensors.
     cache_bytes: for all requests that are asked for.
-    request_bytes: for one of them.
+    request_bytes: what each of them keeps.
+    shared_bytes: what they need together beside that; part of `cache_bytes`.
     """
 
     weights_bytes: int
     cache_bytes: int
     request_bytes: int
+    shared_bytes: int
     step_bytes: int
     graph_bytes: int
     runtime_bytes: int
@@ -60,14 +62,28 @@ def cache_bytes_per_value(architecture: Architecture, engine: MemoryProfile, cac
 
 
 def request_cache_bytes(
-    architecture: Architecture, engine: MemoryProfile, tokens: int, step: StepSize, gpus: int = 1, cache_type: str = ""
+    architecture: Architecture, engine: MemoryProfile, tokens: int, gpus: int = 1, cache_type: str = ""
 ) -> int:
-    """Bytes that one request of `tokens` tokens needs on each GPU."""
+    """Bytes that one request of `tokens` tokens keeps on each GPU."""
     usual = cache_bytes_per_value(architecture, engine, cache_type)
     shards = 1 if engine.splits_layers else gpus
-    size = sum(
-        _layers_bytes(layers, engine, tokens, step, shards, usual, architecture) for layers in architecture.caches
-    )
+    size = sum(_layers_bytes(layers, engine, tokens, shards, usual, architecture) for layers in architecture.caches)
+    return math.ceil(size * shards / gpus)
+
+
+def step_cache_bytes(
+    architecture: Architecture, engine: MemoryProfile, tokens: int, step: StepSize, gpus: int = 1, cache_type: str = ""
+) -> int:
+    """Bytes that all requests need together beside what each keeps: tokens of a step, which windows let go after it."""
+    if not engine.window_holds_step:
+        return 0
+    usual = cache_bytes_per_value(architecture, engine, cache_type)
+    shards = 1 if engine.splits_layers else gpus
+    size = 0.0
+    for layers in architecture.caches:
+        if layers.kind == "window":
+            beyond = max(0, min(step.tokens, tokens - layers.window_tokens))
+            size += layers.layers * _rounded(beyond, engine) * _token_bytes(layers, shards, usual)
     return math.ceil(size * shards / gpus)
 
 
@@ -81,23 +97,18 @@ def token_cache_bytes(architecture: Architecture, engine: MemoryProfile, gpus: i
 
 
 def _layers_bytes(
-    layers: CacheLayers,
-    engine: MemoryProfile,
-    tokens: int,
-    step: StepSize,
-    gpus: int,
-    usual: float,
-    architecture: Architecture,
+    layers: CacheLayers, engine: MemoryProfile, tokens: int, gpus: int, usual: float, architecture: Architecture
 ) -> int:
     if layers.kind == "state":
         # A state has the type of the weights, whatever the cache of the other layers has.
         size = layers.bytes_per_value or architecture.compute_bytes
         return int(layers.layers * _heads(layers, gpus) * layers.values_per_head * size)
-    kept = tokens
-    if layers.kind == "window":
-        kept = min(tokens, layers.window_tokens + (step.tokens if engine.window_holds_step else 0))
-    kept = math.ceil(kept / engine.block_tokens) * engine.block_tokens
-    return int(layers.layers * kept * _token_bytes(layers, gpus, usual))
+    kept = min(tokens, layers.window_tokens) if layers.kind == "window" else tokens
+    return int(layers.layers * _rounded(kept, engine) * _token_bytes(layers, gpus, usual))
+
+
+def _rounded(tokens: int, engine: MemoryProfile) -> int:
+    return math.ceil(tokens / engine.block_tokens) * engine.block_tokens
 
 
 def _token_bytes(layers: CacheLayers, gpus: int, usual: float) -> float:
@@ -118,11 +129,13 @@ def need(
     gpus: int = 1,
 ) -> MemoryNeed:
     """What a model needs on each of `gpus` GPUs."""
-    request = request_cache_bytes(architecture, engine, demand.context_tokens, step, gpus, demand.cache_type)
+    request = request_cache_bytes(architecture, engine, demand.context_tokens, gpus, demand.cache_type)
+    shared = step_cache_bytes(architecture, engine, demand.context_tokens, step, gpus, demand.cache_type)
     return MemoryNeed(
         weights_bytes=math.ceil(weights.total_bytes / gpus),
-        cache_bytes=request * demand.requests,
+        cache_bytes=request * demand.requests + shared,
         request_bytes=request,
+        shared_bytes=shared,
         step_bytes=_step_bytes(architecture, engine, step, gpus),
         graph_bytes=engine.graph_bytes_per_layer * architecture.layers,
         runtime_bytes=engine.runtime_bytes + (engine.parallel_bytes if gpus > 1 else 0),
@@ -159,7 +172,8 @@ def largest_context(
     limit = architecture.context_tokens or 1 << 24
 
     def fits(tokens: int) -> bool:
-        return requests * request_cache_bytes(architecture, engine, tokens, step, gpus, cache_type) <= room_bytes
+        kept = requests * request_cache_bytes(architecture, engine, tokens, gpus, cache_type)
+        return kept + step_cache_bytes(architecture, engine, tokens, step, gpus, cache_type) <= room_bytes
 
     if fits(limit):
         return limit

@@ -116,9 +116,7 @@ class FitReport:
             f"With {self.engine}, {requests:,} request{'s' if requests > 1 else ''} of {self.demand.context_tokens:,} "
             f"tokens at a time; the cache takes {per_token:,} bytes a token"
         )
-        request = request_cache_bytes(
-            architecture, self.profile, self.demand.context_tokens, self.profile.steps[-1], 1, self.demand.cache_type
-        )
+        request = request_cache_bytes(architecture, self.profile, self.demand.context_tokens, 1, self.demand.cache_type)
         if request:
             lines[-1] += f", {requests * request / GIB:.2f} GiB in all"
         if model.note:

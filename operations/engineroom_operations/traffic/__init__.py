@@ -13,7 +13,7 @@ from .decision import (
     serverless_hour,
 )
 from .errors import TrafficError
-from .offers import advise, assumed_cold_start_seconds, pod_offer, serverless_offer
+from .offers import assumed_cold_start_seconds, pod_offer, serverless_offer
 from .pattern import TrafficPattern, load, parse_hours
 from .request_log import cold_start_seconds
 
@@ -24,7 +24,6 @@ __all__ = [
     "TrafficError",
     "TrafficPattern",
     "TrafficRules",
-    "advise",
     "assumed_cold_start_seconds",
     "break_even",
     "cold_start_seconds",

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from engineroom.hardware import CatalogGpu
-from engineroom.memory import MemoryProfile
-
-from ..fit.gpus import GpuFit, fit_gpus
-from ..fit.memory import Demand
+from ..fit.gpus import GpuFit
 from ..fit.reading import ModelMemory
 from ..fit.throughput import ThroughputAssumptions, answer_tokens_per_second
-from .decision import ServingOffer, TrafficDecision, TrafficRules, decide
+from .decision import ServingOffer
 from .pattern import TrafficPattern
 
 _READ_BYTES_PER_SECOND = 1e9
@@ -69,27 +65,3 @@ def _requests_per_second(model: ModelMemory, fit: GpuFit, together: int, pattern
         assumed,
     )
     return speed / pattern.answer_tokens
-
-
-def advise(
-    model: ModelMemory,
-    engine: MemoryProfile,
-    gpus: Sequence[CatalogGpu],
-    demand: Demand,
-    pattern: TrafficPattern,
-    rules: TrafficRules | None = None,
-) -> TrafficDecision:
-    """Pod or serverless for a model, whichever GPUs either takes.
-
-    Args:
-        gpus: with their prices; those that may be taken.
-        rules: None for a start as long as is assumed, and RunPod's default idle time-out.
-
-    Raises:
-        FitError: the model has not such a long context.
-        TrafficError: it fits on none of them.
-    """
-    fits = fit_gpus(model, engine, gpus, demand)
-    if rules is None:
-        rules = TrafficRules(assumed_cold_start_seconds(model))
-    return decide(pattern, pod_offer(model, fits, pattern), serverless_offer(model, fits, pattern), rules)

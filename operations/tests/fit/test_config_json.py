@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engineroom.memory import MemoryProfile, StepSize
-from engineroom_operations.fit import ModelReadingError, request_cache_bytes, token_cache_bytes
+from engineroom_operations.fit import ModelReadingError, request_cache_bytes, step_cache_bytes, token_cache_bytes
 from engineroom_operations.fit.config_json import read
 
 ENGINE = MemoryProfile(share=1, steps=(StepSize(0, 2048, 256),), cache_types={"auto": 0, "fp8": 1})
@@ -135,13 +135,33 @@ def test_layers_with_a_window_are_known(config: dict[str, Any], full: int, windo
     assert (kinds.get("full", 0), kinds.get("window", 0)) == (full, window)
 
 
-def test_a_window_does_not_grow_beyond_itself_and_a_step() -> None:
+def test_layers_may_differ_in_their_heads_and_keep_one_vector_for_several_tokens() -> None:
+    wider = {**GEMMA_3, "num_hidden_layers": 12, "per_layer_config": {"05": {"head_dim": 512}, "11": {"head_dim": 512}}}
+    assert [(each.kind, each.layers, each.values_per_head) for each in read(wider).caches] == [
+        ("window", 10, 256),
+        ("full", 2, 1024),
+    ]
+    compressed = {
+        **LLAMA_8B,
+        "head_dim": 512,
+        "num_key_value_heads": 1,
+        "sliding_window": 128,
+        "compress_rates": {"sparse": 4, "heavy": 128},
+        "layer_types": ["sparse", "heavy"] * 16,
+    }
+    assert token_cache_bytes(read(compressed), ENGINE) == 16 * (512 // 4 + 512 // 128) * 2
+    beside = {**LLAMA_8B, "layer_types": ["hybrid_sliding", "hybrid"] * 16, "sliding_window": 512, "mamba_expand": 1}
+    assert {each.kind: each.layers for each in read(beside).caches} == {"window": 16, "state": 32, "full": 16}
+
+
+def test_a_window_keeps_no_more_than_itself_and_a_step_for_all() -> None:
     shape = read({**LLAMA_8B, "sliding_window": 4096})
     step = ENGINE.steps[0]
-    short = request_cache_bytes(shape, ENGINE, 4096, step)
-    long = request_cache_bytes(shape, ENGINE, 131072, step)
-    assert short == 4096 * 131072
-    assert long == (4096 + 2048) * 131072
+    assert request_cache_bytes(shape, ENGINE, 4096) == 4096 * 131072
+    assert request_cache_bytes(shape, ENGINE, 131072) == 4096 * 131072
+    assert step_cache_bytes(shape, ENGINE, 4096, step) == 0
+    assert step_cache_bytes(shape, ENGINE, 5120, step) == 1024 * 131072
+    assert step_cache_bytes(shape, ENGINE, 131072, step) == 2048 * 131072
 
 
 QWEN3_NEXT = {
@@ -197,8 +217,7 @@ def test_states_are_counted_once_for_each_request(
     assert kinds["full"].layers == full_layers if full_layers else "full" not in kinds
     assert kinds["state"].layers == state_layers
     assert kinds["state"].heads * kinds["state"].values_per_head == pytest.approx(state_values, rel=0.01)
-    step = ENGINE.steps[0]
-    growth = request_cache_bytes(shape, ENGINE, 65536, step) - request_cache_bytes(shape, ENGINE, 32768, step)
+    growth = request_cache_bytes(shape, ENGINE, 65536) - request_cache_bytes(shape, ENGINE, 32768)
     assert growth == 32768 * token_cache_bytes(shape, ENGINE)
 
 

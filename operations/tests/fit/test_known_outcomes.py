@@ -153,7 +153,7 @@ def test_known_outcomes_are_foretold() -> None:
 def test_a_cache_is_as_large_as_vllm_states_in_its_errors(name: str, gpus: int, tokens: int, stated_gib: float) -> None:
     """From the logs that the outcomes name, on GPUs."""
     assert ENGINE is not None
-    size = request_cache_bytes(model(name).architecture, ENGINE, tokens, ENGINE.steps[0], gpus)
+    size = request_cache_bytes(model(name).architecture, ENGINE, tokens, gpus)
     assert size / GIB == pytest.approx(stated_gib, rel=0.01)
 
 

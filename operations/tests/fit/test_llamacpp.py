@@ -28,5 +28,5 @@ async def test_llamacpp_makes_a_cache_as_large_as_foretold(context: int) -> None
     profile = LlamaCppEngine.memory
     assert profile is not None
     shape = read_model(str(packaged())).architecture
-    foretold = request_cache_bytes(shape, profile, context, profile.steps[0])
+    foretold = request_cache_bytes(shape, profile, context)
     assert foretold / MIB == pytest.approx(float(stated[1]), rel=0.1)

@@ -11,17 +11,19 @@ from hypothesis import strategies as st
 from known_models import model
 
 from engineroom.hardware import GpuCatalog
-from engineroom_operations.fit import Demand
+from engineroom_operations.fit import Demand, fit_gpus
 from engineroom_operations.traffic import (
     ServingOffer,
     TrafficError,
     TrafficPattern,
     TrafficRules,
-    advise,
+    assumed_cold_start_seconds,
     break_even,
     decide,
+    pod_offer,
     pods_needed,
     serverless_hour,
+    serverless_offer,
 )
 from engineroom_vllm import VLLMEngine
 
@@ -144,17 +146,27 @@ def test_beyond_the_break_even_a_pod_costs_less_and_before_it_more() -> None:
     assert break_even(POD, replace(WORKER, usd_per_hour=0.7), RULES) is None
 
 
-def test_a_model_is_advised_on_from_the_catalog() -> None:
+def test_offers_are_the_cheapest_of_the_catalog() -> None:
     gpus = [gpu for gpu in GpuCatalog.load().gpus if gpu.manufacturer == "NVIDIA"]
     profile = VLLMEngine.memory
     assert profile is not None
-    few = advise(model("Qwen3-32B-AWQ"), profile, gpus, Demand(8192), TrafficPattern((1.0,) * 24))
-    many = advise(model("Qwen3-32B-AWQ"), profile, gpus, Demand(8192), TrafficPattern((5000.0,) * 24))
-    assert (few.mode, many.mode) == ("serverless", "pod")
-    assert "wait 49 s for a cold start" in few.reason, "half a minute, and a second for each of 19.3 GB"
-    assert many.pods >= 1
-    with pytest.raises(TrafficError):
-        advise(model("DeepSeek-R1 BF16"), profile, gpus[:3], Demand(8192), TrafficPattern((1.0,) * 24))
+    large = model("Qwen3-32B-AWQ")
+    fits = fit_gpus(large, profile, gpus, Demand(8192))
+    rules = TrafficRules(assumed_cold_start_seconds(large))
+    assert rules.cold_start_seconds == pytest.approx(30 + 19.3), "half a minute, and a second for each gigabyte"
+    modes = []
+    for requests in (1.0, 5000.0):
+        pattern = TrafficPattern((requests,) * 24)
+        pod = pod_offer(large, fits, pattern)
+        worker = serverless_offer(large, fits, pattern)
+        assert pod
+        assert worker
+        assert pod.usd_per_hour == min(fit.pod_usd_per_hour for fit in fits if fit.fits and fit.pod_usd_per_hour)
+        assert worker.usd_per_hour > pod.usd_per_hour
+        assert 0.1 < worker.request_seconds < 60
+        modes.append(decide(pattern, pod, worker, rules).mode)
+    assert modes == ["serverless", "pod"]
+    assert pod_offer(large, [fit for fit in fits if not fit.fits], TrafficPattern((1.0,) * 24)) is None
 
 
 def test_the_busiest_hour_decides_how_many_pods_there_are() -> None:
