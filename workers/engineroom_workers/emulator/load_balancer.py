@@ -108,7 +108,9 @@ class LoadBalancer:
         """Look after all workers' health, until this is cancelled."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             while True:
-                await asyncio.gather(*(self._look(session, worker) for worker in list(self.workers.values())))
+                # One that leaves may be frozen, and would keep the others waiting.
+                looked_after = [worker for worker in self.workers.values() if not worker.leaving]
+                await asyncio.gather(*(self._look(session, worker) for worker in looked_after))
                 await asyncio.sleep(_LOOK_S)
 
     async def _look(self, session: aiohttp.ClientSession, worker: BalancedWorker) -> None:

@@ -104,6 +104,16 @@ async def test_registries_show_no_credentials_and_templates_lose_them(api: Manag
     assert (await api.refusal("GET", f"/v2/registries/{registry['id']}"))[0] == 404
 
 
+async def test_a_registry_that_is_gone_does_not_hinder_a_change(api: ManagementClient) -> None:
+    registry = await api.ok("POST", "/v2/registries", {"name": "r", "username": "u", "password": "secret"})
+    endpoint = await api.endpoint(registry=registry["id"])
+    await api.ok("DELETE", f"/v2/registries/{registry['id']}")
+    path = f"/v2/serverless/{endpoint['id']}"
+    assert (await api.ok("PATCH", path, {"name": "other"}))["name"] == "other"
+    assert (await api.refusal("PATCH", path, {"registry": registry["id"]}))[0] == 404
+    assert (await api.ok("PATCH", path, {"registry": None}))["registry"] is None
+
+
 async def test_delegations_and_keys(api: ManagementClient) -> None:
     resource = "arn:aws:ecr:us-east-1:123456789012:repository/mine"
     delegation = await api.ok("POST", "/v2/registries/delegations", {"resource": resource})
@@ -185,6 +195,10 @@ async def test_an_endpoints_settings(api: ManagementClient) -> None:
         ({"type": "LOAD_BALANCER"}, 422, "REQUEST_COUNT"),
         ({"workers": {"idleTimeout": 3601}}, 422, "idleTimeout"),
         ({"workers": {"min": 2, "max": 1}}, 400, "min"),
+        ({"workers": {"max": 10**9}}, 400, "quota"),
+        ({"env": {"A": "\0"}}, 400, "NUL"),
+        ({"env": {"A=B": ""}}, 400, "env"),
+        ({"args": "serve '"}, 400, "args"),
         ({"workers": {"idleTimeout": 5}, "scaling": BY_COUNT}, 400, "idleTimeout"),
         ({"gpu": {"pools": []}}, 422, "pools"),
         ({"gpu": {"pools": ["NONE"]}}, 400, "NONE"),

@@ -20,6 +20,7 @@ IMAGES = (
     ("sleeper", "sleep 1000"),
     ("broken", "sh -c 'echo no such model; exit 3'"),
     ("done", "true"),
+    ("printer", "sh -c 'echo $MODELS $TOKEN; echo $MODELS/a > $MODELS/a; sleep 1000'"),
 )
 AS_SERVER = {"image": OURS, "env": {"ENGINE": "echo", "WORKER": "http", "PORT": "8000"}, "ports": ["8000/http"]}
 POD_GPU = {"id": "NVIDIA L4"}
@@ -261,6 +262,25 @@ async def test_a_pods_mounts_stay_what_they_are(api: ManagementClient) -> None:
     ):
         assert (await api.refusal("PATCH", path, {"mounts": wrong}))[0] == 400
     assert (await api.refusal("DELETE", f"/v2/network-volumes/{volume['id']}"))[0] == 400
+
+
+async def test_volumes_and_secrets(api: ManagementClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_SECRET_token", "hf_told")
+    volume = await api.ok("POST", "/v2/network-volumes", {"name": "v", "size": 10, "dataCenter": "EU-RO-1"})
+    env = {"MODELS": "/runpod-volume/", "TOKEN": "{{ RUNPOD_SECRET_token }} {{ RUNPOD_SECRET_none }}"}
+    endpoint = await api.endpoint(image="printer", env=env, networkVolumes=[volume["id"]], workers={"min": 1})
+    [worker] = await api.workers_when(endpoint, lambda workers: workers)
+    logs = f"/v2/serverless/{endpoint['id']}/workers/{worker['id']}/logs"
+    lines = await log_until(api, logs, "hf_told {{ RUNPOD_SECRET_none }}")
+    assert any("set RUNPOD_SECRET_none" in line["line"] for line in lines)
+    folder = lines[-1]["line"].partition(" ")[0]
+    # Another pod has the same volume, at a path of its own.
+    mounts = {"network": [{"volumeId": volume["id"], "path": "/models"}]}
+    body = {"name": "p", "image": "printer", "gpu": POD_GPU, "mounts": mounts, "env": {"MODELS": "/models"}}
+    pod = await api.ok("POST", "/v2/pods", body)
+    await log_until(api, f"/v2/pods/{pod['id']}/logs?source=container", folder.rstrip("/"))
+    endpoint = await api.ok("GET", f"/v2/serverless/{endpoint['id']}")
+    assert endpoint["env"]["TOKEN"] == env["TOKEN"], "a secret is no part of the settings"
 
 
 async def test_the_parts_that_there_are_none_of(api: ManagementClient) -> None:

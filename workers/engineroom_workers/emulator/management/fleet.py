@@ -26,6 +26,9 @@ DEFAULT_IDLE_S = 5.0
 MOST_FAILURES = 6
 """After so many workers in succession that ended by themselves none is started until the endpoint is changed."""
 LONGEST_PAUSE_S = 60.0
+UNHEALTHY_S = 60.0
+"""After so long a worker that fails its checks is replaced (a guess)."""
+KEPT_LOGS = 200
 VOLUME_PATH = "/runpod-volume"
 """Where a worker has its endpoint's network volume (RunPod's documentation)."""
 
@@ -41,6 +44,7 @@ class FleetWorker:
     pause_ends: when a failed worker is replaced (`time.monotonic`).
     was_ready: whether requests have reached it.
     idle_since: since when it has had nothing to do (`time.monotonic`).
+    unhealthy_since: since when it has failed its checks (`time.monotonic`).
     ending: whether we asked for its end.
     """
 
@@ -60,6 +64,7 @@ class FleetWorker:
     pause_ends: float = 0.0
     was_ready: bool = False
     idle_since: float | None = None
+    unhealthy_since: float | None = None
     frozen_at: float = 0.0
     ending: bool = False
 
@@ -138,6 +143,8 @@ class Fleet:
         for worker_id in plan.end:
             self._retire(self.workers[worker_id])
         for worker_id in plan.drain:
+            # Even if it is wanted again before it is done: it gets nothing more to do.
+            self.workers[worker_id].stale = True
             self._traffic.dismiss(worker_id)
         for _ in range(plan.start):
             self._add()
@@ -183,6 +190,10 @@ class Fleet:
                 self._failures = 0
                 worker.log.system(f"the worker is ready, {worker.seconds:.1f} s after its start")
                 self._report(f"endpoint {self._endpoint_id}: worker {worker.id} is ready after {worker.seconds:.1f} s")
+            if status != "UNHEALTHY":
+                worker.unhealthy_since = None
+            elif worker.unhealthy_since is None:
+                worker.unhealthy_since = now
             if status != "IDLE":
                 worker.idle_since = None
             elif worker.idle_since is None:
@@ -195,6 +206,8 @@ class Fleet:
             if worker.failed is not None:
                 if self._failures < MOST_FAILURES and now >= worker.pause_ends:
                     self._end(worker, worker.failed)
+            elif worker.unhealthy_since is not None and now - worker.unhealthy_since > UNHEALTHY_S:
+                self._end(worker, f"it has been unhealthy for {UNHEALTHY_S:.0f} s")
             elif patience is not None and not worker.was_ready and worker.seconds > patience:
                 self._end(worker, f"it could not be reached for {patience:.0f} s")
         for worker in list(self._frozen.values()):
@@ -222,6 +235,8 @@ class Fleet:
         worker = FleetWorker(new_worker_id(), self._version, self._config["image"], gpus)
         self.workers[worker.id] = worker
         self.log_of[worker.id] = worker.log
+        while len(self.log_of) > KEPT_LOGS:
+            del self.log_of[next(iter(self.log_of))]
         self._place(worker)
 
     def _place(self, worker: FleetWorker) -> None:
@@ -233,6 +248,7 @@ class Fleet:
             worker.placed = worker.gpu is not None
         else:
             worker.placed = any(self._catalog.available(cpu["id"]) for cpu in self._config["cpu"])
+        worker.placed = worker.placed and self._launcher.has_room()
         if worker.placed:
             worker.data_center = next(iter(self._config["dataCenterIds"] or self._catalog.data_centers), None)
             self._start(worker)

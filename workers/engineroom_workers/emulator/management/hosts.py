@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from engineroom.process import reaper
+
 from ..reaped_process import ReapedProcess, describe_exit
 from .logs import Log
 
@@ -23,8 +25,15 @@ class ContainerProcess(Protocol):
         """Let it go on."""
 
 
+MOST_PROCESSES = 32
+"""How many containers this machine runs at once; the others wait for capacity."""
+
+
 class Host(Protocol):
     """A machine that runs containers."""
+
+    def has_room(self) -> bool:
+        """Whether one more can be started."""
 
     def start(
         self, command: Sequence[str], environ: Mapping[str, str], log: Log, on_end: Callable[[int], None]
@@ -48,6 +57,9 @@ class LocalHost:
         self._tasks: set[asyncio.Task[None]] = set()
         self._processes: set[ReapedProcess] = set()
 
+    def has_room(self) -> bool:
+        return len(self._processes) < MOST_PROCESSES
+
     def start(
         self, command: Sequence[str], environ: Mapping[str, str], log: Log, on_end: Callable[[int], None]
     ) -> ContainerProcess:
@@ -66,7 +78,11 @@ class LocalHost:
             await asyncio.gather(*self._tasks)
 
     async def _run(self, process: ReapedProcess, log: Log, on_end: Callable[[int], None]) -> None:
-        code = await process.run()
+        try:
+            code = await process.run()
+        except OSError as error:
+            log.system(f"the container cannot be started: {error}")
+            code = reaper.NOT_STARTED
         self._processes.discard(process)
         log.system(f"the container ended with {describe_exit(code)}")
         on_end(code)

@@ -40,6 +40,10 @@ class Launcher:
         self._programs = programs
         self._folders = folders
 
+    def has_room(self) -> bool:
+        """Whether the host can run one more."""
+        return self._host.has_room()
+
     def prepare(self, container: Mapping[str, Any], mounts: Mapping[str, str]) -> PreparedContainer | None:
         """Get a container ready; None if nothing stands for its image.
 

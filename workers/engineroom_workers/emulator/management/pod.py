@@ -87,7 +87,7 @@ class Pod:
     def advance(self) -> None:
         """Move on what is only a matter of time."""
         waited = time.monotonic() - self._since
-        if self.status == "PROVISIONING" and waited >= PLACING_S:
+        if self.status == "PROVISIONING" and waited >= PLACING_S and self._launcher.has_room():
             self._move("placed")
             self._start_process()
         elif self.status == "STARTING" and waited >= STARTING_S:

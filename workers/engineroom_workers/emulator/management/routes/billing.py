@@ -135,13 +135,13 @@ def _window(request: Request) -> BillingPeriod:
     count = query_int(request, "lastN", 1, MOST_BUCKETS)
     start = _time(request, "startTime")
     end = _time(request, "endTime")
-    if count is not None:
-        if start or end:
-            raise RequestProblem(400, "lastN excludes startTime and endTime")
-        return last_buckets(size, count, _now())
+    if count is not None and (start or end):
+        raise RequestProblem(400, "lastN excludes startTime and endTime")
     try:
+        if count is not None:
+            return last_buckets(size, count, _now())
         return buckets_between(size, start or _now() - timedelta(days=30), end or _now())
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise RequestProblem(400, str(error)) from None
 
 

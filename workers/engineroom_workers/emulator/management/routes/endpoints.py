@@ -47,7 +47,7 @@ class EndpointRoutes:
         given = (await body_of(request, EndpointCreation)).given()
         template = template_for(account.templates, given.pop("templateId", None), serverless=True)
         config = created_endpoint(given, template, account.catalog)
-        self._check_references(config)
+        self._check_references(config, config)
         return created(account.create_endpoint(config).as_json())
 
     async def read(self, request: Request) -> Response:
@@ -59,7 +59,8 @@ class EndpointRoutes:
         given = (await body_of(request, EndpointChange)).given()
         template = template_for(account.templates, given.pop("templateId", None), serverless=True)
         config = updated_endpoint(endpoint.config, given, template, account.catalog)
-        self._check_references(config)
+        # What was there before may be gone, and is not what the client asks for.
+        self._check_references({**(template or {}), **given}, config)
         endpoint.update(config)
         return answer(endpoint.as_json())
 
@@ -87,6 +88,6 @@ class EndpointRoutes:
             raise no_such("endpoint", endpoint_id)
         return self._account.endpoints[endpoint_id]
 
-    def _check_references(self, config: Mapping[str, Any]) -> None:
-        check_registry(config, self._account.registries)
+    def _check_references(self, given: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        check_registry(given, self._account.registries)
         check_volumes(config["networkVolumes"], config["dataCenterIds"], self._account.volumes)

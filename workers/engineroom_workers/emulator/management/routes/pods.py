@@ -61,7 +61,7 @@ class PodRoutes:
         given = (await body_of(request, PodChange)).given()
         template = template_for(account.templates, given.pop("templateId", None), serverless=False)
         config = updated_pod(pod.config, given, template)
-        check_registry(config, account.registries)
+        check_registry({**(template or {}), **given}, account.registries)
         pod.update(config)
         return answer(pod.as_json())
 

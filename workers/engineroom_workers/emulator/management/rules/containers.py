@@ -20,9 +20,12 @@ def complete_container(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_container(container: Mapping[str, Any]) -> None:
-    """Refuse an image without a name, and arguments that no shell could take apart."""
+    """Refuse an image without a name, and what no process could be started with."""
     if not container["image"]:
         raise RequestProblem(400, "image: it is empty")
+    texts = [container["args"], *container["env"], *container["env"].values()]
+    if any("\0" in text for text in texts) or any("=" in name or not name for name in container["env"]):
+        raise RequestProblem(400, "env: a name is empty or has a `=`, or there is a NUL")
     try:
         shlex.split(container["args"])
     except ValueError as error:

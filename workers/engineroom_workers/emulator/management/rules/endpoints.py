@@ -13,6 +13,8 @@ from .cuda import check_cuda
 
 DEFAULT_WORKERS: Final = {"min": 0, "max": 3, "idleTimeout": 10}
 DEFAULT_TIMEOUT_MS: Final = 300_000
+MOST_WORKERS: Final = 100
+"""The account's quota (a guess)."""
 PROMPT: Final = frozenset({"name", "workers", "scaling", "timeout", "dataCenterIds", "flashboot"})
 """Settings that need no new workers."""
 
@@ -139,6 +141,8 @@ def _checked(config: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
         raise RequestProblem(400, "timeout: it must be positive")
     if config["workers"]["min"] > config["workers"]["max"]:
         raise RequestProblem(400, "workers: min is greater than max")
+    if config["workers"]["max"] > MOST_WORKERS:
+        raise RequestProblem(400, f"workers.max: more than {MOST_WORKERS} is over the account's quota")
     for center in config["dataCenterIds"]:
         if center not in catalog.data_centers:
             raise RequestProblem(400, f"dataCenterIds: there is no data center {center!r}")
