@@ -149,6 +149,10 @@ soak: env-dev ## Run clients of every kind for minutes and watch the HTTP door's
 siege: env-dev ## Attack both doors for 15 minutes (writes benchmarks/siege/results.md); ARGS=--quick takes three
 	@python benchmarks/siege/siege.py $(ARGS)
 
+.PHONY: bench-hangs
+bench-hangs: env-dev ## Measure how soon an engine that hangs is noticed, and that long work is not (writes benchmarks/siege/hangs.md)
+	@python benchmarks/siege/hangs.py $(ARGS)
+
 recipes: env-dev ## Run docs/recipes.md: each client, in a throw-away environment, against a real worker (npm, Node)
 	@python tools/recipes.py $(ARGS)
 

@@ -27,6 +27,10 @@ def ask(door: Door, **fields: Any) -> httpx.Response:
     return httpx.post(f"{door.url}/v1/chat/completions", json={**STORY, **fields}, timeout=100)
 
 
+LONG_PROMPT = {"messages": [{"role": "user", "content": "one two three four " * 480}], "max_tokens": 1}
+"""It takes one thread seconds, in which nothing moves: longer than an idle engine may be silent here."""
+
+
 def send(number: signal.Signals, worker: int) -> None:
     """A signal to the engine's processes and to the reaper above them."""
     for process in psutil.Process(worker).children(recursive=True):
@@ -38,6 +42,8 @@ def test_at_the_http_door_it_is_noticed_and_goes_on() -> None:
         serving({**ENGINE, "ENGINE_HANG_TIMEOUT": "20", "ENGINE_RESTARTS": "1"}) as door,
         ThreadPoolExecutor(1) as pool,
     ):
+        assert httpx.post(f"{door.url}/v1/chat/completions", json=LONG_PROMPT, timeout=100).status_code == 200
+        assert "engineroom_engine_hangs 0" in door.metrics()
         caught = pool.submit(ask, door, max_tokens=40)
         until(lambda: door.metric("llamacpp:requests_processing") == 1)
         send(signal.SIGSTOP, door.process.pid)

@@ -2,8 +2,9 @@
 
 Each kind of request is sent to a worker of which nothing is limited. Meanwhile a neighbour asks for eight tokens, again
 and again; what counts is how much longer its slowest answer took than without the large request. Then the large
-request's client leaves after half a second, and the neighbour asks again. In the end a request that is near all limits
-at once is sent to a worker with its default limits. Writes benchmarks/limits/results.md, each engine's own columns.
+request's client leaves after half a second, and the neighbour asks again. In the end a worker with its default limits
+gets a request that is near all limits at once, and ordinary ones, which must pass. Writes
+benchmarks/limits/results.md, each engine's own columns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 
+from ordinary_requests import ORDINARY
 from processes import ENGINEROOM, Others, free_port, machine, running, until
 from shapes import SHAPES, all_at_once, chat
 
@@ -33,6 +36,8 @@ from engineroom.settings import Environment, WorkerSettings
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODEL = str(ROOT / ".build" / "SmolLM2-135M-Instruct")
+TEMPLATE = HERE / "tools_by_name.jinja"
+"""One that has a place for tools' names: the time that it takes to read their schemas is that of a long prompt."""
 RESULTS = HERE / "results.json"
 GIVEN_UP_S = 20
 FACTORS = (1, 4)
@@ -43,14 +48,16 @@ def engine_settings(name: str) -> tuple[str, dict[str, str]]:
     """The command and settings that start an engine with the small model."""
     common = {"ENGINE": name, "LOG_LEVEL": "WARNING", "HF_HUB_OFFLINE": "1", "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "m"}
     if name == "llamacpp":
-        return ENGINEROOM, {**common, "THREADS": "1"}
+        return ENGINEROOM, {**common, "THREADS": "1", "CHAT_TEMPLATE_FILE": str(TEMPLATE)}
     if name == "vllm":
         settings = {"VLLM_PYTHON": str(ROOT / ".venv-vllm/bin/python"), "ENFORCE_EAGER": "true", "DTYPE": "bfloat16"}
         settings |= {"MAX_MODEL_LEN": "2048", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
         settings |= {"ENABLE_AUTO_TOOL_CHOICE": "true", "TOOL_CALL_PARSER": "hermes"}
+        settings |= {"CHAT_TEMPLATE": str(TEMPLATE)}
         return ENGINEROOM, {**common, **settings, "MODEL_NAME": MODEL}
     sources = [str(ROOT / part) for part in ("common", "workers", "engines/transformers", "engines/echo")]
     settings = {"MODEL_NAME": MODEL, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sources)}
+    settings |= {"CHAT_TEMPLATE": str(TEMPLATE)}
     return str(ROOT / ".venv-transformers/bin/engineroom"), {**common, **settings}
 
 
@@ -143,7 +150,11 @@ def measure(engine: str, only: str) -> dict[str, Any]:
     with Worker(engine, {}) as worker:
         result = worker.delay(json.dumps(all_at_once(limits, engine)).encode())
         print(f"{engine:12} all at once {result}", flush=True)
-    return {"limits": limits, "rows": rows, "all": result}
+        ordinary = {}
+        for name, fields in ORDINARY.items():
+            ordinary[name] = worker.delay(json.dumps(chat(**fields)).encode())
+            print(f"{engine:12} {name:48} {ordinary[name]}", flush=True)
+    return {"limits": limits, "rows": rows, "all": result, "ordinary": ordinary}
 
 
 def seconds(result: Mapping[str, Any] | None) -> str:
@@ -171,6 +182,15 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def ordinary_table(results: Mapping[str, Any]) -> str:
+    engines = [name for name in ("llamacpp", "vllm", "transformers") if "ordinary" in results.get(name, ())]
+    lines = [f"| what is asked for | {' | '.join(engines)} |", "|---|" + "--:|" * len(engines)]
+    for asked in ORDINARY:
+        cells = [seconds(results[name]["ordinary"].get(asked)) for name in engines]
+        lines.append(f"| {asked} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def write(results: Mapping[str, Any]) -> None:
     text = [
         "# What one request costs its neighbours",
@@ -181,6 +201,12 @@ def write(results: Mapping[str, Any]) -> None:
         "hold now, docs/limits.md has them.",
         "",
         table(results),
+        "",
+        "## Ordinary requests",
+        "",
+        "The same for structured answers as people ask for them, under the default limits.",
+        "",
+        ordinary_table(results),
         "",
         *(
             f"* {name}: {each['machine']}; other programs used {each['others']:.0%} of the machine."

@@ -122,7 +122,9 @@ SHAPES = (
     Shape("`anyOf` of objects", "max_ways", lambda n: of_schema({"anyOf": [_object(_null(k)) for k in range(n)]})),
     Shape("optional properties of an object", "max_ways", lambda n: of_schema(_object(_strings(n - 1), []))),
     Shape("a pattern of branches", "max_ways", lambda n: _pattern(f"^({'|'.join(f'abc{k}' for k in range(n))})$")),
-    Shape("a pattern of optional parts", "max_ways", lambda n: _pattern(f"^(a?){{{int((8 * n) ** 0.5)}}}$")),
+    Shape(
+        "a pattern of optional parts", "max_ways", lambda n: _pattern(f"^([a-z]?){{{int((4 * n + 1) ** (1 / 3))}}}$")
+    ),
     Shape("definitions, each of two that are the next", "max_ways", lambda n: of_schema(_doubling(n.bit_length() - 1))),
     Shape("a node that holds itself in two ways", "max_ways", lambda n: of_schema(_ambiguous())),
     Shape("a grammar of branches", "max_ways", lambda n: chat(grammar=_branches(n)), LLAMACPP),

@@ -53,6 +53,8 @@ FAILING = {"fail_stream": 0.2, "fail_done": 0.2, "lose_answers": 1 / 6}
 OUTAGE_S = 20.0
 MOMENT_S = 60.0
 """Seconds to wait for a worker's moment; after that it is killed all the same."""
+PLATFORMS = get_args(HungUpPoll)
+"""What platforms do with a poll that is hung up."""
 DRAIN_S = 75.0
 """Seconds that a worker may take to end after SIGTERM, and the queue to become empty in the end."""
 
@@ -322,13 +324,12 @@ def table(sieges: list[Siege]) -> str:
 
 
 async def run(options: argparse.Namespace, console: Console) -> list[Siege]:
-    models = get_args(HungUpPoll)
-    sieges = [Siege(model) for model in models]
-    per_model = options.kills // len(models)
+    sieges = [Siege(model) for model in PLATFORMS]
+    per_model = options.kills // len(PLATFORMS)
     until = time.monotonic() + options.limit - 2 * DRAIN_S
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("kills", total=per_model * len(models))
+        bar = progress.add_task("kills", total=per_model * len(PLATFORMS))
 
         async def one(siege: Siege) -> None:
             await besiege(siege, per_model, options.workers, options.outage, until, lambda: progress.advance(bar))

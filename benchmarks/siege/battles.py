@@ -23,7 +23,7 @@ from attacks import CHAT, KEY, body_of, connect, head, post, send, status, uploa
 from bench import default_limits
 from hangs import Noticed, at_http, on_queue
 from http_door import Door, serving
-from kills import DRAIN_S, judge, run
+from kills import DRAIN_S, OUTAGE_S, PLATFORMS, judge, run
 from mixed_load import SETTINGS, MixedLoad
 from redis_server import RedisServer
 from rich.console import Console
@@ -35,11 +35,20 @@ MEGABYTE = 1_000_000
 
 
 class Battle(NamedTuple):
-    """One kind of attack. share: its share of all the time; wage: attacks for so many seconds."""
+    """One kind of attack.
+
+    share: its share of all the time. wage: attacks for so many seconds. long_share: its share where there is much
+    time; `share` by default.
+    """
 
     name: str
     share: int
     wage: Callable[[float], Score]
+    long_share: int = 0
+
+    def share_of(self, quick: bool) -> int:
+        """Its share of a quick siege, or of a whole one."""
+        return self.share if quick or not self.long_share else self.long_share
 
 
 @contextlib.contextmanager
@@ -322,11 +331,20 @@ def _kill_once(door: Door, score: Score) -> None:
         score.errors += code not in (0, 200, 500, 502, 503)
 
 
+_KILLS_A_SECOND = 1.5
+"""As many as two cores are good for, on four platforms."""
+_LONG_S = 120
+"""With so many seconds there is time for an outage, too."""
+
+
 def queue_kills(seconds: float) -> Score:
-    """Queue workers killed at random moments, on all four kinds of platform, one POST in three failing."""
+    """Queue workers killed at random moments, on all four kinds of platform, one POST in three failing, and where there
+    is time for it all of them for twenty seconds."""
     # No kill comes after `limit` less the time that the last of the workers may take for their ends.
     limit = seconds + 2 * DRAIN_S
-    options = Namespace(kills=max(4, 4 * int(seconds // 10)), workers=2, outage=0, limit=limit)
+    outage = OUTAGE_S if seconds >= _LONG_S else 0
+    each = max(1, int(seconds * (_KILLS_A_SECOND if outage else 0.1) / len(PLATFORMS)))
+    options = Namespace(kills=each * len(PLATFORMS), workers=3 if outage else 2, outage=outage, limit=limit)
     logging.disable(logging.WARNING)  # That a worker is gone is no news here.
     try:
         sieges = asyncio.run(asyncio.wait_for(run(options, Console(quiet=True)), limit + DRAIN_S))
@@ -340,7 +358,8 @@ def queue_kills(seconds: float) -> Score:
         score.lost += outcome.lost
         score.errors += outcome.wrong + outcome.still_doubled
     count = sum(siege.kills.total() for siege in sieges)
-    score.note = f"{count} kills; jobs are counted. `make bench-kills` has more of them, and outages"
+    away = f", and on each platform all POSTs failed for {outage:g} seconds" if outage else ""
+    score.note = f"{count} kills{away}; jobs are counted. What failed did so with a reason"
     return score
 
 
@@ -377,7 +396,7 @@ BATTLES = [
     Battle("shapes", 20, shapes),
     Battle("Redis", 10, redis_faults),
     Battle("kills", 12, kills),
-    Battle("queue kills", 10, queue_kills),
-    Battle("hangs at HTTP", 6, hangs_at_http),
-    Battle("hangs on the queue", 6, hangs_on_queue),
+    Battle("queue kills", 10, queue_kills, 66),
+    Battle("hangs at HTTP", 6, hangs_at_http, 12),
+    Battle("hangs on the queue", 6, hangs_on_queue, 12),
 ]

@@ -31,9 +31,10 @@ LIMITS = {False: 15 * 60.0, True: 3 * 60.0}
 """Seconds that all of it may take, by whether it is quick."""
 
 
-def wage(battles: list[Battle], seconds: float) -> list[Score]:
-    """All battles, each with its share of the seconds."""
-    whole = sum(battle.share for battle in battles)
+def wage(battles: list[Battle], quick: bool) -> list[Score]:
+    """All battles, each with its share of the time."""
+    seconds = LIMITS[quick]
+    whole = sum(battle.share_of(quick) for battle in battles)
     deadline = time.monotonic() + seconds
     scores = []
     columns = (
@@ -47,8 +48,9 @@ def wage(battles: list[Battle], seconds: float) -> list[Score]:
         for battle in battles:
             progress.update(task, description=battle.name)
             left = max(5.0, deadline - time.monotonic())
-            scores.append(battle.wage(min(left, seconds * battle.share / whole)))
-            progress.advance(task, battle.share)
+            share = battle.share_of(quick)
+            scores.append(battle.wage(min(left, seconds * share / whole)))
+            progress.advance(task, share)
     return scores
 
 
@@ -60,7 +62,7 @@ def main() -> None:
     options = parser.parse_args()
     battles = [battle for battle in BATTLES if options.only in battle.name]
     began = time.monotonic()
-    scores = wage(battles, LIMITS[options.quick])
+    scores = wage(battles, options.quick)
     minutes = (time.monotonic() - began) / 60
     lines = [
         "# The siege",

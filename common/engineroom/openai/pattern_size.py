@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 _TOKEN = re.compile(r"[^\\\[(){}|*+?]+(?![*+?{])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?|\{[^{}]*\d[^{}]*\}|.", re.DOTALL)
@@ -11,6 +12,9 @@ _TOKEN = re.compile(r"[^\\\[(){}|*+?]+(?![*+?{])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]?
 _FEW = 8
 """As often as this, a part of varying length is repeated at the price of as many ways. From there on each way is tried
 from each, so that the price grows with the square."""
+
+_STEEP = 4
+"""See `ways_of_optional`."""
 
 _GROUP_KINDS = re.compile(r"\?(?::|<?[=!]|P?<\w+>)")
 
@@ -23,11 +27,18 @@ class PatternSize(NamedTuple):
 
 
 class _PatternPart(NamedTuple):
-    """A part of a pattern. length: of the texts that it matches, None where they differ."""
+    """A part of a pattern.
+
+    length: of the texts that it matches, None where they differ.
+    optional: parts in a row that it is, each of which may be left out; 0 where it may not be left out itself.
+    row: the most of such parts in a row anywhere in it.
+    """
 
     characters: int
     ways: int
     length: int | None
+    optional: int = 0
+    row: int = 0
 
 
 _COMPARED = 16
@@ -35,6 +46,15 @@ _COMPARED = 16
 
 _MANY = 10**9
 """Where counting ends; more digits than it has are not read."""
+
+
+def ways_of_optional(parts: int) -> int:
+    """The ways of parts in a row that may all be left out, all repetitions written out.
+
+    Each may be followed by each, and llama.cpp tries every path: twelve of `[a-z]{0,12}` in a row keep others waiting
+    for a second, twenty for half a minute. A row that is repeated without end takes as long as one of twice its length.
+    """
+    return min(parts**3 // _STEEP, _MANY)
 
 
 def measure_pattern(pattern: str) -> PatternSize:
@@ -80,26 +100,59 @@ def _sequence(parts: list[_PatternPart]) -> _PatternPart:
     fixed = max((part.ways for part in parts if part.length is not None), default=0)
     lengths = [part.length for part in parts]
     length = None if None in lengths else sum(length or 0 for length in lengths)
-    return _PatternPart(sum(part.characters for part in parts), max(1, varying + fixed), length)
+    ways = max(1, varying + fixed)
+    optional, row = optional_parts([part.optional for part in parts])
+    if row > max((part.optional for part in parts), default=0):
+        ways = max(ways, ways_of_optional(row))
+    row = max([row, *(part.row for part in parts)])
+    return _PatternPart(sum(part.characters for part in parts), ways, length, optional, row)
+
+
+def optional_parts(counts: Sequence[int]) -> tuple[int, int]:
+    """How many parts in a row a sequence is that may all be left out, 0 where it may not; and the longest such row.
+
+    Args:
+        counts: of each of its parts, the same.
+    """
+    row = longest = 0
+    for count in counts:
+        row = row + count if count else 0
+        longest = max(longest, row)
+    return (row if all(counts) else 0), longest
 
 
 def _any_of(alternatives: list[list[_PatternPart]]) -> _PatternPart:
     parts = [_sequence(parts) for parts in alternatives]
     lengths = {part.length for part in parts}
     length = lengths.pop() if len(lengths) == 1 else None
-    return _PatternPart(sum(part.characters for part in parts), sum(part.ways for part in parts), length)
+    return _PatternPart(
+        sum(part.characters for part in parts),
+        sum(part.ways for part in parts),
+        length,
+        sum(part.optional for part in parts),
+        max(part.row for part in parts),
+    )
 
 
 def _repeated(part: _PatternPart, token: str) -> _PatternPart:
     if token in "*+":
-        return _PatternPart(part.characters * (1 + (token == "+")), part.ways, None)
+        row = 2 * part.row
+        optional = row if part.optional else int(token == "*")
+        ways = max(part.ways, ways_of_optional(row))
+        return _PatternPart(part.characters * (1 + (token == "+")), ways, None, optional, max(row, optional))
     low, high = (0, 1) if token == "?" else _bounds(token)
     times = max(low, high or 1, 1)
     length = part.length * low if part.length is not None and low == high else None
     ways = part.ways
     if high is not None and high > 1 and not part.length:
         ways *= max(times, times * times // _FEW)
-    return _PatternPart(min(part.characters * times, _MANY), min(ways, _MANY), length)
+    optional = min(part.optional * times, _MANY)
+    if part.optional:
+        ways = max(ways, ways_of_optional(optional))
+    elif low == 0:
+        optional = 1
+    row = max(part.row, optional)
+    return _PatternPart(min(part.characters * times, _MANY), min(ways, _MANY), length, optional, row)
 
 
 def _bounds(token: str) -> tuple[int, int | None]:

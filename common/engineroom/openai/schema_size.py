@@ -22,6 +22,8 @@ _COUNTED = _NAMED | {"required", "enum"}
 _BOUNDS = frozenset({"minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"})
 """Keywords that say how often something is repeated, which some engines write out."""
 
+_RANGE = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
 _INNER = ("items", "prefixItems", "additionalProperties", "contains", "propertyNames", "not", "if", "then", "else")
 """Further keywords with a schema or several in them."""
 
@@ -166,6 +168,14 @@ class _WayCounter:
             ways = max(ways, pattern.ways)
         if _is_list(schema.get("enum")):
             ways = max(ways, len(schema["enum"]))
+        if schema.keys() & {"minLength", "maxLength"}:
+            # At each character it may end or go on, and whatever the text is, none of several is ruled out.
+            ways = max(ways, 2)
+        if schema.get("type") == "array":
+            # Before each item it may end.
+            ways += 1
+        # A range of integers is written out, by how many digits they have.
+        ways = max(ways, max((len(str(_whole(schema[bound]))) for bound in _RANGE if bound in schema), default=1))
         return _Counted(ways, frozenset().union(*(each.open for each in inner)))
 
     def _union(self, branches: list[Any]) -> _Counted:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
+from engineroom.openai.pattern_size import optional_parts, ways_of_optional
+
 _TOKEN = re.compile(
     r"""\s+ | \#[^\r\n]* | ::= | [a-zA-Z0-9-]+ | [|()*+?.]
     | "(?:\\.|[^"\\])*" | \[(?:\\.|[^\]\\])*\] | \{(?:\#[^\r\n]*|[^}\#])*\} | !?<[^>]*>""",
@@ -34,7 +36,8 @@ class _GrammarPart(NamedTuple):
 
     ways: at one time, at most. length: of the texts that it matches, None where they differ. first: the characters
     that they begin with, None for any. empty: whether an empty text is among them. open: the rules that it leads back
-    to. tail: those of them that it may end with.
+    to. tail: those of them that it may end with. optional: parts in a row that it is, each of which may be left out.
+    row: the most of those anywhere in it.
     """
 
     ways: float = 1
@@ -43,6 +46,8 @@ class _GrammarPart(NamedTuple):
     empty: bool = False
     open: frozenset[str] = frozenset()
     tail: frozenset[str] = frozenset()
+    optional: int = 0
+    row: int = 0
 
 
 _NOTHING = _GrammarPart(length=0, first=frozenset(), empty=True)
@@ -154,6 +159,9 @@ def _sequence(parts: Sequence[_GrammarPart]) -> _GrammarPart:
     ways = max(1, varying + max((part.ways for part in parts if part.length is not None), default=0))
     if any(_overlap(parts[at:]) for at in range(len(parts))):
         ways = math.inf
+    optional, row = optional_parts([part.optional for part in parts])
+    if row > max((part.optional for part in parts), default=0):
+        ways = max(ways, ways_of_optional(row))
     lengths = [part.length for part in parts]
     first: frozenset[str] | None = frozenset()
     for part in parts:
@@ -167,6 +175,8 @@ def _sequence(parts: Sequence[_GrammarPart]) -> _GrammarPart:
         all(part.empty for part in parts),
         frozenset().union(*(part.open for part in parts)),
         _tail(parts),
+        optional,
+        max([row, *(part.row for part in parts)]),
     )
 
 
@@ -203,6 +213,8 @@ def _any_of(branches: Sequence[_GrammarPart]) -> _GrammarPart:
         any(branch.empty for branch in branches),
         frozenset().union(*(branch.open for branch in branches)),
         frozenset().union(*(branch.tail for branch in branches)),
+        sum(branch.optional for branch in branches),
+        max(branch.row for branch in branches),
     )
 
 
@@ -221,10 +233,21 @@ def _repeated(part: _GrammarPart, token: str) -> _GrammarPart:
     ways = part.ways
     if high is not None and high > 1 and not part.length:
         ways *= max(high, high * high // _FEW)
+    optional, row = part.optional, part.row
+    if high is None:
+        row *= 2
+        ways = max(ways, ways_of_optional(row))
+        optional = row if optional else int(low == 0)
+    elif optional:
+        optional = min(optional * max(low, high), _MANY)
+        ways = max(ways, ways_of_optional(optional))
+    elif low == 0:
+        optional = 1
+    row = max(row, optional)
     if math.isfinite(ways):
         ways = min(ways, _MANY)
     length = part.length * low if part.length is not None and low == high else None
-    return part._replace(ways=ways, length=length, empty=part.empty or low == 0)
+    return part._replace(ways=ways, length=length, empty=part.empty or low == 0, optional=optional, row=row)
 
 
 def _bounds(token: str) -> tuple[int, int | None]:

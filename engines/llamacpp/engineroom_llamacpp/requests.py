@@ -108,7 +108,7 @@ LIMITS = {
     "MAX_MESSAGES": "2000",
     "MAX_PROMPT_CHARACTERS": "1000000",
     "MAX_STOP_STRINGS": "16",
-    "MAX_WAYS": "200",
+    "MAX_WAYS": "256",
 }
 """Lower defaults than other engines': one thread serves everybody, and has to be back within moments. Half of the slots
 that there are by default stay free for others. Its template takes a minute for 10,000 messages."""

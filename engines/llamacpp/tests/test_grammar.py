@@ -58,7 +58,7 @@ def test_grammars_that_people_write_have_few_ways(grammar: str) -> None:
 @pytest.mark.parametrize(
     "grammar",
     [
-        "root ::= " + " | ".join(f'"the same words and {n}"' for n in range(300)),
+        "root ::= " + " | ".join(f'"the same words and {n}"' for n in range(500)),
         'root ::= "x" root "y" | "x" root "z" | ""',
         'root ::= a | b\na ::= "x" root\nb ::= [w-z] root',
         'root ::= "x" root? root? "z"',
@@ -68,8 +68,12 @@ def test_grammars_that_people_write_have_few_ways(grammar: str) -> None:
         'root ::= term "+" root | term\nterm ::= "(" root ")" | [0-9]+',
         "root ::= " + "(" * 9 + "[a-z]" + "?){9}" * 9,
         "root ::= (.{0,50}){0,50}",
+        "root ::= ([a-z]{0,20}){0,20}",
+        "root ::= " + "[a-z]{0,20} " * 20,
+        "root ::= ([a-z]* [ ]?){20}",
+        "root ::= (a | b?){20}\na ::= [a-z]? [0-9]?\nb ::= [A-Z]",
         "root ::= (.{0, 50}){0, # }\n 50 }",
-        "root ::= [" + "abcdefgh" * 500 + "]",
+        "root ::= [" + "abcdefgh" * 600 + "]",
         "root ::= r0\n" + "\n".join(f"r{n} ::= r{n + 1} | r{n + 1}" for n in range(30)) + '\nr30 ::= "a"',
         "root ::= r0\n" + "\n".join(f"r{n} ::= r{n + 1}? r{n + 1}?" for n in range(30)) + '\nr30 ::= "a"',
         "root ::= r0\n" + "\n".join(f'r{n} ::= "a" r{n + 1}' for n in range(500)) + '\nr500 ::= "a"',
@@ -77,7 +81,7 @@ def test_grammars_that_people_write_have_few_ways(grammar: str) -> None:
     ],
 )
 def test_grammars_that_multiply_have_many(grammar: str) -> None:
-    assert count_ways(grammar) > 200 or "::=" not in grammar
+    assert count_ways(grammar) > 256 or "::=" not in grammar
 
 
 def of_schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -102,14 +106,15 @@ NODE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/node"}}, "requir
             "response_format.json_schema.schema",
         ),
         (CHAT, of_schema({"type": "string", "pattern": "^(a?){200}$"}), "response_format.json_schema.schema"),
+        (CHAT, of_schema({"type": "string", "pattern": "^([a-z]{0,20}){0,20}$"}), "response_format.json_schema.schema"),
         (CHAT, {"grammar": 'root ::= "x" root "y" | "x" root "z" | ""'}, "grammar"),
         (COMPLETIONS, {"grammar": "root ::= (.{0,99}){0,99}"}, "grammar"),
         ("/infill", {"grammar": "root ::= (.{0,99}){0,99}", "input_prefix": "a", "input_suffix": "b"}, "grammar"),
         (COMPLETIONS, {"json_schema": {"enum": list(range(5_000))}}, "json_schema"),
         (CHAT, {"dry_multiplier": 1, "dry_sequence_breakers": ["a"] * 500}, "dry_sequence_breakers"),
         (CHAT, {"n": 100}, "n"),
-        (CHAT, {"n": 8, **of_schema({"enum": list(range(40))})}, "response_format.json_schema.schema"),
-        (CHAT, {"n": 8, "grammar": "root ::= " + " | ".join(f'"{n}"' for n in range(40))}, "grammar"),
+        (CHAT, {"n": 8, **of_schema({"enum": list(range(60))})}, "response_format.json_schema.schema"),
+        (CHAT, {"n": 8, "grammar": "root ::= " + " | ".join(f'"{n}"' for n in range(60))}, "grammar"),
         (CHAT, {"n": 8, "dry_multiplier": 1}, "dry_multiplier"),
         (CHAT, {"dry_multiplier": 1, "dry_sequence_breakers": ["a" * 40] * 9}, "dry_multiplier"),
     ],
@@ -123,15 +128,15 @@ async def test_a_request_that_would_keep_the_engine_from_others_is_refused(
     assert answer["error"]["code"] == "request_limit_exceeded"
 
 
-WAYS = 190
-ALIKE = [f"all values begin with these same words, and then {n}" for n in range(WAYS)]
+WAYS = 250
+ALIKE = [f"all values begin with these same words and {n}" for n in range(WAYS)]
 
 
 @pytest.mark.parametrize(
     "asked",
     [
         of_schema({"enum": ALIKE}),
-        of_schema({"type": "object", "properties": {f"p{n}": {"enum": ALIKE} for n in range(8)}}),
+        of_schema({"type": "object", "properties": {f"p{n}": {"enum": ALIKE} for n in range(7)}}),
         {"grammar": "root ::= " + " | ".join(f'"{text}"' for text in ALIKE)},
     ],
     ids=["enum", "all at once", "grammar"],
