@@ -152,7 +152,9 @@ class Others:
 
     def _used(self) -> float:
         now = psutil.cpu_times()
-        return float(sum(now[:8]) - now.idle - now.iowait) - tree_cpu_seconds(os.getpid())
+        # What ended meanwhile, and was waited for, was ours, too.
+        ended = sum(psutil.Process().cpu_times()[2:4])
+        return float(sum(now[:8]) - now.idle - now.iowait) - tree_cpu_seconds(os.getpid()) - ended
 
 
 def cpu_seconds(pid: int) -> float:

@@ -132,12 +132,12 @@ class WorkerSettings(Settings):
     max_stop_length: int = Field(1_000, ge=0, description="Characters of one stop string.")
     max_list_entries: int = Field(1_024, ge=0, description="Entries of `logit_bias`, or of another list.")
     max_tools: int = Field(128, ge=0, description="Tools that a request offers.")
-    max_schema_kb: int = Field(128, ge=0, description="kB of JSON schemas in one request, its tools' included.")
+    max_schema_kb: int = Field(256, ge=0, description="kB of JSON schemas in one request, its tools' included.")
     max_schema_depth: int = Field(
         64, ge=0, description="Levels of objects and lists in a JSON schema, through its definitions, too."
     )
     max_schema_entries: int = Field(
-        2_000, ge=0, description="Properties, required names, enumerated values and definitions of all JSON schemas."
+        5_000, ge=0, description="Properties, required names, enumerated values and definitions of all JSON schemas."
     )
     max_schema_repetitions: int = Field(
         100_000, ge=0, description="The highest `minItems`, `maxItems`, `minLength` or `maxLength` of a JSON schema."
