@@ -27,7 +27,7 @@ def ask(door: Door, **fields: Any) -> httpx.Response:
     return httpx.post(f"{door.url}/v1/chat/completions", json={**STORY, **fields}, timeout=100)
 
 
-LONG_PROMPT = {"messages": [{"role": "user", "content": "one two three four " * 480}], "max_tokens": 1}
+LONG_PROMPT = {"messages": [{"role": "user", "content": "one two three four " * 60}], "max_tokens": 1}
 """It takes one thread seconds, in which nothing moves: longer than an idle engine may be silent here."""
 
 

@@ -159,10 +159,15 @@ class Work(NamedTuple):
 
 
 _WORDS = "one two three four five six seven eight nine ten "
-LONG_PROMPT = Work(
-    "a prompt of 7,000 tokens", {"messages": [{"role": "user", "content": _WORDS * 700}], "max_tokens": 1}
-)
-_VALUES = [f"every value begins with the same words and goes on {number}" for number in range(3_000)]
+
+
+def long_prompt(tokens: int) -> Work:
+    """A prompt of so many words, each of them a token."""
+    words = [{"role": "user", "content": _WORDS * (tokens // 10)}]
+    return Work(f"a prompt of {tokens:,} tokens", {"messages": words, "max_tokens": 1})
+
+
+_VALUES = [f"every value begins with the same words and goes on {number}" for number in range(2_000)]
 
 
 def _of_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def _of_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "Answer."}], "max_tokens": 24, "response_format": answer}
 
 
-LARGE_SCHEMA = Work("an `enum` of 3,000 values that begin alike", _of_schema({"enum": _VALUES}))
+LARGE_SCHEMA = Work("an `enum` of 2,000 values that begin alike", _of_schema({"enum": _VALUES}))
 LONG_PATTERN = Work(
     "a pattern that repeats a class 6,000 times", _of_schema({"type": "string", "pattern": "^[a-z]{6000}$"})
 )
@@ -238,9 +243,9 @@ def works() -> Iterator[str]:
     """The lines of the second."""
     yield "| engine | work | it took | a neighbour's longest wait | false alarms |"
     yield "|---|---|---|---|---|"
-    engines = [("llamacpp", {**SETTINGS, "CTX_SIZE": "16384"}, (LONG_PROMPT, LARGE_SCHEMA))]
+    engines = [("llamacpp", {**SETTINGS, "CTX_SIZE": "16384"}, (long_prompt(3_000), LARGE_SCHEMA))]
     if VLLM_PYTHON.exists():
-        engines.append(("vllm", VLLM, (LONG_PROMPT, LONG_PATTERN)))
+        engines.append(("vllm", VLLM, (long_prompt(8_000), LONG_PATTERN)))
     for name, settings, asked in engines:
         for worked in honest(settings, asked):
             yield (f"| {name} | {worked.work} | {worked.seconds:.1f} s | {worked.silent:.1f} s | {worked.alarms} |")
