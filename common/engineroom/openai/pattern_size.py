@@ -51,7 +51,7 @@ _MANY = 10**9
 def ways_of_optional(parts: int) -> int:
     """The ways of parts in a row that may all be left out, all repetitions written out.
 
-    Each may be followed by each, and llama.cpp tries every path: twelve of `[a-z]{0,12}` in a row keep others waiting
+    Each may be followed by each, and an engine tries every path: twelve of `[a-z]{0,12}` in a row keep others waiting
     for a second, twenty for half a minute. A row that is repeated without end takes as long as one of twice its length.
     """
     return min(parts**3 // _STEEP, _MANY)
