@@ -151,7 +151,7 @@ def row(door: str, figures: Noticed) -> str:
     )
 
 
-class Work(NamedTuple):
+class HonestWork(NamedTuple):
     """Honest work: what it is, and the request that makes it."""
 
     name: str
@@ -161,10 +161,10 @@ class Work(NamedTuple):
 _WORDS = "one two three four five six seven eight nine ten "
 
 
-def long_prompt(tokens: int) -> Work:
+def long_prompt(tokens: int) -> HonestWork:
     """A prompt of so many words, each of them a token."""
     words = [{"role": "user", "content": _WORDS * (tokens // 10)}]
-    return Work(f"a prompt of {tokens:,} tokens", {"messages": words, "max_tokens": 1})
+    return HonestWork(f"a prompt of {tokens:,} tokens", {"messages": words, "max_tokens": 1})
 
 
 _VALUES = [f"every value begins with the same words and goes on {number}" for number in range(2_000)]
@@ -175,8 +175,8 @@ def _of_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "Answer."}], "max_tokens": 24, "response_format": answer}
 
 
-LARGE_SCHEMA = Work("an `enum` of 2,000 values that begin alike", _of_schema({"enum": _VALUES}))
-LONG_PATTERN = Work(
+LARGE_SCHEMA = HonestWork("an `enum` of 2,000 values that begin alike", _of_schema({"enum": _VALUES}))
+LONG_PATTERN = HonestWork(
     "a pattern that repeats a class 6,000 times", _of_schema({"type": "string", "pattern": "^[a-z]{6000}$"})
 )
 UNLIMITED = dict.fromkeys(("MAX_WAYS", "MAX_SCHEMA_ENTRIES", "MAX_SCHEMA_KB", "MAX_PATTERN_LENGTH"), "0")
@@ -192,7 +192,7 @@ class Worked(NamedTuple):
     alarms: int
 
 
-def honest(settings: Mapping[str, str], works: tuple[Work, ...]) -> Iterator[Worked]:
+def honest(settings: Mapping[str, str], works: tuple[HonestWork, ...]) -> Iterator[Worked]:
     """Have an engine work for long, a neighbour asking for one token beside it."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
