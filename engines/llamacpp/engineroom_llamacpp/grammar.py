@@ -233,7 +233,8 @@ def _repeated(part: _GrammarPart, token: str) -> _GrammarPart:
     ways = part.ways
     if high is not None and high > 1 and not part.length:
         ways *= max(high, high * high // _FEW)
-    optional, row = part.optional, part.row
+    optional = part.optional
+    row = part.row
     if high is None:
         row *= 2
         ways = max(ways, ways_of_optional(row))
