@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from typing import Any
 
 import pytest
+from checked_transport import checked_transport
 from deployment_specifications import PASSWORD, SECRET, specification
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from runpod_contract import check_exchange
 
 from engineroom.runpod_account import RunPodAccount
 from engineroom_operations.deploy.applying import UnfinishedError, carry_out
@@ -29,7 +29,6 @@ from engineroom_operations.runpod_api import (
     RunPodApiError,
     RunPodClient,
 )
-from engineroom_operations.runpod_api.transport import Transport
 from engineroom_workers.emulator.platform_server import RunningPlatform
 from engineroom_workers.emulator.testing import running_platform
 
@@ -45,18 +44,25 @@ class Plug:
     """Ends a run at its nth request: before it is sent, or after it has had its effect."""
 
     def __init__(self) -> None:
-        self.left: int | None = None
-        self.after = False
+        self._left: int | None = None
+        self._late = False
 
-    def pull_at(self, number: int | None, after: bool = False) -> None:
-        self.left = number
-        self.after = after
+    def pull_at(self, number: int | None, late: bool = False) -> None:
+        self._left = number
+        self._late = late
 
-    def strikes(self, after: bool) -> bool:
-        if self.left is None or self.after != after:
-            return False
-        self.left -= 1
-        return self.left < 0
+    def before(self) -> None:
+        self._count(late=False)
+
+    def after(self) -> None:
+        self._count(late=True)
+
+    def _count(self, late: bool) -> None:
+        if self._left is None or self._late != late:
+            return
+        self._left -= 1
+        if self._left < 0:
+            raise Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -65,25 +71,9 @@ def plug() -> Plug:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def checked_transport(plug: Plug) -> Iterator[None]:
-    """Every request and answer agrees with RunPod's own file, where that is here; the plug can be pulled."""
-    patched = pytest.MonkeyPatch()
-    once: Callable[..., Any] = Transport._once
-
-    async def checked(self: Transport, call: Any) -> tuple[int, Mapping[str, str], bytes]:
-        if plug.strikes(after=False):
-            raise Interrupted
-        status, headers, body = await once(self, call)
-        query = "&".join(f"{name}={value}" for name, value in call.query.items())
-        url = f"https://api.runpod.io/v2/{call.path}?{query}".rstrip("?")
-        check_exchange(call.method, url, call.body, status, headers.get("Content-Type", ""), body)
-        if plug.strikes(after=True):
-            raise Interrupted
-        return status, headers, body
-
-    patched.setattr(Transport, "_once", checked)
-    yield
-    patched.undo()
+def checked(plug: Plug) -> Iterator[None]:
+    with checked_transport(plug.before, plug.after):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from checked_transport import checked_transport
 from deploy_commands import command
 from deployment_specifications import specification
 
@@ -38,6 +39,12 @@ CONFIG = {
     "max_position_embeddings": 8192,
     "torch_dtype": "bfloat16",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checked() -> Iterator[None]:
+    with checked_transport():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from checked_transport import checked_transport
 from deploy_commands import ECHO_IMAGE, KEY, POD_KEY, command, process
 
 from engineroom_workers.emulator.platform_server import RunningPlatform
@@ -18,6 +19,12 @@ image: {ECHO_IMAGE}
 cpu: {{id: cpu3c, vcpus: 2}}
 secrets: [HF_TOKEN]
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checked() -> Iterator[None]:
+    with checked_transport():
+        yield
 
 
 @pytest.fixture(scope="module")
