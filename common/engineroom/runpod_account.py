@@ -60,7 +60,7 @@ class RunPodAccount(Settings):
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
             raise ValueError("must be an http:// or https:// URL without a user")
-        return url.rstrip("/")
+        return url.rstrip("/").removesuffix("/v2")
 
     @field_validator("runpod_proxy_url")
     @classmethod

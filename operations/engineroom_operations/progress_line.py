@@ -9,6 +9,9 @@ from rich.console import Console
 from rich.text import Text
 from typing_extensions import Self
 
+_BESIDE = 4
+"""Columns for what turns, so that the line stays one."""
+
 
 class ProgressLine:
     """Use it as `with ProgressLine() as progress`, and call `show`."""
@@ -37,8 +40,9 @@ class ProgressLine:
 
     def show(self, text: str) -> None:
         """What goes on now."""
-        line = Text(f"{self.seconds:4.0f} s  {' '.join(text.split())}", overflow="ellipsis", no_wrap=True)
+        line = Text(f"{self.seconds:4.0f} s  {' '.join(text.split())}")
         if self._console.is_terminal:
+            line.truncate(max(20, self._console.width - _BESIDE), overflow="ellipsis")
             self._status.update(line)
         elif text != self._last:
             self._console.print(line, soft_wrap=True)

@@ -63,7 +63,7 @@ def deploy(
         engineroom deploy Qwen/Qwen3-8B --wait
         engineroom deploy -f engineroom.yaml --yes
 
-    Needs RUNPOD_API_KEY. `engineroom deployments` shows what there is. docs/deploy.md describes the file.
+    Needs RUNPOD_API_KEY. `engineroom deployments` shows what there is. docs/deployments.md describes the file.
     """
     import asyncio
 

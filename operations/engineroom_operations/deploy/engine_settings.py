@@ -58,7 +58,9 @@ def engine_settings(env: Environment, file: DeploymentFile, matrix: Matrix) -> E
         memory = _look_up(understood)
         asked = asked.with_arguments({"ENGINE": _engine_for(memory, asked, matrix)}, "deployment")
     setup = plugins.check(asked)
-    model = setup.env.get("MODEL_NAME", "")
+    # A model that the engine brings itself is in its image, or not: that is not for us to say.
+    brought = setup.env.source("MODEL_NAME") == "default"
+    model = "" if brought else setup.env.get("MODEL_NAME", "")
     if model and file.image is None and Path(model).expanduser().exists():
         message = (
             f"{model} is on this machine and not on RunPod: name a repository of a hub, or bake the model into an "

@@ -105,6 +105,9 @@ class Preparation:
         )
         if self._kind == "pod" and not {"API_KEYS", "API_KEYS_FILE"} & set(variables.values):
             self._notes.append("the pod's URL is open to everyone who knows it: set API_KEYS")
+        existing = self._existing
+        if self._kind == "pod" and existing is not None and existing["status"] == "EXITED":
+            self._notes.append(f"the pod is stopped: `engineroom deployments start {self._name}`")
         price = await self._price(hardware, market)
         return Prepared(spec, market.catalog, price, (*self._notes, *variables.notes))
 

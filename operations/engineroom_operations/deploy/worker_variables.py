@@ -95,7 +95,7 @@ def _of_kind(kind: DeploymentKind, given: Mapping[str, str]) -> dict[str, str]:
     if kind == "queue":
         return {"WORKER": "runpod"}
     port = given.get("PORT", str(HTTP_PORT))
-    health = {"PORT_HEALTH": port, "HEALTH_CHECK_PATH": "/ping"} if kind == "load-balancer" else {}
+    health = {"PORT_HEALTH": port} if kind == "load-balancer" else {}
     return {"WORKER": "http", "PORT": port, **health}
 
 

@@ -193,16 +193,23 @@ def _gone(resource: Resource) -> bool:
 
 def _decoded(body: bytes, form: type[T], doing: str) -> T:
     try:
-        return msgspec.json.decode(body, type=form)
+        return _converted(msgspec.json.decode(body), form, doing)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unexpected(doing, error) from None
 
 
 def _converted(value: Any, form: type[T], doing: str) -> T:
+    """A value as a resource. Where its API writes null for an empty list, our own default counts."""
     try:
-        return msgspec.convert(value, form)
+        return msgspec.convert(_without_nulls(value), form)
     except msgspec.ValidationError as error:
         raise _unexpected(doing, error) from None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _unexpected(doing: str, error: Exception) -> RunPodApiError:
