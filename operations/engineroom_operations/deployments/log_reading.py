@@ -56,7 +56,7 @@ class LogFollower:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def follow(self) -> None:
-        """Returns when a pod, or the worker that is named, is gone."""
+        """Returns when the pod, the endpoint, or the worker that is named, is gone."""
         try:
             if self._deployment.kind == "pod":
                 await self._follow_one(self._deployment.id)
@@ -71,7 +71,13 @@ class LogFollower:
 
     async def _follow_all(self) -> None:
         while True:
-            for worker in (await self._api.workers(self._deployment.id)).workers:
+            try:
+                workers = (await self._api.workers(self._deployment.id)).workers
+            except RunPodApiError as error:
+                if error.status == 404:
+                    return
+                raise
+            for worker in workers:
                 if worker.id not in self._tasks:
                     self._tasks[worker.id] = asyncio.ensure_future(self._follow_one(worker.id))
             await asyncio.sleep(_WORKERS_S)
@@ -97,4 +103,9 @@ class LogFollower:
     async def _is_there(self, worker: str) -> bool:
         if self._deployment.kind == "pod":
             return any(pod.id == worker and pod.status != "TERMINATED" for pod in await self._api.all_of(PODS))
-        return any(each.id == worker for each in (await self._api.workers(self._deployment.id)).workers)
+        try:
+            return any(each.id == worker for each in (await self._api.workers(self._deployment.id)).workers)
+        except RunPodApiError as error:
+            if error.status == 404:
+                return False
+            raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -72,6 +73,17 @@ async def test_from_a_file_to_a_first_chat_and_to_nothing_again(platform: Runnin
     assert "start-up:" in logs.output
     gone = await command(platform, "deployments", "delete", name, "--yes")
     assert (gone.code, gone.output.count("deleted")) == (0, 2), gone.output
+
+
+async def test_logs_are_followed_until_the_endpoint_is_gone(platform: RunningPlatform, folder: Path) -> None:
+    (folder / "engineroom.yaml").write_text(f"{FILE}\nworkers: {{min: 1, max: 1}}\n")
+    assert (await command(platform, "deploy", "--yes", "--wait", "--name", "followed")).code == 0
+    following = asyncio.ensure_future(process(platform, "deployments", "logs", "followed", "-f"))
+    await asyncio.sleep(3)
+    await process(platform, "deployments", "delete", "followed", "--yes")
+    finished = await asyncio.wait_for(following, 60)
+    assert finished.code == 0, finished.output
+    assert "engine ready" in finished.output
 
 
 async def test_a_worker_that_cannot_start_is_the_reason_for_no_answer(platform: RunningPlatform) -> None:
