@@ -191,6 +191,12 @@ def ordinary_table(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def other_programs(share: float | None) -> str:
+    if share is None:
+        return "; how much of the machine other programs used was not measured, and it was not idle"
+    return f"; other programs used {share:.0%} of the machine"
+
+
 def write(results: Mapping[str, Any]) -> None:
     text = [
         "# What one request costs its neighbours",
@@ -208,10 +214,7 @@ def write(results: Mapping[str, Any]) -> None:
         "",
         ordinary_table(results),
         "",
-        *(
-            f"* {name}: {each['machine']}; other programs used {each['others']:.0%} of the machine."
-            for name, each in results.items()
-        ),
+        *(f"* {name}: {each['machine']}{other_programs(each['others'])}." for name, each in results.items()),
         "* The model is SmolLM2-135M-Instruct, whose vocabulary has 49,152 tokens. llama.cpp and transformers have one",
         "  thread. What ways cost llama.cpp grows with the vocabulary: with 150,000 tokens it is three times as much.",
         "",
