@@ -167,7 +167,7 @@ def long_prompt(tokens: int) -> HonestWork:
     return HonestWork(f"a prompt of {tokens:,} tokens", {"messages": words, "max_tokens": 1})
 
 
-_VALUES = [f"every value begins with the same words and goes on {number}" for number in range(2_000)]
+_VALUES = [f"every value begins with the same words and goes on {number}" for number in range(3_000)]
 
 
 def _of_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def _of_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "Answer."}], "max_tokens": 24, "response_format": answer}
 
 
-LARGE_SCHEMA = HonestWork("an `enum` of 2,000 values that begin alike", _of_schema({"enum": _VALUES}))
+LARGE_SCHEMA = HonestWork("an `enum` of 3,000 values that begin alike", _of_schema({"enum": _VALUES}))
 LONG_PATTERN = HonestWork(
     "a pattern that repeats a class 6,000 times", _of_schema({"type": "string", "pattern": "^[a-z]{6000}$"})
 )
@@ -243,7 +243,7 @@ def works() -> Iterator[str]:
     """The lines of the second."""
     yield "| engine | work | it took | a neighbour's longest wait | false alarms |"
     yield "|---|---|---|---|---|"
-    engines = [("llamacpp", {**SETTINGS, "CTX_SIZE": "16384"}, (long_prompt(3_000), LARGE_SCHEMA))]
+    engines = [("llamacpp", {**SETTINGS, "CTX_SIZE": "16384"}, (long_prompt(7_000), LARGE_SCHEMA))]
     if VLLM_PYTHON.exists():
         engines.append(("vllm", VLLM, (long_prompt(8_000), LONG_PATTERN)))
     for name, settings, asked in engines:
