@@ -22,7 +22,6 @@ from image_builders import builder, digest_in_registry
 from engineroom import __version__
 from engineroom.errors import EngineroomError
 from engineroom.hardware import IMAGE_REPOSITORY, Image, ImageName, ImageNameError, Matrix
-from engineroom.models import reference
 
 ROOT = Path(__file__).parent.parent
 MATRIX = ROOT / "docker" / "matrix.json"
@@ -67,6 +66,8 @@ def pinned_model(environ: Mapping[str, str]) -> dict[str, str]:
     Raises:
         EngineroomError: the hub does not tell the commit.
     """
+    from engineroom.models import reference
+
     if not environ.get("MODEL_NAME"):
         return {}
     model = reference.parse(environ["MODEL_NAME"], environ)
@@ -146,22 +147,20 @@ def build(every: bool, push: bool, again: bool) -> None:
             hint = f" If the registry refused it: `docker login {name.host}`." if push else ""
             raise EngineroomError(f"the build ended with status {status}; its last lines say why.{hint}")
     for target in planned["target"]:
-        click.echo(_tag(planned, target))
-
-
-@main.command("repository")
-@click.option("--owner", default="", help="Put before a repository that names neither registry nor owner.")
-@click.option("--host", is_flag=True, help="Only its registry.")
-def print_repository(owner: str, host: bool) -> None:
-    """Print what the images are called up to the tag, for a workflow."""
-    name = repository(os.environ, owner)
-    click.echo(ImageName.parse(name).host if host else name)
+        tag = _tag(planned, target)
+        click.echo(tag)
+        if push:
+            _say(f"(`engineroom deploy MODEL --image {tag}` runs it on RunPod)")
 
 
 @main.command()
-def names() -> None:
-    """Print the matching rows' names as a JSON list, for a workflow's matrix."""
-    click.echo(json.dumps([{"name": row.name, "target": row.target} for row in _selected()]))
+@click.option("--owner", default="", help="Put before a repository that names neither registry nor owner.")
+def outputs(owner: str) -> None:
+    """Print what a workflow needs, a `name=value` a line: the matching rows as JSON, the repository, its registry."""
+    name = repository(os.environ, owner)
+    click.echo(f"rows={json.dumps([{'name': row.name, 'target': row.target} for row in _selected()])}")
+    click.echo(f"repository={name}")
+    click.echo(f"registry={ImageName.parse(name).host}")
 
 
 def _selected() -> tuple[Image, ...]:

@@ -145,22 +145,20 @@ def test_the_installed_copy_is_the_matrix() -> None:
 @pytest.mark.parametrize(
     ("variable", "printed"),
     [
-        ("", "ghcr.io/some-body/engineroom"),
-        ("rooms", "ghcr.io/some-body/rooms"),
-        ("me/rooms", "me/rooms"),
+        ("rooms", "repository=ghcr.io/some-body/rooms\nregistry=ghcr.io\n"),
+        ("me/rooms", "repository=me/rooms\nregistry=docker.io\n"),
         ("me/rooms:1", "error: IMAGE_REPOSITORY=me/rooms:1: it ends before the tag"),
         ("docker.io/Me/rooms", "error: 'docker.io/Me/rooms' is no name of an image"),
     ],
 )
 def test_the_workflow_pushes_to_the_variable_s_repository(variable: str, printed: str) -> None:
     """Without one, to the matrix's name under whoever owns the repository that the workflow runs in."""
-    assert Matrix.packaged().repository == "engineroom"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/images.py"), "repository", "--owner", "ghcr.io/Some-Body"],
+        [sys.executable, str(ROOT / "tools/images.py"), "outputs", "--owner", "ghcr.io/Some-Body"],
         env={IMAGE_REPOSITORY: variable},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.stdout + done.stderr).startswith(printed)
+    assert printed in done.stdout + done.stderr

@@ -197,14 +197,11 @@ def test_a_new_row_and_repository_change_the_plan_and_the_files_made_from_them(t
     assert "https://api.runpod.io/badge/me/rooms" in (root / "README.md").read_text()
     assert "IMAGE=registry.test/me/rooms:dev-" in (root / "docs/compose.md").read_text()
     pushed = subprocess.run(
-        [sys.executable, str(root / "tools/images.py"), "repository", "--owner", "ghcr.io/Somebody"],
+        [sys.executable, str(root / "tools/images.py"), "outputs", "--owner", "ghcr.io/Somebody"],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert pushed.stdout == "registry.test/me/rooms\n", "the workflow's"
-    listed = subprocess.run(
-        [sys.executable, str(root / "tools/images.py"), "names"], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "vllm-0.99.0-cu129" in [row["name"] for row in json.loads(listed.stdout)], "the workflow's matrix"
+    assert "\nrepository=registry.test/me/rooms\n" in pushed.stdout, "the workflow's"
+    assert "vllm-0.99.0-cu129" in pushed.stdout, "the workflow's matrix"
