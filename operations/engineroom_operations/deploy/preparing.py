@@ -6,6 +6,8 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from engineroom import __version__
 from engineroom.errors import Problem, SettingsError
 from engineroom.hardware import IMAGE_REPOSITORY, CatalogGpu, GpuCatalog, Image, ImageName, Matrix
@@ -74,6 +76,7 @@ class Preparation:
         self._present = present
         self._notes: list[str] = list(settings.warnings)
         self._model = settings.memory
+        self._template: Mapping[str, Any] = {}
 
     async def prepare(self) -> Prepared:
         """The specification.
@@ -84,6 +87,7 @@ class Preparation:
             RunPodApiError: RunPod's catalog cannot be read.
         """
         self._check_other_kind()
+        self._template = await self._existing_template()
         market = gpu_market(await self._api.gpus("POD" if self._kind == "pod" else "SERVERLESS"))
         hardware = await self._hardware(market)
         image, row = self._image(hardware, market)
@@ -101,7 +105,9 @@ class Preparation:
             data_center=await self._data_center(hardware, market),
             username=username,
             password=password,
-            existing_template=await self._existing_template(),
+            existing_template=self._template.get("id", ""),
+            template_ports=tuple(self._template.get("ports", ())),
+            template_registry=self._template.get("registry"),
         )
         if self._kind == "pod" and not {"API_KEYS", "API_KEYS_FILE"} & set(variables.values):
             self._notes.append("the pod's URL is open to everyone who knows it: set API_KEYS")
@@ -133,6 +139,11 @@ class Preparation:
         existing = self._existing
         return existing is not None and existing["env"].get("MODEL_NAME", "") == self._settings.model
 
+    @property
+    def _named_image(self) -> str:
+        """The image that the file or the template names; empty where one of ours is to be chosen."""
+        return self._file.image or str(self._template.get("image") or "")
+
     def _check_other_kind(self) -> None:
         other = ENDPOINTS if self._kind == "pod" else PODS
         for each in self._present[other.path]:
@@ -144,18 +155,20 @@ class Preparation:
 
     async def _hardware(self, market: GpuMarket) -> Hardware:
         file = self._file
-        suits = {sm for row in self._matrix.rows if row.engine == self._settings.engine.name for sm in row.sm}
+        needs_gpu = {sm for row in self._matrix.rows if row.engine == self._settings.engine.name for sm in row.sm}
+        # What an image runs on that is none of ours is for its maker to say.
+        suits = set() if self._named_image else needs_gpu
         if file.cpu is not None:
             return Hardware(cpu=(file.cpu.id, file.cpu.vcpus), reason="named")
         if file.gpu:
-            return named_hardware(file.gpu, file.gpu_count, market, self._kind, file.cloud, () if file.image else suits)
+            return named_hardware(file.gpu, file.gpu_count, market, self._kind, file.cloud, suits)
         if self._same_model:
             kept = self._kept_hardware(market)
             if kept is not None:
                 return kept
         profile = self._settings.engine.memory
         if profile is None:
-            if suits:
+            if needs_gpu:
                 message = "which GPU? How the engine uses memory is not known, so none can be chosen for it"
                 raise SettingsError([Problem("gpu", message)])
             return cheapest_cpu(await self._api.cpus(), _CPUS)
@@ -167,7 +180,7 @@ class Preparation:
             market,
             self._kind,
             file.cloud,
-            () if file.image else suits,
+            suits,
         )
 
     def _kept_hardware(self, market: GpuMarket) -> Hardware | None:
@@ -197,8 +210,9 @@ class Preparation:
 
     def _image(self, hardware: Hardware, market: GpuMarket) -> tuple[str, Image | None]:
         """The image's full name, and its row of the matrix where it is one of ours."""
-        if self._file.image is not None:
-            return self._file.image, self._matrix.row_of(self._file.image)
+        named = self._named_image
+        if named:
+            return named, self._matrix.row_of(named)
         types = hardware.types(market.catalog)
         row = self._matrix.choose(self._settings.engine.name, _capabilities(types), self._file.cuda)
         env = self._settings.env
@@ -216,10 +230,13 @@ class Preparation:
             raise SettingsError([Problem(IMAGE_REPOSITORY, message)])
 
     def _variables(self, hardware: Hardware) -> WorkerVariables:
-        given: dict[str, str] = dict(self._file.env)
+        given: dict[str, str] = {**self._template.get("env", {}), **self._file.env}
+        for name in ("WORKER", "PORT_HEALTH"):
+            if name not in self._file.env:
+                given.pop(name, None)
         if self._settings.model:
             given.setdefault("MODEL_NAME", self._settings.model)
-        if self._file.image is not None:
+        if self._file.image is not None or self._template:
             # Which engine is in an image that is none of ours is known to nobody but the user.
             given.setdefault("ENGINE", self._settings.engine.name)
         profile = self._settings.engine.memory
@@ -235,9 +252,10 @@ class Preparation:
         existing = self._existing
         if existing is not None and self._same_model and existing.get("disk"):
             return int(existing["disk"])
+        least = max(DISK_GB, int(self._template.get("disk") or 0))
         if self._file.volume is not None or self._model is None:
-            return DISK_GB
-        return max(DISK_GB, math.ceil(self._model.stored_bytes / 1e9) + _BESIDE_MODEL_GB)
+            return least
+        return max(least, math.ceil(self._model.stored_bytes / 1e9) + _BESIDE_MODEL_GB)
 
     async def _data_center(self, hardware: Hardware, market: GpuMarket) -> str:
         volume = self._file.volume
@@ -276,19 +294,22 @@ class Preparation:
             raise SettingsError(problems)
         return username, password
 
-    async def _existing_template(self) -> str:
-        """The id of the template that the file names, by its id or its name; without it, the image alone is used."""
+    async def _existing_template(self) -> Mapping[str, Any]:
+        """The template that the file names, by its id or its name; empty where there is none that can be used."""
         wanted = self._file.template
         if not isinstance(wanted, str):
-            return ""
-        for each in self._present[TEMPLATES.path]:
+            return {}
+        public = [msgspec.to_builtins(each) for each in await self._api.public_templates()]
+        templates: list[Mapping[str, Any]] = [*self._present[TEMPLATES.path], *public]
+        for each in templates:
             if wanted in (each["id"], each["name"]):
-                return str(each["id"])
-        for template in await self._api.public_templates():
-            if wanted in (template.id, template.name):
-                return template.id
-        self._notes.append(f"there is no template {wanted}; the image is used without one")
-        return ""
+                if each["serverless"] == (self._kind != "pod"):
+                    return each
+                meant = "endpoints" if each["serverless"] else "pods"
+                self._notes.append(f"the template {wanted} is for {meant}; an image is used without it")
+                return {}
+        self._notes.append(f"there is no template {wanted}; an image is used without one")
+        return {}
 
 
 def with_docker_login(file: DeploymentFile, env: Environment) -> DeploymentFile:

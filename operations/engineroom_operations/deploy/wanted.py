@@ -49,7 +49,8 @@ class Specification:
     image: its full name. min_cuda: the oldest CUDA that a machine's driver must know; empty for any.
     disk: GB. data_center: of the volume.
     password: of the registry; empty where the credential exists and is to stay.
-    existing_template: the id of somebody else's template to start from; empty for one of our own, or none.
+    existing_template: the id of somebody else's template to start from; empty for one of our own, or none. What it has
+        beside the image and the environment is in template_ports and template_registry.
     """
 
     name: str
@@ -64,6 +65,8 @@ class Specification:
     username: str = ""
     password: str = ""
     existing_template: str = ""
+    template_ports: tuple[str, ...] = ()
+    template_registry: str | None = None
 
 
 def wanted_resources(spec: Specification) -> list[WantedResource]:
@@ -109,12 +112,13 @@ def _volume(spec: Specification) -> WantedResource:
 
 def _container(spec: Specification, env: Mapping[str, str]) -> dict[str, Any]:
     registry = spec.file.registry
+    own_ports = [] if spec.kind == "queue" else [f"{port_of(spec.variables.values)}/http"]
     return {
         "image": spec.image,
         "disk": spec.disk,
         "env": dict(env),
-        "ports": [] if spec.kind == "queue" else [f"{port_of(spec.variables.values)}/http"],
-        "registry": placeholder(REGISTRIES, registry.name) if registry is not None else None,
+        "ports": list(dict.fromkeys([*spec.template_ports, *own_ports])),
+        "registry": placeholder(REGISTRIES, registry.name) if registry is not None else spec.template_registry,
     }
 
 

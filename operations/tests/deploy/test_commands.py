@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from checked_transport import checked_transport
 from deploy_commands import ECHO_IMAGE, KEY, POD_KEY, command, process
+from management_client import ManagementClient
 
 from engineroom_workers.emulator.platform_server import RunningPlatform
 from engineroom_workers.emulator.testing import running_platform
@@ -73,6 +74,28 @@ async def test_from_a_file_to_a_first_chat_and_to_nothing_again(platform: Runnin
     assert "start-up:" in logs.output
     gone = await command(platform, "deployments", "delete", name, "--yes")
     assert (gone.code, gone.output.count("deleted")) == (0, 2), gone.output
+
+
+async def test_a_template_that_exists_gives_image_and_environment(platform: RunningPlatform, folder: Path) -> None:
+    (folder / "engineroom.yaml").write_text(FILE.replace("image:", "#").replace("name: hello", "name: from-template"))
+    client = ManagementClient(platform.url)
+    async with client.http:
+        client.http.headers["Authorization"] = f"Bearer {KEY}"
+        body = {"image": ECHO_IMAGE, "env": {"LOG_LEVEL": "DEBUG", "WORKER": "http"}, "disk": 70, "ports": ["22/tcp"]}
+        await client.ok("POST", "/v2/templates", {**body, "name": "mine", "serverless": True})
+        await client.ok("POST", "/v2/templates", {**body, "name": "of-pods", "serverless": False})
+    (folder / "mine.yaml").write_text((folder / "engineroom.yaml").read_text() + "\ntemplate: mine\n")
+    made = await command(platform, "deploy", "-f", "mine.yaml", "--yes", "--wait")
+    assert made.code == 0, made.output
+    (endpoint,) = [each for each in platform.account.endpoints.values() if each.config["name"] == "from-template"]
+    assert endpoint.config["env"]["LOG_LEVEL"] == "DEBUG"
+    assert (endpoint.config["disk"], endpoint.config["ports"]) == (70, ["22/tcp"])
+    assert "nothing to change" in (await command(platform, "deploy", "-f", "mine.yaml")).output
+    await command(platform, "deployments", "delete", "from-template", "--yes")
+    (folder / "other.yaml").write_text(FILE + "\ntemplate: of-pods\n")
+    assert "is for pods" in (await command(platform, "deploy", "-f", "other.yaml", "--dry-run")).output
+    (folder / "none.yaml").write_text(FILE + "\ntemplate: nobodys\n")
+    assert "there is no template nobodys" in (await command(platform, "deploy", "-f", "none.yaml", "--dry-run")).output
 
 
 async def test_logs_are_followed_until_the_endpoint_is_gone(platform: RunningPlatform, folder: Path) -> None:
