@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ from ..runpod_api.resources import GpuOffer
 LIVE = "live"
 """The key of RunPod's API among the sources of a catalog's figures."""
 
+_LONGEST_S = 10
+"""How long somebody who wants a table waits for today's prices."""
+
+_PAUSE_S = 0.05
 _OFFERED = ("pool", "secure_usd", "community_usd", "serverless_usd")
 
 
@@ -49,13 +54,20 @@ async def current(account: RunPodAccount, product: Literal["POD", "SERVERLESS"] 
     if account.runpod_api_key is None:
         return CurrentCatalog(recorded, False, f"{_age(recorded)}; with RUNPOD_API_KEY, RunPod is asked for today's")
     try:
-        async with RunPodClient(account) as api:
-            offers = await api.gpus(product)
+        offers = await asyncio.wait_for(_offers(account, product), _LONGEST_S)
     except (RunPodApiError, SettingsError) as error:
-        return CurrentCatalog(recorded, False, f"{_age(recorded)}, because RunPod could not be asked: {error}")
+        cause = str(error).splitlines()[0]
+        return CurrentCatalog(recorded, False, f"{_age(recorded)}, because RunPod could not be asked: {cause}")
+    except asyncio.TimeoutError:
+        return CurrentCatalog(recorded, False, f"{_age(recorded)}, because RunPod did not answer within {_LONGEST_S} s")
     availability = {offer.id: offer.availability for offer in offers if offer.availability}
     note = f"Prices are RunPod's of today, {_today()}"
     return CurrentCatalog(with_offers(recorded, offers), True, note, availability)
+
+
+async def _offers(account: RunPodAccount, product: str) -> list[GpuOffer]:
+    async with RunPodClient(account, _PAUSE_S) as api:
+        return await api.gpus(product)
 
 
 def with_offers(recorded: GpuCatalog, offers: Sequence[GpuOffer]) -> GpuCatalog:

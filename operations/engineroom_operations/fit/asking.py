@@ -20,10 +20,14 @@ _OF_THE_HUB = ("HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE")
 
 
 def look_up(model: str, revision: str | None, at_load: str, env: Environment) -> ModelMemory:
-    """`read_model` with the variables of the environment in force, its file included."""
-    return read_model(
-        model, revision, at_load, {**os.environ, **{name: env[name] for name in _OF_THE_HUB if name in env}}
-    )
+    """`read_model` with the variables of the environment in force, its file included. A terminal shows what it waits
+    for: a large model has more than a hundred files."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    environ = {**os.environ, **{name: env[name] for name in _OF_THE_HUB if name in env}}
+    with Console(stderr=True).status(f"Reading the headers of {escape(model)}"):
+        return read_model(model, revision, at_load, environ)
 
 
 def usual_context(model: ModelMemory) -> int:

@@ -74,3 +74,10 @@ async def test_without_an_answer_the_record_is_taken_and_its_dates_are_stated(ke
     assert ("could not be asked" in now.note) == bool(key)
     assert not key or key not in now.note
     assert len(now.catalog.gpus) >= 40
+
+
+async def test_a_network_without_runpod_does_not_hold_up_the_table() -> None:
+    now = await catalog("http://127.0.0.1:9", "rpa_any")
+    assert not now.live
+    assert "cannot be reached" in now.note
+    assert "\n" not in now.note
