@@ -293,7 +293,8 @@ def door_settings(door: str | None = None) -> list[SettingsGroup]:
 def _door_groups() -> dict[str, SettingsGroup]:
     """Every door's settings groups, by the entry points' names, sorted."""
     points = sorted(entry_points_of(DOOR_SETTINGS), key=lambda point: point.name)
-    for point in {point.dist.name: point for point in points if point.dist}.values():
+    # Not by the distribution's name, which is read from a file each time.
+    for point in {point.dist: point for point in points if point.dist}.values():
         _check_version(point)
     return {point.name: point.load() for point in points}
 
