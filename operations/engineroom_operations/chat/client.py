@@ -69,9 +69,14 @@ class ChatClient:
             async with await self._ask(request) as response:
                 if response.content_type != "text/event-stream":
                     raise _not_a_stream(await response.content.read(_ERROR_BYTES), self.target)
-                async for piece in _pieces(response, answer):
-                    answer.add(piece)
-                    yield piece
+                try:
+                    async for piece in _pieces(response, answer):
+                        answer.add(piece)
+                        yield piece
+                except BaseException:
+                    # What is left of this answer must not be what the next request reads.
+                    response.close()
+                    raise
         if not answer.finish_reason:
             raise TargetError("the server ended the answer before it was complete; its log may say why")
 

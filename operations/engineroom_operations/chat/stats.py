@@ -18,7 +18,7 @@ def stats_table(answers: Sequence[Answer], server: str) -> Table | Text:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     table.add_column("")
     table.add_column("last answer", justify="right")
-    table.add_column(f"all {len(answers)} answers", justify="right")
+    table.add_column(f"all {len(answers)} answers" if len(answers) > 1 else "all", justify="right")
     last = answers[-1]
     firsts = [answer.first_token_s for answer in answers if answer.first_token_s is not None]
     speeds = [answer.tokens_per_s for answer in answers if answer.tokens_per_s is not None]
@@ -31,7 +31,7 @@ def stats_table(answers: Sequence[Answer], server: str) -> Table | Text:
         cached = sum(answer.cached_tokens or 0 for answer in answers)
         table.add_row("  of them from the cache", _count(last.cached_tokens), f"{cached:,}")
     table.add_row("time in all", _seconds(last.seconds), _seconds(sum(answer.seconds for answer in answers)))
-    table.add_row("ended because of", printable(last.finish_reason) or "stopped", "")
+    table.add_row("ended because of", printable(last.finish_reason) or "broken off", "")
     table.caption = Text(printable(f"{last.model} at {server}"), style="dim")
     table.caption_justify = "left"
     return table

@@ -121,11 +121,14 @@ def state_text(reading: Reading) -> str:
 
 
 def percentile_text(percentiles: Percentiles) -> str:
-    """`p50 120 ms, p90 180 ms, p99 450 ms`."""
+    """`p50 120, p90 180, p99 450 ms`; the unit stands behind each where they differ."""
     if percentiles.p50 is None:
         return "no sample in the last minute"
-    pairs = zip(("p50", "p90", "p99"), percentiles, strict=True)
-    return ", ".join(f"{name} {seconds(value)}" for name, value in pairs)
+    times = [seconds(value) for value in percentiles]
+    units = {time.rpartition(" ")[2] for time in times}
+    if len(units) == 1:
+        times = [*(time.rpartition(" ")[0] for time in times[:-1]), times[-1]]
+    return ", ".join(f"{name} {time}" for name, time in zip(("p50", "p90", "p99"), times, strict=True))
 
 
 def sparkline(values: list[float | None], width: int) -> str:

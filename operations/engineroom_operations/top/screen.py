@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
@@ -37,7 +38,7 @@ def screen(
     height = sum(max(panel.height or 0 for panel in row) for row in rows)
     foot = Text(footer, style="dim", no_wrap=True, overflow="ellipsis")
     if len(readings) > 1 and console.is_terminal and height + 1 > console.size.height:
-        return Group(_table(readings), foot)
+        return Group(_table(readings, width), foot)
     grids: list[RenderableType] = []
     for row in rows:
         grid = Table.grid()
@@ -80,26 +81,50 @@ def _wrapped(text: Text, width: int, indent: int = 0) -> list[Text]:
     return [first, *(Text.assemble(" " * indent, line) for line in lines)]
 
 
-def _table(readings: Sequence[Reading]) -> Table:
+def _table(readings: Sequence[Reading], width: int) -> Table:
+    """A line for each target, with as many columns as there is room for."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", expand=False)
-    table.add_column("target", overflow="ellipsis", no_wrap=True, max_width=30)
+    columns = [column for column in _COLUMNS if column.from_width <= width]
+    name_width = max(10, width - 13 - sum(column.width + 2 for column in columns))
+    table.add_column("target", overflow="ellipsis", no_wrap=True, max_width=name_width)
     table.add_column("state", no_wrap=True)
-    for title in ("run", "wait", "tokens/s", "TTFT p50", "p99", "inter-token", "p99", "KV", "errors/s"):
-        table.add_column(title, justify="right", no_wrap=True)
+    for column in columns:
+        table.add_column(column.title, justify="right", no_wrap=True)
     for reading in readings:
-        table.add_row(
-            Text(printable(reading.name)),
-            Text(reading.state, _STYLES[reading.state]),
-            number(reading.running),
-            number(reading.waiting),
-            rate(reading.completion_tokens_per_s),
-            *_two(reading.time_to_first_token),
-            *_two(reading.inter_token),
-            "-" if reading.cache_usage is None else share(reading.cache_usage),
-            rate(reading.errors_per_s),
-        )
+        cells = [column.text(reading) for column in columns]
+        table.add_row(Text(printable(reading.name)), Text(reading.state, _STYLES[reading.state]), *cells)
     return table
 
 
-def _two(percentiles: Percentiles | None) -> tuple[str, str]:
-    return ("-", "-") if percentiles is None else (seconds(percentiles.p50), seconds(percentiles.p99))
+class _Column(NamedTuple):
+    """A column of the table. width: of its texts; from_width: the narrowest screen that has it."""
+
+    title: str
+    width: int
+    from_width: int
+    text: Callable[[Reading], str]
+
+
+def _median(percentiles: Percentiles | None) -> str:
+    return "-" if percentiles is None else seconds(percentiles.p50)
+
+
+def _worst(percentiles: Percentiles | None) -> str:
+    return "-" if percentiles is None else seconds(percentiles.p99)
+
+
+def _cache(reading: Reading) -> str:
+    return "-" if reading.cache_usage is None else share(reading.cache_usage)
+
+
+_COLUMNS = (
+    _Column("run", 4, 0, lambda reading: number(reading.running)),
+    _Column("wait", 4, 50, lambda reading: number(reading.waiting)),
+    _Column("tokens/s", 8, 0, lambda reading: rate(reading.completion_tokens_per_s)),
+    _Column("TTFT", 6, 70, lambda reading: _median(reading.time_to_first_token)),
+    _Column("p99", 6, 80, lambda reading: _worst(reading.time_to_first_token)),
+    _Column("gap", 6, 110, lambda reading: _median(reading.inter_token)),
+    _Column("p99", 6, 110, lambda reading: _worst(reading.inter_token)),
+    _Column("KV", 5, 110, _cache),
+    _Column("errors/s", 8, 80, lambda reading: rate(reading.errors_per_s)),
+)
