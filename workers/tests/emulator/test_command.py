@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from pages import ROOT, blocks
 
 from engineroom.settings import Environment
 from engineroom_workers.emulator import command
@@ -179,6 +181,20 @@ def test_nothing_that_was_created_outlives_a_killed_emulator(emulate: Callable[.
     assert len(processes) >= 9
     running.process.kill()
     assert gone(processes)
+
+
+def test_what_the_page_pastes_creates_an_endpoint(emulate: Callable[..., Running]) -> None:
+    [block] = [block for block in blocks(ROOT / "docs" / "emulator.md", "sh") if "/v2/serverless" in block]
+    url = emulate().prints(r"RUNPOD_API_URL=(http://\S+)")[1]
+    script = block.replace("http://127.0.0.1:8088", url).replace("curl ", "curl -sSf ")
+    pasted = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True).stdout
+    created, _, listed = pasted.partition("}{")
+    endpoint = json.loads(created + "}")
+    assert json.loads("{" + listed) == {"endpoints": [endpoint]}
+    chat = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
+    openai = endpoint["requestUrls"]["run"].removesuffix("run") + "openai/v1/chat/completions"
+    answer = httpx.post(openai, json=chat, timeout=60).json()
+    assert answer["choices"][0]["message"]["content"] == "hello"
 
 
 def test_an_id_that_belongs_to_the_management_api(emulate: Callable[..., Running]) -> None:

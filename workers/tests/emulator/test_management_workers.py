@@ -134,6 +134,17 @@ async def test_a_load_balancing_endpoint_streams(api: ManagementClient) -> None:
     await api.workers_when(endpoint, states("IDLE"))
 
 
+async def test_flashboot_behind_a_load_balancer(api: ManagementClient) -> None:
+    workers = {"max": 1, "idleTimeout": 1}
+    endpoint = await api.endpoint(type="LOAD_BALANCER", flashboot="FLASHBOOT", workers=workers, **AS_SERVER)
+    url = f"{endpoint['requestUrls']['base']}/v1/chat/completions"
+    first = await api.http.post(url, json=CHAT)
+    await api.workers_when(endpoint, states())
+    second = await api.http.post(url, json=CHAT)
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert first.headers["x-runpod-worker-id"] == second.headers["x-runpod-worker-id"]
+
+
 async def test_a_port_that_the_load_balancer_cannot_find_is_named(api: ManagementClient) -> None:
     for changes, reason in (
         ({"env": {"PORT": "8000"}, "ports": []}, "8000/http is not among the exposed ports"),

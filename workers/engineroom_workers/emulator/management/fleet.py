@@ -41,10 +41,10 @@ class FleetWorker:
     image, gpus: what it runs, and on how many GPUs.
     placed: what it runs on, once there was something; `gpu` is None on a CPU.
     failed: why it is of no use any more.
-    pause_ends: when a failed worker is replaced (`time.monotonic`).
+    pause_ends: when a failed worker is replaced (the fleet's clock).
     was_ready: whether requests have reached it.
-    idle_since: since when it has had nothing to do (`time.monotonic`).
-    unhealthy_since: since when it has failed its checks (`time.monotonic`).
+    idle_since: since when it has had nothing to do (the fleet's clock).
+    unhealthy_since: since when it has failed its checks (the fleet's clock).
     ending: whether we asked for its end.
     """
 
@@ -79,6 +79,7 @@ class Fleet:
 
     Args:
         report: called with a line of text at every start and end.
+        clock: seconds, for pauses and limits of time.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Fleet:
         catalog: Catalog,
         ledger: Ledger,
         report: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.workers: dict[str, FleetWorker] = {}
         self.log_of: dict[str, Log] = {}
@@ -99,6 +101,7 @@ class Fleet:
         self._catalog = catalog
         self._ledger = ledger
         self._report = report
+        self._clock = clock
         self._config: Mapping[str, Any] = {}
         self._version = 0
         self._frozen: dict[str, FleetWorker] = {}
@@ -129,7 +132,7 @@ class Fleet:
 
     def reconcile(self) -> None:
         """Start, end and replace workers, so that there are as many as the endpoint should have."""
-        now = time.monotonic()
+        now = self._clock()
         self._note_progress(now)
         self._expire(now)
         limits = FleetLimits(self._config["workers"]["min"], self._config["workers"]["max"])
@@ -291,7 +294,7 @@ class Fleet:
         """A worker is of no use any more; it is shown for a while, and then replaced."""
         self._failures += 1
         worker.failed = reason
-        worker.pause_ends = time.monotonic() + min(2.0 ** (self._failures - 1), LONGEST_PAUSE_S)
+        worker.pause_ends = self._clock() + min(2.0 ** (self._failures - 1), LONGEST_PAUSE_S)
         worker.log.system(reason)
         if self._failures >= MOST_FAILURES:
             worker.log.system(f"{self._failures} workers failed in succession; change the endpoint to try again")
@@ -306,7 +309,7 @@ class Fleet:
             self._traffic.dismiss(worker.id)
             del self.workers[worker.id]
             self._end_usage(worker)
-            worker.frozen_at = time.monotonic()
+            worker.frozen_at = self._clock()
             self._frozen[worker.id] = worker
             worker.log.system("FlashBoot keeps the worker")
             self._report(f"endpoint {self._endpoint_id}: FlashBoot keeps worker {worker.id}")
