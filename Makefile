@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages version clean \
-	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -130,6 +130,9 @@ bench-engines: $(VENV)/.bench ## Compare the installed engines (writes benchmark
 
 bench-http: env-dev ## Compare the HTTP door with the engine behind it (writes benchmarks/http/results.md)
 	@python benchmarks/http/bench.py $(ARGS)
+
+bench-load: env-dev ## Check what `engineroom bench` measures against a known source (writes benchmarks/load/results.md)
+	@python benchmarks/load/bench.py $(ARGS)
 
 bench-runpod: env-dev ## Measure the RunPod door on the emulated platform (writes benchmarks/runpod/results.md)
 	@python benchmarks/runpod/bench.py $(ARGS)

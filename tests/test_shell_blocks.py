@@ -119,7 +119,7 @@ def test_our_commands_and_their_options_exist() -> None:
             if known is None:
                 unknown.append((page, subcommand))
                 continue
-            options = {option for parameter in known.params for option in parameter.opts}
+            options = {"--help", *(option for parameter in known.params for option in parameter.opts)}
             own = rest.partition(" -- ")[0]
             unknown += [(page, option) for option in re.findall(r"\s(--[a-z][\w-]*)", own) if option not in options]
     assert unknown == []

@@ -4,8 +4,9 @@ It stands where an engine's server would, so that what a proxy costs can be meas
 
     python source.py PORT | PATH-OF-A-UNIX-SOCKET
 
-POST /v1/chat/completions streams `max_tokens` events at `rate` a second (both fields of the body), one event a
-token, on an absolute schedule; GET /health answers 200.
+POST /v1/chat/completions streams `max_tokens` events at `rate` a second, the first after `first_ms` (fields of the
+body), one event a token, on an absolute schedule, and at the end `usage` where that is asked for. GET answers 200, and
+`/v1/models` with a model's name.
 """
 
 from __future__ import annotations
@@ -17,11 +18,17 @@ from typing import cast
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 HEALTHY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+MODELS = b'{"object":"list","data":[{"id":"source","object":"model"}]}'
+MODELS = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(MODELS), MODELS)
 EVENT = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"source",'
     b'"choices":[{"index":0,"delta":{"content":" token"},"logprobs":null,"finish_reason":null}]}\n\n'
 )
 CHUNK = b"%x\r\n%s\r\n" % (len(EVENT), EVENT)
+USAGE = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"source","choices":[],'
+    b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}}\n\n'
+)
 END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
@@ -38,19 +45,30 @@ class Source(asyncio.Protocol):
         head, separator, body = self.buffer.partition(b"\r\n\r\n")
         if not separator:
             return
-        if head.startswith(b"GET"):
+        if not head.startswith(b"POST"):
             self.buffer = body
-            self.transport.write(HEALTHY)
+            self.transport.write(MODELS if b"/models" in head else HEALTHY)
             return
         length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
         if len(body) < length:
             return
         self.buffer = body[length:]
         request = json.loads(body[:length])
-        self.rate, self.left = float(request.get("rate", 50)), int(request["max_tokens"])
+        self.rate = float(request.get("rate", 50))
+        self.left = int(request.get("max_tokens") or request["max_completion_tokens"])
+        self.usage = b""
+        if (request.get("stream_options") or {}).get("include_usage"):
+            words = body[:length].count(b" ")
+            usage = USAGE % (words, self.left, words + self.left)
+            self.usage = b"%x\r\n%s\r\n" % (len(usage), usage)
         self.transport.write(HEAD)
-        self.started, self.sent = asyncio.get_running_loop().time(), 0
-        self.tick()
+        loop = asyncio.get_running_loop()
+        self.started = loop.time() + float(request.get("first_ms", 0)) / 1000
+        self.sent = 0
+        if self.started > loop.time():
+            self.timer = loop.call_at(self.started, self.tick)
+        else:
+            self.tick()
 
     def tick(self) -> None:
         loop = asyncio.get_running_loop()
@@ -59,7 +77,7 @@ class Source(asyncio.Protocol):
             self.sent += due
             self.transport.write(CHUNK * due)
         if self.sent >= self.left:
-            self.transport.write(END)
+            self.transport.write(self.usage + END)
             return
         self.timer = loop.call_at(self.started + self.sent / self.rate, self.tick)
 

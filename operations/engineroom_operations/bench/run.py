@@ -30,6 +30,7 @@ _FIRST_NUMBER = 1_000_000
 """Prompts of stage n begin at the number n times this, so that no stage asks what another asked."""
 
 _WARM_UP_STREAMS = 16
+_FEW = 100
 
 
 class Level(NamedTuple):
@@ -156,6 +157,10 @@ class BenchRun:
     def report(self) -> Report:
         """The report of what was measured so far."""
         plan = self._plan
+        if any(0 < stage.requests < _FEW for stage in self._stages):
+            self._notes.append(
+                f"Of fewer than {_FEW} requests P99 is the slowest: give stages more time (-d) or more (-n)."
+            )
         if not self._watch.available:
             self._notes.append("The server shows no /metrics: the verdict rests on what this client saw.")
         return Report(

@@ -12,7 +12,14 @@ from .words import FIGURES, HEADINGS, counting, durations, headline, number, pla
 if TYPE_CHECKING:
     from rich.console import Console
 
-_NARROW = 100
+_NARROW = 140
+
+_BRIEF = {
+    "TTFT, ms P50 / P99": "TTFT P50/P99",
+    "token, ms P50 / P99": "token P50/P99",
+    "answer, ms P50 / P99": "answer P50/P99, ms",
+    "objectives kept": "kept",
+}
 
 
 def show(report: Report, console: Console) -> None:
@@ -25,11 +32,13 @@ def show(report: Report, console: Console) -> None:
     if console.width < _NARROW:
         # Of ten columns a narrow terminal shows those that decide.
         dropped = [heading.index(name) for name in ("requests/s", "tokens/s in", "goodput/s")]
-        heading = [name for position, name in enumerate(heading) if position not in dropped]
-        rows = [[cell for position, cell in enumerate(row) if position not in dropped] for row in rows]
+        heading = [_BRIEF.get(name, name) for position, name in enumerate(heading) if position not in dropped]
+        rows = [
+            [cell.replace(" / ", "/") for position, cell in enumerate(row) if position not in dropped] for row in rows
+        ]
     table = Table(box=None, pad_edge=False, header_style="dim")
     for position, name in enumerate(heading):
-        table.add_column(name, justify="left" if position == 0 else "right")
+        table.add_column(name, justify="left" if position == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console.print(table)
