@@ -103,7 +103,7 @@ class DeploymentFile(FileSection):
     image: str | None = None
     cuda: Text = ""
     gpu: Texts = ()
-    gpu_count: int = Field(1, ge=1)
+    gpu_count: int | None = Field(None, ge=1)
     cpu: CpuSection | None = None
     cloud: Literal["SECURE", "COMMUNITY"] = "SECURE"
     data_centers: Texts = ()
@@ -128,9 +128,14 @@ class DeploymentFile(FileSection):
         return values
 
     @model_validator(mode="after")
-    def _has_one_kind_of_compute(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.cpu is not None and self.gpu:
             raise ValueError("gpu and cpu exclude each other")
+        if self.image is not None and self.cuda:
+            raise ValueError("image and cuda exclude each other: cuda chooses among our images")
+        place = self.volume.data_center if self.volume is not None else None
+        if place is not None and self.data_centers and place not in self.data_centers:
+            raise ValueError(f"volume.data_center is {place}, which is none of data_centers")
         if self.kind == "load-balancer" and self.scaling is not None and self.scaling.request_count is None:
             raise ValueError("scaling: a load-balancing endpoint scales by request_count only")
         return self

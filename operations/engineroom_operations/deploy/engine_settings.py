@@ -57,19 +57,41 @@ def engine_settings(env: Environment, file: DeploymentFile, matrix: Matrix) -> E
     if "ENGINE" not in understood:
         memory = _look_up(understood)
         asked = asked.with_arguments({"ENGINE": _engine_for(memory, asked, matrix)}, "deployment")
-    setup = plugins.check(asked)
+    engine, seen = plugins.engine_class(asked)
+    _check(asked, engine, seen)
     # A model that the engine brings itself is in its image, or not: that is not for us to say.
-    brought = setup.env.source("MODEL_NAME") == "default"
-    model = "" if brought else setup.env.get("MODEL_NAME", "")
+    brought = seen.source("MODEL_NAME") == "default"
+    model = "" if brought else seen.get("MODEL_NAME", "")
     if model and file.image is None and Path(model).expanduser().exists():
         message = (
             f"{model} is on this machine and not on RunPod: name a repository of a hub, or bake the model into an "
             "image (`make image … MODEL=`) and name that under `image`"
         )
-        raise SettingsError([Problem("MODEL_NAME", message, setup.env.source("MODEL_NAME"))])
+        raise SettingsError([Problem("MODEL_NAME", message, seen.source("MODEL_NAME"))])
     # What is set in this machine's environment for other programs is no concern of a deployment's.
-    warnings = tuple(str(notice) for notice in setup.names.warnings if notice.variable in given)
-    return EngineSettings(type(setup.engine), setup.env, model, memory, warnings)
+    notices = plugins.known_names(engine, seen).check(seen).warnings
+    warnings = tuple(str(notice) for notice in notices if notice.variable in given)
+    return EngineSettings(engine, seen, model, memory, warnings)
+
+
+def _check(asked: Environment, engine: type[Engine], seen: Environment) -> None:
+    """Check every setting as a start does, but for what only this machine lacks: the engine is in the image.
+
+    Raises:
+        SettingsError: with every problem.
+    """
+    try:
+        plugins.check(asked)
+    except SettingsError as error:
+        installed = all(need.met for need in engine.requirements(seen))
+        problems = [each for each in error.problems if installed or _is_of_the_user(each, seen)]
+        if problems:
+            raise SettingsError(problems) from None
+
+
+def _is_of_the_user(problem: Problem, seen: Environment) -> bool:
+    """Whether a problem is about something that somebody has set, or must set."""
+    return problem.variable in ("MODEL_NAME", "ENGINE") or seen.source(problem.variable) != "default"
 
 
 def look_up(model: str, env: Environment) -> ModelMemory:

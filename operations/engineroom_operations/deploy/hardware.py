@@ -113,8 +113,13 @@ def fitting_hardware(
     kind: str,
     cloud: str,
     suits: Collection[str],
+    count: int | None = None,
 ) -> Hardware:
     """What the model fits on, the cheapest first.
+
+    Args:
+        suits: compute capabilities that the image runs on; empty for any.
+        count: how many GPUs share the model; None for the fewest that suffice.
 
     Raises:
         SettingsError: it fits on nothing that RunPod offers.
@@ -126,7 +131,7 @@ def fitting_hardware(
     )
     size = f"{model.name} with a context of {demand.context_tokens:,} tokens"
     if kind == "pod":
-        fits = [fit for fit in fit_gpus(model, profile, usable, demand) if fit.fits]
+        fits = [fit for fit in fit_gpus(model, profile, usable, demand, count) if fit.fits]
         free = [fit for fit in fits if fit.gpu.id in market.available] or fits
         prices = {fit.gpu.id: (_price(fit.gpu, kind, cloud) or 0.0) * fit.gpus for fit in free}
         free.sort(key=lambda fit: prices[fit.gpu.id])
@@ -135,7 +140,7 @@ def fitting_hardware(
             raise _nothing_fits(size, demand, profile)
         pods = tuple(GpuChoice(fit.gpu, fit.gpus) for fit in near[:_PODS])
         return Hardware(pods=pods, reason=f"the cheapest on which {size} fits")
-    pools = fitting_pools(model, profile, replace_gpus(market.catalog, usable), demand)
+    pools = fitting_pools(model, profile, replace_gpus(market.catalog, usable), demand, count)
     free_pools = [pool for pool in pools if _has_free(pool, market)] or list(pools)
     if not free_pools:
         raise _nothing_fits(size, demand, profile)

@@ -87,6 +87,7 @@ class Preparation:
             RunPodApiError: RunPod's catalog cannot be read.
         """
         self._check_other_kind()
+        self._notes += without_effect(self._file, self._kind)
         self._template = await self._existing_template()
         market = gpu_market(await self._api.gpus("POD" if self._kind == "pod" else "SERVERLESS"))
         hardware = await self._hardware(market)
@@ -157,12 +158,13 @@ class Preparation:
         file = self._file
         needs_gpu = {sm for row in self._matrix.rows if row.engine == self._settings.engine.name for sm in row.sm}
         # What an image runs on that is none of ours is for its maker to say.
-        suits = set() if self._named_image else needs_gpu
+        row = self._matrix.row_of(self._named_image) if self._named_image else None
+        suits = set(row.sm if row is not None else ()) if self._named_image else needs_gpu
         if file.cpu is not None:
             return Hardware(cpu=(file.cpu.id, file.cpu.vcpus), reason="named")
         if file.gpu:
-            return named_hardware(file.gpu, file.gpu_count, market, self._kind, file.cloud, suits)
-        if self._same_model:
+            return named_hardware(file.gpu, file.gpu_count or 1, market, self._kind, file.cloud, suits)
+        if self._same_model and file.gpu_count is None:
             kept = self._kept_hardware(market)
             if kept is not None:
                 return kept
@@ -173,15 +175,8 @@ class Preparation:
                 raise SettingsError([Problem("gpu", message)])
             return cheapest_cpu(await self._api.cpus(), _CPUS)
         model = self._read_model()
-        return fitting_hardware(
-            model,
-            profile,
-            demand_of(model, self._settings),
-            market,
-            self._kind,
-            file.cloud,
-            suits,
-        )
+        demand = demand_of(model, self._settings)
+        return fitting_hardware(model, profile, demand, market, self._kind, file.cloud, suits, file.gpu_count)
 
     def _kept_hardware(self, market: GpuMarket) -> Hardware | None:
         """What it runs on now: prices change daily, and a deployment does not move each time."""
@@ -310,6 +305,16 @@ class Preparation:
                 return {}
         self._notes.append(f"there is no template {wanted}; an image is used without one")
         return {}
+
+
+_OF_ENDPOINTS = ("workers", "scaling", "flashboot", "timeout")
+_OF_PODS = ("cloud",)
+
+
+def without_effect(file: DeploymentFile, kind: DeploymentKind) -> list[str]:
+    """What the file has and this kind of deployment has no use for."""
+    useless = _OF_ENDPOINTS if kind == "pod" else _OF_PODS
+    return [f"{name} has no effect on a {kind}" for name in useless if name in file.model_fields_set]
 
 
 def with_docker_login(file: DeploymentFile, env: Environment) -> DeploymentFile:

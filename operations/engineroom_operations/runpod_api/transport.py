@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 ATTEMPTS = 6
 """Of one request, in all."""
+UNREACHABLE_ATTEMPTS = 3
+"""Where nobody listens, or the name is unknown: that rarely passes, and somebody waits to be told."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 20.0
 LONGEST_WAIT_S = 120.0
@@ -104,9 +106,10 @@ class Transport:
             if not never_sent and not call.repeatable:
                 raise LostAnswerError(failure)
             pause_now = asked if asked is not None else pause
-            if attempt == ATTEMPTS or waited + pause_now > LONGEST_WAIT_S:
+            attempts = UNREACHABLE_ATTEMPTS if never_sent and not failure.status else ATTEMPTS
+            if attempt >= attempts or waited + pause_now > LONGEST_WAIT_S:
                 raise failure
-            logger.info("%s; trying again in %.0f s", str(failure).partition("\n")[0], pause_now)
+            logger.warning("%s; trying again in %.0f s", str(failure).partition("\n")[0], pause_now)
             await asyncio.sleep(pause_now)
             waited += pause_now
             pause = min(2 * pause, LONGEST_PAUSE_S)

@@ -194,6 +194,28 @@ async def test_what_cannot_be_had_is_named(
     assert reason in finished.output
 
 
+async def test_what_has_no_effect_is_told(platform: RunningPlatform, tmp_path: Path) -> None:
+    (tmp_path / "file.yaml").write_text("gpu_count: 2\nworkers: {max: 2}\ncloud: SECURE\n")
+    path = model(tmp_path / "m", 7)
+    for kind, words in (("pod", ["workers has no effect on a pod"]), ("queue", ["cloud has no effect on a queue"])):
+        output = await deploy(platform, path, "-f", str(tmp_path / "file.yaml"), "--kind", kind, "--dry-run")
+        assert [line for line in output.splitlines() if "no effect" in line] == [f"note    {word}" for word in words]
+        assert "TENSOR_PARALLEL_SIZE 2" in output
+
+
+async def test_a_gpu_that_the_named_image_does_not_run_on_is_not_chosen(
+    platform: RunningPlatform, tmp_path: Path
+) -> None:
+    path = model(tmp_path / "m", 7)
+    image = "ghcr.io/me/engineroom:1-fastdeploy-2.4.0-cu126-sm80-90"
+    words = ("--engine", "fastdeploy", "--image", image, "--kind", "pod", "--dry-run")
+    finished = await command(platform, "deploy", path, *words)
+    assert finished.code == 0, finished.output
+    chosen = {gpu.id: gpu for gpu in GpuCatalog.load().gpus}
+    (line,) = [line for line in finished.output.splitlines() if "gpu.id" in line]
+    assert chosen[line.split(maxsplit=1)[1].strip()].sm in ("80", "90")
+
+
 async def test_a_model_that_fits_nowhere(platform: RunningPlatform, tmp_path: Path) -> None:
     path = model(tmp_path / "m", 3000)
     finished = await command(platform, "deploy", path, "--engine", "vllm", "--image", IMAGE, "--dry-run")

@@ -58,6 +58,8 @@ def test_words_of_yaml(tmp_path: Path) -> None:
         ({"kind": "load-balancer", "scaling": {"queue_delay": 3}}, "request_count only"),
         ({"gpu": "L4", "cpu": {"id": "cpu3c"}}, "exclude each other"),
         ({"volume": {"name": "v", "size": 5}}, "volume.size"),
+        ({"volume": {"name": "v", "data_center": "A"}, "data_centers": ["B"]}, "none of data_centers"),
+        ({"image": "a/b:1", "cuda": "12.9"}, "exclude each other"),
         ({"env": {"A": ["b"]}}, "env.A"),
         ("[", "not valid YAML"),
         ("- a", "mapping"),
