@@ -33,6 +33,8 @@ _OTHER_WORDS = {
     "get": "pull",
     "settings": "config",
     "test": "check",
+    "benchmark": "bench",
+    "loadtest": "bench",
     "help": "--help",
     "version": "--version",
 }
