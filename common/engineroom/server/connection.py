@@ -63,6 +63,13 @@ class Upstream:
         except _FAILURES:
             return ""
 
+    async def description(self, path: str) -> str:
+        """What a server that has just become ready says of itself at GET `path`; empty where it does not.
+
+        It counts as long as the server runs, and the first answer may take a busy machine many seconds.
+        """
+        return await self.text(path, _ANSWER)
+
     async def ask(self, path: str, json: Mapping[str, Any]) -> Any:
         """The JSON answer to a POST, to find out what a model can do; None where it is not answered with 200."""
         try:

@@ -204,7 +204,7 @@ class LlamaCppEngine(ServerEngine):
 
     async def on_ready(self, upstream: Upstream) -> None:
         try:
-            props = json.loads(await upstream.text("/props"))
+            props = json.loads(await upstream.description("/props"))
         except ValueError:
             raise EngineStartError("llama.cpp does not answer /props; its version is not known here") from None
         if not props.get("chat_template_caps", {}).get("supports_tools"):

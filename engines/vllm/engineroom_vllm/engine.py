@@ -184,7 +184,7 @@ class VLLMEngine(ServerEngine):
 
     async def on_ready(self, upstream: Upstream) -> None:
         await self._stop_helpers()
-        description = await upstream.text("/openapi.json")
+        description = await upstream.description("/openapi.json")
         if description:
             openapi = msgspec.json.decode(description)
             self._routes = surface.routes_of(openapi)
