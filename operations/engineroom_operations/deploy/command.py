@@ -53,7 +53,7 @@ def deploy(
     wait_limit: float,
     **fields: Any,
 ) -> None:
-    """Put a model on RunPod: a pod, or an endpoint with its workers.
+    """Put a model on RunPod, as a pod or an endpoint.
 
     Takes the settings in force (`engineroom config`) and a deployment file, shows what it would change and what that
     costs, and asks. The same command again changes nothing; after a failure it goes on.

@@ -59,7 +59,9 @@ def fit(
     everything: bool,
     as_json: bool,
 ) -> None:
-    """Say on which of RunPod's GPUs a model fits, and what that costs, before anything is downloaded.
+    """Say on which GPUs a model fits, and what they cost.
+
+    Nothing is downloaded for it, and GPUs and prices are RunPod's.
 
     MODEL is a repository of the Hugging Face Hub, its address, a folder, or a GGUF file; of several GGUF files
     `org/name:Q8_0` names one. Only the headers of its files are read.

@@ -68,7 +68,7 @@ def traffic(
     by_hour: bool,
     as_json: bool,
 ) -> None:
-    """Say whether a pod or serverless serves a model's traffic at the lower price, and why.
+    """Say which costs less for a model: a pod or serverless.
 
     MODEL is as `engineroom fit` takes it. The traffic is a day of requests, from --requests or a file.
 
