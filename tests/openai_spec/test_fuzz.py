@@ -26,6 +26,7 @@ REFUSED = {
     ("context_length_exceeded", "messages"): "more than the engine of this test takes",
     ("request_limit_exceeded", "n"): "times the number of prompts it is more than MAX_CHOICES",
     ("request_limit_exceeded", "best_of"): "times the number of prompts it is more than MAX_CHOICES",
+    ("unknown_parameter", "messages"): "a member of a message that the specification does not name",
     ("unsupported_content_type", "messages"): "images, audio and files: the engine is one of text",
     ("unsupported_value", "tools"): "custom tools",
     ("unsupported_value", "tool_choice"): "custom tools",

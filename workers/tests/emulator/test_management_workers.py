@@ -29,9 +29,11 @@ CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}
 
 @pytest.fixture(scope="module")
 async def platform() -> AsyncIterator[RunningPlatform]:
+    before = set(psutil.Process().children(recursive=True))
     async with running_platform(IMAGES, hold=1) as running:
         yield running
-    assert not psutil.Process().children(recursive=True), "something outlived the platform"
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert not left, "something outlived the platform"
 
 
 @pytest.fixture

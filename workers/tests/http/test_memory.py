@@ -56,8 +56,10 @@ def watched(door: Door) -> Iterator[None]:
     seen: list[int] = []
 
     def look() -> None:
-        while not over.wait(0.005):
+        while True:
             seen.append(process.memory_info().rss)
+            if over.wait(0.005):
+                return
 
     looking = threading.Thread(target=look)
     looking.start()
