@@ -70,6 +70,7 @@ def test_ctrl_c_stops_the_answer_at_the_server_and_the_chat_goes_on(door: Door, 
         at = terminal.until("(stopped)", at)
         until(lambda: door.metric("engineroom_requests_running ") == 0)
         at = ask(terminal, "still **there**", "still there")
+        terminal.until("\n>", at)
         terminal.type("\x03")
         terminal.until("another Ctrl-C leaves", at)
         terminal.type("\x03")
