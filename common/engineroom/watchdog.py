@@ -2,7 +2,8 @@
 
 An engine hangs where its process is stopped, deadlocked or waits for what never comes. It is told from one that works
 for long, on a prompt of a million tokens or a compilation, by three things that a hung one never does: it answers, it
-moves something that somebody waits for, or it takes the processor.
+moves something that somebody waits for, or it takes the processor. One that waits for a processor which others have
+counts as one that takes it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _LOOKS = 6
 _BUSY_SHARE = 0.05
 """The share of one processor above which an engine works: so much is left to it where twenty want the same one. A
 server that only answers its health checks takes less than a hundredth."""
+_STARVED_SHARE = 0.5
+"""The share of the time above which an engine works that has a processor, or waits for one. What has less of it than it
+wants waits nearly always; a server that only answers its health checks waits for moments, however busy the machine."""
 _IDLE_LOOKS = 3
 """Every how many looks the processes of an engine are looked at that answers."""
 
@@ -32,11 +36,14 @@ class Activity(NamedTuple):
     """What an engine's processes or threads have done so far.
 
     seconds: processor time, of all together.
+    waited: seconds for which their threads had something to do and no processor to do it, of all together; 0 where the
+        system does not say.
     faults: pages that they had to wait for, as where a model's file is read again from a slow disk.
     processes: how many there are; stopped: how many of those are stopped, as by SIGSTOP.
     """
 
     seconds: float
+    waited: float = 0
     faults: int = 0
     processes: int = 0
     stopped: int = 0
@@ -95,7 +102,7 @@ class Observation(NamedTuple):
     answered: it answered a probe.
     moved: something that somebody waits for moved, or a canary was answered.
     awaited: requests wait for it.
-    busy: it took the processor; None where that cannot be seen.
+    busy: it took the processor, or waited for one; None where that cannot be seen.
     stopped: how many of its processes are stopped.
     """
 
@@ -225,7 +232,7 @@ class Watchdog:
         stopped = 0 if before is None else before.stopped
         if silent or stopped or look % _IDLE_LOOKS == 0:
             now = self._engine.activity()
-            busy = None if now is None else before is not None and _worked(before, now, elapsed)
+            busy = None if now is None else before is not None and worked(before, now, elapsed)
             stopped = 0 if now is None else now.stopped
             self._activity = now if silent or stopped else None
         self._ask(moved, awaited)
@@ -282,9 +289,11 @@ class Watchdog:
         return silence if seen.busy is None else f"{silence}, its processes idle"
 
 
-def _worked(before: Activity, now: Activity, elapsed: float) -> bool:
-    """Whether an engine worked between two looks."""
-    return now.seconds - before.seconds >= _BUSY_SHARE * elapsed or now.faults > before.faults
+def worked(before: Activity, now: Activity, elapsed: float) -> bool:
+    """Whether an engine worked between two looks, or would have if others had left it a processor."""
+    ran = now.seconds - before.seconds
+    wanted = ran + now.waited - before.waited
+    return ran >= _BUSY_SHARE * elapsed or wanted >= _STARVED_SHARE * elapsed or now.faults > before.faults
 
 
 def _seconds(number: float) -> str:

@@ -7,9 +7,12 @@ import json
 import math
 import os
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
 import pytest
@@ -17,7 +20,8 @@ from standin.engine import StandinEngine
 
 from engineroom.asgi import request
 from engineroom.process import descendants
-from engineroom.watchdog import WELL, Judgement, Observation, Patience, judge
+from engineroom.process.activity import read_activity
+from engineroom.watchdog import WELL, Activity, Judgement, Observation, Patience, Watchdog, judge, worked
 
 CHAT = "/v1/chat/completions"
 PATIENCE = Patience.of(60, math.inf)
@@ -77,6 +81,92 @@ def test_where_work_is_made_of_short_steps_no_step_takes_for_ever() -> None:
 
 def test_with_0_an_engine_is_never_ended() -> None:
     assert after(*[seen()] * 10_000, patience=Patience.of(0, 10)).state == "suspected"
+
+
+@pytest.mark.parametrize(
+    ("now", "works"),
+    [
+        (Activity(10.06), True),  # A twentieth of a processor is little, and more than health checks take.
+        (Activity(10.04), False),
+        (Activity(10.02, waited=20.97), True),  # Others left it a fiftieth, and it waited for the rest.
+        (Activity(10.01, waited=20.2), False),  # Health checks on a busy machine.
+        (Activity(10, faults=4), True),
+        (Activity(10, waited=20, faults=3), False),
+        (Activity(9), False),  # One of its processes has ended.
+    ],
+)
+def test_what_takes_a_processor_or_waits_for_one_works(now: Activity, works: bool) -> None:
+    before = Activity(10, waited=20, faults=3)
+    assert worked(before, now._replace(waited=now.waited or 20, faults=now.faults or 3), elapsed=1) == works
+
+
+class SilentEngine:
+    """One that answers nothing, though asked; its processes are real."""
+
+    name = "silent"
+    probed = "GET /health"
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+
+    def awaited(self) -> int:
+        return 1
+
+    def progress(self) -> object:
+        return None
+
+    async def counters(self) -> object:
+        return None
+
+    async def probe(self) -> bool:
+        return await asyncio.Event().wait()
+
+    async def canary(self) -> bool:
+        return await asyncio.Event().wait()
+
+    def activity(self) -> Activity | None:
+        return read_activity(self._root)
+
+
+_COMPUTING = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+os.nice(int(sys.argv[2]))
+print(os.getpid(), flush=True)
+while True: pass
+"""
+
+
+@contextmanager
+def computing(niceness: int, *parent: str) -> Iterator[tuple[int, int]]:
+    """A process that computes for ever, on one processor that all of them share; the ids of its parent and its own."""
+    processor = min(os.sched_getaffinity(0))
+    command = [*parent, sys.executable, "-c", _COMPUTING, str(processor), str(niceness)]
+    with Popen(command, stdout=PIPE, start_new_session=True) as started:
+        assert started.stdout is not None
+        try:
+            yield started.pid, int(started.stdout.readline())
+        finally:
+            os.killpg(started.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this kernel does not say how long threads wait")
+async def test_an_engine_that_others_leave_no_processor_is_not_taken_for_one_that_hangs() -> None:
+    shell = ("sh", "-c", '"$@"; true', "sh")  # An engine is watched from its parent.
+    with computing(0), computing(0), computing(19, *shell) as (root, pid):
+        watchdog = Watchdog(SilentEngine(root), hang_timeout=20)
+        watching = asyncio.ensure_future(watchdog.run())
+        before = read_activity(root)
+        began = time.monotonic()
+        await asyncio.sleep(3)
+        now = read_activity(root)
+        assert before is not None
+        assert now is not None
+        ran = (now.seconds - before.seconds) / (time.monotonic() - began)
+        assert watchdog.suspicion == "", f"it had {ran:.1%} of a processor"
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: watchdog.suspicion)
+        watching.cancel()
 
 
 async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
@@ -157,6 +247,26 @@ async def test_a_server_whose_core_hangs_is_noticed_though_its_front_answers() -
         waiting = asyncio.ensure_future(ask(engine, words=1))
         await until(lambda: not engine.health().ready)
         assert "nothing generated" in engine.health().reason
+        waiting.cancel()
+
+
+async def test_what_a_front_does_by_itself_hides_no_hang() -> None:
+    """A monitor asks for the models, a client sends nonsense, and comments keep a stream open."""
+    async with standin("--deaf-after", "1", "--comments") as engine:
+        assert (await ask(engine, words=1))[0] == 200
+        waiting = asyncio.ensure_future(ask(engine, stream=True))
+
+        async def go_on_asking() -> None:
+            while True:
+                for path in ("/v1/models", "/v1/things/1"):
+                    async with request(engine.app, "GET", path) as response:
+                        await response.read()
+                await ask(engine, fault="error")
+                await asyncio.sleep(0.3)
+
+        others = asyncio.ensure_future(go_on_asking())
+        await until(lambda: not engine.health().ready)
+        others.cancel()
         waiting.cancel()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from ..engine import MODELS, Capabilities, Engine, Health, Route
 from ..errors import engine_dead
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from ..openai.serving.tokens import TokenRequest, TokenSource
-from ..process.activity import thread_activity
+from ..process.activity import own_activity, thread_activity
 from ..watchdog import Activity, Watchdog
 from .threads import exit_without
 
@@ -179,5 +178,5 @@ class _WatchedTokens:
     def activity(self) -> Activity | None:
         threads = self._engine.working_threads()
         if not threads:
-            return Activity(sum(os.times()[:2]))
+            return own_activity()
         return thread_activity([thread.native_id for thread in threads if thread.native_id is not None])

@@ -14,7 +14,7 @@ from ..errors import APIError, drop_tracebacks, engine_dead
 from .body import Request, read_request
 from .capability_check import check_capabilities, check_prompt
 from .errors import error_event, error_response, request_id
-from .limits import NO_LIMITS, ORDINARY, RequestLimits, check_fields
+from .limits import NO_LIMITS, ORDINARY, RequestLimits, check_fields, check_text
 from .model_list import LIST, ModelList
 from .path_hints import hint
 from .routes import MESSAGES, RESPONSES
@@ -85,18 +85,22 @@ class Gateway:
             _fail(self._closing, self._reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = ResponseTracker(send, self.work)
+        work = self.work if _generates(scope) else Work()
+        response = ResponseTracker(send, work)
         try:
             self._check_route(scope)
             if scope["method"] == "HEAD":
                 scope = {**scope, "method": "GET"}
-                response = ResponseTracker(_without_body(send), self.work)
+                response = ResponseTracker(_without_body(send), work)
             self._check_health()
             request = await read_request(scope, receive, self._max_body)
             self._check_model(request)
             if request.json is not None:
                 check_capabilities(scope["path"], request.json, self._engine.capabilities)
                 check_prompt(request.json, self._limits)
+                # A text has no more characters than its bytes in JSON.
+                if 0 < self._limits.max_prompt_characters < request.size:
+                    check_text(request.json, self._limits)
                 if not request.json.keys() <= ORDINARY:
                     check_fields(scope["path"], request.json, self._limits)
             await self._serve(scope, receive, response)
@@ -191,6 +195,15 @@ class Gateway:
         return self._surfaces
 
 
+_OF_THE_FRONT = ("tokenize", "_tokens", "template", "_adapter", "lora-adapters")
+"""How the paths end of what a server's front does by itself."""
+
+
+def _generates(scope: Scope) -> bool:
+    """Whether an answer shows that the engine generates: its front answers the rest, however its core hangs."""
+    return scope["method"] == "POST" and not scope["path"].endswith(_OF_THE_FRONT)
+
+
 def _without_body(send: Send) -> Send:
     """Passes on a response with nothing in it: what HEAD asks for (RFC 9110, 9.3.2)."""
 
@@ -207,7 +220,7 @@ def _fail(future: asyncio.Future[NoReturn], reason: APIError) -> None:
 
 
 class Work:
-    """What an engine is at, for its watchdog: running requests, and the messages of responses sent so far."""
+    """What an engine is at, for its watchdog: running requests, and the pieces of answers that it has generated."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -226,6 +239,7 @@ class ResponseTracker:
         self._send = send
         self._started: Message | None = None
         self._complete = False
+        self._generated = False
 
     def send(self, message: Message) -> Awaitable[None]:
         """Note a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
@@ -233,9 +247,14 @@ class ResponseTracker:
             self._started = message
             if self.headers:
                 message = {**message, "headers": [*message["headers"], *self.headers]}
-        elif not message.get("more_body"):
+            # An engine's front refuses by itself, and begins a stream before there is anything to stream.
+            self._generated = message["status"] < 400
+            return self._send(message)
+        body = message.get("body", b"")
+        # By a comment a server says that its front lives.
+        self._work.sent += self._generated and body[:1] != b":"
+        if not message.get("more_body"):
             self._complete = True
-        self._work.sent += 1
         return self._send(message)
 
     async def fail(self, scope: Scope, error: APIError) -> None:

@@ -197,6 +197,19 @@ async def test_a_core_that_is_stopped_is_noticed_though_its_front_answers(vllm: 
     await _becomes(vllm, ready=True)
 
 
+async def test_a_core_that_works_for_long_is_not_taken_for_one_that_hangs(vllm: VLLMEngine, target: Target) -> None:
+    """Prompts that fill the context, and a schema that takes long to compile, all at once."""
+    hangs = vllm.hangs
+    prompts = [f"{number} " + "word " * 1_990 for number in range(6)]
+    asked: list[dict[str, Any]] = [{"prompt": prompt, "max_tokens": 1} for prompt in prompts]
+    values = [f"every value begins with the same words and goes on {number}" for number in range(900)]
+    asked.append({"prompt": "One:", "max_tokens": 20, "structured_outputs": {"json": {"enum": values}}})
+    answers = await asyncio.gather(*(target.post("/v1/completions", each) for each in asked))
+    assert [status for status, _ in answers] == [200] * len(asked), answers
+    assert vllm.hangs == hangs
+    assert vllm.health().ready
+
+
 async def _becomes(vllm: VLLMEngine, *, ready: bool) -> None:
     for _ in range(600):
         if vllm.health().ready == ready:

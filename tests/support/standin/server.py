@@ -1,7 +1,7 @@
 """A stand-in for an engine's server process: no model, a few routes, and faults on request. For tests only.
 
     python server.py (--unix PATH | --port N) [--ready-after S] [--exit CODE] [--child] [--ignore-sigterm]
-        [--deaf-after N]
+        [--deaf-after N] [--comments]
 
 POST /v1/chat/completions streams `words` words every `gap` seconds; `fault` breaks it: `die` kills the process
 mid-stream, `cut` ends the stream before [DONE], both after `fault_after` words (1); `error` answers 400 in this
@@ -25,6 +25,7 @@ from aiohttp import web
 RUNNING = web.AppKey("running", set)
 SERVED = web.AppKey("served", list)
 DEAF_AFTER = web.AppKey("deaf_after", int)
+COMMENTS = web.AppKey("comments", bool)
 
 
 async def chat(request: web.Request) -> web.StreamResponse:
@@ -37,7 +38,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     token = object()
     request.app[SERVED].append(token)
     if 0 <= request.app[DEAF_AFTER] < len(request.app[SERVED]):
-        await asyncio.Event().wait()
+        await go_deaf(request)
     request.app[RUNNING].add(token)
     try:
         if not body.get("stream"):
@@ -60,6 +61,17 @@ async def chat(request: web.Request) -> web.StreamResponse:
         return response
     finally:
         request.app[RUNNING].discard(token)
+
+
+async def go_deaf(request: web.Request) -> None:
+    """Generate nothing any more; with --comments say all the same that the front is there."""
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    if request.app[COMMENTS]:
+        await response.prepare(request)
+    while True:
+        await asyncio.sleep(0.1)
+        if request.app[COMMENTS]:
+            await response.write(b": still here\n\n")
 
 
 async def health(request: web.Request) -> web.Response:
@@ -88,6 +100,7 @@ def main() -> None:
     parser.add_argument("--child", action="store_true")
     parser.add_argument("--ignore-sigterm", action="store_true")
     parser.add_argument("--deaf-after", type=int, default=-1, help="chats that it answers; the next wait for ever")
+    parser.add_argument("--comments", action="store_true", help="while it is deaf, streams have comments")
     parser.add_argument("--shared-memory", help="a file there that it maps and never unlinks")
     options = parser.parse_args()
     if options.child:
@@ -99,6 +112,7 @@ def main() -> None:
     app[RUNNING] = set()
     app[SERVED] = []
     app[DEAF_AFTER] = options.deaf_after
+    app[COMMENTS] = options.comments
     if options.shared_memory:
         Path(options.shared_memory).write_bytes(bytes(4096))
         with open(options.shared_memory, "r+b") as file:
