@@ -156,7 +156,7 @@ siege: env-dev ## Attack both doors for 15 minutes (writes benchmarks/siege/resu
 	@python benchmarks/siege/siege.py $(ARGS)
 
 .PHONY: bench-hangs
-bench-hangs: env-dev ## Measure how soon an engine that hangs is noticed, and that long work is not (writes benchmarks/siege/hangs.md)
+bench-hangs: env-dev ## Measure how soon an engine that hangs is noticed, and that long work is not (writes benchmarks/siege/hangs.md); ARGS=--quick tries it
 	@python benchmarks/siege/hangs.py $(ARGS)
 
 recipes: env-dev ## Run docs/recipes.md: each client, in a throw-away environment, against a real worker (npm, Node)

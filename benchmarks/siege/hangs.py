@@ -1,17 +1,16 @@
 """`make bench-hangs`: how long a hung engine goes unnoticed at each door, and that one which works for long is not
-taken for hung. Writes benchmarks/siege/hangs.md.
-
-    python benchmarks/siege/hangs.py [REPEATS]
+taken for hung. Writes benchmarks/siege/hangs.md, in eight minutes at most; `ARGS=--quick` takes two and writes nothing.
 
 Processes of llama.cpp are stopped (SIGSTOP) and let go on, and so is vLLM's engine core alone, whose front end goes on
 answering. At the HTTP door it is noticed once `/ping` answers with another status than 200; on the queue, once the
 worker takes no more jobs: its poll is gone, and it says so. Half the hangs begin while a request runs, half while none
-does. Then both engines get the longest work that one request makes here, a prompt that fills the context and a schema
-far beyond the limits, and an alarm would be a false one.
+does. Both engines also get work that takes one request long, a prompt of thousands of tokens and a schema far beyond
+the limits, and an alarm would be a false one. Work that is not done in time is broken off, and the table says so.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -34,9 +33,11 @@ from engineroom.process import descendants
 from engineroom.testing import stopped
 from engineroom_workers.emulator.testing import running_emulator
 
-SETTINGS = {"ENGINE": "llamacpp", "CTX_SIZE": "2048", "PARALLEL": "2", "THREADS": "1"}
+SETTINGS = {"ENGINE": "llamacpp", "CTX_SIZE": "16384", "PARALLEL": "2", "THREADS": "1"}
+UNLIMITED = dict.fromkeys(("MAX_WAYS", "MAX_SCHEMA_ENTRIES", "MAX_SCHEMA_KB"), "0")
 STORY = {"messages": [{"role": "user", "content": "Tell a long story."}], "ignore_eos": True, "max_tokens": 1500}
 LIMIT_S = 60
+START_S = 180
 RESULTS = Path(__file__).with_name("hangs.md")
 ROOT = Path(__file__).resolve().parents[2]
 VLLM_PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
@@ -50,7 +51,6 @@ VLLM = {
     "ENFORCE_EAGER": "true",
     "MAX_MODEL_LEN": "8192",
     "MAX_NUM_BATCHED_TOKENS": "8192",
-    "START_TIMEOUT": "540",
 }
 """A whole prompt is one step of its scheduler, in which nothing can be seen to move."""
 
@@ -72,30 +72,47 @@ def core_of_vllm(door: int) -> list[int]:
     return [pid for pid in descendants(door) if b"EngineCore" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def at_http(
-    repeats: int, settings: Mapping[str, str] = SETTINGS, hung: Callable[[int], list[int]] = all_of_them
-) -> Noticed:
-    """At the HTTP door.
+class HttpDoor(NamedTuple):
+    """A running HTTP door."""
 
-    Args:
-        hung: the processes to stop, of those below a door.
-    """
+    pid: int
+    url: str
+
+
+@contextlib.contextmanager
+def http_door(settings: Mapping[str, str]) -> Iterator[HttpDoor]:
+    """The door over an engine that is ready."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
+    with running([ENGINEROOM, "serve"], {**settings, "PORT": str(port), "STOP_TIMEOUT": "1"}) as door:
+        until(f"{url}/ping", seconds=START_S, child=door)
+        yield HttpDoor(door.pid, url)
+
+
+def at_http(repeats: int) -> Noticed:
+    """llama.cpp at the HTTP door."""
+    with http_door(SETTINGS) as door:
+        return hang(door, repeats, all_of_them)
+
+
+def hang(door: HttpDoor, repeats: int, hung: Callable[[int], list[int]]) -> Noticed:
+    """Have the engine behind a door hang.
+
+    Args:
+        hung: the processes to stop, of those below the door.
+    """
     noticed, ready = [], []
-    with running([ENGINEROOM, "serve"], {**settings, "PORT": str(port)}) as door:
-        until(f"{url}/ping", seconds=600, child=door)
-        for number in range(repeats):
-            with _request(f"{url}/v1/chat/completions") if number % 2 else contextlib.nullcontext():
-                began = time.perf_counter()
-                with stopped(hung(door.pid)):
-                    while status_of(f"{url}/ping") == 200:
-                        _check(began)
-                        time.sleep(0.02)
-                    noticed.append(time.perf_counter() - began)
-                began = time.perf_counter()
-                until(f"{url}/ping")
-                ready.append(time.perf_counter() - began)
+    for number in range(repeats):
+        with _request(f"{door.url}/v1/chat/completions") if number % 2 else contextlib.nullcontext():
+            began = time.perf_counter()
+            with stopped(hung(door.pid)):
+                while status_of(f"{door.url}/ping") == 200:
+                    _check(began)
+                    time.sleep(0.02)
+                noticed.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            until(f"{door.url}/ping")
+            ready.append(time.perf_counter() - began)
     return Noticed(noticed, ready)
 
 
@@ -142,15 +159,6 @@ def _check(began: float) -> None:
         raise SystemExit(f"not within {LIMIT_S} s")
 
 
-def row(door: str, figures: Noticed) -> str:
-    """A line of the table."""
-    noticed = figures.noticed
-    return (
-        f"| {door} | {len(noticed)} | {statistics.median(noticed):.1f} s | {max(noticed):.1f} s "
-        f"| {statistics.median(figures.ready):.1f} s |"
-    )
-
-
 class HonestWork(NamedTuple):
     """Honest work: what it is, and the request that makes it."""
 
@@ -167,85 +175,139 @@ def long_prompt(tokens: int) -> HonestWork:
     return HonestWork(f"a prompt of {tokens:,} tokens", {"messages": words, "max_tokens": 1})
 
 
-_VALUES = [f"every value begins with the same words and goes on {number}" for number in range(3_000)]
+def large_schema(values: int) -> HonestWork:
+    """An answer that is one of many texts."""
+    texts = [f"every value begins with the same words and goes on {number}" for number in range(values)]
+    answer = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"enum": texts}}}
+    asked = {"messages": [{"role": "user", "content": "Answer."}], "max_tokens": 24, "response_format": answer}
+    return HonestWork(f"an `enum` of {values:,} values that begin alike", asked)
 
 
-def _of_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    answer = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-    return {"messages": [{"role": "user", "content": "Answer."}], "max_tokens": 24, "response_format": answer}
+class Plan(NamedTuple):
+    """How much of everything.
+
+    repeats: hangs of each kind. tokens: of the long prompt, by engine. values: of the large schema. longest: seconds
+    that one piece of work may take.
+    """
+
+    repeats: int
+    tokens: Mapping[str, int]
+    values: int
+    longest: float
 
 
-LARGE_SCHEMA = HonestWork("an `enum` of 3,000 values that begin alike", _of_schema({"enum": _VALUES}))
-UNLIMITED = dict.fromkeys(("MAX_WAYS", "MAX_SCHEMA_ENTRIES", "MAX_SCHEMA_KB"), "0")
+WHOLE = Plan(6, {"llamacpp": 4_000, "vllm": 7_000}, 3_000, 60)
+QUICK = Plan(1, {"llamacpp": 500, "vllm": 1_000}, 300, 20)
 
 
 class Worked(NamedTuple):
-    """seconds: that the work took. silent: the longest time in which a neighbour had no answer. alarms: how often the
-    engine was suspected, or not ready."""
+    """What became of one piece of work.
+
+    seconds: that it took. whole: whether it was done in time. silent: the longest time in which a neighbour had no
+    answer. alarms: how often the engine was suspected, or not ready.
+    """
 
     work: str
     seconds: float
+    whole: bool
     silent: float
     alarms: int
 
 
-def honest(settings: Mapping[str, str], works: tuple[HonestWork, ...]) -> Iterator[Worked]:
-    """Have an engine work for long, a neighbour asking for one token beside it."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with running([ENGINEROOM, "serve"], {**settings, **UNLIMITED, "PORT": str(port)}) as door:
-        until(f"{url}/ping", seconds=600, child=door)
-        for work in works:
-            silent = 0.0
-            unready = 0
-            began = time.perf_counter()
-            with ThreadPoolExecutor(1) as pool:
-                working = pool.submit(_ask, url, work.request)
-                while not working.done():
-                    asked_at = time.perf_counter()
-                    unready += _ask(url, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}) == 503
-                    silent = max(silent, time.perf_counter() - asked_at)
-            if working.result() != 200:
-                raise SystemExit(f"{work.name}: {working.result()}")
-            with urllib.request.urlopen(f"{url}/metrics", timeout=LIMIT_S) as response:
-                metrics = response.read().decode()
-            hangs = int(float(metrics.partition("\nengineroom_engine_hangs ")[2].partition("\n")[0]))
-            yield Worked(work.name, time.perf_counter() - began, silent, hangs + unready)
+def work(door: HttpDoor, asked: HonestWork, longest: float) -> Worked:
+    """Have an engine work for long, a neighbour asking for one token beside it.
+
+    Raises:
+        SystemExit: it refused the work.
+    """
+    silent = 0.0
+    unready = 0
+    before = _hangs(door)
+    began = time.perf_counter()
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(_ask, door, asked.request, longest)
+        while not working.done():
+            asked_at = time.perf_counter()
+            unready += _ask(door, {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}, LIMIT_S) == 503
+            silent = max(silent, time.perf_counter() - asked_at)
+    seconds = time.perf_counter() - began
+    status = working.result()
+    if status not in (200, _BROKEN_OFF):
+        raise SystemExit(f"{asked.name}: {status}")
+    return Worked(asked.name, seconds, status == 200, silent, _hangs(door) - before + unready)
 
 
-def _ask(url: str, body: Mapping[str, Any]) -> int:
-    """The status of a chat."""
+def _hangs(door: HttpDoor) -> int:
+    """How often the engine has been suspected."""
+    with urllib.request.urlopen(f"{door.url}/metrics", timeout=LIMIT_S) as response:
+        metrics = response.read().decode()
+    return int(float(metrics.partition("\nengineroom_engine_hangs ")[2].partition("\n")[0]))
+
+
+_BROKEN_OFF = 0
+
+
+def _ask(door: HttpDoor, body: Mapping[str, Any], seconds: float) -> int:
+    """The status of a chat; 0 where there is none in time."""
     asked = urllib.request.Request(
-        f"{url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        f"{door.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(asked, timeout=600) as response:
+        with urllib.request.urlopen(asked, timeout=seconds) as response:
             response.read()
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
+    except OSError:
+        return _BROKEN_OFF
 
 
-def hangs(repeats: int) -> Iterator[str]:
-    """The lines of the first table."""
-    yield "| engine | door | hangs | noticed after, median | at most | ready again after, median |"
-    yield "|---|---|---|---|---|---|"
-    yield f"| llamacpp {row('HTTP', at_http(repeats))}"
-    yield f"| llamacpp {row('RunPod queue', asyncio.run(on_queue(repeats)))}"
+class Tables:
+    """Both tables, told on the terminal as they grow.
+
+    hangs: lines of the first. works: lines of the second.
+    """
+
+    def __init__(self) -> None:
+        self.hangs = ["| engine | door | hangs | noticed after, median | at most | ready again after, median |"]
+        self.hangs.append("|---|---|---|---|---|---|")
+        self.works = [
+            "| engine | work | it took | a neighbour's longest wait | false alarms |",
+            "|---|---|---|---|---|",
+        ]
+
+    def add_hangs(self, engine: str, door: str, figures: Noticed) -> None:
+        """A line for hangs of one kind."""
+        noticed = figures.noticed
+        spread = f"{statistics.median(noticed):.1f} s | {max(noticed):.1f} s"
+        line = f"| {engine} | {door} | {len(noticed)} | {spread} | {statistics.median(figures.ready):.1f} s |"
+        print(line, flush=True)
+        self.hangs.append(line)
+
+    def add_work(self, engine: str, worked: Worked) -> None:
+        """A line for work of one kind."""
+        took = f"{worked.seconds:.1f} s" if worked.whole else f"broken off after {worked.seconds:.0f} s"
+        line = f"| {engine} | {worked.work} | {took} | {worked.silent:.1f} s | {worked.alarms} |"
+        print(line, flush=True)
+        self.works.append(line)
+
+
+def measure(plan: Plan) -> Tables:
+    """All of it."""
+    tables = Tables()
+    engines = [("llamacpp", "llamacpp", SETTINGS, all_of_them)]
     if VLLM_PYTHON.exists():
-        yield f"| vllm, its engine core alone {row('HTTP', at_http(repeats, VLLM, core_of_vllm))}"
-
-
-def works() -> Iterator[str]:
-    """The lines of the second."""
-    yield "| engine | work | it took | a neighbour's longest wait | false alarms |"
-    yield "|---|---|---|---|---|"
-    engines = [("llamacpp", {**SETTINGS, "CTX_SIZE": "16384"}, (long_prompt(7_000), LARGE_SCHEMA))]
-    if VLLM_PYTHON.exists():
-        engines.append(("vllm", VLLM, (long_prompt(7_000), LARGE_SCHEMA)))
-    for name, settings, asked in engines:
-        for worked in honest(settings, asked):
-            yield (f"| {name} | {worked.work} | {worked.seconds:.1f} s | {worked.silent:.1f} s | {worked.alarms} |")
+        engines.append(("vllm", "vllm, its engine core alone", VLLM, core_of_vllm))
+    else:
+        print("vLLM is left out: `make env-vllm` installs it", flush=True)
+    for engine, what, settings, hung in engines:
+        print(f"{engine} starts", flush=True)
+        with http_door({**settings, **UNLIMITED}) as door:
+            tables.add_hangs(what, "HTTP", hang(door, plan.repeats, hung))
+            for asked in (long_prompt(plan.tokens[engine]), large_schema(plan.values)):
+                tables.add_work(engine, work(door, asked, plan.longest))
+    tables.add_hangs("llamacpp", "RunPod queue", asyncio.run(on_queue(plan.repeats)))
+    return tables
 
 
 HEADING = """# Engines that hang, and engines that only work
@@ -256,15 +318,14 @@ suspected within six seconds, by a tenth of `ENGINE_HANG_TIMEOUT` where that is 
 
 
 def main() -> None:
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    lines = [*HEADING.format(machine=machine()).splitlines(), ""]
-    for line in hangs(repeats):
-        print(line, flush=True)
-        lines.append(line)
-    lines += ["", "## Honest work", "", "No limit on schemas holds here.", ""]
-    for line in works():
-        print(line, flush=True)
-        lines.append(line)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="little of everything, to see that it runs through")
+    options = parser.parse_args()
+    tables = measure(QUICK if options.quick else WHOLE)
+    if options.quick:
+        return
+    honest = ["", "## Honest work", "", "No limit on schemas holds here.", ""]
+    lines = [*HEADING.format(machine=machine()).splitlines(), "", *tables.hangs, *honest, *tables.works]
     RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
