@@ -2,9 +2,10 @@
 
 Each kind of request is sent to a worker of which nothing is limited. Meanwhile a neighbour asks for eight tokens, again
 and again; what counts is how much longer its slowest answer took than without the large request. Then the large
-request's client leaves after half a second, and the neighbour asks again. In the end a worker with its default limits
-gets a request that is near all limits at once, and ordinary ones, which must pass. Writes
-benchmarks/limits/results.md, each engine's own columns.
+request's client leaves after half a second, and the neighbour asks again. The same for a request that is near all
+limits at once, and for ordinary ones, all of which must be within the default limits. Requests beyond the limits come
+last, as far as there is time for them: an engine has `--minutes`. Writes benchmarks/limits/results.md, each engine's
+own columns.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -30,7 +31,7 @@ from ordinary_requests import ORDINARY
 from processes import ENGINEROOM, Others, free_port, machine, running, until
 from shapes import SHAPES, all_at_once, chat
 
-from engineroom.openai.limits import RequestLimits
+from engineroom.openai.limits import RequestLimits, check_fields
 from engineroom.settings import Environment, WorkerSettings
 
 HERE = Path(__file__).parent
@@ -40,6 +41,7 @@ TEMPLATE = HERE / "tools_by_name.jinja"
 """One that has a place for tools' names: the time that it takes to read their schemas is that of a long prompt."""
 RESULTS = HERE / "results.json"
 GIVEN_UP_S = 20
+BACK_S = 60
 FACTORS = (1, 4)
 NEIGHBOUR = json.dumps({**chat(), "max_tokens": 8}).encode()
 
@@ -127,34 +129,63 @@ class Worker:
         return {"status": status, "beside": round(beside, 2), "after": round(after, 2), "why": why}
 
     def dead(self) -> bool:
-        """Whether it does not come back within moments."""
-        return self.post(NEIGHBOUR, 5)[0] != 200
+        """Whether it does not come back for a while; that is sooner than a new one is there."""
+        return self.post(NEIGHBOUR, BACK_S)[0] != 200
 
 
-def measure(engine: str, only: str) -> dict[str, Any]:
-    limits = default_limits(engine)
-    rows: dict[str, Any] = {}
+class Question(NamedTuple):
+    """One large request.
+
+    group: what it is among: `rows`, `all` or `ordinary`.
+    """
+
+    group: str
+    name: str
+    body: Mapping[str, Any]
+
+
+def questions(engine: str, limits: Mapping[str, int], only: str) -> list[Question]:
+    """What an engine is asked, the most important first.
+
+    Raises:
+        APIError: what has to pass is beyond a default limit.
+    """
     wanted = re.compile(only)
     shapes = [shape for shape in SHAPES if engine in shape.engines and wanted.search(f"{shape.name} {shape.setting}")]
-    waiting = [(shape, factor) for shape in shapes for factor in FACTORS]
+    asked = {
+        factor: [
+            Question("rows", f"{shape.name} x{factor}", shape.make(limits[shape.setting] * shape.unit * factor))
+            for shape in shapes
+        ]
+        for factor in FACTORS
+    }
+    passing = [Question("all", "all", all_at_once(limits, engine))]
+    passing += [Question("ordinary", name, chat(**fields)) for name, fields in ORDINARY.items()]
+    for question in passing:
+        check_fields("/v1/chat/completions", question.body, RequestLimits(**limits))
+    return [*asked[1], *passing, *asked[4]]
+
+
+def measure(engine: str, only: str, minutes: float) -> dict[str, Any]:
+    """All delays of an engine, as far as there is time."""
+    deadline = time.monotonic() + 60 * minutes
+    limits = default_limits(engine)
     unlimited = {name.upper(): "0" for name in limits}
-    while waiting:
+    delays: dict[str, dict[str, Any]] = {"rows": {}, "all": {}, "ordinary": {}}
+    waiting = questions(engine, limits, only)
+    while waiting and time.monotonic() < deadline:
         with Worker(engine, unlimited) as worker:
-            while waiting:
-                shape, factor = waiting.pop(0)
-                size = limits[shape.setting] * shape.unit * factor
-                rows[f"{shape.name} x{factor}"] = result = worker.delay(json.dumps(shape.make(size)).encode())
-                print(f"{engine:12} {shape.name:48} {size:8} {result}", flush=True)
+            while waiting and time.monotonic() < deadline:
+                question = waiting.pop(0)
+                result = worker.delay(json.dumps(question.body).encode())
+                delays[question.group][question.name] = result
+                left = max(0, deadline - time.monotonic())
+                print(f"{engine:12} {left:4.0f} s left  {question.name:52} {result}", flush=True)
                 if worker.dead():
                     break
-    with Worker(engine, {}) as worker:
-        result = worker.delay(json.dumps(all_at_once(limits, engine)).encode())
-        print(f"{engine:12} all at once {result}", flush=True)
-        ordinary = {}
-        for name, fields in ORDINARY.items():
-            ordinary[name] = worker.delay(json.dumps(chat(**fields)).encode())
-            print(f"{engine:12} {name:48} {ordinary[name]}", flush=True)
-    return {"limits": limits, "rows": rows, "all": result, "ordinary": ordinary}
+    if waiting:
+        print(f"{engine:12} no time for {len(waiting)} requests, {waiting[0].name} the first of them", flush=True)
+    return {"limits": limits, "rows": delays["rows"], **delays["all"], "ordinary": delays["ordinary"]}
 
 
 def seconds(result: Mapping[str, Any] | None) -> str:
@@ -204,7 +235,7 @@ def write(results: Mapping[str, Any]) -> None:
         "Seconds that a neighbour's slowest answer (8 tokens) took longer while one request at the default limit, and",
         "at four times that, was served, or after its client had left. `refused`: by the engine itself.",
         "`make bench-limits` writes this table. The columns `limit` are the defaults that were measured; where others",
-        "hold now, docs/limits.md has them.",
+        "hold now, docs/limits.md has them. An empty cell was not asked for, or there was no time for it.",
         "",
         table(results),
         "",
@@ -226,11 +257,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("engines", nargs="*", default=["llamacpp", "vllm", "transformers"])
     parser.add_argument("--only", default="", help="a regular expression: kinds of requests by name or setting")
+    parser.add_argument("--minutes", type=float, default=5, help="that each engine may take, its start included")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for engine in options.engines:
         with Others() as others:
-            measured = measure(engine, options.only)
+            measured = measure(engine, options.only, options.minutes)
         measured |= {"machine": machine(), "others": others.share}
         if options.only and engine in results:
             measured["rows"] = {**results[engine]["rows"], **measured["rows"]}

@@ -10,8 +10,7 @@ JSON = dict[str, Any]
 _PREFIX = "every value begins with the same words and goes on "
 LLAMACPP = frozenset({"llamacpp"})
 VLLM = frozenset({"vllm"})
-TOOLS = frozenset({"vllm", "transformers"})
-ALL = LLAMACPP | TOOLS
+ALL = frozenset({"llamacpp", "vllm", "transformers"})
 """Engines that have what a kind of request asks for, with the small model of the tests."""
 
 
@@ -130,7 +129,10 @@ SHAPES = (
     Shape("a grammar of branches", "max_ways", lambda n: chat(grammar=_branches(n)), LLAMACPP),
     Shape("required properties", "max_schema_entries", lambda n: of_schema(_object(_strings(n // 2)))),
     Shape("required names", "max_schema_entries", lambda n: of_schema(_object({"a": {}}, [f"r{k}" for k in range(n)]))),
-    Shape("properties of tools", "max_schema_entries", lambda n: _tools(128, n // 256), TOOLS),
+    Shape(
+        "properties of 128 tools, of which one has to be called", "max_schema_entries", lambda n: _tools(128, n // 256)
+    ),
+    Shape("tools that have to be called", "max_tools", lambda n: _tools(n, 3)),
     Shape("a long description", "max_schema_kb", lambda n: of_schema({"description": "a" * n, "enum": [1]}), unit=980),
     Shape("levels", "max_schema_depth", lambda n: of_schema(_nested(n // 2))),
     Shape("definitions, each in the one before", "max_schema_depth", lambda n: of_schema(_chain(n // 2))),
