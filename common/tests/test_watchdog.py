@@ -177,8 +177,11 @@ async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
 
 
 @asynccontextmanager
-async def standin(*arguments: str, **worker: object) -> AsyncIterator[StandinEngine]:
-    engine = StandinEngine(*arguments, **{"ENGINE_HANG_TIMEOUT": 8, **worker})
+async def standin(*arguments: str, generating: str = "", **worker: object) -> AsyncIterator[StandinEngine]:
+    class Engine(StandinEngine):
+        generating_processes = generating
+
+    engine = Engine(*arguments, **{"ENGINE_HANG_TIMEOUT": 8, **worker})
     await engine.start()
     try:
         yield engine
@@ -251,8 +254,8 @@ async def test_a_server_whose_core_hangs_is_noticed_though_its_front_answers() -
 
 
 async def test_what_a_front_does_by_itself_hides_no_hang() -> None:
-    """A monitor asks for the models, a client sends nonsense, and comments keep a stream open."""
-    async with standin("--deaf-after", "1", "--comments") as engine:
+    """A monitor asks for the models, clients send nonsense, comments keep a stream open: its front is busy."""
+    async with standin("--deaf-after", "1", "--comments", "--child", generating="^sleep 1000") as engine:
         assert (await ask(engine, words=1))[0] == 200
         waiting = asyncio.ensure_future(ask(engine, stream=True))
 
@@ -262,7 +265,7 @@ async def test_what_a_front_does_by_itself_hides_no_hang() -> None:
                     async with request(engine.app, "GET", path) as response:
                         await response.read()
                 await ask(engine, fault="error")
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.01)
 
         others = asyncio.ensure_future(go_on_asking())
         await until(lambda: not engine.health().ready)

@@ -52,6 +52,11 @@ class Request:
             self._body = msgspec.json.encode(self.json)
         return self._body
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body; of one that is still to be made, at most so many."""
+        return check_json(self.json) if self._body is None else len(self._body)
+
     def set_field(self, name: str, value: Any) -> None:
         """Set a field of a JSON body, in both of its forms."""
         assert self.json is not None

@@ -92,7 +92,7 @@ def prompt_characters(json: Mapping[str, Any]) -> int:
 
 
 def _prompt_sizes(json: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
-    """Each field with text, the messages and content parts up to there, and the characters."""
+    """Each field with text, the messages, content parts and tool calls up to there, and the characters."""
     messages = characters = 0
     for field in _TEXTS:
         value = json.get(field)
@@ -102,6 +102,9 @@ def _prompt_sizes(json: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
             for item in value:
                 if isinstance(item, dict):
                     messages += 1
+                    calls = item.get("tool_calls")
+                    if isinstance(calls, list):
+                        messages += len(calls)
                     item = item.get("content") or item.get("text") or item.get("output")
                 if isinstance(item, str):
                     characters += len(item)

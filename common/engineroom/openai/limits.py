@@ -133,6 +133,23 @@ ORDINARY = frozenset(
 )
 """Fields of most requests; one that has no others needs no more than its prompt looked at."""
 
+_NAMES: Mapping[str, Sequence[Sequence[str]]] = {
+    "functions": [("*", "name")],
+    "tools": [("*", "function", "name"), ("*", "name"), ("*", "custom", "name")],
+}
+"""The same for names of tools, which a demanded call spells out."""
+
+_LISTS = frozenset({"samplers"})
+"""Fields with a list that may also be written as a text, a character for each entry."""
+
+_MEDIA = frozenset({"b64_json", "bytes", "data", "file_data"})
+_DATA_URL = "data:"
+"""Fields and beginnings of what is no text: an image, a sound or a file."""
+
+_LABELS = frozenset({"call_id", "id", "model", "role", "tool_call_id", "type"})
+_LABEL_LENGTH = 64
+"""Fields whose value tells what the rest is, where it is no longer than that."""
+
 _STOPS = ("stop", "stop_sequences", "bad_words", "dry_sequence_breakers")
 _LOGPROBS = ("logprobs", "top_logprobs", "n_probs", "prompt_logprobs")
 _CONTENT = frozenset({"messages", "prompt", "input", "documents", "texts", "content", "tokens", "data"})
@@ -155,6 +172,9 @@ def check_fields(path: str, json: Mapping[str, Any], limits: RequestLimits) -> N
     limits.check("max_choices", choices, name, "choices of all prompts together")
     for name in ("tools", "functions"):
         limits.check("max_tools", _length(json.get(name)), name, "tools")
+    for param, name in _places(json, _NAMES):
+        if isinstance(name, str):
+            limits.check("max_schema_name_length", len(name), param, "characters of a tool's name")
     _check_schemas(json, limits, choices)
     for param, pattern in _places(json, _PATTERNS):
         if isinstance(pattern, str):
@@ -164,8 +184,63 @@ def check_fields(path: str, json: Mapping[str, Any], limits: RequestLimits) -> N
     for param, answers in _places(json, _CHOICES):
         limits.check("max_ways", _length(answers) * choices, param, "answers to choose from, for all choices together,")
     for name, value in json.items():
-        if isinstance(value, (list, dict)) and name not in _CONTENT:
+        if isinstance(value, list) and name not in _CONTENT:
             limits.check("max_list_entries", len(value), name, "entries")
+        elif isinstance(value, dict) and name not in _CONTENT and name not in _SCHEMAS:
+            limits.check("max_list_entries", _entries(value, limits.max_list_entries), name, "entries")
+        elif isinstance(value, str) and name in _LISTS:
+            limits.check("max_list_entries", len(value), name, "entries")
+
+
+def check_text(json: Mapping[str, Any], limits: RequestLimits) -> None:
+    """Check the length of all that a model may get to read, wherever it stands.
+
+    Beside messages and prompts that is what tools are called and do, the arguments of earlier calls, and whatever
+    a chat template may write out. What has a limit of its own is left out, and so are images and the like.
+
+    Raises:
+        APIError: 400, for the field that is too much.
+    """
+    characters = 0
+    for name, value in json.items():
+        if name in _READ or not (name in _SCHEMAS or name in _PATTERNS or name in _GRAMMARS or name in _CHOICES):
+            characters += _text_length({name: value})
+            limits.check("max_prompt_characters", characters, name, "characters of text in one request")
+
+
+_READ = frozenset({"functions", "tools"})
+"""Fields with schemas that a model gets to read."""
+
+
+def _text_length(value: Mapping[str, Any]) -> int:
+    characters = 0
+    level: list[Any] = [value]
+    while level:
+        container = level.pop()
+        pairs = container.items() if isinstance(container, dict) else (("", item) for item in container)
+        for name, item in pairs:
+            if isinstance(item, str):
+                label = name in _LABELS and len(item) <= _LABEL_LENGTH
+                if not (label or name in _MEDIA or item.startswith(_DATA_URL)):
+                    characters += len(item)
+            elif isinstance(item, (dict, list)):
+                level.append(item)
+    return characters
+
+
+def _entries(value: Mapping[str, Any], enough: int) -> int:
+    """Entries of an object, those of lists and objects in it included; not counted much further than enough.
+
+    A template may loop over all of them.
+    """
+    entries = 0
+    level: list[Any] = [value]
+    while level and not 0 < enough < entries:
+        container = level.pop()
+        if isinstance(container, (list, dict)):
+            entries += len(container)
+            level += container.values() if isinstance(container, dict) else container
+    return entries
 
 
 def _check_stops(name: str, stops: Any, limits: RequestLimits) -> None:
@@ -189,6 +264,7 @@ def count_choices(path: str, json: Mapping[str, Any]) -> tuple[int, str]:
 
 def _check_schemas(json: Mapping[str, Any], limits: RequestLimits, choices: int) -> None:
     characters = entries = 0
+    of_tools: dict[str, float] = {}
     # One that is too large is not looked at to its end; without a limit all are.
     enough = limits.max_schema_kb * 1_000 if limits.max_schema_kb else 10**12
     for param, schema in _places(json, _SCHEMAS):
@@ -204,10 +280,28 @@ def _check_schemas(json: Mapping[str, Any], limits: RequestLimits, choices: int)
         limits.check("max_schema_name_length", size.name, param, "characters of a name in a JSON schema")
         limits.check("max_schema_repetitions", size.repetitions, param, "repetitions in a JSON schema")
         if limits.max_ways or limits.max_pattern_length:
-            _check_ways(param, schema, limits, choices)
+            ways = _check_ways(param, schema, limits, choices)
+            tool = _tool_name(json, param)
+            if tool is not None:
+                # An answer that has named a tool is on the ways of all tools of that name.
+                of_tools[tool] = of_tools.get(tool, 0) + ways
+                what = "ways to go on at one place, for all tools of the same name together,"
+                limits.check("max_ways", of_tools[tool], param, what)
 
 
-def _check_ways(param: str, schema: dict[str, Any], limits: RequestLimits, choices: int) -> None:
+def _tool_name(json: Mapping[str, Any], param: str) -> str | None:
+    """The name of the tool whose schema is at a dotted path; None for any other schema."""
+    field, _, rest = param.partition(".")
+    if field not in _READ:
+        return None
+    tool = json[field][int(rest.partition(".")[0])]
+    function = tool.get("function")
+    name = function.get("name") if isinstance(function, dict) else tool.get("name")
+    return str(name)
+
+
+def _check_ways(param: str, schema: dict[str, Any], limits: RequestLimits, choices: int) -> float:
+    """Refuse too many ways; how many there are, for all choices."""
     try:
         ways, pattern, depth = count_ways(schema)
     except RecursionError:
@@ -217,6 +311,7 @@ def _check_ways(param: str, schema: dict[str, Any], limits: RequestLimits, choic
     limits.check("max_pattern_length", pattern, param, "characters of a 'pattern', with its repetitions,")
     # Each choice follows the schema by itself.
     limits.check("max_ways", ways * choices, param, f"ways to go on at one place of a JSON schema{_each(choices)}")
+    return ways * choices
 
 
 def _check_pattern(param: str, pattern: str, limits: RequestLimits, choices: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,20 +14,44 @@ _STOPPED = ("T", "t")
 """States of a process that a signal or a debugger has stopped, see proc_pid_stat(5)."""
 
 
-def read_activity(root: int) -> Activity | None:
-    """What the descendants of a process have done so far, in a few milliseconds; None where there are none to see."""
+def read_activity(root: int, generating: str = "") -> Activity | None:
+    """What the descendants of a process have done so far, in a few milliseconds; None where there are none to see.
+
+    Args:
+        generating: a regular expression for the command lines of those whose work counts, with that of their own
+            descendants; that of all where it is empty, or none is there.
+    """
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     processes = ticks = faults = stopped = 0
     waited = 0.0
-    for pid in descendants(root):
+    pids = descendants(root)
+    working = _working(pids, generating)
+    for pid in pids:
         with suppress(OSError):  # It may just have ended.
             fields = _fields(f"/proc/{pid}/stat")
             processes += 1
             stopped += fields[0] in _STOPPED
+            if pid not in working:
+                continue
             faults += int(fields[9])
             ticks += int(fields[11]) + int(fields[12])
             waited += _all_waited(f"/proc/{pid}/task")
     return Activity(ticks / ticks_per_s, waited, faults, processes, stopped) if processes else None
+
+
+def _working(pids: list[int], generating: str) -> set[int]:
+    """Those among processes whose work is that of the engine."""
+    if not generating:
+        return set(pids)
+    named = [pid for pid in pids if re.search(generating, _command_line(pid))]
+    return {each for pid in named for each in (pid, *descendants(pid))} or set(pids)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def thread_activity(native_ids: list[int]) -> Activity | None:

@@ -187,9 +187,13 @@ class Process:
             # Whoever stopped the child may have stopped its reaper, too.
             self._reaper.send_signal(signal.SIGCONT)
 
-    def activity(self) -> Activity | None:
-        """What the child and all that it started have done so far; None where the system has no /proc."""
-        return read_activity(self._reaper.pid)
+    def activity(self, generating: str = "") -> Activity | None:
+        """What the child and all that it started have done so far; None where the system has no /proc.
+
+        Args:
+            generating: see `read_activity`.
+        """
+        return read_activity(self._reaper.pid, generating)
 
     async def _read(self) -> None:
         assert self._reaper.stdout is not None

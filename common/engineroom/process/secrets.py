@@ -7,14 +7,18 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 _NAME = re.compile(
-    r"(?:^|_)(?:API_?KEYS?|ACCESS_KEY(?:_ID)?|ACCOUNT_KEY|PRIVATE_KEY|SECRET(?:_KEY|S)?|SECRET_ACCESS_KEY|TOKEN|"
-    r"PASSWORD|PASSWD|PASS|CREDENTIALS?|AUTH)$|PASSWORD$|TOKEN$",
+    r"(?:^|_)(?:API_?KEYS?|[A-Z]+_KEY|ACCESS_KEY_ID|SECRETS?|TOKEN|PASSWORDS?|PASSWD|PASSPHRASE|PASS|PAT|DSN|"
+    r"CREDENTIALS?|AUTH|COOKIE|CONNECTION_STRING|WEBHOOK(?:_URL)?)$|PASSWORD$|TOKEN$",
     re.IGNORECASE,
 )
 """How the name of a variable ends that holds a secret."""
 
-_URL = re.compile(r"\w://[^/?#\s]*:[^/?#\s@]+@")
-"""A URL with a password in it."""
+_URL = re.compile(
+    r"\w://[^/?#\s]*:[^/?#\s@]+@|"
+    r"\w://\S*[?&][^=&\s]*(?:token|key|secret|password|passwd|signature|credential)[^=&\s]*=[^&\s]",
+    re.IGNORECASE,
+)
+"""A URL with a password in it, before the host or behind a question mark."""
 
 _PROXY = re.compile(r"_proxy$", re.IGNORECASE)
 """Proxies stay, passwords and all: without them nothing gets to a hub."""
@@ -24,7 +28,7 @@ def without_secrets(environ: Mapping[str, str], needed: Sequence[str] = ()) -> d
     """The environment for a child that is not to have the secrets of its parent.
 
     A secret is told by the end of its name (`…_API_KEY`, `…_TOKEN`, `…_PASSWORD` and the like), or by a value that is a
-    URL with a password, unless it is a proxy's.
+    URL with a password or the like, unless it is a proxy's.
 
     Args:
         needed: names, or patterns of names, of secrets that the child needs all the same.

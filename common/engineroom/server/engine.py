@@ -67,6 +67,10 @@ class ServerEngine(Engine):
     """Counters among its metrics that move with each of its steps, also amid a long prompt: while they do, it works.
     Where it has none, it works as long as its processes take the processor."""
 
+    generating_processes: ClassVar[str] = ""
+    """A regular expression for the command lines of those of its processes that generate, where others only receive
+    requests: these are busy with requests also while those hang."""
+
     metrics_path: str | None = "/metrics"
     """Where its metrics are, in Prometheus' text format: a path, or a URL for another port; None if it has none."""
 
@@ -399,7 +403,7 @@ class _WatchedServer:
         return True
 
     def activity(self) -> Activity | None:
-        return self._process.activity()
+        return self._process.activity(self._engine.generating_processes)
 
 
 def _upstream_class() -> type[Upstream]:

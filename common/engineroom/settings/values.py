@@ -16,11 +16,15 @@ _BLANKS = "\ufeff\u200b\u200c\u200d\u2060"
 _COMMENT = re.compile(r"\s+#.*", re.DOTALL)
 _USER_INFO = re.compile(r"(\w://)[^/?#\s]*@")
 """The user in a URL, often with a password."""
+_SECRET_PARAMETER = re.compile(
+    r"([?&][^=&\s]*(?:token|key|secret|password|passwd|signature|credential)[^=&\s]*=)[^&#\s]+", re.IGNORECASE
+)
+"""A password or the like behind a URL's question mark, as in a signed one."""
 
 
 def without_user_info(text: str) -> str:
-    """`text` as it may be shown: the user and the password of each URL in it are hidden."""
-    return _USER_INFO.sub(r"\1•••@", text)
+    """`text` as it may be shown: the user and the password of each URL in it are hidden, and so are its secrets."""
+    return _SECRET_PARAMETER.sub(r"\1•••", _USER_INFO.sub(r"\1•••@", text))
 
 
 def unquoted(text: str) -> str:

@@ -123,14 +123,20 @@ class WorkerSettings(Settings):
         32, gt=0, le=100_000, description="The largest request body in MB; a larger one is refused with a 413."
     )
     max_messages: int = Field(
-        10_000, ge=0, description="Messages and their content parts, together. This and what follows: 0 is no limit."
+        10_000,
+        ge=0,
+        description="Messages, their content parts and tool calls, together. This and what follows: 0 is no limit.",
     )
-    max_prompt_characters: int = Field(4_000_000, ge=0, description="Characters of a prompt, or of a chat's messages.")
+    max_prompt_characters: int = Field(
+        4_000_000,
+        ge=0,
+        description="Characters of text in one request: its prompt or messages, and the words that tell of its tools.",
+    )
     max_choices: int = Field(128, ge=0, description="Choices of one request: `n`, or `best_of`, times its prompts.")
     max_top_logprobs: int = Field(128, ge=0, description="Alternatives to each token whose logprobs are asked for.")
     max_stop_strings: int = Field(64, ge=0, description="Stop strings, and other texts that end or steer an answer.")
     max_stop_length: int = Field(1_000, ge=0, description="Characters of one stop string.")
-    max_list_entries: int = Field(1_024, ge=0, description="Entries of `logit_bias`, or of another list.")
+    max_list_entries: int = Field(1_024, ge=0, description="Entries of `logit_bias`, or of another list or object.")
     max_tools: int = Field(128, ge=0, description="Tools that a request offers.")
     max_schema_kb: int = Field(256, ge=0, description="kB of JSON schemas in one request, its tools' included.")
     max_schema_depth: int = Field(

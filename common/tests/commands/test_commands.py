@@ -135,6 +135,7 @@ def test_config_shows_nobodys_password_in_an_url(tmp_path: Path, arguments: list
         "REDIS_URL": "redis://:canary@127.0.0.1:1/0",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:canary@127.0.0.1:1",
         "UPSTREAM_URLS": "http://me:canary@127.0.0.1:1/v1",
+        "HF_ENDPOINT": "http://127.0.0.1:1/?x=1&X-Amz-Signature=canary",
     }
     result = engineroom("config", *arguments, directory=tmp_path, ENGINE="upstream", **urls)
     assert "127.0.0.1:1" in result.stdout

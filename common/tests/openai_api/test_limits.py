@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from engineroom.errors import APIError
 from engineroom.openai.capability_check import check_prompt
-from engineroom.openai.limits import NO_LIMITS, RequestLimits, check_fields
+from engineroom.openai.limits import NO_LIMITS, RequestLimits, check_fields, check_text
 from engineroom.openai.pattern_size import measure_pattern
 from engineroom.openai.schema_size import count_ways, measure_schema
 from engineroom.settings import WorkerSettings
@@ -47,14 +47,21 @@ def user(content: Any) -> list[dict[str, Any]]:
     return [{"role": "user", "content": content}]
 
 
+def called(arguments: str) -> dict[str, Any]:
+    function = {"name": "", "arguments": arguments}
+    return {"role": "assistant", "tool_calls": [{"id": "", "type": "function", "function": function}]}
+
+
 def check(path: str, body: dict[str, Any], limits: RequestLimits) -> None:
     check_prompt(body, limits)
+    check_text(body, limits)
     check_fields(path, body, limits)
 
 
 KINDS = [
     ("max_messages", CHAT, lambda n: {"messages": user("a") * n}, "messages"),
     ("max_messages", CHAT, lambda n: {"messages": user([{"type": "text", "text": "a"}] * (n - 1))}, "messages"),
+    ("max_messages", CHAT, lambda n: {"messages": [{"role": "assistant", "tool_calls": [{}] * (n - 1)}]}, "messages"),
     ("max_messages", RESPONSES, lambda n: {"input": user("a") * n}, "input"),
     ("max_prompt_characters", CHAT, lambda n: {"messages": user("a" * n)}, "messages"),
     ("max_prompt_characters", CHAT, lambda n: {"messages": user([{"type": "text", "text": "a" * n}])}, "messages"),
@@ -65,6 +72,30 @@ KINDS = [
     ("max_prompt_characters", RESPONSES, lambda n: {"instructions": "a" * n}, "instructions"),
     ("max_prompt_characters", "/v1/rerank", lambda n: {"query": "", "documents": ["a" * n]}, "documents"),
     ("max_prompt_characters", "/tokenize", lambda n: {"content": "a" * n}, "content"),
+    # What is read beside messages: it has to be counted only where there is much of it.
+    ("max_prompt_characters", CHAT, lambda n: {"messages": [called("a" * n)]}, "messages"),
+    ("max_prompt_characters", CHAT, lambda n: {"messages": [called("a")] * n}, "messages"),
+    ("max_prompt_characters", CHAT, lambda n: {"messages": [{"role": "user", "name": "a" * n}]}, "messages"),
+    ("max_prompt_characters", CHAT, lambda n: {"tools": [{"function": {"description": "a" * n}}]}, "tools"),
+    ("max_prompt_characters", CHAT, lambda n: {"functions": [{"parameters": {"title": "a" * n}}]}, "functions"),
+    (
+        "max_prompt_characters",
+        CHAT,
+        lambda n: {"chat_template_kwargs": {"documents": [{"text": "a" * n}]}},
+        "chat_template_kwargs",
+    ),
+    (
+        "max_prompt_characters",
+        MESSAGES,
+        lambda n: {"messages": user([{"type": "tool_result", "content": [{"type": "text", "text": "a" * n}]}])},
+        "messages",
+    ),
+    (
+        "max_prompt_characters",
+        RESPONSES,
+        lambda n: {"input": [{"type": "function_call", "arguments": "a" * n}]},
+        "input",
+    ),
     ("max_choices", CHAT, lambda n: {"n": n}, "n"),
     ("max_choices", COMPLETIONS, lambda n: {"n": 1, "best_of": n}, "best_of"),
     ("max_choices", COMPLETIONS, lambda n: {"prompt": ["a"] * n}, "prompt"),
@@ -78,6 +109,14 @@ KINDS = [
     ("max_stop_length", CHAT, lambda n: {"stop": ["a", "a" * n]}, "stop.1"),
     ("max_list_entries", CHAT, lambda n: {"logit_bias": {str(number): 1 for number in range(n)}}, "logit_bias"),
     ("max_list_entries", COMPLETIONS, lambda n: {"stop_token_ids": [1] * n}, "stop_token_ids"),
+    (
+        "max_list_entries",
+        CHAT,
+        lambda n: {"chat_template_kwargs": {"documents": [{}] * (n - 1)}},
+        "chat_template_kwargs",
+    ),
+    ("max_list_entries", COMPLETIONS, lambda n: {"samplers": ["top_k"] * n}, "samplers"),
+    ("max_list_entries", COMPLETIONS, lambda n: {"samplers": "k" * n}, "samplers"),
     ("max_tools", CHAT, lambda n: {"tools": [tool({})] * n}, "tools"),
     ("max_tools", CHAT, lambda n: {"functions": [{"name": "f"}] * n}, "functions"),
     ("max_schema_depth", CHAT, lambda n: strict(nested(n)), "response_format.json_schema.schema"),
@@ -111,10 +150,25 @@ KINDS = [
         "response_format.json_schema.schema",
     ),
     ("max_schema_name_length", CHAT, lambda n: {"guided_json": {"$ref": "#" * n}}, "guided_json"),
+    (
+        "max_schema_name_length",
+        CHAT,
+        lambda n: {"tools": [{"type": "function", "function": {"name": "a" * n}}]},
+        "tools.0.function.name",
+    ),
+    ("max_schema_name_length", MESSAGES, lambda n: {"tools": [{"name": "a" * n}]}, "tools.0.name"),
+    ("max_schema_name_length", CHAT, lambda n: {"functions": [{"name": "a" * n}]}, "functions.0.name"),
     ("max_ways", CHAT, lambda n: strict(enum(n)), "response_format.json_schema.schema"),
     ("max_ways", RESPONSES, lambda n: {"text": {"format": {"schema": enum(n)}}}, "text.format.schema"),
     ("max_ways", MESSAGES, lambda n: {"output_config": {"format": {"schema": enum(n)}}}, "output_config.format.schema"),
     ("max_ways", CHAT, lambda n: {"tools": [tool({"anyOf": [obj(a={}), enum(n - 1)]})]}, "tools.0.function.parameters"),
+    ("max_ways", CHAT, lambda n: {"tools": [tool(enum(4)), tool(enum(n - 4))]}, "tools.1.function.parameters"),
+    (
+        "max_ways",
+        MESSAGES,
+        lambda n: {"tools": [{"name": "f", "input_schema": enum(size)} for size in (4, n - 4)]},
+        "tools.1.input_schema",
+    ),
     ("max_ways", CHAT, lambda n: {"guided_choice": ["a"] * n}, "guided_choice"),
     (
         "max_ways",

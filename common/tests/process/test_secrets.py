@@ -21,6 +21,15 @@ SECRETS = {
     "BUCKET_SECRET_ACCESS_KEY": "SK",
     "UVICORN_SSL_KEYFILE_PASSWORD": "pw",
     "PGPASSWORD": "pw",
+    "LITELLM_MASTER_KEY": "sk",
+    "ENCRYPTION_KEY": "k",
+    "GITHUB_PAT": "gh",
+    "SENTRY_DSN": "https://public@sentry/1",
+    "SSH_KEY_PASSPHRASE": "pw",
+    "AZURE_STORAGE_CONNECTION_STRING": "AccountKey=k",
+    "SLACK_WEBHOOK_URL": "https://hooks/T/B/x",
+    "WEIGHTS": "https://bucket/model?X-Amz-Signature=5f",
+    "CALLBACK": "https://host/done?a=b&access_token=5f",
     "CLIENT_SECRET": "s",
     "github_token": "gh",
     "REDIS_URL": "redis://:pw@redis:6379/0",
@@ -41,6 +50,9 @@ PLAIN = {
     "REDIS_URL": "redis://redis:6379/0",
     "SSH_AUTH_SOCK": "/tmp/agent",
     "KEYBOARD": "de",
+    "PWD": "/srv",
+    "OLDPWD": "/",
+    "HF_ENDPOINT": "https://hub/?revision=main",
 }
 
 

@@ -100,6 +100,11 @@ HONOURED = {
 _PENALISED_TOKENS = 32_768
 """As far as a penalty that is over all tokens looks back; llama.cpp keeps memory for so many."""
 
+_LONGEST_LOOK_BACK = 1_000_000
+"""The most that a request may ask for of that: for 2^31 tokens llama.cpp takes 9 GB, or is killed for it."""
+
+_LOOKS_BACK = ("repeat_last_n", "dry_penalty_last_n")
+
 _INSTEAD = {"functions": "use 'tools'"}
 
 LIMITS = {
@@ -150,6 +155,19 @@ def _check_limits(path: str, json: Mapping[str, Any], max_ways: float) -> None:
         ways = count_ways(json["grammar"]) * choices
         if ways > max_ways:
             raise exceeded("MAX_WAYS", max_ways, ways, "grammar", "ways to go on at one place of a grammar")
+    tools = json.get("tools")
+    if max_ways and isinstance(tools, list) and len(tools) * choices > max_ways:
+        what = f"tools times choices ({choices})"
+        raise exceeded("MAX_WAYS", max_ways, len(tools) * choices, "tools", what)
+    for name in _LOOKS_BACK:
+        tokens = json.get(name)
+        if isinstance(tokens, (int, float)) and tokens > _LONGEST_LOOK_BACK:
+            raise APIError(
+                f"Invalid '{name}': at most {_LONGEST_LOOK_BACK} tokens are looked back at here, but got {tokens}; "
+                "-1 is all of the context.",
+                param=name,
+                code="request_limit_exceeded",
+            )
     if max_ways and json.get("dry_multiplier"):
         breakers = json.get("dry_sequence_breakers")
         looked_up = (len(breakers) if isinstance(breakers, list) else _OWN_DRY_BREAKERS) * choices

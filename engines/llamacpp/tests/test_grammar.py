@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from engineroom.errors import APIError
 from engineroom.testing import Target
 from engineroom_llamacpp.grammar import count_ways
+from engineroom_llamacpp.requests import prepare
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 MESSAGES = [{"role": "user", "content": "Answer."}]
@@ -117,6 +119,10 @@ NODE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/node"}}, "requir
         (CHAT, {"n": 8, "grammar": "root ::= " + " | ".join(f'"{n}"' for n in range(60))}, "grammar"),
         (CHAT, {"n": 8, "dry_multiplier": 1}, "dry_multiplier"),
         (CHAT, {"dry_multiplier": 1, "dry_sequence_breakers": ["a" * 40] * 9}, "dry_multiplier"),
+        (CHAT, {"repeat_penalty": 1.1, "repeat_last_n": 2**31 - 1}, "repeat_last_n"),
+        (COMPLETIONS, {"dry_multiplier": 0.5, "dry_penalty_last_n": 2**31 - 1}, "dry_penalty_last_n"),
+        (CHAT, {"samplers": "k" * 5_000}, "samplers"),
+        (CHAT, {"chat_template_kwargs": {"a": "b" * 1_100_000}}, "chat_template_kwargs"),
     ],
 )
 async def test_a_request_that_would_keep_the_engine_from_others_is_refused(
@@ -126,6 +132,17 @@ async def test_a_request_that_would_keep_the_engine_from_others_is_refused(
     status, answer = await target.post(path, {**prompt, "max_tokens": 30, **asked})
     assert (status, answer["error"]["param"]) == (400, param), answer
     assert answer["error"]["code"] == "request_limit_exceeded"
+
+
+@pytest.mark.parametrize("choice", ["required", "auto"])
+def test_each_choice_is_on_the_ways_of_all_tools(choice: str) -> None:
+    tools = [{"type": "function", "function": {"name": f"tool_{n}"}} for n in range(100)]
+    asked = {"messages": MESSAGES, "tools": tools, "tool_choice": choice}
+    prepare(CHAT, {**asked, "n": 2}, max_ways=256)
+    prepare(CHAT, {**asked, "n": 3})
+    with pytest.raises(APIError, match="tools times choices") as caught:
+        prepare(CHAT, {**asked, "n": 3}, max_ways=256)
+    assert caught.value.param == "tools"
 
 
 WAYS = 250
