@@ -183,7 +183,7 @@ def large_schema(values: int) -> HonestWork:
     return HonestWork(f"an `enum` of {values:,} values that begin alike", asked)
 
 
-class Plan(NamedTuple):
+class Workload(NamedTuple):
     """How much of everything.
 
     repeats: hangs of each kind. tokens: of the long prompt, by engine. values: of the large schema. longest: seconds
@@ -196,8 +196,8 @@ class Plan(NamedTuple):
     longest: float
 
 
-WHOLE = Plan(6, {"llamacpp": 4_000, "vllm": 7_000}, 3_000, 60)
-QUICK = Plan(1, {"llamacpp": 500, "vllm": 1_000}, 300, 20)
+WHOLE = Workload(6, {"llamacpp": 4_000, "vllm": 7_000}, 3_000, 60)
+QUICK = Workload(1, {"llamacpp": 500, "vllm": 1_000}, 300, 20)
 
 
 class Worked(NamedTuple):
@@ -292,7 +292,7 @@ class Tables:
         self.works.append(line)
 
 
-def measure(plan: Plan) -> Tables:
+def measure(workload: Workload) -> Tables:
     """All of it."""
     tables = Tables()
     engines = [("llamacpp", "llamacpp", SETTINGS, all_of_them)]
@@ -303,10 +303,10 @@ def measure(plan: Plan) -> Tables:
     for engine, what, settings, hung in engines:
         print(f"{engine} starts", flush=True)
         with http_door({**settings, **UNLIMITED}) as door:
-            tables.add_hangs(what, "HTTP", hang(door, plan.repeats, hung))
-            for asked in (long_prompt(plan.tokens[engine]), large_schema(plan.values)):
-                tables.add_work(engine, work(door, asked, plan.longest))
-    tables.add_hangs("llamacpp", "RunPod queue", asyncio.run(on_queue(plan.repeats)))
+            tables.add_hangs(what, "HTTP", hang(door, workload.repeats, hung))
+            for asked in (long_prompt(workload.tokens[engine]), large_schema(workload.values)):
+                tables.add_work(engine, work(door, asked, workload.longest))
+    tables.add_hangs("llamacpp", "RunPod queue", asyncio.run(on_queue(workload.repeats)))
     return tables
 
 
