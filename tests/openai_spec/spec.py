@@ -116,11 +116,13 @@ def _take_null_for_nothing(spec: dict[str, Any]) -> None:
 
 
 def _say_what_is_only_in_words(schemas: dict[str, Any]) -> None:
-    """An embedding in base64 is a string; an empty list of stop strings is none; a bias is a number to engines."""
+    """An embedding in base64 is a string; an empty list of stop strings is none, and one of more than four is
+    taken as elsewhere; a bias is a number to engines."""
     embedding = schemas["Embedding"]["properties"]
     embedding["embedding"] = {"anyOf": [embedding["embedding"], {"type": "string", "contentEncoding": "base64"}]}
     for node in _nodes(schemas["StopConfiguration"]):
         node.pop("minItems", None)
+        node.pop("maxItems", None)
     for node in _nodes([schemas["CreateChatCompletionRequest"], schemas["CreateCompletionRequest"]]):
         if "logit_bias" in node:
             node["logit_bias"] = {"type": ["object", "null"], "additionalProperties": {"type": "number"}}

@@ -161,8 +161,7 @@ def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
     if capabilities.tools == "forced":
         return
     for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
-        chosen = json.get(choice)
-        kind = chosen.get("type") if isinstance(chosen, Mapping) else chosen
+        kind = _choice_kind(json.get(choice))
         if not json.get(tools) or kind == "none":
             continue
         if capabilities.tools == "none":
@@ -170,6 +169,17 @@ def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
         if kind not in (None, "auto"):
             message = f"This engine leaves it to the model whether to call a tool; '{choice}' may be `auto` or `none`."
             raise _refused(capabilities, "tools", choice, message)
+
+
+def _choice_kind(choice: Any) -> Any:
+    """`auto`, `none` or what else a choice demands; that of a list of allowed tools is its mode."""
+    if not isinstance(choice, Mapping):
+        return choice
+    if choice.get("type") != "allowed_tools":
+        return choice.get("type")
+    # A chat's list stands in an object of its own.
+    allowed = choice.get("allowed_tools", choice)
+    return allowed.get("mode") if isinstance(allowed, Mapping) else allowed
 
 
 def _check_custom_tools(json: Mapping[str, Any]) -> None:

@@ -11,8 +11,11 @@ from typing import Any
 import msgspec
 
 from ..asgi.types import Headers, Scope, Send, header, send_body
+from ..engine import SURFACE_PATHS
 from ..errors import APIError
 from .routes import MESSAGES, RESPONSES
+
+_OPENAI_ROUTES = frozenset(SURFACE_PATHS.values()) - {MESSAGES}
 
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -24,9 +27,15 @@ _ANTHROPIC_TYPES = {
 }
 
 
-def is_anthropic(path: str) -> bool:
-    """Whether a route is one of Anthropic's Messages API."""
-    return path.startswith(MESSAGES)
+def is_anthropic(scope: Scope) -> bool:
+    """Whether a request is one of Anthropic's API: by its route, or by the header that all of its clients send.
+
+    The header alone decides where both have the route, or neither: proxies pass it on to OpenAI's own, too.
+    """
+    path = scope["path"]
+    if path.startswith(MESSAGES):
+        return True
+    return path not in _OPENAI_ROUTES and header(scope, b"anthropic-version") is not None
 
 
 def request_id(scope: Scope) -> bytes:
@@ -36,7 +45,7 @@ def request_id(scope: Scope) -> bytes:
 
 def error_body(error: APIError, path: str = "") -> dict[str, Any]:
     """The JSON body of an error, in the shape that clients of `path` parse."""
-    if is_anthropic(path):
+    if path.startswith(MESSAGES):
         default = "invalid_request_error" if error.status < 500 else "api_error"
         kind = _ANTHROPIC_TYPES.get(error.status, default)
         # There is no place for the field but the sentence.
@@ -56,15 +65,16 @@ def error_event(error: APIError, path: str = "") -> bytes:
     return name + b"data: " + msgspec.json.encode(body) + b"\n\n"
 
 
-async def error_response(send: Send, scope: Scope, error: APIError) -> None:
-    """Answer a request with an error."""
-    headers: Headers = []
+async def error_response(send: Send, scope: Scope, error: APIError, more: Headers | None = None) -> None:
+    """Answer a request with an error; `more` are headers beside its own."""
+    headers: Headers = list(more or ())
     if error.retry_after is not None:
         headers.append((b"retry-after", str(error.retry_after).encode()))
     if error.allow:
         headers.append((b"allow", ", ".join(error.allow).encode()))
-    content = error_body(error, scope["path"])
-    if is_anthropic(scope["path"]):
+    anthropic = is_anthropic(scope)
+    content = error_body(error, MESSAGES if anthropic else scope["path"])
+    if anthropic:
         identity = request_id(scope)
         headers.append((b"request-id", identity))
         content["request_id"] = identity.decode()

@@ -23,7 +23,8 @@ _Choices: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=128)]
 _Int64: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Positive: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 _Bias: TypeAlias = dict[str, Annotated[float, msgspec.Meta(ge=-100, le=100)]]
-_Stop: TypeAlias = str | Annotated[list[str], msgspec.Meta(max_length=4)]
+_Stop: TypeAlias = str | list[str]
+"""OpenAI takes four; Anthropic's clients, and those of other servers, send more. MAX_STOP_STRINGS is the limit."""
 _Metadata: TypeAlias = Annotated[dict[str, Annotated[str, msgspec.Meta(max_length=512)]], msgspec.Meta(max_length=16)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..errors import APIError
@@ -46,6 +46,9 @@ _USUAL: Mapping[str, Any] = {
     "verbosity": "medium",
 }
 """Fields -> the value by which they ask for what is the case anyway."""
+
+_OF_EARLIER_ANSWERS = frozenset({"annotations"})
+"""Members of a message that tell how an answer was made; clients hand answers back whole."""
 
 _ASKS_WITH_NOTHING = frozenset({"web_search_options"})
 """Fields that ask for something even where there is nothing in them."""
@@ -135,3 +138,64 @@ def _only_allowed(json: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[st
         raise invalid(message, "tool_choice", "invalid_value")
     tools = [tool for name, tool in offered.items() if name in names]
     return {**json, "tools": tools, "tool_choice": allowed.mode}
+
+
+def shown_messages(messages: Sequence[Any], shown: Collection[str], engine: str) -> list[Any]:
+    """A chat's messages for a server that passes over the members which it does not know.
+
+    What a refusal, a call of a function or a thought says stands where the server looks for it. What is no message is
+    left to the server.
+
+    Args:
+        shown: the members of a message that the server shows to its model.
+
+    Raises:
+        APIError: 400, naming a member that the model would not be shown.
+    """
+    calls: dict[str, str] = {}
+    return [
+        _shown(message, number, shown, calls, engine) if isinstance(message, dict) else message
+        for number, message in enumerate(messages)
+    ]
+
+
+def _shown(
+    message: Mapping[str, Any], number: int, shown: Collection[str], calls: dict[str, str], engine: str
+) -> dict[str, Any]:
+    """One message; `calls` has the id of each function's last call."""
+    result = {name: value for name, value in message.items() if value or name in ("role", "content")}
+    _show_refusals(result)
+    function = result.get("function_call")
+    if isinstance(function, dict):
+        call_id = calls[str(function.get("name"))] = f"call_{number}"
+        call = {"id": call_id, "type": "function", "function": result.pop("function_call")}
+        result["tool_calls"] = [*result.get("tool_calls", ()), call]
+    if result.get("role") == "function":
+        name = str(result.get("name"))
+        result |= {"role": "tool", "tool_call_id": calls.get(name, name)}
+    for name, other in (("reasoning", "reasoning_content"), ("reasoning_content", "reasoning")):
+        if name in result and name not in shown:
+            result.setdefault(other, result.pop(name))
+    for name in sorted(result.keys() - shown):
+        # The id of a tool's call says of which tool the result is.
+        if name not in _OF_EARLIER_ANSWERS and not (name == "name" and result.get("role") == "tool"):
+            raise _unsupported(f"messages.{number}.{name}", "the model would not be shown it", engine)
+        del result[name]
+    return result
+
+
+def _show_refusals(message: dict[str, Any]) -> None:
+    """Put what an assistant refused with into its content."""
+    content = message.get("content")
+    refusal = message.pop("refusal", None)
+    refused = [{"type": "text", "text": refusal}] if refusal else []
+    if isinstance(content, list):
+        message["content"] = [*map(_as_text, content), *refused]
+    elif refusal:
+        message["content"] = f"{content}\n{refusal}" if content else refusal
+
+
+def _as_text(part: Any) -> Any:
+    """A content part; one that refuses as a text."""
+    refuses = isinstance(part, dict) and part.get("type") == "refusal"
+    return {"type": "text", "text": part.get("refusal")} if refuses else part

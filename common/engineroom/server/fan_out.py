@@ -80,11 +80,12 @@ def split(path: str, json: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _concerned(path: str, json: Mapping[str, Any]) -> bool:
-    """Whether a request asks for more than one choice, or for a stream with a stop string."""
+    """Whether a request asks for more than one choice, or for what a server that shows its stop strings has not."""
     if path not in TEXT_ROUTES:
         return False
     n = json.get("n")
-    stops = bool((json.get("stream") or json.get(RETURN_STOP_REASON)) and json.get("stop"))
+    shown = path == COMPLETIONS or json.get("stream") or json.get(RETURN_STOP_REASON)
+    stops = bool(shown and json.get("stop"))
     return stops or (isinstance(n, int) and n > 1) or len(_prompts(path, json)) > 1
 
 

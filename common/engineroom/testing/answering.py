@@ -252,6 +252,23 @@ async def tools_are_called_or_refused(target: Target) -> None:
         assert isinstance(arguments, dict), f"a call's arguments are a JSON object: {call!r}"
 
 
+async def earlier_refusals_are_read(target: Target) -> None:
+    """What an assistant refused with earlier makes the prompt longer, as what it said does."""
+    refused = "I cannot count any further than that, whatever you may say to me now."
+
+    async def tokens(answer: dict[str, Any]) -> int:
+        turns = [*QUESTION, {"role": "assistant", **answer}, {"role": "user", "content": "Why?"}]
+        body = await target.ask(CHAT_COMPLETIONS, {"messages": turns, "max_tokens": 2}, offers=("refusal",))
+        return int(usage_of(body, "prompt_tokens")["prompt_tokens"])
+
+    without = await tokens({"content": "I"})
+    for answer in ({"content": None, "refusal": refused}, {"content": [{"type": "refusal", "refusal": refused}]}):
+        longer = await tokens(answer) - without
+        if longer < 8 and target.capabilities.assumed:
+            raise NotOffered("what an assistant refused with")
+        assert longer >= 8, f"the model reads {answer!r}, at least 8 tokens more than one word; there were {longer}"
+
+
 async def many_streams_at_once(target: Target) -> None:
     """64 streams at once all end as they should."""
     request = {"messages": QUESTION, "max_tokens": 4}
@@ -280,5 +297,6 @@ CHECKS = (
     json_schema_is_kept,
     logprobs_are_given,
     tools_are_called_or_refused,
+    earlier_refusals_are_read,
     many_streams_at_once,
 )

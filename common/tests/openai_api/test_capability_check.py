@@ -85,6 +85,10 @@ def test_wrong_types_are_left_to_who_checks_types(json: dict[str, Any]) -> None:
         ("optional", "auto", None),
         ("optional", "required", "tool_choice"),
         ("optional", {"type": "function", "function": {"name": "f"}}, "tool_choice"),
+        ("optional", {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, None),
+        ("optional", {"type": "allowed_tools", "mode": "auto", "tools": []}, None),
+        ("optional", {"type": "allowed_tools", "allowed_tools": {"mode": "required"}}, "tool_choice"),
+        ("optional", {"type": "allowed_tools", "allowed_tools": 5}, "tool_choice"),
         ("forced", "required", None),
     ],
 )

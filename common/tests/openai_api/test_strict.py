@@ -8,7 +8,7 @@ import pytest
 
 from engineroom.errors import APIError
 from engineroom.openai.routes import CHAT_COMPLETIONS
-from engineroom.openai.strict import checked, only_honoured, refuse
+from engineroom.openai.strict import checked, only_honoured, refuse, shown_messages
 
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x"}]}
 
@@ -66,3 +66,43 @@ def test_only_the_tools_that_are_allowed_are_sent() -> None:
     assert (sent["tools"], sent["tool_choice"]) == (tools[:1], "required")
     with pytest.raises(APIError, match="'a' is not among 'tools'"):
         kept(tools=tools[1:], tool_choice=choice)
+
+
+MEMBERS = frozenset({"content", "reasoning_content", "role", "tool_call_id", "tool_calls"})
+CALL = {"name": "f", "arguments": "{}"}
+
+
+def test_what_a_message_says_stands_where_a_server_looks_for_it() -> None:
+    user = {"role": "user", "content": [{"type": "text", "text": "x", "cache_control": {}}], "name": None}
+    assert shown_messages(
+        [
+            user,
+            {"role": "assistant", "content": None, "refusal": "No.", "annotations": [{"a": 1}], "audio": None},
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "refusal": "Never."},
+            {"role": "assistant", "content": "Well.", "reasoning": "Hm.", "tool_calls": []},
+            {"role": "assistant", "content": None, "function_call": CALL},
+            {"role": "function", "content": "5", "name": "f"},
+            {"role": "tool", "content": "5", "name": "f", "tool_call_id": "c"},
+            "no message",
+        ],
+        MEMBERS,
+        "Engine",
+    ) == [
+        {"role": "user", "content": user["content"]},
+        {"role": "assistant", "content": "No."},
+        {"role": "assistant", "content": [{"type": "text", "text": "No."}, {"type": "text", "text": "Never."}]},
+        {"role": "assistant", "content": "Well.", "reasoning_content": "Hm."},
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "call_4", "type": "function", "function": CALL}]},
+        {"role": "tool", "content": "5", "tool_call_id": "call_4"},
+        {"role": "tool", "content": "5", "tool_call_id": "c"},
+        "no message",
+    ]
+
+
+@pytest.mark.parametrize("member", ["name", "audio", "prefix", "unheard_of"])
+def test_a_member_that_the_model_would_not_be_shown_is_refused_by_name(member: str) -> None:
+    with pytest.raises(APIError, match=f"Engine does not support 'messages.1.{member}'") as refused:
+        shown_messages(
+            [{"role": "user", "content": "x"}, {"role": "user", "content": "x", member: "y"}], MEMBERS, "Engine"
+        )
+    assert refused.value.param == f"messages.1.{member}"

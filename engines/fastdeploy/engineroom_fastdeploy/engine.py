@@ -151,13 +151,13 @@ class FastDeployEngine(ServerEngine):
         )
         capabilities = self.capabilities.narrow(abort=abort)
         if not self._flags.get("tool_call_parser"):
-            reason = "'tools' cannot be honoured: set TOOL_CALL_PARSER to the model's tool parser."
+            reason = "Tools cannot be honoured: set TOOL_CALL_PARSER to the model's tool parser."
             capabilities = capabilities.narrow(reason, tools="none")
         if not self._flags.get("enable_logprob"):
-            reason = "'logprobs' cannot be honoured: set ENABLE_LOGPROB=true."
+            reason = "Logprobs cannot be honoured: set ENABLE_LOGPROB=true."
             capabilities = capabilities.narrow(reason, logprobs=False)
         if self._flags.get("guided_decoding_backend", "off") == "off":
-            reason = "'response_format' cannot be honoured: set GUIDED_DECODING_BACKEND."
+            reason = "A format cannot be enforced: set GUIDED_DECODING_BACKEND."
             capabilities = capabilities.narrow(reason, json_schema=False)
         return capabilities
 

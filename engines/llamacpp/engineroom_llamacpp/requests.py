@@ -13,7 +13,7 @@ from engineroom.errors import APIError
 from engineroom.openai.limits import count_choices, exceeded
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.stop_strings import RETURN_STOP_REASON
-from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured
+from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured, shown_messages
 
 from . import forced
 from .grammar import count_ways
@@ -97,6 +97,9 @@ HONOURED = {
 }
 """The fields that llama.cpp acts on. It passes over all others in silence, so they are refused, or left out."""
 
+_MEMBERS = frozenset({"content", "name", "reasoning_content", "role", "tool_call_id", "tool_calls"})
+"""What llama.cpp reads of a message (common/chat.cpp)."""
+
 _PENALISED_TOKENS = 32_768
 """As far as a penalty that is over all tokens looks back; llama.cpp keeps memory for so many."""
 
@@ -142,9 +145,11 @@ def prepare(path: str, json: dict[str, Any], max_ways: float = 0) -> dict[str, A
     json = only_honoured(path, json, HONOURED, "llama.cpp", _INSTEAD)
     if path == COMPLETIONS:
         json = _completion(json)
-    elif path == CHAT_COMPLETIONS and json.get("logprobs"):
-        # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
-        json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
+    elif path == CHAT_COMPLETIONS:
+        json = {**json, "messages": shown_messages(json["messages"], _MEMBERS, "llama.cpp")}
+        if json.get("logprobs"):
+            # Zero would mean none at all, and none would mean twenty; the surplus one is taken away in the answer.
+            json["top_logprobs"] = max(1, json.get("top_logprobs") or 0)
     return _streamed(_tools(json)) if path in TEXT_ROUTES else json
 
 

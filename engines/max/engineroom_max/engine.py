@@ -99,7 +99,7 @@ class MAXEngine(ServerEngine):
         self.flags = {**_defaults(files.folder, given), **given}
         self._task = "text_generation"
         if not self.flags.get("enable_structured_output"):
-            reason = "MAX cannot enforce 'response_format' now; set ENABLE_STRUCTURED_OUTPUT=true."
+            reason = "MAX cannot enforce a format now; set ENABLE_STRUCTURED_OUTPUT=true."
             self.capabilities = self.capabilities.narrow(reason, json_schema=False)
         super().__init__(worker, files)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
-from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured, refuse
+from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured, refuse, shown_messages
+from engineroom.openai.validation import invalid
 
 SAMPLING_PARAMS = frozenset(
     {
@@ -34,6 +35,15 @@ HONOURED = {
 }
 """The fields that MAX acts on. It takes the others of OpenAI's without a word, and refuses what it does not know."""
 
+_MEMBERS = frozenset({"content", "reasoning_content", "role", "tool_call_id", "tool_calls"})
+"""What a message's chat template gets of it from MAX, which drops all else (max/serve/router/openai_routes.py)."""
+
+_FUNCTION = frozenset({"description", "name", "parameters", "strict"})
+"""The same of a function. Whether `strict` or not, MAX holds a call that it has to make to the schema."""
+
+_SEED = 2**62
+"""In place of the seed 0, which MAX takes for none."""
+
 _INSTEAD = {"best_of": "it goes by 'n'", "functions": "use 'tools'"}
 _NEEDS = dict.fromkeys(("frequency_penalty", "presence_penalty", "repetition_penalty"), "enable_penalties")
 _NEEDS |= {"min_tokens": "enable_min_tokens"}
@@ -47,8 +57,31 @@ def prepare(path: str, json: Mapping[str, Any], flags: Mapping[str, Any]) -> dic
     lacking = {name: f"set {flag.upper()}=true" for name, flag in _NEEDS.items() if not flags.get(flag)}
     refuse(json, lacking, "MAX")
     json = only_honoured(path, json, HONOURED, "MAX", _INSTEAD)
+    if path == CHAT_COMPLETIONS:
+        json = {**json, "messages": shown_messages(json["messages"], _MEMBERS, "MAX")}
+        _check_functions(json.get("tools") or ())
+    json = _numbers(path, json)
     if effort := json.pop("reasoning_effort", None):
         # It is the chat template's, as with the other engines.
         json["chat_template_kwargs"] = {"reasoning_effort": effort, **json.get("chat_template_kwargs", {})}
     # It would generate to the end of the context; OpenAI's completions end after 16 tokens.
     return {"max_tokens": 16, **json} if path == COMPLETIONS else json
+
+
+def _check_functions(tools: Sequence[Mapping[str, Any]]) -> None:
+    for number, tool in enumerate(tools):
+        function = tool.get("function") or {}
+        for name in function.keys() - _FUNCTION:
+            where = f"tools.{number}.function.{name}"
+            message = f"MAX does not support '{where}'; it is not shown to the model; leave it out."
+            raise invalid(message, where, "unsupported_parameter")
+
+
+def _numbers(path: str, json: dict[str, Any]) -> dict[str, Any]:
+    """Zeros that MAX takes for nothing: a seed is one like any other, and logprobs may come without alternatives."""
+    json = {**json, "seed": _SEED} if json.get("seed") == 0 else json
+    if path == COMPLETIONS and json.get("logprobs") == 0:
+        return {**json, "logprobs": 1}
+    if path == CHAT_COMPLETIONS and json.get("logprobs") and not json.get("top_logprobs"):
+        return {**json, "top_logprobs": 1}
+    return json

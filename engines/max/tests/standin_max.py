@@ -24,6 +24,7 @@ KNOWN = {
         "max_tokens",
         "max_completion_tokens",
         "temperature",
+        "top_logprobs",
         "n",
         "stream",
         "user",

@@ -145,6 +145,38 @@ async def test_what_max_would_ignore_or_fail_at_is_a_400(
     assert (status, answer["error"]["param"]) == (400, param), answer
 
 
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"seed": 0}, {"seed": 2**62}),
+        ({"seed": 5}, {"seed": 5}),
+        ({"logprobs": True}, {"logprobs": True, "top_logprobs": 1}),
+        ({"logprobs": True, "top_logprobs": 0}, {"logprobs": True, "top_logprobs": 1}),
+        ({"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),
+    ],
+)
+async def test_zeros_that_max_takes_for_nothing_count(
+    engine: MAXEngine, fields: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    asked = await seen(engine, **fields)
+    assert {name: asked.get(name) for name in sent} == sent
+
+
+async def test_what_max_would_drop_of_messages_and_tools_is_shown_or_refused(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_TOOLS", "optional")
+    user = {"role": "user", "content": "x"}
+    refusing = [user, {"role": "assistant", "refusal": "No."}, user]
+    odd = [{"type": "function", "function": {"name": "f", "unheard_of": 1}}]
+    async with running(configure(OPENAI_SERVED_MODEL_NAME_OVERRIDE="a")) as engine:
+        assert (await seen(engine, messages=refusing))["messages"][1] == {"role": "assistant", "content": "No."}
+        status, answer = await ask(engine, messages=[{**user, "name": "Ada"}])
+        assert (status, answer["error"]["param"]) == (400, "messages.0.name")
+        status, answer = await ask(engine, tools=odd)
+        assert (status, answer["error"]["param"]) == (400, "tools.0.function.unheard_of")
+
+
 async def test_a_flag_makes_its_fields_pass(configure: Configure) -> None:
     async with running(configure(ENABLE_STRUCTURED_OUTPUT="true", ENABLE_PENALTIES="false")) as engine:
         assert (await ask(engine, model="org/model", response_format={"type": "json_object"}))[0] == 200

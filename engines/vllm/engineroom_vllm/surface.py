@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from engineroom.engine import MODELS, Route
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
-from engineroom.openai.strict import only_honoured
+from engineroom.openai.strict import only_honoured, shown_messages
 
 _PATHS = frozenset(
     {
@@ -51,6 +51,14 @@ _GUIDED = {
     "guided_whitespace_pattern": "whitespace_pattern",
 }
 """vLLM's old fields -> fields of `structured_outputs`. It ignores the old ones without a word since 0.12."""
+
+_MEMBERS = frozenset(
+    {
+        *("content", "name", "reasoning", "reasoning_content", "role", "task", "tool_call_id", "tool_calls", "tools"),
+        *("author", "channel", "content_type", "recipient"),
+    }
+)
+"""What vLLM reads of a message (renderers/chat_utils.py), and of one in the form of gpt-oss."""
 
 _TAKEN = _GUIDED.keys() | {"guided_decoding_backend"}
 """Fields that it does not declare, and gets in another form; which backend does it is a flag of its own by now."""
@@ -143,8 +151,19 @@ def prepare(path: str, json: dict[str, Any], honoured: Mapping[str, frozenset[st
         APIError: 400, naming a field that vLLM would ignore.
     """
     kept = only_honoured(path, json, honoured, "vLLM", {"functions": "use 'tools'"})
+    messages = kept.get("messages")
+    if path == CHAT_COMPLETIONS and isinstance(messages, list) and not _all_shown(messages):
+        kept = {**kept, "messages": shown_messages(messages, _MEMBERS, "vLLM")}
     changed = with_structured_outputs(kept)
     return kept if changed is None and kept is not json else changed
+
+
+def _all_shown(messages: Sequence[Any]) -> bool:
+    """Whether there is nothing in the messages that vLLM, or the templates that it renders, would pass over."""
+    return all(
+        isinstance(message, dict) and message.keys() <= _MEMBERS and message.get("role") != "function"
+        for message in messages
+    )
 
 
 def with_structured_outputs(body: dict[str, Any]) -> dict[str, Any] | None:

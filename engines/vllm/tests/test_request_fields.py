@@ -40,6 +40,18 @@ def test_a_field_that_is_not_declared_is_refused_and_one_without_effect_left_out
         assert refused.value.param == name
 
 
+def test_what_vllm_would_drop_of_a_message_is_shown_or_refused() -> None:
+    honoured = surface.pinned_fields()
+    refusing = {"model": "m", "messages": [{"role": "assistant", "content": None, "refusal": "No."}]}
+    sent = surface.prepare(CHAT_COMPLETIONS, refusing, honoured)
+    assert sent == {"model": "m", "messages": [{"role": "assistant", "content": "No."}]}
+    with pytest.raises(APIError) as refused:
+        surface.prepare(CHAT_COMPLETIONS, {"messages": [{"role": "user", "content": "x", "unheard_of": 1}]}, honoured)
+    assert refused.value.param == "messages.0.unheard_of"
+    for not_checked_here in ("x", [None], [{"content": 5, "role": ["user"]}]):
+        surface.prepare(CHAT_COMPLETIONS, {"messages": not_checked_here}, honoured)
+
+
 @pytest.mark.real_vllm
 @pytest.mark.timeout(600)
 async def test_the_recorded_fields_are_those_of_the_real_one(vllm: VLLMEngine) -> None:

@@ -30,6 +30,9 @@ def test_keys_are_asked_for_and_health_is_not() -> None:
         absent = chat(door.url)
         assert absent.status_code == 401
         assert absent.headers["www-authenticate"] == "Bearer"
+        message = httpx.post(f"{door.url}/v1/messages", json={**CHAT, "max_tokens": 5})
+        assert (message.status_code, message.json()["error"]["type"]) == (401, "authentication_error")
+        assert message.headers["request-id"] == message.json()["request_id"], "Anthropic's clients quote it"
         for wrong in ("sk-alicE", "sk-alice2", "sk", "a b"):
             assert chat(door.url, authorization=f"Bearer {wrong}").status_code == 401
         with openai.OpenAI(base_url=f"{door.url}/v1", api_key="wrong", max_retries=0) as client:

@@ -224,6 +224,20 @@ def test_a_request_may_take_only_so_long() -> None:
         ("POST", "/api/chat", "/v1/chat/completions"),
         ("POST", "/api/generate", "/v1/completions"),
         ("GET", "/api/tags", "/v1/models"),
+        ("POST", "/V1/Chat/Completions", "/v1/chat/completions"),
+        ("POST", "/v1/chat/completions/chat/completions", "/v1/chat/completions"),
+        ("POST", "/openai/deployments/smol/chat/completions", "/v1/chat/completions"),
+        ("POST", "/anthropic/v1/messages", "/v1/messages"),
+        ("POST", "/anthropic/messages/count_tokens", "/v1/messages/count_tokens"),
+        ("POST", "/api/v0/embeddings", "/v1/embeddings"),
+        ("POST", "/v2/responses", "/v1/responses"),
+        ("GET", "/api/v1/models/echo", "/v1/models/echo"),
+        ("POST", "/api/chat/", "/v1/chat/completions"),
+        ("POST", "/v1/api/chat", "/v1/chat/completions"),
+        ("POST", "//api//embed", "/v1/embeddings"),
+        ("POST", "/v2/chat", "/v1/chat/completions"),
+        ("POST", "/v1beta/models/smol:generateContent", "/v1/chat/completions"),
+        ("POST", "/v1beta/models/smol:countTokens", "/v1/messages/count_tokens"),
         ("GET", "/health/", "/health"),
         ("GET", "//metrics", "/metrics"),
         ("GET", "/v1/ping", "/ping"),
@@ -235,6 +249,16 @@ def test_a_slip_in_a_path_is_answered_with_the_path_that_was_meant(
     answer = httpx.request(method, door.url + path, json={} if method == "POST" else None)
     assert answer.status_code == 404
     assert f"{meant}?" in answer.json()["error"]["message"] or f"here {meant} does" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/api/version"), ("POST", "/api/pull"), ("DELETE", "/api/delete")]
+)
+def test_what_no_worker_has_is_told_as_another_s(door: Door, method: str, path: str) -> None:
+    answer = httpx.request(method, door.url + path, json={} if method == "POST" else None)
+    assert answer.status_code == 404
+    assert "of another API" in answer.json()["error"]["message"]
+    assert "/v1/models" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/", "/%2e%2e/etc/passwd"])

@@ -157,6 +157,8 @@ def _text_messages(
 ) -> list[dict[str, Any]]:
     """The messages as sent, but each content one string (its parts joined by line feeds) or None.
 
+    Templates look for what an assistant refused with in the content alone.
+
     Raises:
         APIError: for a part that the engine has no text for, and for an assistant's message that says nothing at all.
     """
@@ -170,6 +172,9 @@ def _text_messages(
             content = "\n".join(
                 _text(engine, part, sent["content"][at], f"{where}.content.{at}") for at, part in enumerate(content)
             )
+        refusal = message.refusal if isinstance(message, AssistantMessage) else None
+        if refusal:
+            content = f"{content}\n{refusal}" if content else refusal
         plain.append({**sent, "content": content})
     return plain
 

@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import APIError
 from ..capability_check import prompt_characters
+from ..no_effect import NO_EFFECT
 from ..schemas import EmbeddingRequest
 from ..usage import TokenUsage
-from ..validation import check, invalid
+from ..validation import check, invalid, unknown_field
 from .response import LONG_PROMPT, as_tokens, encode
 
 if TYPE_CHECKING:
     from .tokens import TokenSource
+
+
+_KNOWN = frozenset(EmbeddingRequest.__struct_fields__) | NO_EFFECT.keys()
 
 
 async def embeddings(engine: TokenSource, json: Mapping[str, Any], usage: TokenUsage) -> bytes:
@@ -30,6 +34,9 @@ async def embeddings(engine: TokenSource, json: Mapping[str, Any], usage: TokenU
         APIError: for a request that is wrong, an input that is empty or too long, and for `dimensions`.
     """
     request = check(json, EmbeddingRequest)
+    for name in sorted(json.keys() - _KNOWN):
+        if json[name] is not None:
+            raise unknown_field(name)
     if request.dimensions is not None:
         raise invalid("This model does not support specifying dimensions.", "dimensions", "unsupported_parameter")
     if prompt_characters(json) > LONG_PROMPT:

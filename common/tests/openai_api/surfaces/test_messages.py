@@ -150,6 +150,7 @@ async def test_tools_choices_formats_thinking_and_the_last_turn() -> None:
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"thinking": {"type": "enabled", "budget_tokens": 2000}}, "thinking.budget_tokens"),
         ({"context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]}}, "context_management.edits.0"),
+        ({"context_management": 5}, "context_management"),
         ({"container": "c"}, "container"),
         ({"speed": "fast"}, "speed"),
         ({"stop_sequences": [""]}, "stop_sequences.0"),

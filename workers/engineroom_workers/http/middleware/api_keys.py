@@ -6,11 +6,9 @@ import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from engineroom.asgi import ASGIApp, Receive, Scope, Send, header, send_body
+from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
-from engineroom.openai.errors import error_body
+from engineroom.openai.errors import error_response
 
 from ..keys import APIKey
 from ..watched_files import WatchedFiles
@@ -70,8 +68,7 @@ async def _refuse(scope: Scope, send: Send, wrong: bool) -> None:
     if wrong:
         message = "Incorrect API key provided."
     error = APIError(message, status=401, code="invalid_api_key")
-    body = msgspec.json.encode(error_body(error, scope["path"]))
-    await send_body(send, 401, body, b"application/json", [(b"www-authenticate", b"Bearer")])
+    await error_response(send, scope, error, [(b"www-authenticate", b"Bearer")])
 
 
 class KeyRing:

@@ -80,8 +80,8 @@ def checked_messages_request(json: Mapping[str, Any]) -> MessagesRequest:
             raise invalid(f"'{name}' is not served here; {instead}.", name, "unsupported_parameter")
     if request.speed == "fast":
         raise invalid("'speed' is not served here; there is one speed.", "speed", "unsupported_parameter")
-    edits = (request.context_management or {}).get("edits") if isinstance(request.context_management, dict) else None
-    for number, edit in enumerate(edits or ()):
+    edits = (request.context_management or {}).get("edits") or []
+    for number, edit in enumerate(edits if isinstance(edits, list) else [edits]):
         kind = str(edit.get("type") if isinstance(edit, dict) else edit)
         if not kind.startswith(_KEEPING_THINKING):
             where = f"context_management.edits.{number}"
