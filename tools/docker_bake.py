@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 
 from engineroom.errors import EngineroomError
+
+_OF_DOCKER = ("PATH", "HOME", "DOCKER_CONFIG", "DOCKER_HOST", "DOCKER_CONTEXT", "BUILDX_CONFIG", "XDG_CONFIG_HOME")
+"""What Docker's tools need to be themselves: DOCKER_CONFIG, for one, names the folder of their plugins and log-ins."""
+
+
+def docker_environment() -> dict[str, str]:
+    """This process's environment, with nothing in it that would fill in a variable of a file of Bake's or Compose's."""
+    return {name: os.environ[name] for name in _OF_DOCKER if name in os.environ}
 
 
 def bake_command() -> list[str]:

@@ -6,7 +6,6 @@ With --check it writes nothing and exits with 1 where one is stale.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import hub_files
 import image_table
 import images
 import limit_table
+from docker_bake import docker_environment
 
 from engineroom.errors import EngineroomError
 from engineroom.hardware import Image, Matrix
@@ -70,10 +70,9 @@ def dockerfile(image: Image) -> str:
 
 def plan() -> str:
     """What Bake makes of the matrix."""
-    named = ("PATH", "HOME")
-    environ = {name: os.environ[name] for name in named if name in os.environ}
+    command = [*images.bake([]), "--print"]
     done = subprocess.run(
-        [*images.bake([]), "--print"], cwd=ROOT, env=environ, capture_output=True, text=True, check=True, timeout=60
+        command, cwd=ROOT, env=docker_environment(), capture_output=True, text=True, check=True, timeout=60
     )
     return done.stdout.rstrip() + "\n"
 

@@ -85,9 +85,9 @@ def builder(root: Path, bake: Sequence[str]) -> ImageBuilder:
     Raises:
         EngineroomError: there is neither.
     """
-    if _answers("docker", "version"):
+    if answers("docker", "version"):
         return DockerBuilder(root, bake)
-    if _answers("buildah", "--version"):
+    if answers("buildah", "--version"):
         return BuildahBuilder(root)
     raise EngineroomError("nothing here builds images: start Docker, or install Debian's package buildah")
 
@@ -117,7 +117,8 @@ def _run(command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> in
     return subprocess.run(command, cwd=folder, env=environ, stdout=sys.stderr, check=False).returncode
 
 
-def _answers(*command: str) -> bool:
+def answers(*command: str) -> bool:
+    """Whether a program is here and this command comes to a good end."""
     if shutil.which(command[0]) is None:
         return False
     try:

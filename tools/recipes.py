@@ -28,6 +28,14 @@ TEMPLATE = ROOT / "engines/llamacpp/tests/data/chatml_with_tools.jinja"
 CLIENTS = ("OpenAI's client", "Anthropic's client", "LangChain", "LiteLLM", "openai-agents", "Vercel AI SDK")
 WITH_TOOLS = ("Codex", "Continue")
 """They always send tools, which the small model's own chat template has no place for."""
+WITH_EMBEDDINGS = ("Retrieval with Qdrant",)
+
+WORKERS: dict[tuple[str, ...], dict[str, str]] = {
+    CLIENTS: {},
+    WITH_EMBEDDINGS: {"EMBEDDINGS": "true", "POOLING": "mean"},
+    WITH_TOOLS: {"CHAT_TEMPLATE_FILE": str(TEMPLATE)},
+}
+"""Recipes, and the settings of the worker that they want."""
 
 SUFFIXES = {"python": ".py", "js": ".mjs"}
 LIMIT_S = 300
@@ -80,12 +88,11 @@ def main(wanted: list[str]) -> int:
         home = Path(folder)
         venv.create(home / "venv", with_pip=True)
         python = home / "venv/bin/python"
-        for names, template in ((CLIENTS, None), (WITH_TOOLS, TEMPLATE)):
+        for names, settings in WORKERS.items():
             chosen = [name for name in names if not wanted or name in wanted]
             if not chosen:
                 continue
-            extra = {} if template is None else {"CHAT_TEMPLATE_FILE": str(template)}
-            with serving({"ENGINE": "llamacpp", **extra}) as door:
+            with serving({"ENGINE": "llamacpp", **settings}) as door:
                 for name in chosen:
                     try:
                         try_recipe(name, door.url, home, python)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from compose_file import FILE, NEEDED, ROOT, compose, config
 
 from engineroom.hardware import Matrix
@@ -32,8 +33,9 @@ def services(*profiles: str, **environ: str) -> dict[str, Any]:
         (("redis",), {"worker", "redis"}),
         (("monitoring",), {"worker", "prometheus", "grafana"}),
         (("tls",), {"worker", "nginx"}),
+        (("queue",), {"worker", "queue", "queue-worker"}),
         (ALL, {"worker", "redis", "prometheus", "grafana", "nginx"}),
-        (("*",), {"worker", "redis", "prometheus", "grafana", "nginx"}),
+        (("*",), {"worker", "redis", "prometheus", "grafana", "nginx", "queue", "queue-worker"}),
     ],
 )
 def test_each_profile_adds_what_it_is_named_for(profiles: tuple[str, ...], expected: set[str]) -> None:
@@ -51,7 +53,7 @@ def test_without_any_variable_the_first_image_serves_a_small_model() -> None:
 
 
 def test_everything_is_reached_from_this_machine_only_unless_asked_for() -> None:
-    for service in services(*ALL).values():
+    for service in services("*").values():
         assert {port["host_ip"] for port in service.get("ports", [])} <= {"127.0.0.1"}
     opened = services(*ALL, BIND="0.0.0.0", HTTP_PORT="80", HTTPS_PORT="443")
     assert {(port["host_ip"], port["published"]) for port in opened["nginx"]["ports"]} == {
@@ -98,7 +100,9 @@ def test_the_services_know_of_each_other() -> None:
     assert running["worker"]["depends_on"] == {"redis": {"condition": "service_healthy", "required": False}}
     address, option = running["nginx"]["environment"]["WORKER_ADDRESS"].split()
     assert (address, option) == (f"worker:{running['worker']['environment']['PORT']}", "resolve")
-    assert f'targets: ["{address}"]' in (ROOT / "docker/compose/prometheus/prometheus.yml").read_text()
+    (scraped,) = yaml.safe_load((ROOT / "docker/compose/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    (looked_up,) = scraped["dns_sd_configs"]
+    assert (looked_up["names"], looked_up["type"], looked_up["port"]) == (["worker"], "A", 8000)
     assert "url: http://prometheus:9090" in (ROOT / "docker/compose/grafana/datasource.yml").read_text()
     assert running["prometheus"]["ports"][0]["target"] == 9090
 
@@ -136,12 +140,11 @@ def test_a_certificate_of_ones_own_is_mounted_and_else_a_volume() -> None:
 
 
 def test_a_machine_without_a_gpu_is_asked_for_none() -> None:
-    done = compose("--file", str(ROOT / "docker/compose/cpu.yml"), "config", "--format", "json", **NEEDED)
-    assert done.returncode == 0, done.stderr
-    worker = json.loads(done.stdout)["services"]["worker"]
-    assert "devices" not in str(worker.get("deploy"))
-    assert worker["image"] == NEEDED["IMAGE"]
-    assert "devices" in str(services()["worker"]["deploy"])
+    without = config("*", overlay="cpu.yml")["services"]
+    assert not [name for name, service in without.items() if "devices" in str(service.get("deploy"))]
+    assert without["worker"]["image"] == NEEDED["IMAGE"]
+    asking = {name for name, service in services("*").items() if "devices" in str(service.get("deploy"))}
+    assert asking == {"worker", "queue-worker"}
 
 
 def test_the_page_names_an_image_that_there_is() -> None:
@@ -151,8 +154,18 @@ def test_the_page_names_an_image_that_there_is() -> None:
 
 
 def variables() -> set[str]:
-    """All that the file asks for."""
-    return set(re.findall(r"\$\{([A-Z_]+)", FILE.read_text()))
+    """All that the files ask for."""
+    files = [FILE, *(ROOT / "docker/compose").glob("*.yml")]
+    return {name for file in files for name in re.findall(r"\$\{([A-Z_]+)", file.read_text())}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "docker/compose").glob("*.yml")), ids=lambda file: file.name)
+def test_every_file_of_more_is_on_the_page_and_fits_the_first(file: Path) -> None:
+    assert f"docker/compose/{file.name}" in (ROOT / "docs/compose.md").read_text()
+    assert file.read_text().startswith("# ")
+    for service in config("*", overlay=file.name)["services"].values():
+        assert {port["host_ip"] for port in service.get("ports", [])} <= {"127.0.0.1"}
+        assert service["restart"] == "unless-stopped"
 
 
 def test_every_variable_is_documented() -> None:
@@ -191,6 +204,8 @@ def test_the_same_env_file_does_for_compose_and_the_worker(tmp_path: Path) -> No
         ("grafana", {}, "set GRAFANA_PASSWORD"),
         ("redis", {}, "set REDIS_URL=redis://redis:6379/0"),
         ("prometheus", {"KEYS_IN_USE": "yes", "METRICS_KEY": "", "METRICS_OPEN": "false"}, "set METRICS_KEY"),
+        ("prometheus", {"METRICS_KEY_FILE": "/nowhere/key"}, "METRICS_KEY_FILE: /nowhere/key cannot be read by user"),
+        ("grafana", {"GRAFANA_PASSWORD_FILE": "/nowhere/pw"}, "GRAFANA_PASSWORD_FILE: /nowhere/pw cannot be read by"),
     ],
 )
 def test_what_cannot_work_does_not_start_and_says_what_to_do(script: str, environ: dict[str, str], remedy: str) -> None:

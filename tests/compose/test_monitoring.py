@@ -131,7 +131,9 @@ def test_other_ways_to_be_let_in(tmp_path: Path, environ: dict[str, str], health
 
 
 def test_promtool_finds_nothing_wrong() -> None:
-    for command in (["check", "rules", str(FILES / "alerts.yml")], ["test", "rules", "alerts.yml"]):
+    checks = (["check", "config", "--syntax-only", str(FILES / "prometheus.yml")],
+              ["check", "rules", str(FILES / "alerts.yml")], ["test", "rules", "alerts.yml"])  # fmt: skip
+    for command in checks:
         done = subprocess.run(
             [program("promtool"), *command],
             cwd=Path(__file__).parent,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docker_bake import bake_command
+from docker_bake import bake_command, docker_environment
 from image_table import full_names, pages
 from real_engine import script
 
@@ -36,11 +35,9 @@ needs_bake = pytest.mark.skipif(why_no_bake() is not None, reason=why_no_bake() 
 
 
 def printed(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     command = [sys.executable, str(root / "tools/images.py"), "plan"]
-    return subprocess.run(
-        command, cwd=root, env={**base, **(environ or {})}, capture_output=True, text=True, timeout=60, check=False
-    )
+    given = {**docker_environment(), **(environ or {})}
+    return subprocess.run(command, cwd=root, env=given, capture_output=True, text=True, timeout=60, check=False)
 
 
 def targets(**environ: str) -> Mapping[str, Any]:
@@ -53,6 +50,22 @@ def targets(**environ: str) -> Mapping[str, Any]:
 @needs_bake
 def test_the_plan_is_the_committed_one(plan: Mapping[str, Any]) -> None:
     assert targets() == plan["target"], "`make hub` writes docker/plan.json"
+
+
+@needs_bake
+@pytest.mark.parametrize("tool", ["tools/generate.py --check", "tools/images.py plan"])
+def test_docker_s_plugins_are_searched_where_its_configuration_is(tool: str, tmp_path: Path) -> None:
+    """DOCKER_CONFIG names the folder; a stand-in for Docker has its Bake only with that."""
+    real = shutil.which("docker-buildx")
+    if real is None:
+        pytest.skip("Bake is here as a plugin of Docker's only")
+    config = tmp_path / "config"
+    script(tmp_path / "docker", f'[ "$DOCKER_CONFIG" = {config} ] || exit 1\nshift\nexec {real} "$@"')
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "DOCKER_CONFIG": str(config)}
+    assert shutil.which("docker-buildx", path=environ["PATH"]) is None
+    command = [sys.executable, *tool.split()]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_row_has_its_target(plan: Mapping[str, Any]) -> None:
@@ -114,11 +127,10 @@ def test_bake_in_the_root_takes_the_names_that_worker_vllm_s_users_know() -> Non
     """Without any option, beside a docker-compose.yml that Bake reads, too."""
 
     def bake(**environ: str) -> dict[str, Any]:
-        base = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         done = subprocess.run(
             [*bake_command(), "--print", "--progress=quiet"],
             cwd=ROOT,
-            env={**base, **environ},
+            env={**docker_environment(), **environ},
             capture_output=True,
             text=True,
             timeout=60,

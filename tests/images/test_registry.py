@@ -64,6 +64,8 @@ class Checkout:
         self._environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(root),
+            # Bake may be a plugin there.
+            "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker"),
             "CONTAINERS_STORAGE_CONF": str(storage),
             "BUILDAH_ISOLATION": "chroot",
             "ENGINE": "llamacpp",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker_bake import docker_environment
 from programs import trouble
 
 ROOT = Path(__file__).parents[2]
@@ -41,16 +42,21 @@ def compose(*arguments: str, folder: Path | None = None, **environ: str) -> subp
     no_env = [] if folder else ["--env-file", os.devnull]
     return subprocess.run(
         [*command(), "--file", str(FILE), *project, *no_env, *arguments],
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **environ},
+        env={**docker_environment(), **environ},
         capture_output=True,
         text=True,
         timeout=60,
     )
 
 
-def config(*profiles: str, folder: Path | None = None, **environ: str) -> dict[str, Any]:
-    """What would run with these profiles."""
-    chosen = [part for profile in profiles for part in ("--profile", profile)]
+def config(*profiles: str, folder: Path | None = None, overlay: str = "", **environ: str) -> dict[str, Any]:
+    """What would run with these profiles.
+
+    Args:
+        overlay: a second file, of docker/compose.
+    """
+    chosen = ["--file", str(ROOT / "docker/compose" / overlay)] if overlay else []
+    chosen += [part for profile in profiles for part in ("--profile", profile)]
     done = compose(*chosen, "config", "--format", "json", folder=folder, **{**NEEDED, **environ})
     assert done.returncode == 0, done.stderr
     resolved: dict[str, Any] = json.loads(done.stdout)

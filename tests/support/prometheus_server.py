@@ -31,8 +31,13 @@ class Prometheus:
         program("prometheus")
         shutil.copytree(FILES, folder / "etc")
         key = str(folder / "metrics_key")
+        # In place of Docker's name server, which knows every container that goes by the name.
+        configuration = yaml.safe_load((FILES / "prometheus.yml").read_text())
+        (job,) = configuration["scrape_configs"]
+        del job["dns_sd_configs"]
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+        (folder / "etc/prometheus.yml").write_text(yaml.safe_dump(configuration))
         for name, here in {
-            "worker:8000": f"127.0.0.1:{port}",
             "/tmp/metrics_key": key,
             "_interval: 10s": "_interval: 500ms",
         }.items():

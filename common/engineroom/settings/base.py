@@ -17,6 +17,7 @@ from .limits import Limits
 from .model_errors import explain
 from .name_check import NameCheck
 from .other_names import OtherName
+from .secret_files import file_variable
 from .values import plain, without_user_info
 
 
@@ -156,6 +157,7 @@ class Settings(BaseSettings):
         Args:
             problems: what is wrong is added here; until it is checked, the settings may not be used.
         """
+        env = cls._with_secrets(env, problems)
         try:
             settings = cls(environment=env)
         except ValidationError as error:
@@ -179,6 +181,19 @@ class Settings(BaseSettings):
                 for each in error.problems
             )
         return settings
+
+    @classmethod
+    def _with_secrets(cls, env: Environment, problems: Problems) -> Environment:
+        """The environment with this model's secrets, where they stand in files."""
+        secrets = [name for setting in cls.describe() if setting.secret for name in setting.names]
+        if not secrets:
+            return env
+        known = {name for setting in cls.describe() for name in setting.names}
+        variables = {file_variable(name) for name in secrets} - known
+        env = env.with_secrets(secrets, variables)
+        for layer in env.layers:
+            problems.extend(each for name, each in layer.unreadable.items() if name in variables or name in secrets)
+        return env
 
     def check(self) -> None:
         """Check what takes more than to look at the values: the files that they name are opened here.

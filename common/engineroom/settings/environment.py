@@ -1,8 +1,8 @@
 """Where settings come from: layers, merged into one flat mapping of UPPER_SNAKE names to strings.
 
-Highest first: the command line, model arguments baked into the image, the process environment, `.env`, a
-configuration file, an engine's defaults; the models' own defaults are below them all. An empty value counts as not
-set, since RunPod's console sends unset fields as empty strings.
+Highest first: the command line, model arguments baked into the image, the process environment, `.env`, files of
+secrets, a configuration file, an engine's defaults; the models' own defaults are below them all. An empty value counts
+as not set, since RunPod's console sends unset fields as empty strings.
 
 The layers are the sources of every settings model (`Settings.settings_customise_sources`); an engine's flags are read
 from the merged mapping.
@@ -22,6 +22,7 @@ from ..errors import Problem, SettingsError
 from .files import read_text
 from .near_names import is_link
 from .other_names import OtherName
+from .secret_files import SECRETS_DIR, file_variable, read_secret, secret_files
 from .values import plain, unquoted
 
 BAKED_ARGS = "/local_model_args.json"
@@ -39,6 +40,8 @@ class Layer(NamedTuple):
     renamed: settings whose value stands here under another name -> that name.
     unset: variables whose value here counts as not set -> that value.
     sections: names under which a file has a mapping instead of one value.
+    files: settings -> a file with the value of each, which is read where that setting is a secret.
+    unreadable: settings, or the variables that name their files -> why such a file could not be read.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Layer(NamedTuple):
     renamed: Mapping[str, str] = MappingProxyType({})
     unset: Mapping[str, str] = MappingProxyType({})
     sections: Collection[str] = ()
+    files: Mapping[str, Path] = MappingProxyType({})
+    unreadable: Mapping[str, Problem] = MappingProxyType({})
 
     def lookup(self, names: Iterable[str]) -> str | None:
         """The first of `names` that is set here."""
@@ -54,6 +59,8 @@ class Layer(NamedTuple):
 
     def source(self, name: str) -> str:
         """Where a value of this layer comes from, for people; with the other name that it stands under, if it does."""
+        if name in self.files:
+            return str(self.files[name])
         return f"{self.name} as {self.renamed[name]}" if name in self.renamed else self.name
 
 
@@ -82,10 +89,11 @@ class Environment(Mapping[str, str]):
             directory: where `.env` is looked for; the working directory by default.
 
         `ENGINEROOM_BAKED_ARGS` names another file of baked arguments, `ENGINEROOM_CONFIG` the configuration file
-        (YAML or JSON: a mapping of names, in either case, to values).
+        (YAML or JSON: a mapping of names, in either case, to values), `ENGINEROOM_SECRETS_DIR` another folder of
+        secrets than `/run/secrets`; none of its files is read yet (`with_secrets`).
 
         Raises:
-            SettingsError: a file that was named is missing, or one that is there cannot be read.
+            SettingsError: a file or folder that was named is missing, or one that is there cannot be read.
         """
         environ = os.environ if environ is None else environ
         dotenv = (directory or Path.cwd()) / ".env"
@@ -97,6 +105,9 @@ class Environment(Mapping[str, str]):
             # Shared by custom: Compose and other programs keep their variables in the same file.
             values = {name: unquoted(value or "") for name, value in dotenv_values(stream=StringIO(text)).items()}
             layers.append(Layer(".env", values, owned=False))
+        folder = environ.get("ENGINEROOM_SECRETS_DIR")
+        if files := secret_files(Path(folder or SECRETS_DIR), named=bool(folder)):
+            layers.append(Layer("secret files", {}, owned=False, files=files))
         if named := environ.get("ENGINEROOM_CONFIG"):
             layers.append(_file_layer(Path(named), "ENGINEROOM_CONFIG", f"config file {named}"))
         baked = Path(environ.get("ENGINEROOM_BAKED_ARGS") or BAKED_ARGS)
@@ -156,6 +167,15 @@ class Environment(Mapping[str, str]):
         """
         return Environment([_renamed(layer, names) for layer in self.layers])
 
+    def with_secrets(self, names: Collection[str], variables: Collection[str]) -> Environment:
+        """A copy in which each secret counts that stands in a file.
+
+        Args:
+            names: settings that are secrets, by all of their names; nothing else is read from such a file.
+            variables: those that name a secret's file, `HF_TOKEN_FILE` for HF_TOKEN. A layer's own value goes first.
+        """
+        return Environment([_with_secrets(layer, names, variables) for layer in self.layers])
+
     def with_unset(self, unset: Mapping[str, Collection[str]]) -> Environment:
         """A copy without the values that count as not set.
 
@@ -181,6 +201,26 @@ def _renamed(layer: Layer, names: Mapping[str, OtherName]) -> Layer:
         values[other.ours] = other.convert(values[name]) if other.convert else values[name]
         renamed[other.ours] = name
     return layer._replace(values=values, renamed=renamed)
+
+
+def _with_secrets(layer: Layer, names: Collection[str], variables: Collection[str]) -> Layer:
+    values = dict(layer.values)
+    renamed = dict(layer.renamed)
+    unreadable = dict(layer.unreadable)
+    for name in names:
+        variable = file_variable(name)
+        named = variable if variable in variables and values.get(variable) else None
+        file = Path(values[variable]).expanduser() if named else layer.files.get(name)
+        if file is None or values.get(name):
+            continue
+        try:
+            values[name] = read_secret(file, named or name, may_be_empty=named is None)
+        except SettingsError as error:
+            unreadable[named or name] = error.problems[0]._replace(source=layer.name if named else str(file))
+            continue
+        if named:
+            renamed[name] = named
+    return layer._replace(values=values, renamed=renamed, unreadable=unreadable)
 
 
 def _without_unset(layer: Layer, unset: Mapping[str, Collection[str]]) -> Layer:

@@ -195,7 +195,7 @@ class FlagTable(msgspec.Struct, frozen=True, dict=True):
                 help=flag.help or "",
                 choices=flag.choices or (),
                 limits=flag.limits.words,
-                secret=bool(re.search(r"api_key|token$|password|secret", flag.name)),
+                secret=_is_secret(flag.name),
             )
             for flag in self.flags
         ]
@@ -278,7 +278,10 @@ class Variables(NamedTuple):
     names: tuple[str, ...]
 
     def describe(self) -> Sequence[Setting]:
-        return [Setting(name, help="Read by the engine or by what it is built on.") for name in self.names]
+        return [
+            Setting(name, help="Read by the engine or by what it is built on.", secret=_is_secret(name))
+            for name in self.names
+        ]
 
     def read(self, env: Environment) -> dict[str, str]:
         """Those that are set, wherever they were set."""
@@ -354,3 +357,8 @@ def _split(text: str, item: str) -> list[str]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _is_secret(name: str) -> bool:
+    """Whether a flag or a variable holds a secret, by its name."""
+    return re.search(r"api_key|token$|password|secret", name, re.IGNORECASE) is not None

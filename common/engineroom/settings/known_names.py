@@ -17,9 +17,10 @@ from .environment import Environment, Layer
 from .name_check import NameCheck, Notice
 from .near_names import NearNames, in_capitals, is_link
 from .other_names import OtherName
+from .secret_files import file_variable
 from .suggestions import suggest
 
-_OF_CORE = ("ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS")
+_OF_CORE = ("ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS", "ENGINEROOM_SECRETS_DIR")
 _SET_BY_IMAGES = {"HOST", "PORT", "WORKER"}
 _SECTION = (
     "is a section, and a worker's file has one value for each setting, by the setting's own name; files with sections "
@@ -61,13 +62,21 @@ class KnownNames:
             merged.update(table)
         others = {name: other for name, other in merged.items() if name not in self._settings}
         self._others = {name: _followed(other, others) for name, other in others.items()}
+        self._secrets = {name: setting for name, setting in self._settings.items() if setting.secret}
+        files = {file_variable(name): setting.name for name, setting in self._secrets.items()}
+        self._secret_files = {
+            variable: ours
+            for variable, ours in files.items()
+            if variable not in self._settings and variable not in self._others
+        }
         self._engines = engines
         self._unset = unset
         self._namespaces = tuple(namespaces)
 
     def apply(self, env: Environment) -> Environment:
-        """The environment in which each value under a name that is taken counts as ours', without those that count as
-        not set, by either name."""
+        """The environment in which each value under a name that is taken counts as ours', and each secret that stands
+        in a file, without those that count as not set, by either name."""
+        env = env.with_secrets(self._secrets, self._secret_files)
         return env.with_unset(self._unset).with_other_names(self._others).with_unset(self._unset)
 
     def meaning_of(self, name: str) -> str | None:
@@ -90,7 +99,12 @@ class KnownNames:
         for layer in env.layers:
             if layer.name == "default":
                 continue
+            problems += [each for name, each in layer.unreadable.items() if self._is_ours(name)]
+            notices += self._not_read(layer)
             for name, value in layer.values.items():
+                if name in self._secret_files:
+                    notices += self._named_file(name, layer)
+                    continue
                 if name in layer.sections and not self._takes_json(name):
                     problems.append(Problem(name, _SECTION, layer.name))
                     continue
@@ -126,9 +140,37 @@ class KnownNames:
                     problems.append(Problem(name, self._correction(near.known), layer.name))
         return problems
 
+    def _is_ours(self, name: str) -> bool:
+        return name in self._settings or name in self._secret_files
+
+    def _named_file(self, variable: str, layer: Layer) -> list[Notice]:
+        """What to say of a variable that names a secret's file: something where the secret itself is set beside it."""
+        ours = self._secret_files[variable]
+        names = self._settings[ours].names
+        if variable in layer.unreadable or variable in (layer.renamed.get(name) for name in names):
+            return []
+        if not layer.values[variable]:
+            return []
+        return [Notice(variable, layer.name, ours, f"is not used: {ours} is set, too (from {layer.source(ours)})")]
+
+    def _not_read(self, layer: Layer) -> list[Notice]:
+        """What to say of files among the secrets that are called after a setting, or nearly, and are not read."""
+        notices = []
+        for name, file in layer.files.items():
+            setting = self._settings.get(name)
+            if setting is not None and not setting.secret:
+                advice = f"only secrets are read from there: set {name} as a variable"
+                notices.append(Notice(name, str(file), name, f"is not used: {advice}"))
+            elif setting is None and _VARIABLE.fullmatch(name):
+                near = self._near.of(name)
+                if near is not None and self._ours(near.known) in self._secrets:
+                    ours = self._ours(near.known)
+                    notices.append(Notice(name, str(file), ours, f"is not used: call the file {ours.lower()}"))
+        return notices
+
     @cached_property
     def _near(self) -> NearNames:
-        return NearNames(self._settings, self._others, self._engines)
+        return NearNames(self._settings, {**self._others, **self._secret_files}, self._engines)
 
     def _unknown(self, name: str, value: str, layer: Layer) -> Problem | Notice | None:
         """What to say of a name that is nobody's: in a file of ours always something, elsewhere where it is near."""

@@ -2,6 +2,14 @@
 # Starts Prometheus with the key that it shows to the worker.
 set -eu
 
+# The key may stand in a file, as a secret does; it goes before the variable where it holds something.
+if [ -n "${METRICS_KEY_FILE:-}" ]; then
+    key=$(cat "$METRICS_KEY_FILE") || {
+        echo "METRICS_KEY_FILE: $METRICS_KEY_FILE cannot be read by user $(id -u); let everybody read it (chmod 644)." >&2
+        exit 1
+    }
+    METRICS_KEY=${key:-${METRICS_KEY:-}}
+fi
 case "${METRICS_OPEN:-}" in
     "" | 0 | [Ff]alse | [Nn]o | [Oo]ff) open= ;;
     *) open=yes ;;

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from http_door import free_port
 
 from engineroom.asgi import request
 from engineroom.plugins import open_engine
@@ -77,3 +78,25 @@ async def test_a_pooling_model_has_its_own_routes(anyio_backend: str) -> None:
         assert status == 404
     finally:
         await engine.stop()
+
+
+async def test_a_follower_gets_as_far_as_its_leader(anyio_backend: str) -> None:
+    """vLLM takes a second machine's command, makes its configuration, and waits for a leader, which never comes."""
+    port = free_port()
+    nodes = {"NNODES": "2", "NODE_RANK": "1", "MASTER_PORT": str(port), "TENSOR_PARALLEL_SIZE": "2"}
+    engine = open_engine(REAL.environment(**nodes))
+    try:
+        await engine.start()
+        assert "a follower of the node at 127.0.0.1" in engine.health().reason
+        waits = f"headless multiproc executor, with head node address 127.0.0.1:{port}"
+        for _ in range(1500):
+            if any(waits in line for line in engine.log()):
+                break
+            assert engine.health().live, engine.health().reason
+            await asyncio.sleep(0.2)
+        else:
+            pytest.fail("it did not get there: " + "\n".join(engine.log()))
+        assert not engine.health().ready
+    finally:
+        await engine.stop()
+    assert not [pid for pid in descendants(os.getpid()) if b"vllm" in _command(pid).lower()]

@@ -76,14 +76,15 @@ def _parse(variable: str, entries: Sequence[tuple[str, Any]]) -> dict[str, APIKe
 def _parse_list(text: str) -> list[tuple[str, Any]]:
     """The entries of API_KEYS: `name:key` or just `key`, which is called `key-1` and so on by its place.
 
-    A list in a configuration file comes as JSON.
+    A list in a configuration file comes as JSON, and a secret's file may have a line for each.
 
     Raises:
         SettingsError: it begins like a JSON list, and is none of texts.
     """
     entries: list[tuple[str, Any]] = []
     try:
-        parts = [part.strip() for part in comma_list(text) if part.strip()]
+        listed = text if text.lstrip().startswith("[") else text.replace("\n", ",")
+        parts = [part.strip() for part in comma_list(listed) if part.strip()]
     except (ValueError, AttributeError):
         raise SettingsError(
             [Problem("API_KEYS", "expected keys separated by commas, or a JSON list of texts")]
