@@ -83,7 +83,7 @@ async def test_a_pooling_model_has_its_own_routes(anyio_backend: str) -> None:
 async def test_a_follower_gets_as_far_as_its_leader(anyio_backend: str) -> None:
     """vLLM takes a second machine's command, makes its configuration, and waits for a leader, which never comes."""
     port = free_port()
-    nodes = {"NNODES": "2", "NODE_RANK": "1", "MASTER_PORT": str(port), "TENSOR_PARALLEL_SIZE": "2"}
+    nodes = {"NNODES": "2", "NODE_RANK": "1", "MASTER_PORT": str(port), "PIPELINE_PARALLEL_SIZE": "2"}
     engine = open_engine(REAL.environment(**nodes))
     try:
         await engine.start()
