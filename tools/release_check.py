@@ -26,7 +26,7 @@ from image_builders import answers
 from release_names import ReleaseNames
 from rich.console import Console
 from rich.table import Table
-from workflow_steps import Step, UnknownValueError, filled_in, steps
+from workflow_steps import WorkflowStep, UnknownValueError, filled_in, steps
 
 from engineroom.hardware import IMAGE_REPOSITORY, Image, Matrix
 
@@ -56,7 +56,7 @@ STANDIN_TESTS = {"llamacpp": "tests/images/test_build_llamacpp.py"}
 """Engines whose image for CPUs a test builds over a stand-in for its base, and lets answer."""
 
 
-class Row(NamedTuple):
+class CheckedStep(NamedTuple):
     """One line of the table at the end."""
 
     part: str
@@ -72,7 +72,7 @@ class ReleaseCheck:
         version: the tag that it would have.
         folder: for what the steps write.
         with_images: build the images that can be built.
-        say: is told of what begins, and of what a step writes where it fails.
+        say: is problems of what begins, and of what a step writes where it fails.
     """
 
     def __init__(self, version: str, folder: Path, with_images: bool, say: Callable[[str], None]) -> None:
@@ -85,7 +85,7 @@ class ReleaseCheck:
         self._values = _values(version)
         self._environ = self._prepared()
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[CheckedStep]:
         """Every row, as its work is done."""
         yield from self._workflow(WORKFLOWS / "release.yml")
         names = ReleaseNames(ROOT, self._version)
@@ -100,26 +100,26 @@ class ReleaseCheck:
         if outputs:
             yield _compared("rows and tag of the workflow", names.pushed(outputs, self._version))
 
-    def _workflow(self, path: Path) -> Iterator[Row]:
+    def _workflow(self, path: Path) -> Iterator[CheckedStep]:
         for step in steps(path):
             called = WORKFLOWS / Path(step.action).name
             if step.action == "./.github/workflows/images.yml":
                 yield from self._workflow(called)
             elif step.action.startswith("./"):
-                yield Row(step.job, called.name, "NOT CHECKED", "the whole test suite: bash .ci/run")
+                yield CheckedStep(step.job, called.name, "NOT CHECKED", "the whole test suite: bash .ci/run")
             else:
                 yield from self._step(step)
 
-    def _step(self, step: Step) -> Iterable[Row]:
+    def _step(self, step: WorkflowStep) -> Iterable[CheckedStep]:
         if step.script:
             return [self._run(step)]
         if step.action in MACHINERY:
             return []
         if step.action == "docker/bake-action":
             return self._images(step)
-        return [Row(step.job, step.title, *self._action(step))]
+        return [CheckedStep(step.job, step.title, *self._action(step))]
 
-    def _action(self, step: Step) -> tuple[Outcome, str]:
+    def _action(self, step: WorkflowStep) -> tuple[Outcome, str]:
         name, path = step.inputs.get("name", ""), step.inputs.get("path", "")
         if step.action == "actions/upload-artifact":
             self._uploaded[name] = path
@@ -135,15 +135,15 @@ class ReleaseCheck:
         reason = ON_GITHUB.get(step.action)
         return ("NOT CHECKED", reason) if reason else ("FAILED", f"what becomes of {step.action} here? (ON_GITHUB)")
 
-    def _run(self, step: Step) -> Row:
+    def _run(self, step: WorkflowStep) -> CheckedStep:
         outward = next((command for command in OUTWARD if command in step.script), None)
         if outward is not None:
-            return Row(step.job, step.title, "NOT CHECKED", f"`{outward.strip()}` is for the workflow alone")
+            return CheckedStep(step.job, step.title, "NOT CHECKED", f"`{outward.strip()}` is for the workflow alone")
         try:
             environ = {name: filled_in(text, self._values) for name, text in step.environ.items()}
             script = filled_in(step.script, self._values)
         except UnknownValueError as error:
-            return Row(step.job, step.title, "FAILED", f"the step uses {error}, which this check does not know")
+            return CheckedStep(step.job, step.title, "FAILED", f"the step uses {error}, which this check does not know")
         self._say(f"{step.job}: {step.title}")
         output = self._folder / "github_output"
         output.write_text("")
@@ -160,34 +160,37 @@ class ReleaseCheck:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Row(step.job, step.title, "FAILED", f"not done in the {step.seconds} s that the job has")
+            return CheckedStep(step.job, step.title, "FAILED", f"not done in the {step.seconds} s that the job has")
         for line in output.read_text().splitlines():
             name, _, value = line.partition("=")
-            self._values[f"steps.{step.id}.outputs.{name}"] = self._values[f"needs.{step.job}.outputs.{name}"] = value
+            self._values[f"steps.{step.id}.outputs.{name}"] = value
+            self._values[f"needs.{step.job}.outputs.{name}"] = value
         if done.returncode == 0:
-            return Row(step.job, step.title, "ok", f"{time.monotonic() - began:.0f} s")
+            return CheckedStep(step.job, step.title, "ok", f"{time.monotonic() - began:.0f} s")
         lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-        if told and all(_comes_last(line) for line in told):
+        problems = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        if problems and all(_comes_last(line) for line in problems):
             self._to_do.add(step.job)
-            return Row(step.job, step.title, "TO DO", "\n".join(told))
+            return CheckedStep(step.job, step.title, "TO DO", "\n".join(problems))
         self._say("\n".join(lines[-20:]))
-        return Row(step.job, step.title, "FAILED", "\n".join(told or lines[-1:] or [f"exit status {done.returncode}"]))
+        return CheckedStep(
+            step.job, step.title, "FAILED", "\n".join(problems or lines[-1:] or [f"exit status {done.returncode}"])
+        )
 
-    def _images(self, step: Step) -> Iterator[Row]:
+    def _images(self, step: WorkflowStep) -> Iterator[CheckedStep]:
         rows = Matrix.load(images.MATRIX).rows
         for image in rows:
             title = f"{step.title}: {image.name}"
             if image.sm:
                 continue
             if not self._with_images:
-                yield Row(step.job, title, "NOT CHECKED", "left out (--without-images)")
+                yield CheckedStep(step.job, title, "NOT CHECKED", "left out (--without-images)")
             else:
                 self._say(f"{step.job}: {title}")
-                yield Row(step.job, title, *self._image(image))
+                yield CheckedStep(step.job, title, *self._image(image))
         for_gpus = [image.name for image in rows if image.sm]
         remark = f"{len(for_gpus)} bases of many GB, which only the workflow pulls: {', '.join(for_gpus)}"
-        yield Row(step.job, f"{step.title}: images for GPUs", "NOT CHECKED", remark)
+        yield CheckedStep(step.job, f"{step.title}: images for GPUs", "NOT CHECKED", remark)
 
     def _image(self, image: Image) -> tuple[Outcome, str]:
         if not answers("docker", "version") and not answers("buildah", "--version"):
@@ -217,7 +220,7 @@ class ReleaseCheck:
             return "NOT CHECKED", next((line for line in lines if line.startswith("SKIPPED")), lines[-1])
         return "ok", how
 
-    def _stale(self) -> Row:
+    def _stale(self) -> CheckedStep:
         done = subprocess.run(
             [sys.executable, "tools/generate.py", "--check"],
             cwd=ROOT,
@@ -228,9 +231,9 @@ class ReleaseCheck:
         )
         what = "files made from settings and the matrix (`make hub`)"
         if done.returncode:
-            return Row("names", what, "FAILED", (done.stdout or done.stderr).strip())
+            return CheckedStep("names", what, "FAILED", (done.stdout or done.stderr).strip())
         left = done.stderr.strip()
-        return Row("names", what, "NOT CHECKED" if left else "ok", left)
+        return CheckedStep("names", what, "NOT CHECKED" if left else "ok", left)
 
     def _prepared(self) -> dict[str, str]:
         """The environment of the steps, which see this checkout in a folder that what they write is not left in."""
@@ -283,9 +286,9 @@ def _comes_last(problem: str) -> bool:
     return "has no date for" in problem or "images are pushed to" in problem
 
 
-def _compared(what: str, wrong: Iterable[str]) -> Row:
+def _compared(what: str, wrong: Iterable[str]) -> CheckedStep:
     texts = list(wrong)
-    return Row("names", what, "FAILED" if texts else "ok", "\n".join(texts))
+    return CheckedStep("names", what, "FAILED" if texts else "ok", "\n".join(texts))
 
 
 def _why_no_base(image: Image) -> str | None:
@@ -310,7 +313,7 @@ def _why_no_base(image: Image) -> str | None:
     return f"{image.base} cannot be pulled here: {reason[-120:]}"
 
 
-def show(rows: list[Row], version: str) -> None:
+def show(rows: list[CheckedStep], version: str) -> None:
     """Print the table."""
     table = Table(title=f"A release as {version}", title_justify="left", show_lines=False)
     for heading in ("job", "step", "result", "remark"):

@@ -20,7 +20,7 @@ class UnknownValueError(Exception):
 
 
 @dataclass(frozen=True)
-class Step:
+class WorkflowStep:
     """One step of a job.
 
     title: what GitHub shows.
@@ -39,14 +39,14 @@ class Step:
     id: str = ""
 
 
-def steps(path: Path) -> Iterator[Step]:
+def steps(path: Path) -> Iterator[WorkflowStep]:
     """All steps of a workflow, job by job; a job that is another workflow of ours is one step."""
     workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
     for name, job in _in_order(workflow["jobs"]):
         for step in job.get("steps", [job]):
             action = str(step.get("uses", "")).partition("@")[0]
             script = str(step.get("run", ""))
-            yield Step(
+            yield WorkflowStep(
                 job=name,
                 title=str(step.get("name") or action or script.strip().splitlines()[0]),
                 action=action,
