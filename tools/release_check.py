@@ -26,7 +26,7 @@ from image_builders import answers
 from release_names import ReleaseNames
 from rich.console import Console
 from rich.table import Table
-from workflow_steps import WorkflowStep, UnknownValueError, filled_in, steps
+from workflow_steps import UnknownValueError, WorkflowStep, filled_in, steps
 
 from engineroom.hardware import IMAGE_REPOSITORY, Image, Matrix
 
@@ -72,7 +72,7 @@ class ReleaseCheck:
         version: the tag that it would have.
         folder: for what the steps write.
         with_images: build the images that can be built.
-        say: is problems of what begins, and of what a step writes where it fails.
+        say: is called with what begins, and of what a step writes where it fails.
     """
 
     def __init__(self, version: str, folder: Path, with_images: bool, say: Callable[[str], None]) -> None:
