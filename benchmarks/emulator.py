@@ -3,7 +3,9 @@
     python benchmarks/emulator.py            # prints a Markdown table
 
 The load comes from this process, over as many kept-alive connections as there are streams, each sending its next
-POST as soon as the last one is answered, with the headers of RunPod's SDK. The emulator is a process of its own.
+POST as soon as the last one is answered, with the headers of RunPod's SDK. The emulator is a process of its own. It
+answers a POST in less time than the load code of `engineroom bench` takes to send one, so that this program has a
+sender that does nothing else.
 """
 
 from __future__ import annotations

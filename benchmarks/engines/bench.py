@@ -29,13 +29,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+import uvloop
 from contenders import AT_ONCE, CONTENDERS, CONTEXT, MODEL, ROOT, Contender
 from overhead import overhead
 from processes import Others, alone, cpu_model, free_port, memory_mb, running, tree_cpu_seconds, until
 from report import report
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
-from streams import ChatServer, prompts
+from streams import EngineDoor, prompts
 
 HERE = Path(__file__).parent
 LOGS = ROOT / ".build" / "bench-engines"
@@ -54,7 +55,7 @@ async def rounds_part(contenders: Sequence[Contender], rows: Sequence[Any], toke
     """Fills rates, TTFT and idle CPU into the rows; how much of the machine others used, measurement by measurement."""
     shares: list[float] = []
     with ExitStack() as house, progress() as bar:
-        doors: list[tuple[Any, ChatServer, int]] = []
+        doors: list[tuple[Any, EngineDoor, int]] = []
         task = bar.add_task("", total=len(contenders) + (rounds + 1) * len(STREAMS) * len(contenders))
         for contender, row in zip(contenders, rows, strict=True):
             bar.update(task, description=f"starting {label(contender)}")
@@ -104,12 +105,12 @@ async def starts_part(contenders: Sequence[Contender], rows: Sequence[Any], toke
 
 
 @contextmanager
-def started(contender: Contender) -> Iterator[tuple[ChatServer, int]]:
+def started(contender: Contender) -> Iterator[tuple[EngineDoor, int]]:
     """The contender's worker behind its HTTP door, ready, for the length of a block: the door and its process."""
     port, log = free_port(), LOGS / f"{contender.name}-{contender.weights}.log"
     with running([str(contender.command), "serve"], {**contender.settings, "PORT": str(port)}, log) as child:
         until(f"http://127.0.0.1:{port}/ping", seconds=1200, child=child, log=log)
-        yield ChatServer(port), child.pid
+        yield EngineDoor(port), child.pid
 
 
 def progress() -> Progress:
@@ -162,13 +163,13 @@ def main() -> None:
     if options.only != "overhead":
         here = [one for one in asked if not one.missing]
         measured["rows"] = [empty(one) for one in here]
-        measured["others"] = asyncio.run(rounds_part(here, measured["rows"], options.tokens, options.rounds))
-        asyncio.run(starts_part(here, measured["rows"], options.tokens, options.starts))
+        measured["others"] = uvloop.run(rounds_part(here, measured["rows"], options.tokens, options.rounds))
+        uvloop.run(starts_part(here, measured["rows"], options.tokens, options.starts))
     if options.only != "streams" and not options.python.exists():
         console.print(f"[yellow]no {options.python}: the worker's overhead is left out: make env-transformers")
     elif options.only != "streams":
         given = options.python, options.model, options.device, options.dtype, options.tokens, options.rounds, LOGS
-        measured["overhead"] = asyncio.run(overhead(*given))
+        measured["overhead"] = uvloop.run(overhead(*given))
     text = report(measured)
     console.print(text, markup=False, soft_wrap=True)
     if options.only is None and wanted is None:

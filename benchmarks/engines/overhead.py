@@ -13,7 +13,8 @@ from typing import Any
 from contenders import AT_ONCE, CACHE, COMMON, CONTEXT
 from processes import free_port, running, until
 from rich.progress import Progress
-from streams import ChatServer, Round, prompts
+from rounds import Round
+from streams import EngineDoor, prompts
 
 HERE = Path(__file__).parent
 BARE, WORKER, DEFAULTS = "bare", "worker", "bare, transformers' own choices"
@@ -64,7 +65,7 @@ async def overhead(
             if name == BARE or device_of(python, device) == "cuda":
                 log = logs / f"overhead-{len(targets)}.log"
                 targets[name] = Script(house.enter_context(running([*script, *more], {}, log, **pipes)), log)
-        targets[WORKER] = ChatServer(port)
+        targets[WORKER] = EngineDoor(port)
         where = {"device": device_of(python, device), "dtype": dtype, "model": Path(model).name, "tokens": tokens}
         return {**where, "us_a_token": await _compare(targets, tokens, rounds)}
 

@@ -46,7 +46,8 @@ def _streams(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "### Streams",
         "",
-        "Lowest to highest round in brackets. TTFT: the median stream's, from its request to its first text.",
+        "Lowest to highest round in brackets. TTFT: the median stream's, from its request to its first text, on a "
+        "connection that stands already.",
         "",
         "| engine | weights | tokens/s, 1 stream | 4 | 16 | TTFT, ms, 1 stream | 4 | 16 |",
         "|---|---|---|---|---|---|---|---|",

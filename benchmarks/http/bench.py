@@ -12,7 +12,6 @@ And how soon the door answers. Writes benchmarks/http/results.md.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 import statistics
 import sys
@@ -24,11 +23,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from load import Load, compare, console, median
+import uvloop
 from processes import ENGINEROOM, free_port, machine, rss_mb, running, status_of, until
+from rich.console import Console
+from rounds import MEANING, ChatServer, compare, median
 
 HERE = Path(__file__).parent
 MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
+console = Console()
 
 
 @contextmanager
@@ -57,14 +59,14 @@ async def source_part(rounds: int) -> list[str]:
         until(f"http://127.0.0.1:{bare_port}/health")
         until(f"http://127.0.0.1:{door_port}/ping")
         with nginx(nginx_port, port) as nginx_pid:
-            targets = {"direct": (Load(port), None)}
+            targets = {"direct": (ChatServer(port), None)}
             if nginx_pid:
-                targets["nginx"] = (Load(nginx_port), nginx_pid)
-            targets |= {"bare": (Load(bare_port), bare.pid), "door": (Load(door_port), door.pid)}
+                targets["nginx"] = (ChatServer(nginx_port), nginx_pid)
+            targets |= {"bare": (ChatServer(bare_port), bare.pid), "door": (ChatServer(door_port), door.pid)}
             plans = {n: {"model": "source", "messages": MESSAGES, "max_tokens": 200, "rate": 50} for n in (1, 16, 200)}
-            results = await compare("raw source, 50 tokens/s a stream", targets, plans, rounds)
+            results = await compare("raw source, 50 tokens/s a stream", targets, plans, rounds, console)
             first = await compare(
-                "first tokens, one at a time", targets, {1: {**plans[1], "max_tokens": 1}}, 20 * rounds
+                "first tokens, one at a time", targets, {1: {**plans[1], "max_tokens": 1}}, 20 * rounds, console
             )
         memory = rss_mb(door.pid)
     results |= {(0, name): first_tokens for (_, name), first_tokens in first.items()}
@@ -101,8 +103,11 @@ async def llamacpp_part(rounds: int) -> list[str]:
             }
             # Its server gives a connection a thread for as long as it is open, so each round has new ones.
             key = {"Authorization": "Bearer none"}
-            targets = {"direct": (Load(port, key, keep=False), None), "door": (Load(door_port), door.pid)}
-            results = await compare("llama.cpp", targets, plans, rounds)
+            targets = {
+                "direct": (ChatServer(port, key, keep=False), None),
+                "door": (ChatServer(door_port), door.pid),
+            }
+            results = await compare("llama.cpp", targets, plans, rounds, console)
             memory = rss_mb(door.pid)
     rows = [
         "### llama.cpp with SmolLM2-135M: its own server, and the same through the door",
@@ -131,7 +136,8 @@ async def echo_part(rounds: int) -> list[str]:
             16: {**fields, "max_tokens": 4000},
             64: {**fields, "max_tokens": 1000},
         }
-        results = await compare("echo at 20,000 tokens/s", {"door": (Load(port), door.pid)}, plans, rounds)
+        targets = {"door": (ChatServer(port), door.pid)}
+        results = await compare("echo at 20,000 tokens/s", targets, plans, rounds, console)
     rows = [
         "### The echo engine at 20,000 tokens/s a stream: the ceiling of an engine inside the door's process",
         "",
@@ -192,15 +198,13 @@ def main() -> None:
         "# The HTTP door, measured",
         "",
         f"`make bench-http`: {options.rounds} rounds after a warm-up, interleaved, medians; client, door and engine "
-        f"share {machine()}.",
+        f"share {machine()}. {MEANING}",
     ]
     for name in parts:
         rows = (
             start_part(options.rounds)
             if name == "start"
-            else asyncio.run(
-                {"source": source_part, "llamacpp": llamacpp_part, "echo": echo_part}[name](options.rounds)
-            )
+            else uvloop.run({"source": source_part, "llamacpp": llamacpp_part, "echo": echo_part}[name](options.rounds))
         )
         console.print("\n".join(["", *rows]), markup=False)
         lines += ["", *rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import tempfile
@@ -12,9 +11,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+import uvloop
 from bench import HERE, MESSAGES
-from load import Load
 from processes import ENGINEROOM, free_port, running, until
+from rounds import ChatServer
 
 SECONDS = 8
 
@@ -33,7 +33,7 @@ def main(streams: int) -> None:
         until(f"http://127.0.0.1:{port}/ping")
         sampler = sample(door.pid, file.name)
         body = {"model": "source", "messages": MESSAGES, "max_tokens": 50 * (SECONDS + 2), "rate": 50}
-        result = asyncio.run(Load(port).round(streams, body, door.pid))
+        result = uvloop.run(ChatServer(port).round([body] * streams, door.pid))
         sampler.wait(30)
         stacks = Path(file.name).read_text(encoding="utf-8").splitlines()
     own, within, total = Counter[str](), Counter[str](), 0

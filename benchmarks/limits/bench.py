@@ -11,7 +11,6 @@ own columns.
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
 import re
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "support"))
 
 from ordinary_requests import ORDINARY
+from posting import Posted, post
 from processes import ENGINEROOM, Others, free_port, machine, running, until
 from shapes import SHAPES, all_at_once, chat
 
@@ -94,24 +94,14 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._running.__exit__(None, None, None)
 
-    def post(self, body: bytes, seconds: float) -> tuple[int, float, str]:
+    def post(self, body: bytes, seconds: float) -> Posted:
         """Status, or 0 where there is none in time, the seconds it took, and what was answered."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
-        began = time.perf_counter()
-        try:
-            connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            text = response.read().decode(errors="replace")
-            return response.status, time.perf_counter() - began, text
-        except OSError as error:
-            return 0, time.perf_counter() - began, repr(error)
-        finally:
-            connection.close()
+        return post(f"http://127.0.0.1:{self.port}/v1/chat/completions", body, seconds)
 
     def delay(self, body: bytes) -> dict[str, Any]:
         """How much longer a neighbour waits beside the request, and after its client has left."""
         alone = statistics.median(self.post(NEIGHBOUR, 60)[1] for _ in range(3))
-        answers: list[tuple[int, float, str]] = []
+        answers: list[Posted] = []
         thread = threading.Thread(target=lambda: answers.append(self.post(body, GIVEN_UP_S)), daemon=True)
         thread.start()
         time.sleep(0.03)

@@ -9,25 +9,25 @@ every layer on and with none, interleaved, medians. Cache: what a hit takes. Wri
 from __future__ import annotations
 
 import argparse
-import asyncio
+import itertools
 import os
 import random
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import aiohttp
-
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+import uvloop
 from hits import hits
-from load import Load
 from processes import ENGINEROOM, free_port, machine, rss_mb, running, until
+from rounds import MEANING, ChatServer
+
+from engineroom_operations.load import Arrivals, Ask, Extent, HTTPClient, LoadLoop, Measurement, OpenAISender
 
 HERE = Path(__file__).parent
 
@@ -63,38 +63,26 @@ def door(settings: Mapping[str, str]) -> Iterator[tuple[int, int]]:
 
 
 async def arrivals(port: int, a_second: float, seconds: float) -> tuple[list[float], Counter[str]]:
-    """Latencies in seconds of whole answers, and how often there was which status."""
+    """Latencies in seconds of whole answers, from when each was due, and how often there was which outcome: `200`, the
+    status of a refusal, or how else it failed."""
     latencies: list[float] = []
-    statuses: Counter[str] = Counter()
-    body = {"model": "echo", "messages": MESSAGES, "stream": True, "ignore_eos": True}
+    outcomes: Counter[str] = Counter()
     rng = random.Random(7)
-    url = f"http://127.0.0.1:{port}/v1/chat/completions"
+    fields = {"messages": MESSAGES, "ignore_eos": True}
+    asks = (Ask("chat", {**fields, "max_tokens": rng.randint(*TOKENS)}) for _ in itertools.count())
+    sender = OpenAISender(HTTPClient(f"http://127.0.0.1:{port}/v1"), "echo", timeout_s=60)
 
-    async def one(session: aiohttp.ClientSession) -> None:
-        began = time.perf_counter()
-        try:
-            async with session.post(url, json={**body, "max_tokens": rng.randint(*TOKENS)}) as answer:
-                text = await answer.read()
-        except aiohttp.ClientError as error:
-            statuses[type(error).__name__] += 1
-            return
-        if answer.status == 200 and b"[DONE]" not in text:
-            statuses["incomplete"] += 1
-            return
-        statuses[str(answer.status)] += 1
-        if answer.status == 200:
-            latencies.append(time.perf_counter() - began)
+    def count(measurement: Measurement) -> None:
+        failure = measurement.failure
+        if failure is None:
+            outcomes["200"] += 1
+            latencies.append(measurement.end_to_end_s)
+        else:
+            outcomes[str(failure.status) if failure.status >= 400 else failure.kind] += 1
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
-        tasks, due = [], time.perf_counter()
-        end = due + seconds
-        while due < end:
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.append(asyncio.ensure_future(one(session)))
-            due += rng.expovariate(a_second)
-        await asyncio.gather(*tasks)
-    return latencies, statuses
+    await LoadLoop(sender, asks, Measurement, count).open(Arrivals(a_second), Extent(seconds=seconds), seed=7)
+    await sender.close()
+    return latencies, outcomes
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -109,7 +97,7 @@ def overload(seconds: float) -> list[str]:
         f"{AT_ONCE} requests at a time and {QUEUE} waiting; answers of {TOKENS[0]} to {TOKENS[1]} tokens, "
         f"{SERVICE_S * 1000:.0f} ms in the mean, "
         f"so that the capacity is {capacity:.0f} a second. "
-        f"{seconds:g} s of arrivals at each load, latencies of whole answers.",
+        f"{seconds:g} s of arrivals at each load, latencies of whole answers, from when each request was due.",
         "",
         "| load | goodput, a second | P50 / P95 / P99 of admitted, ms | shed | other errors | memory of the door, MB |",
         "|---|---|---|---|---|---|",
@@ -123,16 +111,16 @@ def overload(seconds: float) -> list[str]:
     }
     good: dict[float, tuple[float, float]] = {}
     with door(settings) as (port, pid):
-        asyncio.run(arrivals(port, capacity / 2, 2))
+        uvloop.run(arrivals(port, capacity / 2, 2))
         for load in (1, 2, 10):
-            latencies, statuses = asyncio.run(arrivals(port, capacity * load, seconds))
-            total = sum(statuses.values())
-            shed = statuses["429"] + statuses["503"]
+            latencies, outcomes = uvloop.run(arrivals(port, capacity * load, seconds))
+            total = sum(outcomes.values())
+            shed = outcomes["429"] + outcomes["503"]
             p50, p95, p99 = (1000 * percentile(latencies, share) for share in (0.5, 0.95, 0.99))
             good[load] = (len(latencies) / seconds, p99)
             rows.append(
                 f"| {load}x | {len(latencies) / seconds:.1f} | {p50:.0f} / {p95:.0f} / {p99:.0f} "
-                f"| {100 * shed / total:.1f} % | {total - shed - statuses['200']} | {rss_mb(pid):.0f} |"
+                f"| {100 * shed / total:.1f} % | {total - shed - outcomes['200']} | {rss_mb(pid):.0f} |"
             )
     return [
         *rows,
@@ -147,16 +135,20 @@ async def cost(rounds: int) -> list[str]:
         door({"METRICS": "false", "LOG_LEVEL": "WARNING"}) as (bare_port, bare_pid),
         door(EVERYTHING) as (full_port, full_pid),
     ):
-        targets = {"none": (Load(bare_port, HEADERS), bare_pid), "all": (Load(full_port, HEADERS), full_pid)}
+        targets = {
+            "none": (ChatServer(bare_port, HEADERS), bare_pid),
+            "all": (ChatServer(full_port, HEADERS), full_pid),
+        }
         fields = {"model": "echo", "messages": MESSAGES, "ignore_eos": True, "temperature": 0}
         token_us: dict[str, list[float]] = {name: [] for name in targets}
         request_us: dict[str, list[float]] = {name: [] for name in targets}
         for number in range(rounds + 1):
-            for name, (load, pid) in targets.items():
-                long = await load.round(16, {**fields, "max_tokens": 500, "echo_tokens_per_s": 200}, pid)
+            for name, (server, pid) in targets.items():
+                body = {**fields, "max_tokens": 500, "echo_tokens_per_s": 200}
+                long = await server.round([body] * 16, pid)
                 spent = 0.0
                 for _ in range(25):
-                    spent += (await load.round(16, {**fields, "max_tokens": 1}, pid)).cpu_seconds
+                    spent += (await server.round([{**fields, "max_tokens": 1}] * 16, pid)).cpu_seconds
                 if number:  # The first round warms up.
                     token_us[name].append(long.cpu_us)
                     request_us[name].append(1e6 * spent / 400)
@@ -164,7 +156,7 @@ async def cost(rounds: int) -> list[str]:
         "### What the layers cost",
         "",
         "CPU of the door's process, the echo engine in it included. All: keys, CORS, careful headers, limits by the "
-        "minute (in memory), cache, turns, breaker, restarts, metrics and a log line a request.",
+        f"minute (in memory), cache, turns, breaker, restarts, metrics and a log line a request. {MEANING}",
         "",
         "| | none | all | more |",
         "|---|---|---|---|",
@@ -188,7 +180,7 @@ def main() -> None:
     bearer = {"authorization": HEADERS["authorization"]}
     parts = {
         "overload": lambda: overload(options.seconds),
-        "cost": lambda: asyncio.run(cost(options.rounds)),
+        "cost": lambda: uvloop.run(cost(options.rounds)),
         "hits": lambda: hits(door, EVERYTHING, bearer, MESSAGES, options.hits),
     }
     sections = {}

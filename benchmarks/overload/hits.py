@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import statistics
 import time
@@ -10,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import uvloop
 from processes import cpu_seconds
+
+from engineroom_operations.load import HTTPClient
 
 TOKENS = 20
 Door = Callable[[Mapping[str, str]], AbstractContextManager[tuple[int, int]]]
@@ -39,27 +41,29 @@ def hits(
     ]
     for what, settings, streamed, hit in kinds:
         with door(settings) as (port, pid):
-            seconds, cpu = _asked(port, pid, {**body, "stream": streamed}, headers, count, hit)
+            seconds, cpu = uvloop.run(_asked(port, pid, {**body, "stream": streamed}, headers, count, hit))
         p99 = sorted(seconds)[round(0.99 * len(seconds)) - 1]
         rows.append(f"| {what} | {1e3 * statistics.median(seconds):.2f} | {1e3 * p99:.2f} | {1e6 * cpu / count:.0f} |")
     return rows
 
 
-def _asked(
+async def _asked(
     port: int, pid: int, body: Mapping[str, Any], headers: Mapping[str, str], count: int, hit: bool
 ) -> tuple[list[float], float]:
     """Seconds of each request, and CPU seconds of the door; what is to be a hit is checked to be one."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    text, seconds, before = json.dumps(body), [], 0.0
+    client = HTTPClient(f"http://127.0.0.1:{port}/v1", headers)
+    text = json.dumps(body).encode()
+    seconds: list[float] = []
+    before = 0.0
     for number in range(count + 100):
         if number == 100:  # The first warm up.
-            seconds, before = [], cpu_seconds(pid)
+            seconds = []
+            before = cpu_seconds(pid)
         began = time.perf_counter()
-        connection.request("POST", "/v1/chat/completions", text, {"content-type": "application/json", **headers})
-        answer = connection.getresponse()
-        whole = answer.read()
+        answer = await client.fetch("POST", "/chat/completions", text, 30)
         seconds.append(time.perf_counter() - began)
-        was_hit = (answer.getheader("cache-status") or "").startswith("engineroom; hit")
-        if answer.status != 200 or (number >= 100 and was_hit != hit):
-            raise SystemExit(f"not what was meant: {answer.status} {answer.getheader('cache-status')} {whole[:200]!r}")
+        status = answer.headers.get("cache-status", "")
+        if answer.status != 200 or (number >= 100 and status.startswith("engineroom; hit") != hit):
+            raise SystemExit(f"not what was meant: {answer.status} {status} {answer.body[:200]!r}")
+    client.close()
     return seconds, cpu_seconds(pid) - before

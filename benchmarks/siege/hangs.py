@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from support.posting import post
 from support.processes import ENGINEROOM, free_port, machine, running, status_of, until
 
 from engineroom.process import descendants
@@ -249,17 +249,7 @@ _BROKEN_OFF = 0
 
 def _ask(door: HttpDoor, body: Mapping[str, Any], seconds: float) -> int:
     """The status of a chat; 0 where there is none in time."""
-    asked = urllib.request.Request(
-        f"{door.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(asked, timeout=seconds) as response:
-            response.read()
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return _BROKEN_OFF
+    return post(f"{door.url}/v1/chat/completions", json.dumps(body).encode(), seconds).status
 
 
 class Tables:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 from attacks import CHAT, KEY
+from posting import post
 
 PEAK_MB = 300
 """What the door may take of memory, whatever is done to it."""
@@ -97,21 +96,10 @@ def _watch_memory(score: Score, pid: int, over: threading.Event) -> None:
 
 
 def _ask(score: Score, url: str, over: threading.Event) -> None:
-    address = url.partition("://")[2]
-    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
     while not over.wait(0.1):
-        began = time.perf_counter()
-        connection = http.client.HTTPConnection(address, timeout=60)
-        try:
-            connection.request("POST", "/v1/chat/completions", _BODY, headers)
-            answer = connection.getresponse()
-            answer.read()
-            score.failed += answer.status != 200
-        except (OSError, http.client.HTTPException):
-            score.failed += 1
-        finally:
-            connection.close()
-        score.waits.append(time.perf_counter() - began)
+        posted = post(f"{url}/v1/chat/completions", _BODY, 60, {"authorization": f"Bearer {KEY}"})
+        score.failed += posted.status != 200
+        score.waits.append(posted.seconds)
 
 
 def table(scores: Sequence[Score]) -> list[str]:

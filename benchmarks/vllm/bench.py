@@ -20,8 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from load import Load, Result, compare, console, median
+import uvloop
 from processes import ENGINEROOM, free_port, machine, running, until
+from rich.console import Console
+from rounds import MEANING, ChatServer, Round, compare, median
+
+from engineroom_operations.load import RequestFailure
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,6 +57,7 @@ while [ "$1" != --uds ]; do shift; done
 ln -s {socket} "$2"
 exec sleep infinity
 """
+console = Console()
 
 
 async def streams_part(rounds: int) -> list[str]:
@@ -69,12 +74,12 @@ async def streams_part(rounds: int) -> list[str]:
                 base = "/v2/emulated/openai/v1"
                 until(f"http://127.0.0.1:{platform_port}{base}/models", seconds=60)
                 targets = {
-                    "vllm serve": (Load(Path(socket)), None),
-                    "HTTP door": (Load(port), door.pid),
-                    "RunPod door": (Load(platform_port, base=base), _worker_of(emulator.pid)),
+                    "vllm serve": (ChatServer(Path(socket)), None),
+                    "HTTP door": (ChatServer(port), door.pid),
+                    "RunPod door": (ChatServer(platform_port, base=base), _worker_of(emulator.pid)),
                 }
                 plans = dict.fromkeys((1, 16), BODY)
-                results = await compare("vLLM", targets, plans, rounds)
+                results = await compare("vLLM", targets, plans, rounds, console)
     rows = [
         "### Streams of 128 tokens",
         "",
@@ -89,7 +94,7 @@ async def streams_part(rounds: int) -> list[str]:
     return rows
 
 
-def _row(streams: int, name: str, direct: Sequence[Result], results: Sequence[Result]) -> str:
+def _row(streams: int, name: str, direct: Sequence[Round], results: Sequence[Round]) -> str:
     share = statistics.median(one.rate / other.rate for one, other in zip(results, direct, strict=True))
     spread = " to ".join(f"{pick(one.rate for one in results):.1f}" for pick in (min, max))
     cpu = "" if name == "vllm serve" else f"{median(results, 'cpu_us'):.1f}"
@@ -149,7 +154,7 @@ async def _bare_start() -> float:
         began = time.perf_counter()
         command = [PYTHON, "-m", "vllm.entrypoints.cli.main", "serve", model, "--uds", socket, *options, *extra]
         with running([str(part) for part in command], _environ()):
-            return await _first_token(Load(socket), began)
+            return await _first_token(ChatServer(socket), began)
 
 
 async def _door_start() -> float:
@@ -157,26 +162,28 @@ async def _door_start() -> float:
     began = time.perf_counter()
     with running([ENGINEROOM, "serve"], {**_environ(), "PORT": str(port)}):
         until(f"http://127.0.0.1:{port}/ping", seconds=300)
-        return await _first_token(Load(port), began)
+        return await _first_token(ChatServer(port), began)
 
 
 def _environ() -> dict[str, str]:
     return {**os.environ, **SETTINGS}
 
 
-async def _first_token(load: Load, began: float) -> float:
+async def _first_token(server: ChatServer, began: float) -> float:
     """Ask as soon as somebody answers; the moment of the first token."""
     deadline = began + 300
+    why: RequestFailure | None = None
     while time.perf_counter() < deadline:
         try:
             asked = time.perf_counter()
-            result = await load.round(1, {**BODY, "max_tokens": 2})
+            result = await server.round([{**BODY, "max_tokens": 2}])
             return asked + result.first[0] - began
-        except (ConnectionError, FileNotFoundError):
+        except RequestFailure as failure:
+            why = failure
             await asyncio.sleep(0.02)
         finally:
-            load.close()
-    raise SystemExit("no first token within 300 s")
+            server.close()
+    raise SystemExit(f"no first token within 300 s: {why}")
 
 
 def main() -> None:
@@ -192,12 +199,12 @@ def main() -> None:
         "",
         f"`make bench-vllm`: {options.rounds} rounds after a warm-up and {options.starts} starts after one, "
         "interleaved, medians. vLLM 0.32.0 (CPU build, bfloat16, eager) with SmolLM2-135M; client, door and vLLM share "
-        f"{machine()}.",
+        f"{machine()}. {MEANING}",
     ]
     parts = {"streams": lambda: streams_part(options.rounds), "start": lambda: start_part(options.starts)}
     for name, part in parts.items():
         if options.only in (None, name):
-            rows = asyncio.run(part())
+            rows = uvloop.run(part())
             console.print("\n".join(["", *rows]), markup=False)
             lines += ["", *rows]
     if options.only is None:

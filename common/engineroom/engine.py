@@ -238,6 +238,9 @@ Measure: TypeAlias = Literal[
     "time_to_first_token",
     "inter_token",
     "request_time",
+    "queue_time",
+    "prefill_time",
+    "decode_time",
     "cache_usage",
     "prefix_cache_hits",
     "prefix_cache_misses",
@@ -399,8 +402,9 @@ class Engine(RunningEngine):
     """Seconds for which it may still answer requests with errors when it is beyond help, before its end is seen."""
 
     metric_names: ClassVar[Mapping[Measure, Sequence[str]]] = {}
-    """How its server calls in `/metrics` what `engineroom top` shows; the names of older versions come last. A name has
-    its unit at its end, as Prometheus wants it (`_seconds`, `_milliseconds`); counters end in `_total`."""
+    """How its server calls in `/metrics` what `engineroom top` and `engineroom bench` read; the names of older versions
+    come last. A name has its unit at its end, as Prometheus wants it (`_seconds`, `_milliseconds`); counters end in
+    `_total`."""
 
     adapter_setting: ClassVar[str] = ""
     """The setting that names LoRA adapters beside the model; empty where it takes none."""

@@ -33,6 +33,10 @@ METRIC_NAMES: Mapping[Measure, Sequence[str]] = {
         "sglang:e2e_request_latency_seconds",
         "tgi_request_duration",
     ),
+    "queue_time": (
+        "sglang:queue_time_seconds",
+        "tgi_request_queue_duration",
+    ),
     "cache_usage": ("sglang:token_usage",),
     "prefix_cache_hit_ratio": ("sglang:cache_hit_rate",),
 }

@@ -18,6 +18,9 @@ METRIC_NAMES: Mapping[Measure, Sequence[str]] = {
         "vllm:time_per_output_token_seconds",
     ),
     "request_time": ("vllm:e2e_request_latency_seconds",),
+    "queue_time": ("vllm:request_queue_time_seconds",),
+    "prefill_time": ("vllm:request_prefill_time_seconds",),
+    "decode_time": ("vllm:request_decode_time_seconds",),
     "cache_usage": (
         "vllm:kv_cache_usage_perc",
         "vllm:gpu_cache_usage_perc",

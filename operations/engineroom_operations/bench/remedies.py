@@ -6,6 +6,8 @@ from ..load.failure import FailureKind, RequestFailure
 
 _REMEDIES: dict[FailureKind, str] = {
     "unreachable": "is the server running, and are host and port right?",
+    "out of sockets": "this program may open no more connections: raise the limit of open files (ulimit -n), or lower "
+    "the load",
     "TLS": "is it http:// instead of https://? Its authority's certificate can be given with --ca, or not checked with "
     "--insecure",
     "timeout": "ask for less (--output-tokens), wait longer (--timeout), or lower the load",

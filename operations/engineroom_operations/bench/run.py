@@ -16,13 +16,12 @@ from ..load.arrivals import Arrivals
 from ..load.loop import Extent, LoadLoop
 from ..load.measurement import Measurement
 from ..load.sender import Ask, Sender, Surface
-from . import server_metrics
 from .figures import Objectives, Report, Stage
 from .probe import Probe, probe
 from .recorder import StageRecorder
 from .scenarios import Prompts, Scenario, from_file
 from .search import RateSearch
-from .server_metrics import ServerWatch
+from .server_watch import ServerWatch
 from .verdict import verdict
 
 _WARM_UP_TOKENS = 8
@@ -162,7 +161,9 @@ class BenchRun:
                 f"Of fewer than {_FEW} requests P99 is the slowest: give stages more time (-d) or more (-n)."
             )
         if not self._watch.available:
-            self._notes.append("The server shows no /metrics: the verdict rests on what this client saw.")
+            self._notes.append(
+                "The server shows no /metrics that are known here: the verdict rests on what this client saw."
+            )
         return Report(
             target=self._target,
             model=self._model,
@@ -205,7 +206,7 @@ class BenchRun:
             await self._warm_up(streams, asks)
         elif level.streams:
             await self._sender.prepare(level.streams)
-        async with self._watch.watching() as looks:
+        async with self._watch.watching() as server:
             recorder = StageRecorder(plan.objectives)
             loop = LoadLoop(self._sender, asks, recorder.started, recorder.ended)
             live = Live(level, recorder, loop, plan.extent, time.perf_counter())
@@ -222,8 +223,7 @@ class BenchRun:
                 display.cancel()
                 await asyncio.gather(display, return_exceptions=True)
         rate = level.arrivals.rate if level.arrivals is not None else 0
-        server = server_metrics.summary(looks)
-        return recorder.stage(loop, level.label, level.streams, rate, level.kind, server)
+        return recorder.stage(loop, level.label, level.streams, rate, level.kind, server.figures())
 
     async def _warm_up(self, streams: int, asks: Iterator[Ask]) -> None:
         """Requests that nobody counts: they open connections and let the server compile and fill what it needs."""

@@ -18,8 +18,9 @@ from engineroom.settings import Environment
 from ..load.arrivals import Arrivals
 from ..load.failure import RequestFailure
 from ..load.http_client import HTTPClient
-from ..load.loop import Extent
+from ..load.loop import MAX_IN_FLIGHT, Extent
 from ..load.sender import OpenAISender, Sender
+from ..scraping.vocabulary import MetricVocabulary
 from ..targets.address import is_address, parse
 from ..targets.resolve import resolve
 from ..targets.target import RemoteTarget, with_key
@@ -34,7 +35,7 @@ from .reports.terminal import show
 from .run import BenchPlan, BenchRun, Level
 from .scenarios import SCENARIOS, Scenario, from_file
 from .search import RateSearch
-from .server_metrics import ServerWatch
+from .server_watch import ServerWatch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _BURST = re.compile(r"burst:(\d+)")
 _LARGEST_BURST = 10_000
+_OTHER_FILES = 100
+"""Files that a run has open beside its connections, with room to spare."""
 
 
 def run(url: str, **options: Any) -> int:
@@ -52,6 +55,7 @@ def run(url: str, **options: Any) -> int:
     """
     from rich.console import Console
 
+    _raise_file_limit()
     plan = _plan(options)
     files = _files(options)
     target = _on_a_loop(_target(url, options))
@@ -84,6 +88,20 @@ def _output() -> Console:
         # A pipe is for grep: no line is broken.
         console.width = 200
     return console
+
+
+def _raise_file_limit() -> None:
+    """Let this process have as many connections at once as its user may: shells start programs with a lower limit."""
+    try:
+        import resource
+    except ImportError:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_IN_FLIGHT + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _on_a_loop(work: Any) -> Any:
@@ -121,7 +139,7 @@ async def _measure(
             listing = served_model(client)
             model = await (listing if endpoint is None else endpoint.timed(listing))
         sender: Sender = OpenAISender(client, model, stream=options["stream"], timeout_s=options["timeout"])
-        watch = ServerWatch(root)
+        watch = ServerWatch(root, MetricVocabulary.installed(Environment.load()))
         if endpoint is not None:
             sender = endpoint.sender(sender, model)
             # The figures of a worker would be one worker's, and to ask for them is a request that is paid for.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -11,9 +9,9 @@ import aiohttp
 
 from engineroom.openai.sse import EventParser
 
+from ..error_text import error_text, json_or_text
 from ..targets.connection import TargetError, explained
 from ..targets.target import RemoteTarget
-from ..terminal_text import one_line
 from .answer import Answer, Piece
 from .thinking import ThinkingSplitter
 
@@ -44,7 +42,7 @@ class ChatClient:
             async with self._session.get(f"{self.target.openai_url}/models") as response:
                 if response.status != 200:
                     raise await self._refusal(response)
-                body = _json(await response.read())
+                body = json_or_text(await response.read())
         entries = body.get("data") if isinstance(body, dict) else None
         if not isinstance(entries, list):
             raise TargetError(_no_api(self.target))
@@ -101,8 +99,8 @@ class ChatClient:
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> TargetError:
         """What is to be said of a response that is no 200."""
-        body = _json(await response.content.read(_ERROR_BYTES))
-        reason = error_message(body)
+        body = json_or_text(await response.content.read(_ERROR_BYTES))
+        reason = error_text(body)
         retry_after = _seconds(response.headers.get("Retry-After", ""))
         return TargetError(_advice(response.status, reason, body, self.target), response.status, retry_after)
 
@@ -127,11 +125,11 @@ def _event(data: bytes, answer: Answer, thinking: ThinkingSplitter) -> list[Piec
         # A server that never gave a reason has ended the answer all the same.
         answer.finish_reason = answer.finish_reason or "stop"
         return []
-    event = _json(data)
+    event = json_or_text(data)
     if not isinstance(event, dict):
         return []
     if event.get("error"):
-        raise TargetError(f"the server ended the answer with an error: {error_message(event)}")
+        raise TargetError(f"the server ended the answer with an error: {error_text(event)}")
     _note_usage(event.get("usage"), answer)
     pieces: list[Piece] = []
     for choice in event.get("choices") or []:
@@ -153,18 +151,6 @@ def _note_usage(usage: Any, answer: Answer) -> None:
     answer.completion_tokens = usage["completion_tokens"]
     answer.prompt_tokens = usage.get("prompt_tokens")
     answer.cached_tokens = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-
-
-def error_message(body: Any) -> str:
-    """The reason in an error's body, in OpenAI's form, RunPod's or another; empty where there is none."""
-    if isinstance(body, str):
-        return one_line(re.sub(r"<[^>]*>", " ", body))
-    if not isinstance(body, dict):
-        return ""
-    error = body.get("error") or body.get("detail") or body.get("message") or body.get("title") or ""
-    if isinstance(error, dict):
-        error = error.get("message") or json.dumps(error)
-    return one_line(error if isinstance(error, str) else json.dumps(error))
 
 
 def _advice(status: int, reason: str, body: Any, target: RemoteTarget) -> str:
@@ -192,22 +178,14 @@ def _advice(status: int, reason: str, body: Any, target: RemoteTarget) -> str:
 
 
 def _not_a_stream(body: bytes, target: RemoteTarget) -> TargetError:
-    content = _json(body)
+    content = json_or_text(body)
     if isinstance(content, dict) and content.get("error"):
-        return TargetError(f"{target.address.url} answered with an error: {error_message(content)}")
+        return TargetError(f"{target.address.url} answered with an error: {error_text(content)}")
     return TargetError(_no_api(target))
 
 
 def _no_api(target: RemoteTarget) -> str:
     return f"{target.openai_url} is not OpenAI's API; check the address, which is what comes before /chat/completions"
-
-
-def _json(body: bytes) -> Any:
-    """The JSON of a body; its text where it is not JSON."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return body.decode("utf-8", "replace")
 
 
 def _seconds(text: str) -> float | None:

@@ -9,6 +9,7 @@ import msgspec
 
 from engineroom.openai.sse import EventParser, EventTooLargeError
 
+from ..error_text import error_text, json_or_text
 from .failure import RequestFailure, kind_of_status
 from .measurement import Measurement
 
@@ -135,7 +136,7 @@ class AnswerReceiver:
             raise _not_the_api(data, self._status) from None
         measurement = self._measurement
         if bytes(answer.error) not in _NOTHING:
-            raise RequestFailure("error in the stream", error_text(data), self._status)
+            raise RequestFailure("error in the stream", error_text(json_or_text(data)), self._status)
         usage = answer.usage
         if usage is not None:
             _note_usage(usage, measurement)
@@ -181,27 +182,12 @@ def _text_of(choice: _AnswerChoice) -> str:
 
 def refusal(status: int, headers: dict[str, str], body: bytes) -> RequestFailure:
     """The failure that a response of another status than 2xx is."""
-    reason = error_text(body)
+    reason = error_text(json_or_text(body))
     if 300 <= status < 400:
         reason = f"it redirects to {headers.get('location', 'nowhere')}; name that address"
     retry_after = headers.get("retry-after", "")
     seconds = float(retry_after) if retry_after.replace(".", "", 1).isdigit() else None
     return RequestFailure(kind_of_status(status), reason or f"status {status}", status, seconds)
-
-
-def error_text(body: bytes) -> str:
-    """The reason in an error's body, in OpenAI's form, RunPod's or any other, as one line of at most 300 characters."""
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        content = body.decode("utf-8", "replace")
-    reason: Any = content
-    if isinstance(content, dict):
-        reason = content.get("error") or content.get("detail") or content.get("message") or content.get("title") or ""
-    if isinstance(reason, dict):
-        reason = reason.get("message") or reason
-    text = reason if isinstance(reason, str) else json.dumps(reason)
-    return " ".join(text.split())[:300]
 
 
 def _not_the_api(data: bytes, status: int) -> RequestFailure:

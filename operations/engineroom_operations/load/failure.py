@@ -8,6 +8,7 @@ from engineroom.errors import EngineroomError
 
 FailureKind: TypeAlias = Literal[
     "unreachable",
+    "out of sockets",
     "TLS",
     "timeout",
     "cut off",

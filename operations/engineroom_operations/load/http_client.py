@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -11,12 +12,14 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from .connection import Connection, Receiver
-from .failure import RequestFailure
+from .failure import FailureKind, RequestFailure
 
 CONNECT_S = 10
 """Seconds within which a connection has to stand."""
 
 _MAX_BODY = 64 << 20
+_OUT_OF_SOCKETS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS})
+"""What a machine says that has no more files, ports or memory for connections: the server is not to blame."""
 
 
 class WholeResponse(NamedTuple):
@@ -131,9 +134,18 @@ class HTTPClient:
         return WholeResponse(collector.status, collector.headers, bytes(collector.body))
 
     async def open(self, connections: int) -> None:
-        """Have this many connections at hand, so that the next requests need not wait for theirs."""
+        """Have this many connections at hand, so that the next requests need not wait for theirs.
+
+        Raises:
+            RequestFailure: there are none to be had. Those that could be made are kept.
+        """
+        self._idle = [connection for connection in self._idle if not connection.closed]
         missing = connections - len(self._idle)
-        self._idle += await asyncio.gather(*(self._connect(CONNECT_S) for _ in range(missing)))
+        made = await asyncio.gather(*(self._connect(CONNECT_S) for _ in range(missing)), return_exceptions=True)
+        self._idle += [one for one in made if isinstance(one, Connection)]
+        for one in made:
+            if isinstance(one, BaseException):
+                raise one
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -165,7 +177,8 @@ class HTTPClient:
             raise RequestFailure("unreachable", f"the name {self._host} cannot be resolved") from None
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise RequestFailure("unreachable", reason) from None
+            kind: FailureKind = "out of sockets" if error.errno in _OUT_OF_SOCKETS else "unreachable"
+            raise RequestFailure(kind, reason) from None
         self.connections += 1
         return connection
 

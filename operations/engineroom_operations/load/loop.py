@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from .sender import Ask, Sender
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 1.0
 _ALL_FAIL = 50
-"""So many failures in a row without a success at all, and a loop ends."""
+"""If so many requests, the first that were sent, have all failed, and none has succeeded, a loop ends."""
 
 MAX_IN_FLIGHT = 20_000
 """Requests of an open loop under way at once; later ones wait, and their waiting counts as latency."""
@@ -56,7 +55,7 @@ class LoadLoop:
         self._on_end = on_end
         self._sent = 0
         self._successes = 0
-        self._failures_in_a_row = 0
+        self._first_failures = 0
         self._stop_at = float("inf")
         self._request_limit: int | None = None
         self._all_fail = _ALL_FAIL
@@ -66,7 +65,11 @@ class LoadLoop:
         """Requests that were under way when the loop was cancelled."""
 
         self.all_failed = False
-        """Whether it ended early since request after request failed and none succeeded."""
+        """Whether it ended early since its first requests all failed and no other succeeded.
+
+        Only those count that were sent first: a server that is full refuses at once what comes next, long before it has
+        answered what it took.
+        """
 
     async def closed(self, streams: int, extent: Extent, ramp_s: float = 0) -> None:
         """So many streams at once, each of which sends its next request when its last is answered.
@@ -124,7 +127,7 @@ class LoadLoop:
             ask = self._next()
             if ask is None:
                 return
-            if await self._one(ask, time.perf_counter()):
+            if await self._one(ask, time.perf_counter(), self._sent):
                 failures = 0
             else:
                 pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**failures)
@@ -143,11 +146,16 @@ class LoadLoop:
             ask = self._next()
             if ask is None:
                 return
-            task = asyncio.ensure_future(self._one(ask, due))
+            task = asyncio.ensure_future(self._one(ask, due, self._sent))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _one(self, ask: Ask, due: float) -> bool:
+    async def _one(self, ask: Ask, due: float, number: int) -> bool:
+        """Send one request; whether it succeeded.
+
+        Args:
+            number: of the requests sent, beginning with 1.
+        """
         measurement = self._on_start(due)
         self.in_flight += 1
         await self._sender.send(ask, measurement)
@@ -155,8 +163,8 @@ class LoadLoop:
         if measurement.succeeded:
             self._successes += 1
         else:
-            self._failures_in_a_row += 1
-            self.all_failed = not self._successes and self._failures_in_a_row >= self._all_fail
+            self._first_failures += number <= self._all_fail
+            self.all_failed = not self._successes and self._first_failures >= self._all_fail
         self._on_end(measurement)
         return measurement.succeeded
 
@@ -165,8 +173,3 @@ async def _until(moment: float) -> None:
     wait = moment - time.perf_counter()
     if wait > 0:
         await asyncio.sleep(wait)
-
-
-def endless(ask: Ask) -> Iterator[Ask]:
-    """The same request again and again."""
-    return itertools.repeat(ask)

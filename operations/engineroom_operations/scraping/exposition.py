@@ -24,25 +24,44 @@ class Bucket(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """The buckets of a histogram, from the lowest to that without a limit, in the unit that it is measured in."""
+    """A histogram, in the unit that it is measured in.
+
+    buckets: from the lowest to that without a limit.
+    total: the sum of all samples; None where the server does not say.
+    """
 
     buckets: tuple[Bucket, ...]
+    total: float | None = None
 
     def since(self, earlier: Histogram) -> Histogram:
         """What has come between two looks."""
         before = dict(earlier.buckets)
-        return Histogram(tuple(Bucket(limit, samples - before.get(limit, 0.0)) for limit, samples in self.buckets))
+        buckets = tuple(Bucket(limit, samples - before.get(limit, 0.0)) for limit, samples in self.buckets)
+        if self.total is None or earlier.total is None:
+            return Histogram(buckets)
+        return Histogram(buckets, self.total - earlier.total)
+
+    def scaled(self, divisor: float) -> Histogram:
+        """The same in a unit that is so many times as large."""
+        total = None if self.total is None else self.total / divisor
+        return Histogram(tuple(bucket._replace(limit=bucket.limit / divisor) for bucket in self.buckets), total)
 
     def plus(self, other: Histogram) -> Histogram:
         """Both together, where their limits are the same; the larger of the two where they are not."""
         if [bucket.limit for bucket in self.buckets] != [bucket.limit for bucket in other.buckets]:
             return max(self, other, key=lambda histogram: histogram.samples)
         pairs = zip(self.buckets, other.buckets, strict=True)
-        return Histogram(tuple(Bucket(one.limit, one.samples + two.samples) for one, two in pairs))
+        total = None if self.total is None or other.total is None else self.total + other.total
+        return Histogram(tuple(Bucket(one.limit, one.samples + two.samples) for one, two in pairs), total)
 
     @property
     def samples(self) -> float:
         return self.buckets[-1].samples if self.buckets else 0.0
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the samples; None without samples, and where their sum is not known."""
+        return self.total / self.samples if self.total is not None and self.samples > 0 else None
 
     def percentile(self, percent: float) -> float | None:
         """The value below which so many percent of the samples are; None without samples.
@@ -116,7 +135,9 @@ class Exposition:
         counts: dict[float, float] = defaultdict(float)
         for labels, value in self._samples.get(f"{name}_bucket", ()):
             counts[float(labels["le"])] += value
-        return Histogram(tuple(Bucket(limit, counts[limit]) for limit in sorted(counts))) if counts else None
+        if not counts:
+            return None
+        return Histogram(tuple(Bucket(limit, counts[limit]) for limit in sorted(counts)), self.total(f"{name}_sum"))
 
 
 def _of_no_model(labels: Mapping[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, get_args
@@ -32,7 +33,9 @@ T = TypeVar("T")
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 GAUGES: frozenset[Measure] = frozenset({"requests_running", "requests_waiting"})
 RATIOS: frozenset[Measure] = frozenset({"cache_usage", "prefix_cache_hit_ratio"})
-HISTOGRAMS: frozenset[Measure] = frozenset({"time_to_first_token", "inter_token", "request_time"})
+HISTOGRAMS: frozenset[Measure] = frozenset(
+    {"time_to_first_token", "inter_token", "request_time", "queue_time", "prefill_time", "decode_time"}
+)
 
 _MODEL_LABELS = ("model", "model_name", "model_id")
 _STATUS_LABELS = ("status", "status_code", "code")
@@ -44,6 +47,11 @@ _GPU = {
     "temperature": "engineroom_gpu_temperature_celsius",
     "power": "engineroom_gpu_power_watts",
 }
+_READY = "engineroom_engine_ready"
+_ENGINE_MEMORY = "engineroom_engine_resident_memory_bytes"
+_ENGINE_CPU = "engineroom_engine_cpu_seconds_total"
+_FIXED = frozenset({*_GPU.values(), _READY, _ENGINE_MEMORY, _ENGINE_CPU})
+_LINE = re.compile(r"^([A-Za-z_:][\w:]*)[{ \t].*$", re.MULTILINE | re.ASCII)
 
 
 class MetricVocabulary:
@@ -55,6 +63,8 @@ class MetricVocabulary:
 
     def __init__(self, names: Mapping[Measure, Sequence[str]]) -> None:
         self._names = names
+        known = {name for several in names.values() for name in several} | _FIXED
+        self._known = frozenset(name + end for name in known for end in ("", "_bucket", "_sum", "_count"))
 
     @classmethod
     def installed(cls, env: Environment) -> MetricVocabulary:
@@ -75,7 +85,8 @@ class MetricVocabulary:
         Raises:
             UnreadableMetrics: the text is something else.
         """
-        exposition = Exposition(text)
+        # Servers have many more metrics, and to read them all would take a load test's time from its requests.
+        exposition = Exposition(self._known_lines(text) or text)
         snapshot = MetricsSnapshot(at)
         for measure in MEASURES:
             if measure in HISTOGRAMS:
@@ -94,8 +105,9 @@ class MetricVocabulary:
                 if value is not None:
                     (snapshot.gauges if measure in GAUGES else snapshot.counters)[measure] = value
         if exposition.total(_AT_THE_DOOR) is not None:
-            # Those that wait are among those that our door serves.
-            waiting = exposition.total("engineroom_requests_waiting") or 0.0
+            # Those that wait, at the door for their turn or in the engine behind it, are among those that it serves.
+            waiting = self._waiting(exposition)
+            snapshot.gauges["requests_waiting"] = waiting
             snapshot.gauges["requests_running"] = max(0.0, snapshot.gauges["requests_running"] - waiting)
             # Its counters have labels, and are not there before they have counted anything.
             snapshot.counters.setdefault("prompt_tokens", 0.0)
@@ -104,9 +116,27 @@ class MetricVocabulary:
         snapshot.models = sorted(model for model in served or () if model)
         snapshot.gpus = _gpus(exposition)
         snapshot.ready = _ready(exposition)
-        snapshot.engine_memory = exposition.total("engineroom_engine_resident_memory_bytes")
-        snapshot.engine_cpu_s = exposition.total("engineroom_engine_cpu_seconds_total")
+        snapshot.engine_memory = exposition.total(_ENGINE_MEMORY)
+        snapshot.engine_cpu_s = exposition.total(_ENGINE_CPU)
         return snapshot
+
+    def _known_lines(self, text: str) -> str:
+        """The lines of the metrics that are read here."""
+        lines = []
+        for match in _LINE.finditer(text):
+            if match[1] in self._known:
+                lines.append(match[0])
+        return "\n".join(lines)
+
+    def _waiting(self, exposition: Exposition) -> float:
+        """Requests that wait at our door, and in the engine behind it."""
+        at_the_door = OUR_DOOR["requests_waiting"]
+        waiting = sum(exposition.total(name) or 0.0 for name in at_the_door)
+        for name in self._names.get("requests_waiting", ()):
+            value = None if name in at_the_door else exposition.total(name)
+            if value is not None:
+                return waiting + value
+        return waiting
 
     def _first(self, measure: Measure, read: Callable[[str], T | None]) -> T | None:
         for name in self._names.get(measure, ()):
@@ -119,9 +149,7 @@ class MetricVocabulary:
 def _in_seconds(exposition: Exposition, name: str) -> Histogram | None:
     histogram = exposition.histogram(name)
     scale = next((scale for suffix, scale in _UNITS.items() if name.endswith(suffix)), 1.0)
-    if histogram is None or scale == 1.0:
-        return histogram
-    return Histogram(tuple(bucket._replace(limit=bucket.limit / scale) for bucket in histogram.buckets))
+    return None if histogram is None else histogram.scaled(scale)
 
 
 def _gpus(exposition: Exposition) -> list[GPU]:
@@ -131,5 +159,5 @@ def _gpus(exposition: Exposition) -> list[GPU]:
 
 
 def _ready(exposition: Exposition) -> bool | None:
-    ready = exposition.total("engineroom_engine_ready")
+    ready = exposition.total(_READY)
     return None if ready is None else ready > 0

@@ -6,6 +6,7 @@ from collections import deque
 
 from engineroom.engine import Measure
 
+from .change import SnapshotChange
 from .exposition import Histogram
 from .snapshot import MetricsSnapshot
 
@@ -35,45 +36,46 @@ class Window:
     def last(self) -> MetricsSnapshot | None:
         return self._snapshots[-1] if self._snapshots else None
 
-    def _pair(self, seconds: float) -> tuple[MetricsSnapshot, MetricsSnapshot] | None:
-        """The newest snapshot and the one that is this old, or the oldest; None where there are no two."""
+    def _change(self, seconds: float) -> SnapshotChange | None:
+        """From the snapshot that is this old, or the oldest, to the newest; None where there are no two."""
         if len(self._snapshots) < 2:
             return None
         newest = self._snapshots[-1]
         earlier = [each for each in self._snapshots if newest.at - each.at >= seconds]
-        return (earlier[-1] if earlier else self._snapshots[0]), newest
+        return SnapshotChange(earlier[-1] if earlier else self._snapshots[0], newest)
 
     def rate(self, measure: Measure, seconds: float) -> float | None:
         """How much a counter has grown in a second, over the last `seconds`; None where that is not known."""
-        pair = self._pair(seconds)
-        if pair is None or measure not in pair[1].counters:
-            return None
-        before, now = pair
-        # A metric with labels is not there before it has counted anything.
-        return (now.counters[measure] - before.counters.get(measure, 0.0)) / (now.at - before.at)
+        change = self._change(seconds)
+        growth = None if change is None else change.growth(measure)
+        return None if change is None or growth is None else growth / change.seconds
 
     def status_rate(self, seconds: float) -> dict[str, float]:
         """Requests a second by their status, over the last `seconds`."""
-        pair = self._pair(seconds)
-        if pair is None:
+        change = self._change(seconds)
+        if change is None:
             return {}
-        before, now = pair
-        passed = now.at - before.at
-        return {status: (count - before.statuses.get(status, 0.0)) / passed for status, count in now.statuses.items()}
+        before = change.before.statuses
+        return {
+            status: (count - before.get(status, 0.0)) / change.seconds for status, count in change.now.statuses.items()
+        }
 
     def histogram(self, measure: Measure) -> Histogram | None:
         """The samples of the whole window; None where there are no two snapshots, or no such histogram."""
-        pair = self._pair(self._seconds)
-        if pair is None or measure not in pair[1].histograms:
-            return None
-        before, now = pair
-        earlier = before.histograms.get(measure)
-        return now.histograms[measure] if earlier is None else now.histograms[measure].since(earlier)
+        change = self._change(self._seconds)
+        return None if change is None else change.histogram(measure)
+
+    @property
+    def prefix_hit_share(self) -> float | None:
+        """The share of the prompts' tokens, over the whole window, that were in the cache of prefixes."""
+        change = self._change(self._seconds)
+        return None if change is None else change.prefix_hit_share
 
     def cpu(self, seconds: float) -> float | None:
         """Processors that the engine's processes keep busy, over the last `seconds`."""
-        pair = self._pair(seconds)
-        if pair is None or pair[1].engine_cpu_s is None or pair[0].engine_cpu_s is None:
+        change = self._change(seconds)
+        if change is None:
             return None
-        before, now = pair
-        return max(0.0, (now.engine_cpu_s or 0) - (before.engine_cpu_s or 0)) / (now.at - before.at)
+        now = change.now.engine_cpu_s
+        before = change.before.engine_cpu_s
+        return None if now is None or before is None else max(0.0, now - before) / change.seconds

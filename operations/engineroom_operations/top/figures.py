@@ -9,8 +9,6 @@ from ..runpod_api.resources import EndpointWorker
 from ..terminal_text import printable
 from .reading import Percentiles, Reading
 
-_BARS = "▁▂▃▄▅▆▇█"
-
 
 class Figure(NamedTuple):
     """One line of a target's figures. alarming: whether it is to stand out."""
@@ -129,16 +127,6 @@ def percentile_text(percentiles: Percentiles) -> str:
     if len(units) == 1:
         times = [*(time.rpartition(" ")[0] for time in times[:-1]), times[-1]]
     return ", ".join(f"{name} {time}" for name, time in zip(("p50", "p90", "p99"), times, strict=True))
-
-
-def sparkline(values: list[float | None], width: int) -> str:
-    """The newest values as bars, the highest of them as a whole one; a gap for what is not known."""
-    shown = values[-width:]
-    highest = max((value for value in shown if value), default=0.0)
-    if not highest:
-        return ""
-    bars = [" " if value is None else _BARS[round(value / highest * (len(_BARS) - 1))] for value in shown]
-    return "".join(bars)
 
 
 def number(value: float | None) -> str:

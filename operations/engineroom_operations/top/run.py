@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -27,6 +26,7 @@ from ..targets.target import RemoteTarget
 from .balanced import BalancedMonitor
 from .endpoint_workers import EndpointWorkersMonitor
 from .figures import line
+from .history import TrendHistory
 from .keys import watched_keys
 from .queue import QueueMonitor
 from .reading import Reading
@@ -34,7 +34,6 @@ from .screen import screen
 from .server import ServerMonitor
 
 _LONGEST_LOOK_S = 10
-_HISTORY = 200
 
 
 class TopRun(NamedTuple):
@@ -121,7 +120,7 @@ async def _show(monitors: Sequence[Monitor], wanted: TopRun, stop: asyncio.Event
 
 
 async def _live(monitors: Sequence[Monitor], wanted: TopRun, stop: asyncio.Event, console: Console) -> None:
-    history: list[deque[float | None]] = [deque(maxlen=_HISTORY) for _ in monitors]
+    history = [TrendHistory() for _ in monitors]
     with (
         Live(console=console, screen=True, auto_refresh=False) as live,
         watched_keys(stop.set),
@@ -129,8 +128,8 @@ async def _live(monitors: Sequence[Monitor], wanted: TopRun, stop: asyncio.Event
         while not stop.is_set():
             began = time.monotonic()
             readings = await _look(monitors)
-            for values, reading in zip(history, readings, strict=True):
-                values.append(reading.completion_tokens_per_s)
+            for trends, reading in zip(history, readings, strict=True):
+                trends.add(reading)
             footer = f"{time.strftime('%H:%M:%S')}  every {wanted.interval_s:g} s  q ends"
             live.update(screen(readings, history, console, footer), refresh=True)
             await _pause(wanted.interval_s - (time.monotonic() - began), stop)
@@ -150,7 +149,7 @@ def _print_once(readings: Sequence[Reading], wanted: TopRun, console: Console) -
     if wanted.as_json:
         sys.stdout.writelines(_json(reading) for reading in readings)
     elif console.is_terminal:
-        console.print(screen(readings, [[] for _ in readings], console))
+        console.print(screen(readings, [TrendHistory() for _ in readings], console))
     else:
         sys.stdout.writelines(_line(reading) for reading in readings)
     sys.stdout.flush()

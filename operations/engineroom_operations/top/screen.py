@@ -10,8 +10,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..sparkline import sparkline
 from ..terminal_text import printable
-from .figures import figures, number, rate, seconds, share, sparkline, state_text
+from .figures import figures, number, rate, seconds, share, state_text
+from .history import TrendHistory
 from .reading import Percentiles, Reading
 
 _NARROWEST = 38
@@ -22,18 +24,18 @@ _STYLES = {"up": "green", "not ready": "yellow", "away": "red", "unknown": "yell
 
 
 def screen(
-    readings: Sequence[Reading], history: Sequence[Sequence[float | None]], console: Console, footer: str = ""
+    readings: Sequence[Reading], history: Sequence[TrendHistory], console: Console, footer: str = ""
 ) -> RenderableType:
     """What is drawn.
 
     Args:
-        history: tokens a second of each target, the newest last.
+        history: of each target.
         footer: a line at the end.
     """
     width = console.size.width
     columns = max(1, min(len(readings), width // _NARROWEST))
     panel_width = min(_WIDEST, width // columns)
-    panels = [_panel(reading, values, panel_width) for reading, values in zip(readings, history, strict=True)]
+    panels = [_panel(reading, trends, panel_width) for reading, trends in zip(readings, history, strict=True)]
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     height = sum(max(panel.height or 0 for panel in row) for row in rows)
     foot = Text(footer, style="dim", no_wrap=True, overflow="ellipsis")
@@ -52,18 +54,20 @@ def screen(
     return Group(*grids, foot) if footer else Group(*grids)
 
 
-def _panel(reading: Reading, values: Sequence[float | None], width: int) -> Panel:
+def _panel(reading: Reading, trends: TrendHistory, width: int) -> Panel:
     inside = width - _BORDER - 2
     rows = list(figures(reading))
-    title_width = max([4, *(len(figure.title) for figure in rows)])
+    title_width = max(len(title) for title in (*trends.titles, *(figure.title for figure in rows)))
     lines: list[Text] = _wrapped(Text(state_text(reading), _STYLES[reading.state]), inside)
     for figure in rows:
         text = Text(f"{figure.title:<{title_width}}  ", style="dim")
         text.append(printable(figure.text), style="bold red" if figure.alarming else "default not dim")
         lines += _wrapped(text, inside, title_width + 2)
-    plot = sparkline(list(values), inside - title_width - 2)
-    if plot:
-        lines.append(Text.assemble((" " * (title_width + 2), ""), (plot, "cyan")))
+    room = inside - title_width - 2
+    for title, values in trends.newest(room).items():
+        bars = sparkline(values)
+        if bars:
+            lines.append(Text.assemble((f"{title:<{title_width}}  ", "dim"), (bars, "cyan")))
     name = printable(reading.name)
     title = Text(name if len(name) <= inside else f"{name[: inside - 1]}…", style="bold")
     content = Text("\n").join(lines)

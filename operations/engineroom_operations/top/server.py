@@ -131,7 +131,7 @@ def fill(reading: Reading, windows: list[Window]) -> None:
     reading.inter_token = _percentiles(window.histogram("inter_token") for window in windows)
     reading.request_time = _percentiles(window.histogram("request_time") for window in windows)
     reading.cache_usage = _mean(snapshot.gauges.get("cache_usage") for snapshot in snapshots)
-    reading.prefix_hits = _mean(_prefix_hits(window) for window in windows)
+    reading.prefix_hits = _mean(window.prefix_hit_share for window in windows)
     reading.engine_memory = _sum(snapshot.engine_memory for snapshot in snapshots)
     reading.engine_cpus = _sum(window.cpu(RATE_S) for window in windows)
     gpus: list[GPU] = [gpu for snapshot in snapshots for gpu in snapshot.gpus]
@@ -159,18 +159,6 @@ def _fill_statuses(reading: Reading, windows: list[Window], snapshots: list[Metr
 
 def _errors(by_status: Mapping[str, float]) -> float:
     return sum(value for status, value in by_status.items() if status[:1] in "45" and status != "499")
-
-
-def _prefix_hits(window: Window) -> float | None:
-    """The share of the prompts' tokens that were in the cache, over the last minute; else the server's own figure."""
-    hits = window.rate("prefix_cache_hits", 60)
-    queries = window.rate("prefix_cache_queries", 60)
-    misses = window.rate("prefix_cache_misses", 60)
-    if hits is not None and queries is None and misses is not None:
-        queries = hits + misses
-    if hits is not None:
-        return hits / queries if queries else None
-    return window.last.gauges.get("prefix_cache_hit_ratio") if window.last else None
 
 
 def _percentiles(histograms: Iterable[Histogram | None]) -> Percentiles | None:

@@ -8,13 +8,14 @@ import json
 import os
 import re
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from standin_chat import StandinChat, StandinExchange, paced
+
+from engineroom_workers.testing import COMMAND
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,7 @@ class Ended(NamedTuple):
 
 
 async def start(*arguments: str | Path, **env: str) -> Process:
-    command = [str(Path(sys.executable).with_name("engineroom")), "bench", *map(str, arguments)]
+    command = [COMMAND, "bench", *map(str, arguments)]
     return await asyncio.create_subprocess_exec(
         *command, stdout=PIPE, stderr=PIPE, env={**os.environ, "OPENAI_API_KEY": "", **env}
     )
@@ -189,6 +190,19 @@ async def test_the_search_says_what_it_tried_and_that_nothing_kept_the_objective
     assert result.code == 0
     assert "400/s" in result.out
     assert "No rate had P99 TTFT ≤ 0.001 ms" in result.out, result
+
+
+@pytest.mark.parametrize(("hard", "code"), [(2000, 0), (50, 1)])
+async def test_more_connections_than_a_shell_lets_a_program_have(hard: int, code: int) -> None:
+    """What its user may have it takes; what nobody may have is said to be this machine's limit, not the server's."""
+    async with StandinChat(paced(0.5, 0)) as server:
+        command = f"ulimit -Hn {hard}; ulimit -Sn 50; exec {COMMAND} bench {server.url} {' '.join(QUICK)} -c 100 -n 100"
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", command, stdout=PIPE, stderr=PIPE, env={**os.environ, "OPENAI_API_KEY": ""}
+        )
+        result = await ended(process)
+    assert result.code == code, result
+    assert ("raise the limit of open files (ulimit -n)" in result.out + result.err) == (code == 1)
 
 
 def usage_errors() -> list[tuple[list[str], str]]:

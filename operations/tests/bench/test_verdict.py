@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from engineroom.settings import Environment
 from engineroom_operations.bench.figures import Distribution, Failures, ServerFigures, Stage
 from engineroom_operations.bench.search import RateSearch
-from engineroom_operations.bench.server_metrics import summary, values
+from engineroom_operations.bench.server_watch import ServerRecorder
 from engineroom_operations.bench.verdict import RULES, verdict
+from engineroom_operations.scraping.vocabulary import MetricVocabulary
 
 
 def times(median: float, **others: float) -> Distribution:
@@ -136,31 +138,56 @@ def test_a_slow_sender_of_an_open_loop_is_the_generator() -> None:
     assert "sent 1 of 100 requests 80 ms late" in verdict([late])[0].limit
 
 
-METRICS = b"""# HELP made:num_requests_running Now.
-# TYPE made:num_requests_running gauge
-made:num_requests_running{engine="0",model_name="m"} 3.0
-made:num_requests_running{engine="1",model_name="m"} 4.0
-engineroom_requests_running 9.0
-made:kv_cache_usage_perc 0.5
-made:request_queue_time_seconds_bucket{le="0.3"} 1
-made:request_queue_time_seconds_sum %d
-made:request_queue_time_seconds_count %d
-made:prefix_cache_queries_total %d
-made:prefix_cache_hits_total %d
-unknown_metric 5
-broken
+METRICS = """# HELP vllm:num_requests_running Now.
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 4.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 2.0
+vllm:kv_cache_usage_perc{engine="0"} %(cache)s
+vllm:request_queue_time_seconds_bucket{le="0.3"} 1
+vllm:request_queue_time_seconds_bucket{le="+Inf"} %(requests)s
+vllm:request_queue_time_seconds_sum %(queued)s
+vllm:request_queue_time_seconds_count %(requests)s
+vllm:prefix_cache_queries_total %(queries)s
+vllm:prefix_cache_hits_total %(hits)s
+vllm:num_preemptions_total %(preemptions)s
 """
+BEFORE = {"cache": 0.1, "requests": 100, "queued": 10, "queries": 1000, "hits": 100, "preemptions": 5}
+DURING = {"cache": 0.9, "requests": 105, "queued": 11, "queries": 1500, "hits": 200, "preemptions": 6}
+AFTER = {"cache": 0.2, "requests": 110, "queued": 12, "queries": 2000, "hits": 350, "preemptions": 8}
+RESTARTED = {"cache": 0.3, "requests": 2, "queued": 4, "queries": 10, "hits": 5, "preemptions": 0}
 
 
-def test_metrics_are_known_by_their_ends_and_summed_over_labels() -> None:
-    first = values(METRICS % (10, 100, 1000, 100))
-    assert first["num_requests_running"] == 7
-    assert first["kv_cache_usage_perc"] == 0.5
-    assert first["requests_running"] == 9
-    figures = summary([first, values(METRICS % (12, 110, 2000, 350))])
-    assert (figures.running, figures.queue_ms, figures.prefix_hit_share) == (7, 200, 0.25)
-    assert (figures.waiting, figures.prefill_ms) == (None, None)
-    assert summary([first]) == ServerFigures()
+def recorded(*scrapes: str) -> ServerFigures:
+    """The figures of scrapes, of which the first and the last stand at a stage's ends."""
+    vocabulary = MetricVocabulary.installed(Environment.of({}))
+    recorder = ServerRecorder()
+    for second, text in enumerate(scrapes):
+        recorder.add(vocabulary.read(text, second), under_load=0 < second < len(scrapes) - 1)
+    return recorder.figures()
+
+
+def test_a_servers_figures_are_of_the_stage_alone() -> None:
+    figures = recorded(METRICS % BEFORE, METRICS % DURING, METRICS % AFTER)
+    assert (figures.running, figures.running_peak, figures.waiting, figures.cache_used_peak) == (7, 7, 2, 0.9)
+    assert (figures.queue_ms, figures.prefix_hit_share, figures.preemptions) == (200, 0.25, 3)
+    assert (figures.prefill_ms, figures.ttft_ms) == (None, None)
+    assert recorded(METRICS % BEFORE) == ServerFigures()
+    assert recorded() == ServerFigures()
+
+
+def test_of_a_server_that_started_anew_only_what_came_after_it_counts() -> None:
+    figures = recorded(METRICS % BEFORE, METRICS % RESTARTED, METRICS % DURING)
+    assert figures.queue_ms == pytest.approx(1000 * 7 / 103)
+
+
+def test_behind_our_door_what_waits_in_the_engine_waits_too() -> None:
+    """Of 16 streams that the door has let through 12 wait for one of llama.cpp's four slots."""
+    text = (
+        "engineroom_requests_running 19\nengineroom_requests_waiting 3\n"
+        "llamacpp:requests_processing 4\nllamacpp:requests_deferred 12\n"
+    )
+    figures = recorded(text, text, text)
+    assert (figures.running, figures.waiting) == (4, 15)
 
 
 def tried(capacity: Callable[[float], bool], start: float) -> tuple[RateSearch, list[float]]:

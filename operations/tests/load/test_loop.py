@@ -136,6 +136,26 @@ async def test_a_loop_whose_requests_all_fail_ends(way: str) -> None:
     assert 50 <= len(ended) <= 200
 
 
+async def test_a_full_server_that_refuses_what_comes_next_ends_nothing() -> None:
+    """It answers the first ten, slowly, and refuses hundreds meanwhile."""
+    gate = asyncio.Event()
+
+    class FullSender(HeldSender):
+        async def send(self, ask: Ask, measurement: Measurement) -> None:
+            self.gate = gate if self.sent < 10 else None
+            await super().send(ask, measurement)
+
+    sender = FullSender(fails=lambda number: number >= 10)
+    ended: list[Measurement] = []
+    loop = loop_of(sender, ended)
+    running = asyncio.ensure_future(loop.open(Arrivals(20_000), Extent(requests=300)))
+    await sender.has_sent(300)
+    gate.set()
+    await running
+    assert not loop.all_failed
+    assert (len(ended), sum(one.succeeded for one in ended)) == (300, 10)
+
+
 async def test_failures_among_successes_end_nothing() -> None:
     sender = HeldSender(fails=lambda number: number % 2 == 1)
     ended: list[Measurement] = []

@@ -166,6 +166,30 @@ def test_our_door_counts_before_its_engine() -> None:
     assert snapshot.ready is False
 
 
+def test_what_is_not_known_among_it_changes_nothing() -> None:
+    text = (
+        "llamacpp:requests_processing 4\nother_metric 5\nbroken{ line\nvllm:num_requests_running_total 9\n"
+        'vllm:num_requests_waiting{reason="x y",le="}"} 2.0 1700000000000\nvllm:generation_tokens_total NaN\n'
+        'vllm:request_queue_time_seconds_bucket{le="1.0"} 2\nvllm:request_queue_time_seconds_bucket{le="+Inf"} 4\n'
+        "vllm:request_queue_time_seconds_sum 10\nvllm:request_queue_time_seconds_count 4\n"
+    )
+    snapshot = vocabulary().read(text, 0)
+    assert snapshot.gauges == {"requests_running": 4, "requests_waiting": 2}
+    assert snapshot.counters == {}
+    assert snapshot.histograms["queue_time"].mean == 2.5
+    assert not snapshot.says_nothing
+
+
+def test_a_mean_is_of_what_came_between_two_looks() -> None:
+    earlier = Histogram((Bucket(1.0, 2), Bucket(math.inf, 4)), 10.0)
+    later = Histogram((Bucket(1.0, 3), Bucket(math.inf, 6)), 13.0)
+    assert later.since(earlier).mean == 1.5
+    assert later.plus(earlier).mean == 2.3
+    assert later.scaled(1000).mean == pytest.approx(13 / 6000)
+    assert earlier.since(earlier).mean is None
+    assert histogram([0.5]).mean is None
+
+
 @pytest.mark.parametrize("text", ["<html>not found</html>", '{"detail": "no"}', "what {is this"])
 def test_what_is_no_exposition_is_said_to_be_none(text: str) -> None:
     with pytest.raises(UnreadableMetrics):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...sparkline import sparkline
 from ..compare import Comparison
-from ..figures import Report
+from ..figures import Report, Stage
 from .files import stage_table
 from .words import FIGURES, HEADINGS, counting, durations, headline, number, plain
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _NARROW = 140
+_FEW_SLICES = 5
 
 _BRIEF = {
     "TTFT, ms P50 / P99": "TTFT P50/P99",
@@ -52,6 +54,7 @@ def show(report: Report, console: Console) -> None:
             details.add_row(name, *(number(getattr(figures, figure)) for figure in FIGURES))
         if details.row_count:
             console.print(details)
+        _show_courses(stage, console)
         for kind, failure in stage.failures.items():
             line = Text(f"{failure.count:,} failed: {kind}", "red")
             line.append(f"  “{failure.example}”; {failure.remedy}", "default")
@@ -66,6 +69,31 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"  Try: {plain(advice.remedy)}"))
     if report.interrupted:
         console.print(Text("\nStopped before its end: this is what was measured by then.", "yellow"))
+
+
+def _show_courses(stage: Stage, console: Console) -> None:
+    """How a stage went: its tokens and first tokens second by second, as bars."""
+    from rich.text import Text
+
+    slices = stage.slices
+    if len(slices) < _FEW_SLICES:
+        return
+    room = max(20, console.width - 40)
+    step = -(-len(slices) // room)
+    courses = [
+        ("tokens/s", [one.tokens_per_s for one in slices], ""),
+        ("TTFT P50", [one.ttft_p50_ms or None for one in slices], " ms"),
+    ]
+    for title, values, unit in courses:
+        shares = [values[start : start + step] for start in range(0, len(values), step)]
+        # Of several slices that share a bar the largest is shown.
+        bars = sparkline([max((one for one in share if one), default=None) for share in shares])
+        if bars:
+            highest = max(value for value in values if value)
+            line = Text(f"{title:<10}", "dim")
+            line.append(bars, "cyan")
+            line.append(f"  at most {number(highest)}{unit}", "dim")
+            console.print(line, soft_wrap=True)
 
 
 def show_comparison(comparison: Comparison, before: str, after: str) -> None:
