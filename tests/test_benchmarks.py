@@ -1,0 +1,80 @@
+"""The programs in benchmarks/, which nothing else runs every day: that what they import is there, and their load."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+from source_tree import ROOT
+from standin_chat import StandinChat, StandinExchange, paced
+
+from engineroom_operations.load import RequestFailure
+
+BENCHMARKS = ROOT / "benchmarks"
+PROGRAMS = sorted(file for file in BENCHMARKS.rglob("*.py") if file.name != "__init__.py")
+ELSEWHERE = ("bare.py", "bare_llamacpp.py", "source_engine.py")
+"""Those that run in environments of their own, or with packages that a test may not have."""
+
+
+def _names(file: Path) -> set[str]:
+    """What a module defines or imports at its top."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names.update(alias.asname or alias.name for alias in node.names)
+    return names
+
+
+def _beside(module: str, folder: Path) -> Path | None:
+    """The file of a module that a program has from a folder of benchmarks/, or from tests/support."""
+    name = f"{module.removeprefix('support.')}.py"
+    places = (folder, BENCHMARKS / "support", BENCHMARKS, ROOT / "tests" / "support", BENCHMARKS / "runpod")
+    return next((place / name for place in (*places, BENCHMARKS / "limits") if (place / name).exists()), None)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda file: str(file.relative_to(BENCHMARKS)))
+def test_what_a_program_imports_is_there(program: Path) -> None:
+    if program.name in ELSEWHERE:
+        return
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or node.module in (None, "__future__"):
+            continue
+        module = str(node.module)
+        wanted = {alias.name for alias in node.names}
+        file = _beside(module, program.parent)
+        if file is not None:
+            assert wanted <= _names(file), (file, wanted - _names(file))
+        elif module.startswith("engineroom"):
+            assert wanted <= set(dir(importlib.import_module(module))), module
+
+
+async def test_a_round_counts_what_the_server_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "support"))
+    rounds = importlib.import_module("rounds")
+    async with StandinChat(paced(0.01, 0, tokens=7)) as standin:
+        server = rounds.ChatServer(standin.port)
+        first = await server.round([{"model": "m", "messages": []}] * 3)
+        assert (first.tokens, len(first.first), standin.at_once, standin.connections) == (21, 3, 3, 3)
+        assert min(first.first) >= 0.01
+        standin.drop_connections()
+        assert (await server.round([{"model": "m", "messages": []}])).tokens == 7
+
+        async def refuse(exchange: StandinExchange) -> None:
+            await exchange.reply(503, {"error": {"message": "full"}})
+
+        standin.handle = refuse
+        with pytest.raises(RequestFailure, match="full"):
+            await server.round([{"model": "m", "messages": []}])
+        server.close()
+
+
+def test_one_request_from_a_thread_without_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "support"))
+    posted = importlib.import_module("posting").post("http://127.0.0.1:1/v1", b"{}", 5)
+    assert (posted.status, posted.text) == (0, "Connection refused")
