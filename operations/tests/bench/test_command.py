@@ -196,7 +196,7 @@ async def test_the_search_says_what_it_tried_and_that_nothing_kept_the_objective
 async def test_more_connections_than_a_shell_lets_a_program_have(hard: int, code: int) -> None:
     """What its user may have it takes; what nobody may have is said to be this machine's limit, not the server's."""
     async with StandinChat(paced(0.5, 0)) as server:
-        command = f"ulimit -Hn {hard}; ulimit -Sn 50; exec {COMMAND} bench {server.url} {' '.join(QUICK)} -c 100 -n 100"
+        command = f"ulimit -Sn 50; ulimit -Hn {hard}; exec {COMMAND} bench {server.url} {' '.join(QUICK)} -c 100 -n 100"
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", command, stdout=PIPE, stderr=PIPE, env={**os.environ, "OPENAI_API_KEY": ""}
         )
