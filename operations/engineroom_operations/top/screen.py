@@ -69,9 +69,11 @@ def _panel(reading: Reading, trends: TrendHistory, width: int) -> Panel:
         if bars:
             lines.append(Text.assemble((f"{title:<{title_width}}  ", "dim"), (bars, "cyan")))
     name = printable(reading.name)
-    title = Text(name if len(name) <= inside else f"{name[: inside - 1]}…", style="bold")
+    heading = Text(name if len(name) <= inside else f"{name[: inside - 1]}…", style="bold")
     content = Text("\n").join(lines)
-    return Panel(content, title=title, title_align="left", border_style="dim", width=width, height=len(lines) + _BORDER)
+    return Panel(
+        content, title=heading, title_align="left", border_style="dim", width=width, height=len(lines) + _BORDER
+    )
 
 
 def _wrapped(text: Text, width: int, indent: int = 0) -> list[Text]:

@@ -80,7 +80,7 @@ def _show_courses(stage: Stage, console: Console) -> None:
         return
     room = max(20, console.width - 40)
     step = -(-len(slices) // room)
-    courses = [
+    courses: list[tuple[str, list[float | None], str]] = [
         ("tokens/s", [one.tokens_per_s for one in slices], ""),
         ("TTFT P50", [one.ttft_p50_ms or None for one in slices], " ms"),
     ]
