@@ -10,7 +10,8 @@ Lifecycle, each arrow taken at most once::
       SettingsError        EngineStartError  died() returns why
 
 What the caller promises
-    * `configure` is called before any event loop runs; `start`, `stop`, `died` and `app` in one and the same loop.
+    * `configure` is called before any event loop runs, or beside it in a thread; `start`, `stop`, `died` and `app` in
+      one and the same loop.
     * `start` is awaited once. `stop` is always awaited after it, even if it failed or was cancelled.
     * The app may be called at any time after `configure`. The caller relays `http.disconnect` as soon as it knows.
     * A client that reads slowly makes `send` slow: nothing between client and engine buffers without bound.
@@ -316,6 +317,16 @@ class RunningEngine(ABC):
     def capabilities(self) -> Capabilities:
         """What a request may ask for, for certain once `start` has returned."""
 
+    @property
+    def sampling_params(self) -> frozenset[str]:
+        """Sampling parameters it knows beyond OpenAI's own, e.g. `top_k`."""
+        return frozenset()
+
+    @property
+    def death_lag(self) -> float:
+        """Seconds for which it may still answer requests with errors when it is beyond help, before its end is seen."""
+        return 0.0
+
     def knows_model(self, name: str) -> bool:
         """Whether a request for model `name` is passed on. Override it if names come and go (LoRA)."""
         return name in self.models
@@ -433,6 +444,10 @@ class Engine(RunningEngine):
         Raises:
             SettingsError: with every problem found.
         """
+
+    def memory_held(self) -> int | None:
+        """Resident bytes of its own processes, as far as the system says; None for an engine without any."""
+        return None
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:

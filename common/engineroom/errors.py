@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -95,6 +95,9 @@ class Problems:
         except SettingsError as error:
             self._problems += error.problems
             return otherwise
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._problems)
 
     def check(self) -> None:
         """Raises SettingsError where there is any problem, each of them once."""

@@ -6,28 +6,35 @@ Engines are entry points in the group `engineroom.engines` (stevedore), the door
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from . import __version__
-from .engine import Engine
+from .engine import Engine, RunningEngine
 from .errors import EngineStartError, PluginError, Problem, Problems, SettingsError
 from .installation import engines_at_hand, entry_points_of, how_to_install
 from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
 from .models.hub import HubError
 from .models.names import misnamed
+from .residence.engines import ConfiguredModel
+from .residence.entries import ModelEntry, read_entries
+from .residence.estimates import gpu_share, weights_size
+from .residence.machine_memory import machine_memory
+from .residence.resident_models import ResidentModels
+from .residence.settings import ResidenceSettings
 from .selection import select
 from .settings.base import Settings, SettingsGroup, comma_list
 from .settings.environment import Environment
 from .settings.known_names import KnownNames
-from .settings.name_check import NameCheck
+from .settings.name_check import NameCheck, Notice
 from .settings.suggestions import suggest
 from .settings.usual_settings import USUAL_SETTINGS
 from .settings.worker import WorkerSettings
@@ -45,36 +52,26 @@ SELECTED = "selected for MODEL_NAME"
 Door = TypeVar("Door")
 """A door's own settings."""
 
+Noted = TypeVar("Noted", Problem, Notice)
 
-@dataclass(frozen=True, slots=True)
-class Setup(Generic[Door]):
-    """An engine, not yet started, and what it and the door were configured from.
 
-    door: the door's own settings.
+class EngineChoice(NamedTuple):
+    """An engine and what it is configured from.
+
     env: with other programs' names and the engine's defaults applied.
-    names: what became of the names in it.
-    notes: what the user did not say and should know: which engine was selected, which of two models counts.
+    place: where it stands in the table of several models, `models[2]`; empty where there is one model.
     """
 
-    engine: Engine
+    engine: type[Engine]
     worker: WorkerSettings
-    door: Door
     env: Environment
-    names: NameCheck
-    notes: tuple[str, ...] = ()
+    place: str = ""
 
-    def log_notes(self) -> None:
-        """Write the notes to the log, which is configured from these very settings."""
-        for note in [*self.notes, *self.names.granted_lines()]:
-            logger.info("%s", note)
-        for notice in self.names.warnings:
-            logger.warning("%s", notice)
+    def make(self) -> Engine:
+        """A configured engine, to start."""
+        return self.engine.configure(self.worker, self.env)
 
-    def new_engine(self) -> Engine:
-        """Another engine of the same settings, to start in the place of one that has died."""
-        return type(self.engine).configure(self.worker, self.env)
-
-    def safer_engine(self, error: EngineStartError) -> Engine | None:
+    def safer(self, error: EngineStartError) -> Engine | None:
         """Another engine, with settings that need less memory, after a start that ran out of it; None where the engine
         knows of none, and where the user has set all of them.
 
@@ -98,10 +95,48 @@ class Setup(Generic[Door]):
             f"; {kept} stays" if kept else "",
         )
         try:
-            return type(self.engine).configure(self.worker, self.env.with_arguments(changes, "second start"))
+            return self.engine.configure(self.worker, self.env.with_arguments(changes, "second start"))
         except SettingsError as problem:
             logger.warning("no second start with %s: %s", changed, problem)
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup(Generic[Door]):
+    """An engine, not yet started, and what it and the door were configured from.
+
+    engine: of several models it is what runs an engine for each, `ResidentModels`.
+    door: the door's own settings.
+    env: with other programs' names and the engine's defaults applied.
+    names: what became of the names in it.
+    choices: the engine and what it is configured from; of several models, those of each.
+    make: gives another engine of the same settings.
+    notes: what the user did not say and should know: which engine was selected, which of two models counts.
+    """
+
+    engine: RunningEngine
+    worker: WorkerSettings
+    door: Door
+    env: Environment
+    names: NameCheck
+    choices: tuple[EngineChoice, ...]
+    make: Callable[[], RunningEngine]
+    notes: tuple[str, ...] = ()
+
+    def log_notes(self) -> None:
+        """Write the notes to the log, which is configured from these very settings."""
+        for note in [*self.notes, *self.names.granted_lines()]:
+            logger.info("%s", note)
+        for notice in self.names.warnings:
+            logger.warning("%s", notice)
+
+    def new_engine(self) -> RunningEngine:
+        """Another engine of the same settings, to start in the place of one that has died."""
+        return self.make()
+
+    def safer_engine(self, error: EngineStartError) -> Engine | None:
+        """See `EngineChoice.safer`. Several models see to it themselves, each for itself."""
+        return self.choices[0].safer(error) if len(self.choices) == 1 else None
 
 
 def engine_names(only: Sequence[str] = ()) -> list[str]:
@@ -306,7 +341,7 @@ def _belongs(name: str, door: str | None) -> bool:
 
 def common_settings() -> list[SettingsGroup]:
     """The groups of settings that are understood with every engine: the worker's and the doors'."""
-    return [WorkerSettings, *door_settings()]
+    return [WorkerSettings, ResidenceSettings, *door_settings()]
 
 
 def settings_groups(engine: type[Engine], env: Environment, door: str | None = None) -> list[SettingsGroup]:
@@ -315,7 +350,7 @@ def settings_groups(engine: type[Engine], env: Environment, door: str | None = N
     Args:
         door: leave out what belongs to other doors.
     """
-    return [WorkerSettings, *door_settings(door), *engine.settings(env)]
+    return [WorkerSettings, ResidenceSettings, *door_settings(door), *engine.settings(env)]
 
 
 def known_names(engine: type[Engine], env: Environment, door: str | None = None) -> KnownNames:
@@ -325,7 +360,7 @@ def known_names(engine: type[Engine], env: Environment, door: str | None = None)
         door: the door that is opened; what belongs to others has no effect. All of them where None.
     """
     doors = _door_groups()
-    groups: list[SettingsGroup] = [WorkerSettings, *doors.values(), *engine.settings(env)]
+    groups: list[SettingsGroup] = [WorkerSettings, ResidenceSettings, *doors.values(), *engine.settings(env)]
     idle = [group for name, group in doors.items() if not _belongs(name, door)]
     tables = [usual.table(engine.usual_settings.get(usual)) for usual in USUAL_SETTINGS]
     return KnownNames(
@@ -357,23 +392,170 @@ def set_up(
         PluginError: there is no such engine, or it cannot be loaded.
         SettingsError: with every problem of the core's, the engine's and the door's settings, unknown names included.
     """
+    if env.get("MODELS"):
+        return _set_up_table(env, load_door, door)
     engine_type, env, names, notes = _recognised(env, door)
     checked = names.check(env)
     problems = Problems()
     problems.extend(checked.problems)
     worker = WorkerSettings.load_valid(env, problems)
-    unusable_model = model_problem(engine_type, env)
+    choice = EngineChoice(engine_type, worker, env)
+    engine = _configured(choice, problems)
+    doors: list[Door] = problems.collect(lambda: [load_door(worker, env, checked)], [])
+    problems.check()
+    assert engine is not None
+    return Setup(engine, worker, doors[0], env, checked, (choice,), choice.make, notes)
+
+
+def _configured(choice: EngineChoice, problems: Problems) -> Engine | None:
+    """The engine, configured; None where a problem was added."""
+    unusable_model = model_problem(choice.engine, choice.env)
     if unusable_model is not None:
         problems.extend([unusable_model])
-    engines: list[Engine] = []
     try:
-        engines.append(engine_type.configure(worker, env))
+        return choice.make()
     except SettingsError as error:
         # The engine's own word on a model that cannot be would only repeat ours.
         problems.extend(each for each in error.problems if each.variable != "MODEL_NAME" or not unusable_model)
-    doors: list[Door] = problems.collect(lambda: [load_door(worker, env, checked)], [])
+        return None
+
+
+_OF_ONE_MODEL = ("MODEL_NAME", "OPENAI_SERVED_MODEL_NAME_OVERRIDE", "SERVED_MODEL_NAME")
+_OF_THE_WORKER = {"ENGINEROOM_ENGINES", "LOG_FORMAT", "LOG_LEVEL", "MAX_REQUEST_MB"}
+"""Settings of `WorkerSettings` that are not an engine's own, so that an entry cannot have others than the worker."""
+
+
+class _TableEntry(NamedTuple):
+    """An entry with its engine, and what became of the names in its environment."""
+
+    entry: ModelEntry
+    choice: EngineChoice
+    engine: Engine | None
+    checked: NameCheck
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+
+def _set_up_table(
+    env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: str | None
+) -> Setup[Door]:
+    """As `set_up`, of several models."""
+    problems = Problems()
+    doors = _door_groups()
+    idle = [group for name, group in doors.items() if not _belongs(name, door)]
+    shared = KnownNames([WorkerSettings, ResidenceSettings, *doors.values()], idle=idle, engines=engine_names())
+    env = shared.apply(env)
+    for name in _OF_ONE_MODEL:
+        if name in env:
+            message = "is of one model, and MODELS has several: put it into the table, or unset MODELS"
+            problems.add(name, message, env.source(name))
+    worker = WorkerSettings.load_valid(env, problems)
+    residence = ResidenceSettings.load_valid(env, problems)
+    entries: Sequence[ModelEntry] = problems.collect(lambda: read_entries(residence, env), ())
+    table = [_table_entry(entry, env, door, problems) for entry in entries]
+    checked = _of_all(shared.check(env), [row for row in table if row is not None])
+    problems.extend(checked.problems)
+    loaded: list[Door] = problems.collect(lambda: [load_door(worker, env, checked)], [])
     problems.check()
-    return Setup(engines[0], worker, doors[0], env, checked, notes)
+    rows = [row for row in table if row is not None]
+    models = [
+        ConfiguredModel(
+            row.entry,
+            row.choice.engine.name,
+            row.choice.make,
+            row.choice.safer,
+            weights_size(row.choice.engine, row.choice.env),
+            gpu_share(row.choice.engine, row.choice.env),
+        )
+        for row in rows
+    ]
+
+    def resident_models(first: Mapping[str, Engine]) -> ResidentModels:
+        return ResidentModels(models, first, residence, machine_memory({**os.environ, **env}), worker.max_body)
+
+    engine = resident_models({row.entry.name: row.engine for row in rows if row.engine is not None})
+    notes = tuple(f"{row.entry.name}: {note}" for row in rows for note in row.notes)
+    choices = tuple(row.choice for row in rows)
+    return Setup(
+        engine,
+        worker,
+        loaded[0],
+        env,
+        checked,
+        choices,
+        lambda: resident_models({model.entry.name: model.make() for model in models}),
+        notes,
+    )
+
+
+def table_choices(env: Environment) -> list[EngineChoice]:
+    """The engines of a table of several models, as far as they can be read; none where there is no table."""
+    if not env.get("MODELS"):
+        return []
+    ignored = Problems()
+    residence = ResidenceSettings.load_valid(env, ignored)
+    entries: Sequence[ModelEntry] = ignored.collect(lambda: read_entries(residence, env), ())
+    rows = [_table_entry(entry, env, None, ignored) for entry in entries]
+    return [row.choice for row in rows if row is not None]
+
+
+def _table_entry(entry: ModelEntry, env: Environment, door: str | None, problems: Problems) -> _TableEntry | None:
+    """An entry with its engine; None where there is none to be had, with a problem that says why."""
+    served = json.dumps([*entry.names])
+    values = {"OPENAI_SERVED_MODEL_NAME_OVERRIDE": served, **entry.settings}
+    own = Problems()
+    row: _TableEntry | None = None
+    try:
+        engine_type, entry_env, names, notes = _recognised(env.with_arguments(values, entry.place), door)
+    except SettingsError as error:
+        own.extend(error.problems)
+    except (PluginError, HubError) as error:
+        variable = "ENGINE" if isinstance(error, PluginError) else "MODEL_NAME"
+        elsewhere = variable not in entry.settings and variable in env
+        own.add(variable, str(error).removeprefix(f"{variable}: "), env.source(variable) if elsewhere else "")
+    else:
+        checked = names.check(entry_env)
+        of_entry = [problem for problem in checked.problems if problem.source.startswith(entry.place)]
+        own.extend(of_entry)
+        _check_whose(entry, names, own)
+        choice = EngineChoice(engine_type, WorkerSettings.load_valid(entry_env, own), entry_env, entry.place)
+        engine = _configured(choice, own)
+        others = tuple(problem for problem in checked.problems if problem not in of_entry)
+        row = _TableEntry(entry, choice, engine, checked, notes, others)
+    problems.extend(entry.located(problem) for problem in own)
+    return row
+
+
+def _check_whose(entry: ModelEntry, names: KnownNames, problems: Problems) -> None:
+    """That an entry sets nothing that is the whole worker's."""
+    groups: list[SettingsGroup] = [ResidenceSettings, *door_settings()]
+    of_worker = {name for group in groups for setting in group.describe() for name in setting.names} | _OF_THE_WORKER
+    for variable in entry.settings:
+        setting = names.meaning_of(variable)
+        if setting in of_worker:
+            message = "is a setting of the whole worker, not of one model: set it beside the table"
+            problems.add(variable, message, entry.place)
+
+
+def _of_all(shared: NameCheck, rows: Sequence[_TableEntry]) -> NameCheck:
+    """What became of the names in the worker's own environment: one counts as unknown only where no engine knows it."""
+    if not rows:
+        return shared
+
+    def everywhere(of_row: Callable[[_TableEntry], Iterable[Noted]]) -> list[Noted]:
+        first, *others = [list(of_row(row)) for row in rows]
+        names = [{each.variable for each in other} for other in others]
+        return [each for each in first if all(each.variable in known for known in names)]
+
+    problems = everywhere(lambda row: row.problems)
+    notices = everywhere(lambda row: [n for n in row.checked.notices if not n.source.startswith(row.entry.place)])
+    own = [
+        notice._replace(variable=f"{row.entry.place}.{notice.variable}", source=row.entry.source)
+        for row in rows
+        for notice in row.checked.notices
+        if notice.source.startswith(row.entry.place) and not notice.granted
+    ]
+    return NameCheck(problems, [*notices, *own], shared.idle)
 
 
 def check(env: Environment) -> Setup[list[Settings]]:
@@ -411,7 +593,7 @@ def _read_doors(env: Environment, problems: Problems) -> list[Settings]:
     return [group.load_valid(env, problems) for group in groups]
 
 
-def open_engine(env: Environment) -> Engine:
+def open_engine(env: Environment) -> RunningEngine:
     """The configured engine, not yet started, where there is no door: in a test, or in a program that embeds it.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .client import Response, request
 from .disconnect import ClientDisconnected, RequestTimeoutError, disconnected, race
+from .held import HeldResponse
 from .stream import Pump, StreamBuffer, StreamSource
 from .types import RESERVATION, ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
 
@@ -12,6 +13,7 @@ __all__ = [
     "ASGIApp",
     "ClientDisconnected",
     "Headers",
+    "HeldResponse",
     "Message",
     "Pump",
     "Receive",

@@ -17,6 +17,7 @@ from .settings_table import Row, print_rows
 
 if TYPE_CHECKING:
     from ..engine import Engine
+    from ..plugins import EngineChoice
     from ..settings.base import SettingsGroup
     from ..settings.environment import Environment
 
@@ -42,13 +43,17 @@ def config(settings: Mapping[str, str], show_all: bool, as_json: bool) -> None:
         plugins.check(env)
     except SettingsError as error:
         problems = error.problems
+    table = plugins.table_choices(env)
     try:
-        engine, seen = plugins.engine_class(env)
-        groups = plugins.settings_groups(engine, seen)
+        if not env.get("MODELS"):
+            engine, seen = plugins.engine_class(env)
+            groups = plugins.settings_groups(engine, seen)
     except (PluginError, HubError):
         pass  # It is one of the problems.
     names = plugins.known_names(engine, seen) if engine is not None else KnownNames(groups)
     rows = [*_rows(groups, seen, names, problems), *_without_effect(names.check(seen))]
+    if env.get("MODELS"):
+        rows = [*_rows(groups, seen, names, problems), *_table_rows(table)]
     shown = [row for row in rows if show_all or row.problem or row.source != "default"]
     if as_json:
         import json
@@ -62,6 +67,8 @@ def config(settings: Mapping[str, str], show_all: bool, as_json: bool) -> None:
         screen = console()
         if engine is not None:
             screen.print(f"engine: [bold]{engine.name}[/bold]\n")
+        elif table:
+            screen.print(f"{len(table)} models\n")
         print_rows(screen, shown, descriptions=show_all)
         if more := len(rows) - len(shown):
             screen.print(f"[dim]{more} settings are at their defaults: `engineroom config --all` lists them.[/dim]")
@@ -97,6 +104,19 @@ def _rows(
                 others,
                 next((wrong[name] for name in (setting.name, *others) if name in wrong), None),
             )
+
+
+def _table_rows(table: Sequence[EngineChoice]) -> Iterator[Row]:
+    """A row for each setting that an entry of the table has, by its place there."""
+    for choice in table:
+        title = f"{choice.place}: {choice.worker.served_model_name[0]} on {choice.engine.name}"
+        for group in choice.engine.settings(choice.env):
+            for setting in group.describe():
+                value, source = setting.in_force(choice.env)
+                if not value or not source.startswith(choice.place):
+                    continue
+                shown = "********" if setting.secret else without_user_info(value)
+                yield Row(title, setting.name, shown, source, " ".join(setting.help.split()), setting.limits, (), None)
 
 
 def _without_effect(checked: NameCheck) -> Iterator[Row]:

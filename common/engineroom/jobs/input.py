@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from ..engine import Engine
+from ..engine import RunningEngine
 from ..errors import APIError
 from ..openai.no_effect import NO_EFFECT
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS
@@ -129,7 +129,7 @@ class JobInput:
     ignored: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, value: Any, engine: Engine, defaults: JobDefaults = JobDefaults()) -> JobInput:
+    def parse(cls, value: Any, engine: RunningEngine, defaults: JobDefaults = JobDefaults()) -> JobInput:
         """Check the `input` of a job for `engine`.
 
         Raises:
@@ -198,7 +198,7 @@ def _shape(fields: dict[str, Any]) -> Literal["openai_input", "body", "native"]:
     return envelope
 
 
-def _from_openai(fields: dict[str, Any], engine: Engine) -> JobInput:
+def _from_openai(fields: dict[str, Any], engine: RunningEngine) -> JobInput:
     # What RunPod adds one day is no mistake of the user's: unknown fields beside these are left alone.
     asked = check(_typed(fields, _OpenAIInput), _OpenAIInput)
     path = _path(asked.openai_route, "openai_route")
@@ -207,7 +207,7 @@ def _from_openai(fields: dict[str, Any], engine: Engine) -> JobInput:
     return JobInput(call, _streams(json), asked)
 
 
-def _from_route(fields: dict[str, Any], engine: Engine, defaults: JobDefaults) -> JobInput:
+def _from_route(fields: dict[str, Any], engine: RunningEngine, defaults: JobDefaults) -> JobInput:
     if isinstance(fields.get("method"), str):
         fields["method"] = fields["method"].upper()
     asked = check(_typed(fields, _RouteInput), _RouteInput)
@@ -226,7 +226,7 @@ def _from_route(fields: dict[str, Any], engine: Engine, defaults: JobDefaults) -
     return JobInput(call, _streams(json), asked, ignored=ignored)
 
 
-def _from_native(fields: dict[str, Any], engine: Engine, defaults: JobDefaults) -> JobInput:
+def _from_native(fields: dict[str, Any], engine: RunningEngine, defaults: JobDefaults) -> JobInput:
     asked, given, inside = _native_fields(fields)
     messages = asked.messages
     prompt = asked.prompt if messages is None else None
@@ -284,7 +284,7 @@ def _under_our_names(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sampling_params(
-    given: Mapping[str, Any], inside: frozenset[str], chat: bool, engine: Engine
+    given: Mapping[str, Any], inside: frozenset[str], chat: bool, engine: RunningEngine
 ) -> tuple[dict[str, Any], list[APIError]]:
     """The parameters that the engine is to get, and the errors for those that nobody knows.
 
@@ -413,7 +413,7 @@ def _path(route: str, param: str) -> str:
     return (path.rstrip("/") or "/") + mark + query
 
 
-def _method(path: str, json: dict[str, Any] | None, engine: Engine) -> str:
+def _method(path: str, json: dict[str, Any] | None, engine: RunningEngine) -> str:
     """POST with a body; without one GET, unless the route has only others."""
     if json is not None:
         return "POST"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection, Iterable
 from typing import NoReturn
 
 from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
@@ -88,10 +88,10 @@ class Gateway:
         work = self.work if _generates(scope) else Work()
         response = ResponseTracker(send, work)
         try:
-            self._check_route(scope)
+            check_route(scope, self._engine.served_routes)
             if scope["method"] == "HEAD":
                 scope = {**scope, "method": "GET"}
-                response = ResponseTracker(_without_body(send), work)
+                response = ResponseTracker(without_body(send), work)
             self._check_health()
             request = await read_request(scope, receive, self._max_body)
             self._check_model(request)
@@ -114,24 +114,6 @@ class Gateway:
             drop_tracebacks(error)
             await response.fail(scope, APIError("The server had an error while processing your request.", status=500))
 
-    def _check_route(self, scope: Scope) -> None:
-        path = scope["path"]
-        method = scope["method"]
-        allowed = {route.method for route in self._engine.served_routes if route.matches(path)}
-        if not allowed:
-            raise APIError(
-                f"Invalid URL ({method} {path}). {hint(path, self._engine.served_routes)}".rstrip(), status=404
-            )
-        if "GET" in allowed:
-            allowed.add("HEAD")
-        if method not in allowed:
-            raise APIError(
-                f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
-                status=405,
-                code="method_not_supported",
-                allow=allowed,
-            )
-
     def _check_health(self) -> None:
         health = self._engine.health()
         if health.ready:
@@ -152,15 +134,9 @@ class Gateway:
         if model is None:
             return
         if not isinstance(model, str):
-            raise APIError("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
+            raise model_not_text()
         if not self._engine.knows_model(model):
-            served = ", ".join(f"`{name}`" for name in self._engine.models)
-            raise APIError(
-                f"The model `{model}` does not exist; served here: {served}.",
-                status=404,
-                param="model",
-                code="model_not_found",
-            )
+            raise unknown_model(model, self._engine.models)
 
     async def _serve(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:
         if self._closing is None:
@@ -204,7 +180,41 @@ def _generates(scope: Scope) -> bool:
     return scope["method"] == "POST" and not scope["path"].endswith(_OF_THE_FRONT)
 
 
-def _without_body(send: Send) -> Send:
+def check_route(scope: Scope, routes: Collection[Route]) -> None:
+    """Refuse what is none of the routes that are served.
+
+    Raises:
+        APIError: 404 for a path that there is not, 405 for a method that it has not.
+    """
+    path = scope["path"]
+    method = scope["method"]
+    allowed = {route.method for route in routes if route.matches(path)}
+    if not allowed:
+        raise APIError(f"Invalid URL ({method} {path}). {hint(path, routes)}".rstrip(), status=404)
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    if method not in allowed:
+        raise APIError(
+            f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)",
+            status=405,
+            code="method_not_supported",
+            allow=allowed,
+        )
+
+
+def unknown_model(name: str, served: Iterable[str]) -> APIError:
+    """The error for a model that is not served, with the names of those that are."""
+    names = ", ".join(f"`{each}`" for each in served)
+    message = f"The model `{name}` does not exist; served here: {names}."
+    return APIError(message, status=404, param="model", code="model_not_found")
+
+
+def model_not_text() -> APIError:
+    """The error for a `model` that is no text."""
+    return APIError("Invalid type for 'model': expected a string.", param="model", code="invalid_type")
+
+
+def without_body(send: Send) -> Send:
     """Passes on a response with nothing in it: what HEAD asks for (RFC 9110, 9.3.2)."""
 
     async def send_empty(message: Message) -> None:

@@ -18,6 +18,7 @@ from ..errors import EngineStartError
 from ..watchdog import Activity
 from . import reaper
 from .activity import read_activity
+from .memory import read_memory
 from .output import Folding, LogFormat, LogReader
 from .reaper import KILL, NOT_STARTED, STOP
 
@@ -194,6 +195,10 @@ class Process:
             generating: see `read_activity`.
         """
         return read_activity(self._reaper.pid, generating)
+
+    def memory(self) -> int | None:
+        """Resident bytes of the child and all that it started; None where the system has no /proc."""
+        return read_memory(self._reaper.pid)
 
     async def _read(self) -> None:
         assert self._reaper.stdout is not None

@@ -335,6 +335,9 @@ class ServerEngine(Engine):
             self._gone = asyncio.get_running_loop().create_future()
         return await asyncio.shield(self._gone)
 
+    def memory_held(self) -> int | None:
+        return None if self._process is None else self._process.memory()
+
     async def metrics(self) -> str:
         if self.metrics_path is None or self._upstream is None or not self._health.live:
             return ""

@@ -45,7 +45,6 @@ class WorkerSettings(Settings):
                 "INFERENCE_MODEL",
                 "LLM_MODEL",
                 "LOCAL_MODEL_PATH",
-                "MODELS",
                 "MODEL_LOCAL_PATH",
                 "MODEL_STORAGE_PATH",
             ),

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
-from ..engine import Engine
+from ..engine import RunningEngine
 
-AnyEngine = TypeVar("AnyEngine", bound=Engine)
+AnyEngine = TypeVar("AnyEngine", bound=RunningEngine)
 
 
 @asynccontextmanager

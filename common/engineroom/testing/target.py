@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from ..asgi.client import request
-from ..engine import ASSUMED, Capabilities, Engine
+from ..engine import ASSUMED, Capabilities, RunningEngine
 from ..openai.routes import COMPLETIONS, MESSAGES, RESPONSES
 from .responses import is_honest_refusal
 
@@ -177,7 +177,7 @@ class Target:
         return msgspec.json.encode({"model": await self.model(), **self.expects.fields, **body})
 
 
-def engine_target(engine: Engine, expectations: Expectations | None = None) -> Target:
+def engine_target(engine: RunningEngine, expectations: Expectations | None = None) -> Target:
     """A started engine in this process."""
 
     def call(method: str, path: str, body: bytes) -> AbstractAsyncContextManager[TargetResponse]:

@@ -18,10 +18,11 @@ from .routes import OwnRoute
 from .settings import is_loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.routing import Route
 
-    from engineroom.engine import Engine
-    from engineroom.settings import Environment
+    from engineroom.plugins import EngineChoice
 
     from .middleware.base import Resources
 
@@ -52,7 +53,7 @@ def page_routes(resources: Resources) -> list[Route]:
     name that is not this machine's (DNS rebinding), is refused.
     """
     html = (_FOLDER / "page.html").read_text(encoding="utf-8")
-    settings = in_force(resources.engine_type, resources.env)
+    settings = in_force(resources.choices)
     for_all = resources.options.observe.page is True
 
     async def page(request: Request) -> Response:
@@ -117,16 +118,24 @@ def _refusal(request: Request, reason: str) -> Response:
     return JSONResponse(error_body(error), status_code=404, headers={"vary": "accept"})
 
 
-def in_force(engine_type: type[Engine], env: Environment) -> list[dict[str, str]]:
-    """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden."""
+def in_force(choices: Sequence[EngineChoice]) -> list[dict[str, str]]:
+    """The settings that are not at their defaults: `name`, `value` and `source`; a secret's value is hidden.
+
+    Args:
+        choices: the engine; of several models each one's, whose own settings are named by their place in the table.
+    """
     from engineroom import plugins
     from engineroom.settings import without_user_info
 
-    settings = []
-    for group in plugins.settings_groups(engine_type, env):
-        for setting in group.describe():
-            value, source = setting.in_force(env)
-            if value and source != "default":
+    settings: dict[str, dict[str, str]] = {}
+    for choice in choices:
+        for group in plugins.settings_groups(choice.engine, choice.env):
+            for setting in group.describe():
+                value, source = setting.in_force(choice.env)
+                if not value or source == "default":
+                    continue
+                own = bool(choice.place) and source.startswith(choice.place)
+                name = f"{choice.place}.{setting.name}" if own else setting.name
                 shown = "•••" if setting.secret else without_user_info(value)
-                settings.append({"name": setting.name, "value": shown, "source": source})
-    return settings
+                settings.setdefault(name, {"name": name, "value": shown, "source": source})
+    return list(settings.values())

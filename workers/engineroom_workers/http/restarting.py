@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from engineroom.asgi import ClientDisconnected, race
+from engineroom.asgi import ClientDisconnected, HeldResponse, race
 from engineroom.engine import Health, Metric, RunningEngine, exposition
 from engineroom.errors import APIError, EngineroomError
 from engineroom.openai.errors import error_response
@@ -17,8 +17,8 @@ from engineroom.openai.errors import error_response
 from .middleware.context import get_context
 
 if TYPE_CHECKING:
-    from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
-    from engineroom.engine import Capabilities, Engine, Route
+    from engineroom.asgi import ASGIApp, Receive, Scope, Send
+    from engineroom.engine import Capabilities, Route
     from engineroom.timeline import Timeline
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class RestartingEngine(RunningEngine):
     restarted: how many engines have been started in place of dead ones.
     """
 
-    def __init__(self, first: Engine, make: Callable[[], Engine], restarts: int, patience: float) -> None:
+    def __init__(self, first: RunningEngine, make: Callable[[], RunningEngine], restarts: int, patience: float) -> None:
         self._first = first
         self._engine = first
         self._make = make
@@ -196,7 +196,7 @@ class RestartingEngine(RunningEngine):
         if successor is None or not engine.health().ready:
             await engine.app(scope, receive, send)
             return
-        response = _HeldResponse(engine, send)
+        response = HeldResponse(lambda: not engine.health().live, send)
         await engine.app(scope, receive, response.send)
         if not response.held:
             return
@@ -225,27 +225,3 @@ class RestartingEngine(RunningEngine):
         assert self._supervisor is not None
         awaited: set[asyncio.Future[Any]] = {successor, self._supervisor}
         await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-
-
-class _HeldResponse:
-    """Holds back the error that a dead engine answers with, as long as nothing else was sent.
-
-    held: the messages held back.
-    """
-
-    def __init__(self, engine: Engine, send: Send) -> None:
-        self._engine = engine
-        self._send = send
-        self.held: list[Message] = []
-
-    async def send(self, message: Message) -> None:
-        failed = message["type"] == "http.response.start" and message["status"] >= 500
-        if self.held or (failed and not self._engine.health().live):
-            self.held.append(message)
-        else:
-            await self._send(message)
-
-    async def release(self) -> None:
-        """Send them after all."""
-        for message in self.held:
-            await self._send(message)

@@ -68,7 +68,7 @@ class Stack:
     def __init__(self, setup: Setup[Options]) -> None:
         options = setup.door
         self.engine = _restarting(setup)
-        self._resources = Resources(options, setup.env, type(setup.engine), self.engine)
+        self._resources = Resources(options, setup.choices, self.engine)
         self.memory = memory = RequestMemory(options.request_memory)
         self.app: ASGIApp = self.engine.app
         for layer in reversed(LAYERS):
@@ -94,10 +94,11 @@ class Stack:
 
 
 def _restarting(setup: Setup[Options]) -> RunningEngine:
-    """The engine itself, or with ENGINE_RESTARTS one that is started again when it dies."""
+    """The engine itself, or with ENGINE_RESTARTS one that is started again when it dies; several models see to that
+    themselves."""
     options = setup.door
     restarts = options.watch.engine_restarts
-    if not restarts:
+    if not restarts or len(setup.choices) != 1 or setup.choices[0].place:
         return setup.engine
     from .restarting import RestartingEngine
 

@@ -19,7 +19,7 @@ from engineroom.errors import EngineroomError
 from ..arguments import as_settings, takes_model
 
 if TYPE_CHECKING:
-    from engineroom.engine import Engine
+    from engineroom.engine import RunningEngine
     from engineroom.plugins import Setup
     from engineroom.settings import Environment, NameCheck, WorkerSettings
 
@@ -136,7 +136,7 @@ def _import_http_client() -> None:
         import aiohttp  # noqa: F401
 
 
-def _run(setup: Setup[tuple[RunPodSettings, float]], engine: Engine) -> int:
+def _run(setup: Setup[tuple[RunPodSettings, float]], engine: RunningEngine) -> int:
     """Run a worker with this engine, on the loop that JOB_LOOP names; the exit code.
 
     Raises:

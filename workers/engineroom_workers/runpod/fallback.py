@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from engineroom.engine import Engine
+from engineroom.engine import RunningEngine
 
 from . import sdk
 from .handler import JobFailure, JobHandler
@@ -31,7 +31,7 @@ _END: Any = object()
 _LAST_WORDS_S = 5.0
 
 
-def run(engine: Engine, settings: RunPodSettings) -> int:
+def run(engine: RunningEngine, settings: RunPodSettings) -> int:
     """Work until the SDK's loop ends, which after SIGTERM takes as long as its polls; the exit code.
 
     Raises:
@@ -105,7 +105,7 @@ class _Output(dict[str, Any]):
         return default if key == "error" else super().get(key, default)
 
 
-async def _watch(engine: Engine) -> None:
+async def _watch(engine: RunningEngine) -> None:
     """End the process when the engine dies, because the SDK's loop cannot be stopped from outside.
 
     The jobs that were running have a few seconds to tell their clients.

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from engineroom.asgi import Pump, Response, request
-from engineroom.engine import Engine
+from engineroom.engine import RunningEngine
 from engineroom.errors import APIError
 from engineroom.jobs import (
     APICall,
@@ -148,7 +148,7 @@ class JobResponse:
 class JobHandler:
     """Answers jobs from an engine. One for a worker: all its streams share a pace."""
 
-    def __init__(self, engine: Engine, settings: RunPodSettings) -> None:
+    def __init__(self, engine: RunningEngine, settings: RunPodSettings) -> None:
         self._engine = engine
         self._settings = settings
         self._batching = settings.batching

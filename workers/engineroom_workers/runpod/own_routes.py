@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engineroom.engine import Engine
+from engineroom.engine import RunningEngine
 from engineroom.errors import APIError
 
 _ANSWERED = ("/health", "/metrics", "/ping")
@@ -16,7 +16,7 @@ PATHS = frozenset(_ANSWERED) | _OF_HTTP_ALONE
 """Paths that are this door's business, where the engine has not got them itself."""
 
 
-async def answer(path: str, method: str, engine: Engine) -> Any:
+async def answer(path: str, method: str, engine: RunningEngine) -> Any:
     """What a path of ours says of this worker: `/health` an object, `/ping` a word, `/metrics` the engine's own text.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from engineroom.engine import Engine
+from engineroom.engine import RunningEngine
 from engineroom.errors import EngineStartError
 
 from ..ending import stop_engine
@@ -37,7 +37,7 @@ class QueueWorker:
         drain_timeout: seconds that running jobs have to finish after SIGTERM.
     """
 
-    def __init__(self, engine: Engine, settings: RunPodSettings, drain_timeout: float) -> None:
+    def __init__(self, engine: RunningEngine, settings: RunPodSettings, drain_timeout: float) -> None:
         self._engine = engine
         self._settings = settings
         self._drain_timeout = drain_timeout
@@ -149,7 +149,7 @@ async def _drained(taking: asyncio.Future[None], pool: JobPool) -> None:
     await pool.wait_idle()
 
 
-async def watch_engine(engine: Engine, platform: Platform, pool: JobPool) -> None:
+async def watch_engine(engine: RunningEngine, platform: Platform, pool: JobPool) -> None:
     """Take no jobs as long as the engine does not respond; those that run wait for it."""
     paused = False
     while True:
@@ -169,7 +169,7 @@ async def watch_engine(engine: Engine, platform: Platform, pool: JobPool) -> Non
         await asyncio.sleep(_LOOK_S)
 
 
-async def keep_pinging(platform: Platform, engine: Engine) -> None:
+async def keep_pinging(platform: Platform, engine: RunningEngine) -> None:
     """Tell the platform again and again that this worker lives, and which jobs it has.
 
     From this event loop and nowhere else: a worker whose loop hangs, or that was killed, stops looking alive. So does

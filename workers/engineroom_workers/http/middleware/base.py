@@ -13,8 +13,8 @@ from engineroom.errors import APIError, drop_tracebacks
 from engineroom.openai.errors import error_response
 
 if TYPE_CHECKING:
-    from engineroom.engine import Engine, RunningEngine
-    from engineroom.settings import Environment
+    from engineroom.engine import RunningEngine
+    from engineroom.plugins import EngineChoice
 
     from ..metrics.registry import MetricsRegistry
     from ..options import Options
@@ -99,16 +99,15 @@ class Middleware(ABC):
 class Resources:
     """What the door's layers share. Each thing is made when a layer first asks for it.
 
-    env: with other programs' names and the engine's defaults applied.
-    engine_type: the engine's class, which knows its settings; `engine` may be what starts one after another.
+    choices: the engine's class, which knows its settings, and what it is configured from; of several models each one's.
+        `engine` may be what starts one after another.
     layers: those that are switched on, outermost first; the stack fills it in.
     watched: the files that layers read again when they change; whoever runs the door watches them.
     """
 
-    def __init__(self, options: Options, env: Environment, engine_type: type[Engine], engine: RunningEngine) -> None:
+    def __init__(self, options: Options, choices: Sequence[EngineChoice], engine: RunningEngine) -> None:
         self.options = options
-        self.env = env
-        self.engine_type = engine_type
+        self.choices = choices
         self.engine = engine
         self.layers: list[Middleware] = []
         self.watched: list[WatchedFiles] = []

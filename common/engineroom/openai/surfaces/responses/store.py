@@ -220,6 +220,13 @@ def keep_responses(scope: Scope, owner: str, storage: Storage | None = None) -> 
     scope[_KEY] = Owned(owner, storage)
 
 
+def share_storage(scope: Scope, storage: Storage) -> None:
+    """Say that responses are kept here, and not by each engine for itself, unless a door has named another place."""
+    owned: Owned | None = scope.get(_KEY)
+    if owned is None or owned.storage is None:
+        scope[_KEY] = Owned("" if owned is None else owned.owner, storage)
+
+
 def response_store(scope: Scope, memory: Storage) -> ResponseStore:
     """The store of a scope's client; in `memory` where no door has named another place."""
     owned: Owned | None = scope.get(_KEY)

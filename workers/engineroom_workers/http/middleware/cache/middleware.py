@@ -56,7 +56,7 @@ class CacheMiddleware(ErrorMiddleware):
         size = int(settings.cache_max_mb * 1_000_000)
         self._store: Store = MemoryStore(size)
         if resources.redis is not None:
-            self._store = RedisStore(resources.redis, cache_namespace(resources.engine_type, resources.env))
+            self._store = RedisStore(resources.redis, cache_namespace(resources.choices))
         self._ttl = settings.cache_ttl
         self._shared = settings.cache_shared
         self._largest = size // _LARGEST_SHARE

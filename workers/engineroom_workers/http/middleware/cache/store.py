@@ -12,8 +12,10 @@ from engineroom.settings import WorkerSettings
 from ...redis import RedisAway, RedisLink
 
 if TYPE_CHECKING:
-    from engineroom.engine import Engine
-    from engineroom.settings import Environment, SettingsGroup
+    from collections.abc import Sequence
+
+    from engineroom.plugins import EngineChoice
+    from engineroom.settings import SettingsGroup
 
 
 class Entry(NamedTuple):
@@ -67,15 +69,18 @@ class MemoryStore:
             self._size -= len(entry.body)
 
 
-def cache_namespace(engine_type: type[Engine], env: Environment) -> str:
+def cache_namespace(choices: Sequence[EngineChoice]) -> str:
     """A name for who answers: the same for workers whose engines are set up alike, whatever their models are called.
 
     Two that serve different models, or one with other options, under one name must not answer for each other.
     """
-    groups: list[SettingsGroup] = [WorkerSettings, *engine_type.settings(env)]
-    settings = (setting for group in groups for setting in group.describe() if not setting.secret)
-    values = "\n".join(f"{setting.name}={setting.in_force(env)[0]}" for setting in settings)
-    return f"{engine_type.name}:{hashlib.blake2b(values.encode(), digest_size=16).hexdigest()}"
+    digest = hashlib.blake2b(digest_size=16)
+    for choice in choices:
+        groups: list[SettingsGroup] = [WorkerSettings, *choice.engine.settings(choice.env)]
+        settings = (setting for group in groups for setting in group.describe() if not setting.secret)
+        digest.update("\n".join(f"{setting.name}={setting.in_force(choice.env)[0]}" for setting in settings).encode())
+    names = "+".join(choice.engine.name for choice in choices)
+    return f"{names}:{digest.hexdigest()}"
 
 
 class RedisStore:

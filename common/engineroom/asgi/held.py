@@ -1,0 +1,34 @@
+"""A response of an app that may be dead: its error is held back, as long as nothing else was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .types import Message, Send
+
+
+class HeldResponse:
+    """Passes on a response, but for the error of an app that is dead: another app may answer in its place.
+
+    Args:
+        is_dead: whether the app has died.
+
+    held: the messages held back.
+    """
+
+    def __init__(self, is_dead: Callable[[], bool], send: Send) -> None:
+        self._is_dead = is_dead
+        self._send = send
+        self.held: list[Message] = []
+
+    async def send(self, message: Message) -> None:
+        failed = message["type"] == "http.response.start" and message["status"] >= 500
+        if self.held or (failed and self._is_dead()):
+            self.held.append(message)
+        else:
+            await self._send(message)
+
+    async def release(self) -> None:
+        """Send them after all."""
+        for message in self.held:
+            await self._send(message)
