@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from ..errors import APIError
 from .no_effect import NO_EFFECT
 from .routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
@@ -63,7 +65,24 @@ def checked(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
     json = {name: value for name, value in json.items() if value is not None}
     if (schema := SCHEMAS.get(path)) is not None:
         check({"model": "", **json}, schema)
+    if path == CHAT_COMPLETIONS:
+        _check_together(json)
+    if "stop" in json:
+        # Some clients send an empty string for none, at which a server would stop at once.
+        stops = json["stop"] if isinstance(json["stop"], list) else [json["stop"]]
+        json["stop"] = [stop for stop in stops if stop]
     return json
+
+
+def _check_together(json: Mapping[str, Any]) -> None:
+    """Refuse fields that mean nothing without another, and what a chat template could not be given."""
+    if json.get("top_logprobs") and not json.get("logprobs"):
+        raise invalid("'logprobs' must be true when 'top_logprobs' is given.", "top_logprobs")
+    if not json.get("tools") and json.get("tool_choice") not in (None, "none", "auto"):
+        raise invalid("'tool_choice' is only allowed when 'tools' are specified.", "tool_choice")
+    if not isinstance(json.get("chat_template_kwargs", {}), dict):
+        message = "Invalid type for 'chat_template_kwargs': expected an object."
+        raise invalid(message, "chat_template_kwargs", "invalid_type")
 
 
 def refuse(json: Mapping[str, Any], fields: Mapping[str, str], engine: str) -> None:
@@ -173,6 +192,10 @@ def _shown(
     if result.get("role") == "function":
         name = str(result.get("name"))
         result |= {"role": "tool", "tool_call_id": calls.get(name, name)}
+    _check_calls(result.get("tool_calls"), number)
+    if result.get("role") == "assistant" and result.keys() <= {"role", "content"} and result.get("content") is None:
+        where = f"messages.{number}.content"
+        raise invalid(f"Invalid value for '{where}': expected a string, got null.", where, "invalid_type")
     for name, other in (("reasoning", "reasoning_content"), ("reasoning_content", "reasoning")):
         if name in result and name not in shown:
             result.setdefault(other, result.pop(name))
@@ -182,6 +205,20 @@ def _shown(
             raise _unsupported(f"messages.{number}.{name}", "the model would not be shown it", engine)
         del result[name]
     return result
+
+
+def _check_calls(calls: Any, number: int) -> None:
+    """Refuse arguments that are not JSON: templates are given them decoded."""
+    for at, call in enumerate(calls if isinstance(calls, list) else ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        arguments = function.get("arguments") if isinstance(function, dict) else None
+        if not arguments or not isinstance(arguments, str):
+            continue
+        try:
+            msgspec.json.decode(arguments)
+        except msgspec.DecodeError as error:
+            where = f"messages.{number}.tool_calls.{at}.function.arguments"
+            raise invalid(f"Invalid '{where}': it is not JSON ({error}).", where, "invalid_value") from error
 
 
 def _show_refusals(message: dict[str, Any]) -> None:

@@ -99,6 +99,49 @@ def test_what_a_message_says_stands_where_a_server_looks_for_it() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "assistant"}, "messages.0.content"),
+        ({"role": "assistant", "content": None, "tool_calls": []}, "messages.0.content"),
+        (
+            {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]},
+            "messages.0.tool_calls.0.function.arguments",
+        ),
+        (
+            {"role": "assistant", "function_call": {"name": "f", "arguments": "{'a': 1}"}},
+            "messages.0.tool_calls.0.function.arguments",
+        ),
+    ],
+)
+def test_what_no_template_could_be_given_is_refused(message: dict[str, Any], param: str) -> None:
+    with pytest.raises(APIError) as refused:
+        shown_messages([message], MEMBERS, "Engine")
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}, "tools": []}, "tool_choice"),
+        ({"chat_template_kwargs": 5}, "chat_template_kwargs"),
+    ],
+)
+def test_what_means_nothing_without_another_field_is_refused(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(APIError) as refused:
+        checked(CHAT_COMPLETIONS, {**ASKED, **fields})
+    assert refused.value.param == param
+    nothing = {"top_logprobs": 0, "tool_choice": "auto", "chat_template_kwargs": {}}
+    assert checked(CHAT_COMPLETIONS, {**ASKED, **nothing}) == {**ASKED, **nothing}
+
+
+@pytest.mark.parametrize(("stop", "sent"), [("", []), ([""], []), (["", "x"], ["x"]), ("x", ["x"])])
+def test_an_empty_stop_string_is_none(stop: object, sent: list[str]) -> None:
+    assert checked(CHAT_COMPLETIONS, {**ASKED, "stop": stop})["stop"] == sent
+
+
 @pytest.mark.parametrize("member", ["name", "audio", "prefix", "unheard_of"])
 def test_a_member_that_the_model_would_not_be_shown_is_refused_by_name(member: str) -> None:
     with pytest.raises(APIError, match=f"Engine does not support 'messages.1.{member}'") as refused:

@@ -10,6 +10,15 @@ from engineroom.openai.upstream_errors import from_upstream
 
 _LIBRARY = re.compile(r"\[json\.exception\.[\w.]+\] ")
 _FIELD = re.compile(r"^(?:Field )?'(?P<field>[\w.]+)'(?: is required|:)")
+_SCHEMA = re.compile(r"JSON schema error at (?P<place>#\S*): (?P<says>.*)", re.DOTALL)
+"""A schema that no grammar can be made of; that of a tool stands in one for the whole call."""
+_OF_A_CALL = re.compile(r"^#(?:/anyOf/\d+)?/properties/arguments")
+_ABOUT = (
+    ("Prompt contains invalid tokens", "prompt"),
+    ("penalty_repeat must be", "repeat_penalty"),
+    ("continue_final_message", "continue_final_message"),
+)
+"""What a message says -> the field that it is about."""
 _TOO_LARGE = re.compile(r"^input \(\d+ tokens\) is too large to process")
 _UNSUPPORTED_INPUT = re.compile(r"^(image|audio|video) input is not supported")
 _ILLEGAL = -4
@@ -31,16 +40,27 @@ def normalise(status: int, body: bytes) -> APIError:
         # An embedding is made of its whole input at once.
         what = message.partition(". ")[0]
         return APIError(f"{what}; UBATCH_SIZE allows more.", param="input", code="context_length_exceeded")
+    if schema := _SCHEMA.search(message):
+        param = "tools" if _OF_A_CALL.match(schema["place"]) else "response_format"
+        return APIError(
+            f"Invalid '{param}': its schema cannot be enforced: {schema['says']} (at {schema['place']}).",
+            param=param,
+            code="unsupported_schema",
+        )
     if status == 501 or (status == 500 and field):
         # What the client asked for, or how, is at fault; nothing failed.
         status = 400
     return APIError(
         message,
         status=status,
-        param=error.param or (field["field"] if field else None),
+        param=error.param or (field["field"] if field else _about(message)),
         code=code if code and not code.isdigit() else None,
         retry_after=error.retry_after,
     )
+
+
+def _about(message: str) -> str | None:
+    return next((field for words, field in _ABOUT if words in message), None)
 
 
 def explain_signal(returncode: int, log: Sequence[str]) -> str | None:

@@ -14,6 +14,7 @@ from engineroom.openai.limits import count_choices, exceeded
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
 from engineroom.openai.stop_strings import RETURN_STOP_REASON
 from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured, shown_messages
+from engineroom.openai.validation import invalid
 
 from . import forced
 from .grammar import count_ways
@@ -189,6 +190,10 @@ def _penalised(json: dict[str, Any]) -> dict[str, Any]:
     """The `repetition_penalty` of other engines, which is over all tokens so far, in llama.cpp's words."""
     if "repetition_penalty" not in json:
         return json
+    penalty = json["repetition_penalty"]
+    if isinstance(penalty, (int, float)) and penalty <= 0:
+        message = f"Invalid 'repetition_penalty': expected a value > 0, but got {penalty} instead."
+        raise invalid(message, "repetition_penalty", "decimal_below_min_value")
     rest = {name: value for name, value in json.items() if name != "repetition_penalty"}
     return {"repeat_penalty": json["repetition_penalty"], "repeat_last_n": _PENALISED_TOKENS, **rest}
 

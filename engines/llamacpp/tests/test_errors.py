@@ -25,10 +25,32 @@ GRAMMARLESS = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"t
         ("/v1/chat/completions", {"messages": QUESTION, "temperature": -3}, "temperature"),
         ("/v1/chat/completions", {"messages": []}, "messages"),
         ("/v1/chat/completions", {"messages": QUESTION, "functions": [{"name": "f"}]}, "functions"),
-        ("/v1/chat/completions", {"messages": QUESTION, "response_format": GRAMMARLESS}, None),
+        ("/v1/chat/completions", {"messages": QUESTION, "response_format": GRAMMARLESS}, "response_format"),
+        (
+            "/v1/responses",
+            {"input": "x", "text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "alien"}}}},
+            "text.format",
+        ),
+        ("/v1/chat/completions", {"messages": QUESTION, "top_logprobs": 2}, "top_logprobs"),
+        ("/v1/chat/completions", {"messages": QUESTION, "repetition_penalty": -1}, "repetition_penalty"),
+        ("/v1/chat/completions", {"messages": [{"role": "assistant"}]}, "messages.0.content"),
+        (
+            "/v1/chat/completions",
+            {
+                "messages": [
+                    *QUESTION,
+                    {
+                        "role": "assistant",
+                        "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{"}}],
+                    },
+                    {"role": "tool", "tool_call_id": "a", "content": "4"},
+                ]
+            },
+            "messages.1.tool_calls.0.function.arguments",
+        ),
         ("/v1/completions", {"prompt": "one", "echo": True}, "echo"),
         ("/v1/completions", {"prompt": "one", "best_of": 3}, "best_of"),
-        ("/v1/completions", {"prompt": [99999999]}, None),
+        ("/v1/completions", {"prompt": [99999999]}, "prompt"),
         ("/v1/responses", {}, "input"),
         ("/infill", {"input_prefix": "a", "input_suffix": "b"}, None),
     ],

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import msgspec
 from pydantic import Field
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
@@ -36,8 +37,12 @@ from .memory import MEMORY
 from .metric_names import METRIC_NAMES
 
 if TYPE_CHECKING:
+    from engineroom.errors import APIError
     from engineroom.server import Proxy, Upstream
 
+
+_FIELD = re.compile(r"`?(\w+)`? must be")
+"""How MAX's errors begin that name a field."""
 
 _SNAPSHOTS = Path(__file__).with_name("flags")
 
@@ -97,6 +102,8 @@ class MAXEngine(ServerEngine):
         self._variables = own.environ(env, table.environ, compiled=("MODULAR_CACHE_DIR", "max-cache"))
         files = own.find(worker.required_model(), given.get("huggingface_model_revision"), self._variables)
         self.flags = {**_defaults(files.folder, given), **given}
+        self._revision = given.get("huggingface_model_revision")
+        self._vocabulary: int | None = None
         self._task = "text_generation"
         if not self.flags.get("enable_structured_output"):
             reason = "MAX cannot enforce a format now; set ENABLE_STRUCTURED_OUTPUT=true."
@@ -143,7 +150,13 @@ class MAXEngine(ServerEngine):
         return FanOutProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
-        return requests.prepare(path, {**json, "model": self.models[0]}, self.flags)
+        return requests.prepare(path, {**json, "model": self.models[0]}, self.flags, self._vocabulary)
+
+    def normalise_error(self, status: int, body: bytes) -> APIError:
+        error = super().normalise_error(status, body)
+        if error.param is None and (named := _FIELD.match(error.message)):
+            error.param = named[1]
+        return error
 
     def variables(self) -> Mapping[str, str]:
         return {**super().variables(), **{name.upper(): str(value) for name, value in self.flags.items()}}
@@ -151,8 +164,24 @@ class MAXEngine(ServerEngine):
     async def on_ready(self, upstream: Upstream) -> None:
         task_line = re.search(r"pipeline task: (\w+)", "\n".join(self._process.tail if self._process else ()))
         self._task = self.flags.get("task") or (task_line[1] if task_line else self._task)
+        # By now MAX has what it had to download.
+        downloaded = self._own.find(self.files.name, self._revision, self._variables).folder
+        config = _config(self.files.folder or downloaded)
+        vocabulary = {**config, **(config.get("text_config") or {})}.get("vocab_size")
+        self._vocabulary = vocabulary if isinstance(vocabulary, int) else None
+        if config and not any("vision" in name for name in config):
+            self.capabilities = self.capabilities.narrow("This model takes no images.", images=False)
         if self._task == "text_generation":
             self.capabilities = await narrow_tools(self.capabilities, upstream, self.models[0])
+
+
+def _config(folder: Path | None) -> dict[str, Any]:
+    """A model's config.json; empty where there is none."""
+    try:
+        config = msgspec.json.decode((folder / "config.json").read_bytes()) if folder else {}
+    except (OSError, msgspec.DecodeError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _table(env: Environment) -> FlagTable:

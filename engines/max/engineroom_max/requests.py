@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from engineroom.openai.strict import GENERATION_FIELDS, checked, only_honoured, refuse, shown_messages
-from engineroom.openai.validation import invalid
+from engineroom.openai.validation import check, invalid
 
 SAMPLING_PARAMS = frozenset(
     {
@@ -50,14 +52,39 @@ _NEEDS |= {"min_tokens": "enable_min_tokens"}
 """Fields that MAX passes over in silence, or refuses, unless a flag of its own is set."""
 
 
-def prepare(path: str, json: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """The request to send; `flags` are MAX's that are set. Raises APIError, naming the field."""
+class _OwnFields(msgspec.Struct):
+    """What values MAX takes for its own fields; of others it says only "Value error."."""
+
+    ignore_eos: bool | None = None
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    min_tokens: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    stop_token_ids: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+    thinking_temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=-1)] | None = None
+
+
+def prepare(
+    path: str, json: Mapping[str, Any], flags: Mapping[str, Any], vocabulary: int | None = None
+) -> dict[str, Any]:
+    """The request to send.
+
+    Args:
+        flags: MAX's that are set.
+        vocabulary: tokens that the model has; None where nobody knows.
+
+    Raises:
+        APIError: 400, naming the field.
+    """
     usual = {"response_format": {"type": "text"}, "best_of": json.get("n") or 1}
     json = {name: value for name, value in checked(path, json).items() if usual.get(name) != value}
     lacking = {name: f"set {flag.upper()}=true" for name, flag in _NEEDS.items() if not flags.get(flag)}
     refuse(json, lacking, "MAX")
     json = only_honoured(path, json, HONOURED, "MAX", _INSTEAD)
-    if path == CHAT_COMPLETIONS:
+    check(json, _OwnFields)
+    if path == COMPLETIONS:
+        _check_prompt(json.get("prompt"), vocabulary)
+    elif path == CHAT_COMPLETIONS:
         json = {**json, "messages": shown_messages(json["messages"], _MEMBERS, "MAX")}
         _check_functions(json.get("tools") or ())
     json = _numbers(path, json)
@@ -66,6 +93,22 @@ def prepare(path: str, json: Mapping[str, Any], flags: Mapping[str, Any]) -> dic
         json["chat_template_kwargs"] = {"reasoning_effort": effort, **json.get("chat_template_kwargs", {})}
     # It would generate to the end of the context; OpenAI's completions end after 16 tokens.
     return {"max_tokens": 16, **json} if path == COMPLETIONS else json
+
+
+def _check_prompt(prompt: Any, vocabulary: int | None) -> None:
+    """Refuse what MAX has no sentence for: no text at all, and tokens that the model has not, at which MAX ends."""
+    prompts = prompt if isinstance(prompt, list) else [prompt]
+    if "" in prompts:
+        raise invalid("Invalid 'prompt': MAX cannot begin with nothing; send some text.", "prompt", "invalid_value")
+    tokens = [part for part in prompts if isinstance(part, int)]
+    tokens += [token for part in prompts if isinstance(part, list) for token in part]
+    if not tokens:
+        return
+    if vocabulary is None:
+        message = "Invalid 'prompt': how many tokens this model has is not known here; send text."
+        raise invalid(message, "prompt", "unsupported_value")
+    if min(tokens) < 0 or max(tokens) >= vocabulary:
+        raise invalid(f"Invalid 'prompt': token ids go from 0 to {vocabulary - 1}.", "prompt", "invalid_value")
 
 
 def _check_functions(tools: Sequence[Mapping[str, Any]]) -> None:

@@ -136,6 +136,14 @@ async def test_fields_that_change_nothing_are_no_error(engine: MAXEngine) -> Non
         (COMPLETIONS, {"suffix": "x"}, "suffix"),
         (COMPLETIONS, {"best_of": 3, "n": 2}, "best_of"),
         (COMPLETIONS, {"prompt": []}, "prompt"),
+        (COMPLETIONS, {"prompt": ""}, "prompt"),
+        (COMPLETIONS, {"prompt": ["x", ""]}, "prompt"),
+        (COMPLETIONS, {"prompt": [5]}, "prompt"),
+        (CHAT, {"top_k": -5}, "top_k"),
+        (CHAT, {"min_p": 2}, "min_p"),
+        (CHAT, {"repetition_penalty": 0}, "repetition_penalty"),
+        (CHAT, {"min_tokens": -1}, "min_tokens"),
+        (CHAT, {"stop_token_ids": [-1]}, "stop_token_ids.0"),
     ],
 )
 async def test_what_max_would_ignore_or_fail_at_is_a_400(
@@ -175,6 +183,21 @@ async def test_what_max_would_drop_of_messages_and_tools_is_shown_or_refused(
         assert (status, answer["error"]["param"]) == (400, "messages.0.name")
         status, answer = await ask(engine, tools=odd)
         assert (status, answer["error"]["param"]) == (400, "tools.0.function.unheard_of")
+
+
+async def test_a_token_that_the_model_has_not_never_reaches_max(configure: Configure, tmp_path: Path) -> None:
+    """It ends there for everybody."""
+    config = {"vocab_size": 100, "architectures": ["LlamaForCausalLM"]}
+    (tmp_path / "config.json").write_bytes(msgspec.json.encode(config))
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    async with running(configure(MODEL_NAME=str(tmp_path), OPENAI_SERVED_MODEL_NAME_OVERRIDE="a")) as engine:
+        assert (await seen(engine, COMPLETIONS, prompt=[0, 99]))["prompt"] == [0, 99]
+        for prompt in ([100], [-1], [[5], [100]], [[-1]]):
+            status, answer = await ask(engine, COMPLETIONS, prompt=prompt)
+            assert (status, answer["error"]["param"]) == (400, "prompt")
+        image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+        status, answer = await ask(engine, messages=[{"role": "user", "content": [image]}])
+        assert (status, answer["error"]["param"]) == (400, "messages.0.content.0")
 
 
 async def test_a_flag_makes_its_fields_pass(configure: Configure) -> None:

@@ -84,7 +84,9 @@ async def test_penalties_and_min_tokens_are_honoured(target: Target) -> None:
     ("fields", "param", "says"),
     [
         ({"unheard_of": 1}, "unheard_of", "Unrecognized request argument supplied: unheard_of"),
-        ({"top_k": "many"}, "top_k", "valid integer"),
+        ({"top_k": "many"}, "top_k", "expected an integer"),
+        ({"top_k": -5}, "top_k", "Expected a value >= -1"),
+        ({"logprobs": True, "top_logprobs": 20}, "top_logprobs", "[0, 7]"),
         ({"logit_bias": {"5": 1}}, "logit_bias", "MAX does not support 'logit_bias'"),
         ({"response_format": {"type": "json_object"}}, "response_format", "ENABLE_STRUCTURED_OUTPUT"),
         ({"temperature": 5}, "temperature", "above maximum"),
@@ -97,6 +99,29 @@ async def test_what_is_refused_says_which_field(target: Target, fields: Any, par
         error = answer["error"]
         assert (status, error["type"], error["param"]) == (400, "invalid_request_error", param), answer
         assert says in error["message"]
+
+
+async def test_tokens_that_the_model_has_not_do_not_end_max(target: Target) -> None:
+    for prompt in ([10**9], [-1], [[5], [10**9]]):
+        status, answer = await target.post(COMPLETIONS, {"prompt": prompt, "max_tokens": 2})
+        assert (status, answer["error"]["param"]) == (400, "prompt")
+    status, answer = await target.post(COMPLETIONS, {"prompt": [504, 253], "max_tokens": 2})
+    assert status == 200, answer
+
+
+async def test_zeros_are_numbers_like_any_other(target: Target) -> None:
+    asked = {"messages": QUESTION, "max_tokens": 12, "temperature": 1, "seed": 0, "top_k": 50}
+    answers = [await target.ask(CHAT, asked) for _ in range(2)]
+    assert answers[0]["choices"][0]["message"]["content"] == answers[1]["choices"][0]["message"]["content"]
+    answer = await target.ask(CHAT, {**GREEDY, "max_tokens": 1, "logprobs": True, "top_logprobs": 0})
+    assert len(answer["choices"][0]["logprobs"]["content"]) == 1
+
+
+async def test_a_whole_completion_ends_before_its_stop_string(target: Target) -> None:
+    asked = {"prompt": "One, two, three, four,", "max_tokens": 12, "temperature": 0}
+    text = (await target.ask(COMPLETIONS, asked))["choices"][0]["text"]
+    cut = (await target.ask(COMPLETIONS, {**asked, "stop": [text[3:6]]}))["choices"][0]
+    assert (cut["text"], cut["finish_reason"]) == (text[:3], "stop")
 
 
 async def test_openai_s_harmless_fields_pass(target: Target) -> None:

@@ -154,6 +154,10 @@ def prepare(path: str, json: dict[str, Any], honoured: Mapping[str, frozenset[st
     messages = kept.get("messages")
     if path == CHAT_COMPLETIONS and isinstance(messages, list) and not _all_shown(messages):
         kept = {**kept, "messages": shown_messages(messages, _MEMBERS, "vLLM")}
+    stop = kept.get("stop")
+    if stop == "" or (isinstance(stop, list) and "" in stop):
+        # Some clients send an empty string for none; vLLM refuses it.
+        kept = {**kept, "stop": [string for string in stop if string]}
     changed = with_structured_outputs(kept)
     return kept if changed is None and kept is not json else changed
 
@@ -161,7 +165,10 @@ def prepare(path: str, json: dict[str, Any], honoured: Mapping[str, frozenset[st
 def _all_shown(messages: Sequence[Any]) -> bool:
     """Whether there is nothing in the messages that vLLM, or the templates that it renders, would pass over."""
     return all(
-        isinstance(message, dict) and message.keys() <= _MEMBERS and message.get("role") != "function"
+        isinstance(message, dict)
+        and message.keys() <= _MEMBERS
+        and message.get("role") != "function"
+        and not message.get("tool_calls")
         for message in messages
     )
 

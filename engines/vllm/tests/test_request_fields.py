@@ -34,6 +34,9 @@ def test_a_field_that_is_not_declared_is_refused_and_one_without_effect_left_out
     assert surface.prepare(CHAT_COMPLETIONS, asked, honoured) is None
     assert surface.prepare(CHAT_COMPLETIONS, {**asked, "store": True}, honoured) == asked
     assert surface.prepare("/tokenize", {"anything": 1}, honoured) is None
+    for stop, sent in (("", []), (["", "x"], ["x"])):
+        assert surface.prepare(CHAT_COMPLETIONS, {**asked, "stop": stop}, honoured) == {**asked, "stop": sent}
+    assert surface.prepare(CHAT_COMPLETIONS, {**asked, "stop": "x"}, honoured) is None
     for name in ("functions", "temprature", "verbosity", "web_search_options"):
         with pytest.raises(APIError) as refused:
             surface.prepare(CHAT_COMPLETIONS, {**asked, name: ["low"]}, honoured)
