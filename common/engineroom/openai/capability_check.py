@@ -81,7 +81,7 @@ def check_prompt(json: Mapping[str, Any], limits: RequestLimits) -> None:
     """
     for field, messages, characters in _prompt_sizes(json):
         if messages > limits.max_messages:
-            limits.check("max_messages", messages, field, "messages and content parts")
+            limits.check("max_messages", messages, field, "messages, content parts, tool calls and inputs")
         if characters > limits.max_prompt_characters:
             limits.check("max_prompt_characters", characters, field, "characters")
 
@@ -92,16 +92,16 @@ def prompt_characters(json: Mapping[str, Any]) -> int:
 
 
 def _prompt_sizes(json: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
-    """Each field with text, the messages, content parts and tool calls up to there, and the characters."""
+    """Each field with text, the messages, content parts, tool calls and inputs up to there, and the characters."""
     messages = characters = 0
     for field in _TEXTS:
         value = json.get(field)
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, list) and value and not isinstance(value[0], int):
+            messages += len(value)
             for item in value:
                 if isinstance(item, dict):
-                    messages += 1
                     calls = item.get("tool_calls")
                     if isinstance(calls, list):
                         messages += len(calls)

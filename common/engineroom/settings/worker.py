@@ -124,7 +124,8 @@ class WorkerSettings(Settings):
     max_messages: int = Field(
         10_000,
         ge=0,
-        description="Messages, their content parts and tool calls, together. This and what follows: 0 is no limit.",
+        description="Messages, their content parts and tool calls, or texts to embed or to rank, together. This and "
+        "what follows: 0 is no limit.",
     )
     max_prompt_characters: int = Field(
         4_000_000,

@@ -114,13 +114,14 @@ _INSTEAD = {"functions": "use 'tools'"}
 LIMITS = {
     "MAX_CHOICES": "8",
     "MAX_GRAMMAR_KB": "16",
-    "MAX_MESSAGES": "2000",
+    "MAX_MESSAGES": "2048",
     "MAX_PROMPT_CHARACTERS": "1000000",
     "MAX_STOP_STRINGS": "16",
     "MAX_WAYS": "256",
 }
 """Lower defaults than other engines': one thread serves everybody, and has to be back within moments. Half of the slots
-that there are by default stay free for others. Its template takes a minute for 10,000 messages."""
+that there are by default stay free for others. Its template takes a minute for 10,000 messages; 2,048 is how many texts
+OpenAI's API embeds at once."""
 
 _MAX_DRY_BREAKERS = 8
 """Each is looked for in the whole vocabulary before a choice begins, which takes up to 0.2 s."""

@@ -47,7 +47,7 @@ class VLLMEngine(ServerEngine):
     secrets = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "VLLM_*", "AWS_*", "AZURE_*", "GOOGLE_*")
     diagnostics = diagnostics.DIAGNOSTICS
     progress_metrics = ("vllm:iteration_tokens_total_count",)
-    generating_processes = "EngineCore|VLLM::Worker"
+    generating_processes = "EngineCore|VLLM::Worker|ray::"
     transport = "unix"
     other_names = OTHER_NAMES
     usual_settings = USUAL_SETTINGS

@@ -34,6 +34,14 @@ _HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*", re.ASCII)
 _MAX_PIPELINED = 8
 """Requests that a client may send before it has a response, before no more is read from it."""
 
+_MOST_PIPELINED = 100
+"""Requests that may arrive together before a response is complete; a client that sends more is cut off."""
+
+_FREE_PIECES = 10_000
+_PIECE_BYTES = 64
+"""Pieces of a body that may have any size, and the bytes that they have on average where there are more. Each is a call
+of Python's: a body in chunks of one byte would take longer than all its bytes."""
+
 _SMALL_BYTES = 256 * 1024
 _CONNECTION_BYTES = 16 * 1024
 """What Python keeps for a connection that has sent nothing yet."""
@@ -124,6 +132,9 @@ class Protocol(HttpToolsProtocol):
     _unread_bytes = 0
     """Bytes since the parser last gave something of a body."""
     _trailers = 0
+    _pieces = 0
+    _piece_bytes = 0
+    """Pieces of the body so far, and their bytes."""
     _cycles: Sequence[_Cycle] = ()
     """The requests whose responses are not complete, in the order of their arrival."""
 
@@ -210,8 +221,12 @@ class Protocol(HttpToolsProtocol):
         self._cancel_timers()
         self._unread_bytes = 0
         self._trailers = 0
+        self._pieces = 0
+        self._piece_bytes = 0
         if self._offers_upgrade:
             return
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            raise APIError("Too many requests before the first has its response.", status=429, code="too_many_requests")
         app = self.app
         error = self._head_error()
         if error is not None:
@@ -236,6 +251,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unread_bytes = 0
+        self._pieces += 1
+        self._piece_bytes += len(body)
+        if self._pieces > _FREE_PIECES and self._piece_bytes < self._pieces * _PIECE_BYTES:
+            raise APIError("The request's body is in too many pieces.", code=_INVALID)
         cycle = self.cycle
         if self._offers_upgrade or cycle.response_complete or cycle.failed:
             return

@@ -40,7 +40,8 @@ _SMALL = 65_536
 """Bytes of a result that may always wait, such as an error: there are as many as jobs at most."""
 _SENDING = "sending what jobs came to"
 _LONGEST_WAIT_S = 60.0
-"""Seconds that a poll waits at most because of a `Retry-After`: a wrong one must not keep a worker from its jobs."""
+"""Seconds that a poll or a POST waits at most because of a `Retry-After`: a wrong one must not keep a worker from its
+jobs, nor a result from whoever waits for it."""
 _RETRYABLE = {408, 425, 429}
 """Statuses below 500 after which another attempt may succeed."""
 
@@ -236,7 +237,8 @@ class Platform:
             if remaining <= 0:
                 tried = f"{attempts} attempts in {time.monotonic() - began:.0f} s"
                 raise DeliveryError(f"{failure.reason} ({tried})")
-            await self._pause(min(max(pauses.next(), failure.retry_after), remaining))
+            wanted = min(failure.retry_after, _LONGEST_WAIT_S)
+            await self._pause(min(max(pauses.next(), wanted), remaining))
             attempts += 1
             again = await self._attempt(url, body, headers)
             if again is None:

@@ -99,6 +99,35 @@ def test_a_chunk_extension_without_end(door: Door) -> None:
         assert not send(client, b"a" * 65536, 200)
 
 
+@pytest.mark.parametrize("key", ["", KEY], ids=["no key", "a key"])
+def test_chunks_of_one_byte_without_end(door: Door, key: str) -> None:
+    """Each is a call of Python's, and others would wait for seconds."""
+    with connect(door.url) as client:
+        client.sendall(head(key, "transfer-encoding: chunked\r\n\r\n"))
+        assert not send(client, b"1\r\n \r\n" * 10_000, 200)
+        assert status(client) in (400, 401, 0)
+
+
+def test_a_body_of_some_thousand_chunks_is_as_good_as_another(door: Door) -> None:
+    body = json.dumps(CHAT).encode().ljust(9_000)
+    with connect(door.url) as client:
+        client.sendall(head(KEY, "transfer-encoding: chunked\r\n\r\n"))
+        client.sendall(b"".join(b"1\r\n%b\r\n" % body[place : place + 1] for place in range(len(body))))
+        client.sendall(b"0\r\n\r\n")
+        assert status(client) == 200
+
+
+def test_requests_that_wait_for_no_answer(door: Door) -> None:
+    asked = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\r\n".encode()
+    with connect(door.url) as client:
+        assert not send(client, asked * 1_000, 100)
+    with connect(door.url) as client:
+        client.sendall(asked * 20)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200") < 20:
+            answers += client.recv(65536)
+
+
 def test_many_open_uploads(door: Door) -> None:
     asked = post(body_of(12 * MEGABYTE))[:-1]
     with uploads(door.url, [asked] * 40) as clients:

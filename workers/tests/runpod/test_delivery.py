@@ -153,6 +153,18 @@ async def test_the_last_call_cuts_a_pause_short_and_tries_once_more() -> None:
         assert len(asked) == 3
 
 
+async def test_a_result_is_not_kept_back_for_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engineroom_workers.runpod.platform._LONGEST_WAIT_S", 0.05)
+    statuses = [503, 503, 200]
+
+    async def back_soon(scope: Scope, receive: Receive, send: Send) -> None:
+        await send_body(send, statuses.pop(0), b"", b"text/plain", [(b"retry-after", b"10000")])
+
+    async with served(back_soon) as platform, connected(platform) as connection:
+        await asyncio.wait_for(connection.done("1", b"{}"), 60)
+    assert not statuses
+
+
 def test_retry_after_is_seconds_or_a_date() -> None:
     date = email.utils.formatdate(time.time() + 10_000, usegmt=True)
     assert retry_after({"Retry-After": "10000"}) == 10_000
