@@ -313,6 +313,12 @@ class RunningEngine(ABC):
         return routes | MADE_OF_CHAT if CHAT in routes else routes
 
     @property
+    def operator_routes(self) -> frozenset[Route]:
+        """Those of `routes` that are for whoever runs the worker, not for its clients: `app` answers them at any time,
+        and a door lets them past its limits and says who may ask."""
+        return frozenset()
+
+    @property
     @abstractmethod
     def capabilities(self) -> Capabilities:
         """What a request may ask for, for certain once `start` has returned."""

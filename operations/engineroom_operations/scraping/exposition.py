@@ -8,8 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 _ROUTE_LABELS = ("route", "handler", "path", "endpoint")
-_NO_MODEL = frozenset({"/metrics", "/metrics.json", "/health", "/ping", "/v1/models", "/version", "/load"})
-"""Routes that monitors and health checks ask for, this one among them: they would be most of an idle server's."""
+_NO_MODEL = frozenset(
+    {"/metrics", "/metrics.json", "/health", "/ping", "/running", "/v1/models", "/v1/models/*", "/version", "/load"}
+)
+"""Routes that monitors and health checks ask for, this one among them: they would be most of an idle server's. What
+operators ask for would be among its slowest: a model that is loaded."""
 
 
 class UnreadableMetrics(Exception):
@@ -129,6 +132,16 @@ class Exposition:
             if label is not None:
                 sums[label] += value
         return dict(sums)
+
+    def states(self, name: str, of: str, state: str) -> dict[str, str]:
+        """What each thing is at, by a gauge with a line for the state that it is in, or one for each with a 1 or 0.
+
+        Args:
+            of: the label with the thing's name.
+            state: the label with its state.
+        """
+        lines = self._samples.get(name, ())
+        return {labels[of]: labels[state] for labels, value in lines if value and of in labels and state in labels}
 
     def histogram(self, name: str) -> Histogram | None:
         """A histogram, summed over its labels; None where it is not there."""

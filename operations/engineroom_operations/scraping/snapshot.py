@@ -21,6 +21,26 @@ class GPU(NamedTuple):
     power: float | None = None
 
 
+class ModelResidence(NamedTuple):
+    """One of several models of a worker of ours.
+
+    phase: `absent`, `loading`, `resident`, `draining`, `unloading`, …; empty where the worker does not say.
+    running, waiting: its requests; longest_wait_s: for how long the first of those has waited.
+    memory: bytes that it takes, or would; None where nobody knows.
+    loads, unloads, failures: since the worker's start; a failure is a load that did not come about.
+    """
+
+    name: str
+    phase: str = ""
+    running: float = 0
+    waiting: float = 0
+    longest_wait_s: float = 0
+    memory: float | None = None
+    loads: float = 0
+    unloads: float = 0
+    failures: float = 0
+
+
 @dataclass(slots=True)
 class MetricsSnapshot:
     """A server at one moment. What it does not measure is not in here.
@@ -29,6 +49,7 @@ class MetricsSnapshot:
     gauges, counters, histograms: by `Measure`; times in seconds.
     statuses: requests by their status (`200`, or `2xx`), counted since its start.
     models: those that it has answered as.
+    residence: its models, where it has several that come and go.
     ready: whether the engine behind our door is; None for a server that does not say.
     engine_memory: bytes of the engine's processes; engine_cpu_s: seconds of processor time that they have used.
     """
@@ -39,6 +60,7 @@ class MetricsSnapshot:
     histograms: dict[Measure, Histogram] = field(default_factory=dict)
     statuses: dict[str, float] = field(default_factory=dict)
     models: list[str] = field(default_factory=list)
+    residence: list[ModelResidence] = field(default_factory=list)
     gpus: list[GPU] = field(default_factory=list)
     ready: bool | None = None
     engine_memory: float | None = None

@@ -12,7 +12,7 @@ from engineroom.engine import Measure
 from engineroom.settings import Environment
 
 from .exposition import Exposition, Histogram
-from .snapshot import GPU, MetricsSnapshot
+from .snapshot import GPU, MetricsSnapshot, ModelResidence
 
 _AT_THE_DOOR = "engineroom_requests_running"
 
@@ -52,6 +52,17 @@ _ENGINE_MEMORY = "engineroom_engine_resident_memory_bytes"
 _ENGINE_CPU = "engineroom_engine_cpu_seconds_total"
 _FIXED = frozenset({*_GPU.values(), _READY, _ENGINE_MEMORY, _ENGINE_CPU})
 _LINE = re.compile(r"^([A-Za-z_:][\w:]*)[{ \t].*$", re.MULTILINE | re.ASCII)
+
+_PHASE = "engineroom_model_phase"
+_RESIDENCE = {
+    "running": "engineroom_model_running",
+    "waiting": "engineroom_model_waiting",
+    "longest_wait_s": "engineroom_model_longest_wait_seconds",
+    "memory": "engineroom_model_memory_bytes",
+    "loads": "engineroom_model_loads_total",
+    "unloads": "engineroom_model_unloads_total",
+    "failures": "engineroom_model_load_failures_total",
+}
 
 
 class MetricVocabulary:
@@ -114,6 +125,7 @@ class MetricVocabulary:
             snapshot.counters.setdefault("completion_tokens", 0.0)
         served = self._first("completion_tokens", lambda name: exposition.by_label(name, _MODEL_LABELS) or None)
         snapshot.models = sorted(model for model in served or () if model)
+        snapshot.residence = _residence(exposition)
         snapshot.gpus = _gpus(exposition)
         snapshot.ready = _ready(exposition)
         snapshot.engine_memory = exposition.total(_ENGINE_MEMORY)
@@ -156,6 +168,16 @@ def _gpus(exposition: Exposition) -> list[GPU]:
     columns = {field: exposition.by_label(name, ("gpu",)) for field, name in _GPU.items()}
     indices = sorted({index for column in columns.values() for index in column})
     return [GPU(index, **{field: column.get(index) for field, column in columns.items()}) for index in indices]
+
+
+def _residence(exposition: Exposition) -> list[ModelResidence]:
+    phases = exposition.states(_PHASE, "model", "phase")
+    columns = {field: exposition.by_label(name, ("model",)) for field, name in _RESIDENCE.items()}
+    models = []
+    for name, phase in phases.items():
+        known = {field: column[name] for field, column in columns.items() if name in column}
+        models.append(ModelResidence(name, phase, **known))
+    return models
 
 
 def _ready(exposition: Exposition) -> bool | None:

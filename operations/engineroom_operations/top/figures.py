@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..runpod_api.resources import EndpointWorker
+from ..scraping.snapshot import ModelResidence
 from ..terminal_text import printable
 from .reading import Percentiles, Reading
+
+_LONGEST_NAME = 22
+_LOADED = ("resident", "draining")
+"""Phases in which a model answers requests."""
 
 
 class Figure(NamedTuple):
@@ -37,6 +42,7 @@ def figures(reading: Reading) -> Iterator[Figure]:
     ):
         if percentiles is not None:
             yield Figure(title, percentile_text(percentiles))
+    yield from _residence(reading)
     yield from _caches(reading)
     yield from _errors(reading)
     yield from _hardware(reading)
@@ -57,6 +63,43 @@ def _worker_text(worker: EndpointWorker) -> str:
         worker.is_stale and "of an older version",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _residence(reading: Reading) -> Iterator[Figure]:
+    """A line on all models, and one for each that there is something to say of."""
+    models = reading.residence
+    if not models:
+        return
+    resident = sum(model.phase in _LOADED for model in models)
+    waiting = sum(model.waiting for model in models)
+    text = f"{resident} of {len(models)} resident"
+    if waiting:
+        longest = max(model.longest_wait_s for model in models)
+        text += f", {number(waiting)} waiting, the first for {duration(longest)}"
+    text += f", {number(sum(model.loads for model in models))} loads"
+    text += f", {number(sum(model.unloads for model in models))} unloads"
+    yield Figure("models", text)
+    for model in models:
+        if model.phase != "absent" or model.waiting or model.failures:
+            yield Figure(
+                f"  {_shortened(model.name)}", _model_text(model), model.phase == "absent" and model.waiting == 0
+            )
+
+
+def _model_text(model: ModelResidence) -> str:
+    parts = [
+        model.phase,
+        model.running and f"{number(model.running)} running",
+        model.waiting and f"{number(model.waiting)} waiting for {duration(model.longest_wait_s)}",
+        model.memory is not None and size(model.memory),
+        model.failures and f"{number(model.failures)} loads failed",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _shortened(name: str) -> str:
+    """A model's name without what would push the figures off the screen: its end tells models apart."""
+    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
 
 
 def _caches(reading: Reading) -> Iterator[Figure]:

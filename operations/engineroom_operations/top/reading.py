@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from ..runpod_api.resources import EndpointWorker
-from ..scraping.snapshot import GPU
+from ..scraping.snapshot import GPU, ModelResidence
 
 TargetState: TypeAlias = Literal["up", "not ready", "away", "unknown"]
 """It answers; it answers and serves no requests yet, or no more; it does not answer; nobody has looked, or may."""
@@ -32,6 +32,7 @@ class Reading:
     restarts: how often its counters have begun anew since the monitor started.
     rates: a second, over the last few seconds. errors are answers of 4xx and 5xx, and jobs that failed; clients that
         left before their answer was complete (499) are counted apart.
+    residence: a worker's models, where it has several that come and go.
     cache_usage: share of the memory for tokens that is in use; prefix_hits: share of prompts' tokens that were in it.
     workers: how many an endpoint has, by their state; each: the same one by one, where RunPod's management API tells.
     """
@@ -44,6 +45,7 @@ class Reading:
     for_s: float | None = None
     restarts: int = 0
     models: list[str] = field(default_factory=list)
+    residence: list[ModelResidence] = field(default_factory=list)
     running: float | None = None
     waiting: float | None = None
     prompt_tokens_per_s: float | None = None
@@ -71,6 +73,7 @@ class Reading:
         for name in ("time_to_first_token", "inter_token", "request_time"):
             value = getattr(self, name)
             content[name] = None if value is None else value._asdict()
+        content["residence"] = [model._asdict() for model in self.residence]
         content["gpus"] = [gpu._asdict() for gpu in self.gpus]
         content["each_worker"] = [msgspec.structs.asdict(worker) for worker in self.each_worker]
         return content

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import aiohttp
 
 from ..scraping.exposition import Histogram, UnreadableMetrics
-from ..scraping.snapshot import GPU, MetricsSnapshot
+from ..scraping.snapshot import GPU, MetricsSnapshot, ModelResidence
 from ..scraping.vocabulary import MetricVocabulary
 from ..scraping.window import Window
 from ..targets.connection import describe
@@ -137,6 +137,7 @@ def fill(reading: Reading, windows: list[Window]) -> None:
     gpus: list[GPU] = [gpu for snapshot in snapshots for gpu in snapshot.gpus]
     reading.gpus = gpus
     reading.models = sorted({model for snapshot in snapshots for model in snapshot.models})
+    reading.residence = _residence(snapshots)
 
 
 def _fill_statuses(reading: Reading, windows: list[Window], snapshots: list[MetricsSnapshot]) -> None:
@@ -155,6 +156,31 @@ def _fill_statuses(reading: Reading, windows: list[Window], snapshots: list[Metr
         reading.errors_per_s = _errors(rates)
     reading.errors = _errors(counts)
     reading.clients_left = counts.get("499", 0.0)
+
+
+def _residence(snapshots: list[MetricsSnapshot]) -> list[ModelResidence]:
+    """Each model once. Of several workers its counts are taken together, and the phase is that of one which has it."""
+    models: dict[str, ModelResidence] = {}
+    for snapshot in snapshots:
+        for model in snapshot.residence:
+            other = models.get(model.name)
+            models[model.name] = model if other is None else _together(other, model)
+    return list(models.values())
+
+
+def _together(one: ModelResidence, other: ModelResidence) -> ModelResidence:
+    memory = [each.memory for each in (one, other) if each.memory is not None and each.phase != "absent"]
+    return ModelResidence(
+        one.name,
+        one.phase if one.phase != "absent" else other.phase,
+        running=one.running + other.running,
+        waiting=one.waiting + other.waiting,
+        longest_wait_s=max(one.longest_wait_s, other.longest_wait_s),
+        memory=sum(memory) if memory else one.memory,
+        loads=one.loads + other.loads,
+        unloads=one.unloads + other.unloads,
+        failures=one.failures + other.failures,
+    )
 
 
 def _errors(by_status: Mapping[str, float]) -> float:

@@ -16,6 +16,7 @@ class APIKey(BaseModel):
     """A client, by the name that logs and metrics show; a limit that is None is the door's default.
 
     priority: where requests wait, those of a higher one come first.
+    operator: whether it may load and unload models, where there are several. Where no key is marked so, each may.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -25,6 +26,7 @@ class APIKey(BaseModel):
     requests_per_minute: int | None = Field(None, ge=1)
     tokens_per_minute: int | None = Field(None, ge=1)
     priority: int = 0
+    operator: bool = False
 
 
 def read_keys(listed: str | None, file: Path | None) -> dict[str, APIKey]:
@@ -42,6 +44,8 @@ def read_keys(listed: str | None, file: Path | None) -> dict[str, APIKey]:
         keys |= _parse("API_KEYS_FILE", _parse_file(read_text(file, "API_KEYS_FILE"), file))
     if not keys:
         raise SettingsError([Problem("API_KEYS_FILE" if file else "API_KEYS", "there is no key in it")])
+    if not any(key.operator for key in keys.values()):
+        return {secret: key.model_copy(update={"operator": True}) for secret, key in keys.items()}
     return keys
 
 

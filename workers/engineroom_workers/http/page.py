@@ -15,7 +15,7 @@ from engineroom.openai.errors import error_body
 
 from .middleware.base import PAGE_FILES
 from .routes import OwnRoute
-from .settings import is_loopback
+from .this_machine import by_a_name_of_it
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,6 @@ _POLICY = (
     "require-trusted-types-for 'script'; trusted-types dompurify"
 )
 _MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-"""Headers by which proxies say that somebody else asks."""
 _OFF = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>engineroom</title><h1>engineroom</h1><p>{0}</p><p>The API is at <code>/v1</code>, for any OpenAI client.</p>
@@ -57,14 +55,14 @@ def page_routes(resources: Resources) -> list[Route]:
     for_all = resources.options.observe.page is True
 
     async def page(request: Request) -> Response:
-        if not (for_all or _from_here(request)):
+        if not (for_all or by_a_name_of_it(request)):
             return _refusal(request, _NOT_FOR_YOU)
         nonce = secrets.token_urlsafe(16)
         headers = {"content-security-policy": _POLICY.format(nonce), "cache-control": "no-store"}
         return HTMLResponse(html.replace("NONCE", nonce), headers=headers)
 
     async def as_json(request: Request) -> Response:
-        if not (for_all or _from_here(request)):
+        if not (for_all or by_a_name_of_it(request)):
             return _refusal(request, _NOT_FOR_YOU)
         return JSONResponse(settings)
 
@@ -103,11 +101,6 @@ def _file(path: Path) -> Route:
         return Response(content, media_type=_MEDIA_TYPES[path.suffix], headers=headers)
 
     return OwnRoute(f"/page/{path.name}", file)
-
-
-def _from_here(request: Request) -> bool:
-    """Whether a browser on this machine asks, as far as a request to a door on loopback tells."""
-    return is_loopback(request.url.hostname or "") and not any(name in request.headers for name in _FORWARDED)
 
 
 def _refusal(request: Request, reason: str) -> Response:

@@ -30,6 +30,7 @@ PAGE_FILES = (
     "chat.js",
     "figures.js",
     "markdown.js",
+    "models.js",
     "page.css",
     "page.js",
     "vendor/marked-18.2.1.js",

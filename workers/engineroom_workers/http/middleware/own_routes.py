@@ -6,6 +6,7 @@ from engineroom.asgi import ASGIApp, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
+from ..operator_routes import OperatorRoutes
 from ..page import page_off, page_routes
 from ..routes import health_routes, metrics_routes
 from .base import Middleware, Resources
@@ -17,7 +18,8 @@ class OwnRoutesMiddleware(Middleware):
     """Answers the door's own routes; all else goes on. There are no metrics without METRICS.
 
     A slip of such a route, which no engine serves, gets a 404 that names it. `POST /v1/models`, by which clients of
-    max-serve-llama ask for the models, is served as the GET that OpenAI's clients send.
+    max-serve-llama ask for the models, is served as the GET that OpenAI's clients send. What is for operators goes to
+    the engine at once.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
@@ -27,6 +29,7 @@ class OwnRoutesMiddleware(Middleware):
             routes += metrics_routes(resources)
         routes += page_routes(resources) if resources.options.page else [page_off()]
         self._routes = {route.path: route for route in routes}
+        self._operators = OperatorRoutes(resources) if resources.engine.operator_routes else None
         self._slips = {
             slip: path for path in self._routes if path != "/" for slip in (f"{path}/", f"/{path}", f"/v1{path}")
         }
@@ -40,6 +43,8 @@ class OwnRoutesMiddleware(Middleware):
             await error_response(send, scope, APIError(message, status=404))
         elif path == _MODELS and scope["method"] == "POST":
             await self.serve({**scope, "method": "GET"}, receive, send)
+        elif self._operators is not None and path and self._operators.serves(scope):
+            await self._operators(scope, receive, send)
         else:
             await self.serve(scope, receive, send)
 

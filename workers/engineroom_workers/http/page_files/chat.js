@@ -7,7 +7,7 @@ const KEPT = "chat", MAX_MESSAGES = 200, MAX_CHARACTERS = 1_000_000;
 const FIELDS = ["system", "temperature", "maxtokens"];
 
 // A message is {role, content} as the API takes it, and what is shown of it: its line, an answer's reasoning and figures.
-let history = [], images = [], stopping = null, answering = null, wantedModel = "";
+let history = [], images = [], stopping = null, answering = null, wantedModel = "", stateOf = () => "";
 
 const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 
@@ -110,7 +110,10 @@ class Pace {
   }
 
   get text() {
-    if (!this.#first) return `waiting for the first token: ${((performance.now() - this.#started) / 1000).toFixed(1)} s`;
+    if (!this.#first) {
+      const state = stateOf($("model").value);
+      return `waiting for the first token: ${((performance.now() - this.#started) / 1000).toFixed(1)} s` + (state ? ` · the model is ${state}` : "");
+    }
     const tokens = this.usage?.completion_tokens ?? this.#events;
     const seconds = (this.#last - this.#first) / 1000, first = this.#first - this.#started;
     const parts = [`first token after ${first < 10_000 ? `${first.toFixed(0)} ms` : `${(first / 1000).toFixed(1)} s`}`];
@@ -302,6 +305,15 @@ export function offerModels(names) {
   $("model").replaceChildren(...names.map(name => new Option(name, name)));
   $("model").value = names.includes(chosen) ? chosen : names[0] ?? "";
   $("modelbox").hidden = names.length < 2;
+}
+
+// Beside each name: whether its model is there, or has to be loaded first.
+export function noteStates(lookUp) {
+  stateOf = lookUp;
+  for (const option of $("model").options) {
+    const state = stateOf(option.value);
+    option.textContent = state ? `${option.value} (${state})` : option.value;
+  }
 }
 
 export function startChat() {

@@ -37,7 +37,7 @@ function plot(name, values, digits, shown) {
   $("n-" + name).textContent = shown ?? values[0].toFixed(digits);
 }
 
-const size = bytes => bytes >= 1e9 ? (bytes / 1e9).toFixed(1) + " GB" : (bytes / 1e6).toFixed(0) + " MB";
+export const size = bytes => bytes >= 1e9 ? (bytes / 1e9).toFixed(1) + " GB" : (bytes / 1e6).toFixed(0) + " MB";
 const ms = value => value === null ? "–" : (1000 * value).toFixed(value < 0.1 ? 1 : 0);
 const many = new Intl.NumberFormat("en");
 const listed = counts => Object.entries(counts).map(([name, n]) => `${name}: ${many.format(n)}`).join(", ");
@@ -46,7 +46,8 @@ export function showFigures(now) {
   $("state").textContent = now.ready ? "ready" : now.reason;
   $("state").className = now.ready ? "ready" : now.live ? "wait" : "not";
   document.title = `${now.ready ? "●" : "○"} ${now.models[0] ?? now.engine} · engineroom`;
-  $("what").textContent = `${now.engine} · ${now.models.join(", ")}` + (now.breaker ? ` · breaker ${now.breaker}` : "")
+  const served = now.residence ? `${now.models.length} models` : now.models.join(", ");
+  $("what").textContent = `${now.engine} · ${served}` + (now.breaker ? ` · breaker ${now.breaker}` : "")
     + (now.redis ? ` · Redis ${now.redis}` : "");
   const at = performance.now() / 1000;
   if (before) {

@@ -1,8 +1,9 @@
 // The page: the chat, and the door's figures once a second.
 
 import {$, fetchJSON, inWords, useKey} from "./api.js";
-import {offerModels, startChat} from "./chat.js";
+import {noteStates, offerModels, startChat} from "./chat.js";
 import {rows, showFigures} from "./figures.js";
+import {showModels, stateOf} from "./models.js";
 
 const INTERVAL_MS = 1000, SMALL = /(?:^|[^\d.])(\d{1,3}(?:\.\d+)?)M(?![a-z])/;
 let settings = null, known = "";
@@ -12,7 +13,7 @@ function about(now) {
   const model = now.models[0] ?? "", million = SMALL.exec(model)?.[1];
   const byDefault = settings && !settings.some(setting => setting.name === "MODEL_NAME");
   const small = million ? `${model} is a very small model (${million} million parameters): quick, for trying things, and often wrong.` : "";
-  const chosen = byDefault ? `No model is set, so ${now.engine} serves what it has for trying.` : "";
+  const chosen = byDefault && !now.residence ? `No model is set, so ${now.engine} serves what it has for trying.` : "";
   $("about").hidden = !(small || chosen);
   $("about").replaceChildren(`${small || chosen} To serve your own: `, Object.assign(document.createElement("code"), {textContent: "engineroom serve MODEL"}));
 }
@@ -29,6 +30,8 @@ async function show(now) {
     known = now.models.join();
     about(now);
   }
+  showModels(now.residence);
+  noteStates(name => stateOf(now.residence, name));
 }
 
 async function tick() {

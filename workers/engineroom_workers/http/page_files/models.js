@@ -1,0 +1,70 @@
+// Several models on one worker: which are loaded, who waits for them, and buttons to load and unload them.
+
+import {$, headers, inWords, refusal} from "./api.js";
+import {size} from "./figures.js";
+
+const LOADED = ["resident", "draining"];
+const lines = new Map();
+
+const cell = (row, className) => Object.assign(row.insertCell(), {className});
+
+async function wish(name, what, button) {
+  button.disabled = true;
+  $("modelserror").textContent = "";
+  try {
+    const path = name.split("/").map(encodeURIComponent).join("/");
+    const response = await fetch(`v1/models/${path}/${what}`, {method: "POST", headers: headers()});
+    if (!response.ok) throw await refusal(response);
+  } catch (error) {
+    $("modelserror").textContent = `${name}: ${inWords(error)}`;
+  }
+  button.disabled = false;
+}
+
+// A model's line is made once and then only filled in, so that its button stays where a finger is.
+class Line {
+  constructor(name) {
+    this.row = $("models").insertRow();
+    const head = cell(this.row, "name"), state = cell(this.row), requests = cell(this.row), memory = cell(this.row), act = cell(this.row);
+    this.parts = {state, requests, memory};
+    this.name = head.appendChild(Object.assign(document.createElement("span"), {textContent: name}));
+    this.reason = head.appendChild(Object.assign(document.createElement("small"), {className: "error"}));
+    this.button = act.appendChild(Object.assign(document.createElement("button"), {type: "button", className: "quiet"}));
+    this.button.onclick = () => wish(name, this.button.dataset.what, this.button);
+  }
+
+  show(model) {
+    const what = model.phase === "absent" ? "load" : "unload";
+    this.name.title = [model.engine, ...(model.aliases ?? []), model.pinned ? "pinned" : "", `${model.loads} loads`].filter(Boolean).join(" · ");
+    this.parts.state.textContent = model.phase + (model.pinned ? " · pinned" : "");
+    this.parts.state.className = LOADED.includes(model.phase) ? "ready" : model.phase === "absent" ? "dim" : "wait";
+    this.parts.requests.textContent = [
+      model.running ? `${model.running} running` : "",
+      model.waiting ? `${model.waiting} waiting ${model.longest_wait_s.toFixed(0)} s` : "",
+    ].filter(Boolean).join(", ");
+    this.parts.memory.textContent = model.memory ? size(model.memory) : "";
+    this.reason.textContent = model.failures && model.phase === "absent" ? model.reason : "";
+    this.button.dataset.what = what;
+    this.button.textContent = what === "load" ? "Load" : "Unload";
+    this.button.setAttribute("aria-label", `${this.button.textContent} ${model.name}`);
+  }
+}
+
+export function showModels(models = []) {
+  $("modelscard").hidden = !models.length;
+  for (const model of models) {
+    if (!lines.has(model.name)) lines.set(model.name, new Line(model.name));
+    lines.get(model.name).show(model);
+  }
+  const loaded = models.filter(model => LOADED.includes(model.phase)).length;
+  const total = what => models.reduce((sum, model) => sum + model[what], 0);
+  $("n-models").textContent = `${loaded} of ${models.length} loaded`;
+  $("swaps").textContent = `${total("loads")} loads, ${total("unloads")} unloads since the start` + (total("failures") ? `, ${total("failures")} loads failed` : "");
+}
+
+// What stands beside a name where one chooses: that its answer has to wait for the model, or cannot come.
+export function stateOf(models = [], name) {
+  const model = models.find(each => each.name === name || each.aliases?.includes(name));
+  if (!model || LOADED.includes(model.phase)) return "";
+  return model.phase === "absent" ? "not loaded" : model.phase;
+}
