@@ -42,7 +42,7 @@ class Line {
       model.running ? `${model.running} running` : "",
       model.waiting ? `${model.waiting} waiting ${model.longest_wait_s.toFixed(0)} s` : "",
     ].filter(Boolean).join(", ");
-    this.parts.memory.textContent = model.memory ? size(model.memory) : "";
+    this.parts.memory.textContent = model.memory_bytes ? size(model.memory_bytes) : "";
     this.reason.textContent = model.failures && model.phase === "absent" ? model.reason : "";
     this.button.dataset.what = what;
     this.button.textContent = what === "load" ? "Load" : "Unload";
@@ -50,7 +50,7 @@ class Line {
   }
 }
 
-export function showModels(models = []) {
+export function showModels(models = [], memory = {}) {
   $("modelscard").hidden = !models.length;
   for (const model of models) {
     if (!lines.has(model.name)) lines.set(model.name, new Line(model.name));
@@ -59,7 +59,8 @@ export function showModels(models = []) {
   const loaded = models.filter(model => LOADED.includes(model.phase)).length;
   const total = what => models.reduce((sum, model) => sum + model[what], 0);
   $("n-models").textContent = `${loaded} of ${models.length} loaded`;
-  $("swaps").textContent = `${total("loads")} loads, ${total("unloads")} unloads since the start` + (total("failures") ? `, ${total("failures")} loads failed` : "");
+  const budget = memory.budget_bytes ? `${size(memory.used_bytes)} of ${size(memory.budget_bytes)}; ` : "";
+  $("swaps").textContent = budget + `${total("loads")} loads, ${total("unloads")} unloads since the start` + (total("failures") ? `, ${total("failures")} loads failed` : "");
 }
 
 // What stands beside a name where one chooses: that its answer has to wait for the model, or cannot come.

@@ -30,7 +30,7 @@ async function show(now) {
     known = now.models.join();
     about(now);
   }
-  showModels(now.residence);
+  showModels(now.residence, now.memory);
   noteStates(name => stateOf(now.residence, name));
 }
 
