@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .entries import ModelEntry
+from .entries import ModelEntry, read_entries
 from .resident_models import ResidentModels
 from .residents import ResidentModel
 from .settings import ResidenceSettings
 
-__all__ = ["ModelEntry", "ResidenceSettings", "ResidentModel", "ResidentModels"]
+__all__ = ["ModelEntry", "ResidenceSettings", "ResidentModel", "ResidentModels", "read_entries"]

@@ -14,6 +14,7 @@ from ..openai.gateway import unknown_model
 from .engines import ConfiguredModel, Engines, ModelFacts
 from .labelled_metrics import label_value, labelled
 from .machine_memory import MachineMemory
+from .operator_routes import OPERATOR_ROUTES
 from .phases import TAKES_MEMORY
 from .residency import Residency
 from .residents import ResidentModel
@@ -126,11 +127,15 @@ class ResidentModels(RunningEngine):
 
     @property
     def routes(self) -> frozenset[Route]:
-        return MODELS.union(*(facts.routes for facts in self.facts.values()))
+        return (MODELS | OPERATOR_ROUTES).union(*(facts.routes for facts in self.facts.values()))
+
+    @property
+    def operator_routes(self) -> frozenset[Route]:
+        return OPERATOR_ROUTES
 
     @property
     def served_routes(self) -> frozenset[Route]:
-        return MODELS.union(*(facts.served_routes for facts in self.facts.values()))
+        return (MODELS | OPERATOR_ROUTES).union(*(facts.served_routes for facts in self.facts.values()))
 
     @property
     def capabilities(self) -> Capabilities:

@@ -21,12 +21,12 @@ from ..openai.gateway import check_route, model_not_text, unknown_model, without
 from ..openai.model_list import LIST
 from ..openai.routes import COUNT_INPUT, RESPONSES
 from .form_field import form_field
+from .operator_routes import ModelOperations, OperatedModels
 from .run_loop import RunLoop
 
 if TYPE_CHECKING:
     from ..openai.surfaces.responses.store import MemoryStorage
     from .engines import ModelFacts
-    from .residents import ResidentModel
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _TRIES = 2
 """Engines that a request is given, one after the other, where one dies before it has answered anything."""
 
 
-class RoutedModels(Protocol):
+class RoutedModels(OperatedModels, Protocol):
     """What the router asks of the models."""
 
     @property
@@ -45,10 +45,6 @@ class RoutedModels(Protocol):
 
     @property
     def served_routes(self) -> frozenset[Route]: ...
-
-    def entry_name(self, model: str) -> str | None: ...
-
-    def residents(self) -> tuple[ResidentModel, ...]: ...
 
 
 class Router:
@@ -68,6 +64,7 @@ class Router:
 
     def __init__(self, models: RoutedModels, run_loop: RunLoop, max_body: int) -> None:
         self._models = models
+        self._operations = ModelOperations(models)
         self._run_loop = run_loop
         self._max_body = max_body
         self._created = int(time.time())
@@ -94,6 +91,9 @@ class Router:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         check_route(scope, self._models.served_routes)
         path: str = scope["path"]
+        if self._operations.serves(scope):
+            await self._operations.answer(scope, without_body(send) if scope["method"] == "HEAD" else send)
+            return
         if path == LIST or path.startswith(LIST + "/"):
             await self._list(path, without_body(send) if scope["method"] == "HEAD" else send)
             return

@@ -31,8 +31,10 @@ class OperatorRoutes:
         self._locked = resources.options.locked
 
     def serves(self, scope: Scope) -> bool:
-        """Whether a request is for one of them."""
-        return any(route.method == scope["method"] and route.matches(scope["path"]) for route in self._routes)
+        """Whether a request is for one of them; a path that is wholly theirs is, with any method."""
+        path = scope["path"]
+        routes = [route for route in self._routes if route.matches(path)]
+        return any(route.method == scope["method"] or route.path == path for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = None if scope["method"] == "GET" else self._refusal(scope)
