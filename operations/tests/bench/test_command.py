@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import io
 import json
 import os
 import re
@@ -12,9 +13,14 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
+from rich.console import Console
 from standin_chat import StandinChat, StandinExchange, paced
 
+from engineroom_operations.bench.figures import Distribution
+from engineroom_operations.bench.reports.files import read
+from engineroom_operations.bench.reports.terminal import show
 from engineroom_workers.testing import COMMAND
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +89,11 @@ async def test_a_sweep_with_all_reports_and_a_comparison(tmp_path: Path) -> None
     for words in ("time to first token", "4 streams", "Tokens are counted by the server", "No limit yet"):
         assert words in result.out, result.out
 
+    for width in (60, 80, 120, 200):
+        wide = as_shown(files[0], width)
+        assert "…" not in wide
+        assert "427s" in wide if width < 140 else "426,700" in wide
+
     comparison = await bench("--compare", files[0], tmp_path / "b")
     assert comparison.code == 0
     assert "tokens/s out" in comparison.out
@@ -90,6 +101,18 @@ async def test_a_sweep_with_all_reports_and_a_comparison(tmp_path: Path) -> None
     broken = await bench("--compare", files[1], tmp_path / "b")
     assert (broken.code, broken.out) == (1, "")
     assert "is no report" in broken.err
+
+
+def as_shown(file: Path, width: int) -> str:
+    """A report as a terminal of that width has it, with answers that took minutes."""
+    report = read(file)
+    long = Distribution(8, 41_280, 46_803, 45_886, 64_240, 78_007, 142_247, 426_700, 13_766)
+    stages = [msgspec.structs.replace(stage, end_to_end=long) for stage in report.stages]
+    written = io.StringIO()
+    show(msgspec.structs.replace(report, stages=stages, best="4 streams"), Console(width=width, file=written))
+    text = written.getvalue()
+    assert all(len(line.rstrip()) <= width for line in text.splitlines())
+    return text
 
 
 async def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -91,8 +91,12 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def stage_table(report: Report) -> tuple[list[str], list[list[str]]]:
-    """The table that stands first in every report: a row a stage."""
+def stage_table(report: Report, duration: Callable[[float], str] = number) -> tuple[list[str], list[list[str]]]:
+    """The table that stands first in every report: a row a stage.
+
+    Args:
+        duration: writes milliseconds.
+    """
     heading = [
         "load",
         "requests",
@@ -107,12 +111,12 @@ def stage_table(report: Report) -> tuple[list[str], list[list[str]]]:
     ]
     if report.objectives.given:
         heading.append("objectives kept")
-    return heading, [_row(report, stage) for stage in report.stages]
+    return heading, [_row(report, stage, duration) for stage in report.stages]
 
 
-def _row(report: Report, stage: Stage) -> list[str]:
+def _row(report: Report, stage: Stage, duration: Callable[[float], str]) -> list[str]:
     pairs = [
-        f"{number(one.median)} / {number(one.p99)}" if one.count else "-"
+        f"{duration(one.median)} / {duration(one.p99)}" if one.count else "-"
         for one in (stage.ttft, stage.token, stage.end_to_end)
     ]
     row = [

@@ -11,47 +11,38 @@ from .files import stage_table
 from .words import FIGURES, HEADINGS, counting, durations, headline, number, plain
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Sequence
 
-_NARROW = 140
+    from rich.console import Console
+    from rich.table import Table
+
+_WIDE = 140
+"""Columns from which on figures are written as in every other report: all of them, in milliseconds."""
+
 _FEW_SLICES = 5
+_LONG_MS = 10_000
 
 _BRIEF = {
-    "TTFT, ms P50 / P99": "TTFT P50/P99",
-    "token, ms P50 / P99": "token P50/P99",
-    "answer, ms P50 / P99": "answer P50/P99, ms",
+    "TTFT, ms P50 / P99": "TTFT, ms\nP50/P99",
+    "token, ms P50 / P99": "token, ms\nP50/P99",
+    "answer, ms P50 / P99": "answer, ms\nP50/P99",
     "objectives kept": "kept",
 }
+_DROPPED_FIRST = ("requests/s", "tokens/s in", "goodput/s", "requests", "success")
+"""Columns that a narrow terminal can do without; requests that failed are told of below the table, too."""
+
+_FIGURES_DROPPED_FIRST = ("std.\ndev.", "min", "P90", "mean")
 
 
 def show(report: Report, console: Console) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     console.print()
     console.print(Text(headline(report), "bold"))
-    heading, rows = stage_table(report)
-    if console.width < _NARROW:
-        # Of ten columns a narrow terminal shows those that decide.
-        dropped = [heading.index(name) for name in ("requests/s", "tokens/s in", "goodput/s")]
-        heading = [_BRIEF.get(name, name) for position, name in enumerate(heading) if position not in dropped]
-        rows = [
-            [cell.replace(" / ", "/") for position, cell in enumerate(row) if position not in dropped] for row in rows
-        ]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for position, name in enumerate(heading):
-        table.add_column(name, justify="left" if position == 0 else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    console.print(_stages(report, console))
     for stage in report.stages:
         console.print()
-        details = Table(box=None, pad_edge=False, header_style="dim", title_justify="left", title_style="bold")
-        details.add_column(f"{stage.label}, ms", no_wrap=True)
-        for name in HEADINGS:
-            details.add_column(name, justify="right")
-        for name, figures in durations(stage):
-            details.add_row(name, *(number(getattr(figures, figure)) for figure in FIGURES))
+        details = _durations(stage, console)
         if details.row_count:
             console.print(details)
         _show_courses(stage, console)
@@ -69,6 +60,61 @@ def show(report: Report, console: Console) -> None:
         console.print(Text(f"  Try: {plain(advice.remedy)}"))
     if report.interrupted:
         console.print(Text("\nStopped before its end: this is what was measured by then.", "yellow"))
+
+
+def _stages(report: Report, console: Console) -> Table:
+    """The table of all stages."""
+    if console.width >= _WIDE:
+        heading, rows = stage_table(report)
+        return _table(heading, rows)
+    heading, rows = stage_table(report, _brief)
+    heading = [_BRIEF.get(name, name) for name in heading]
+    return _fitting(console, heading, [[cell.replace(" / ", "/") for cell in row] for row in rows], _DROPPED_FIRST)
+
+
+def _durations(stage: Stage, console: Console) -> Table:
+    """The table of a stage's distributions."""
+    write = number if console.width >= _WIDE else _brief
+    rows = [[name, *(write(getattr(figures, figure)) for figure in FIGURES)] for name, figures in durations(stage)]
+    heading = [f"{stage.label}, ms", *(name.replace(" ", "\n") for name in HEADINGS)]
+    return _fitting(console, heading, rows, _FIGURES_DROPPED_FIRST)
+
+
+def _fitting(
+    console: Console, heading: Sequence[str], rows: Sequence[Sequence[str]], dropped_first: Sequence[str]
+) -> Table:
+    """A table with as many of its columns as there is room for."""
+    from rich.measure import Measurement
+
+    table = _table(heading, rows)
+    for dropped in dropped_first:
+        if Measurement.get(console, console.options.update(width=1000), table).maximum <= console.width:
+            break
+        place = heading.index(dropped)
+        heading = [*heading[:place], *heading[place + 1 :]]
+        rows = [[*row[:place], *row[place + 1 :]] for row in rows]
+        table = _table(heading, rows)
+    return table
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for position, name in enumerate(heading):
+        # What has no room goes on in the next line: half a number would be another.
+        table.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _brief(ms: float) -> str:
+    """Milliseconds in few characters: long ones are in seconds, with their unit."""
+    if ms < _LONG_MS:
+        return number(ms)
+    seconds = ms / 1000
+    return f"{seconds:,.0f}s" if seconds >= 1000 else f"{seconds:.3g}s"
 
 
 def _show_courses(stage: Stage, console: Console) -> None:
@@ -107,9 +153,9 @@ def show_comparison(comparison: Comparison, before: str, after: str) -> None:
         console.print(Text(warning, "yellow"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("load", "figure"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for name in (before, after, "change", ""):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     label = ""
     for change in comparison.changes:
         style = {1: "green", -1: "red", 0: ""}[change.better]
