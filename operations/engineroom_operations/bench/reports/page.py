@@ -27,7 +27,8 @@ h3 { font-size: .95rem; margin: 0 0 8px; } p { margin: 4px 0; } .dim { color: va
 .advice { border-left: 4px solid var(--c0); } .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .87rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { color: var(--dim); font-weight: 600; }
+th:first-child, td:first-child { text-align: left; }
+th { color: var(--dim); font-weight: 600; white-space: normal; vertical-align: bottom; }
 td.text { text-align: left; white-space: normal; min-width: 14em; }
 .yes { color: var(--good); } .no { color: var(--bad); }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--dim); font: 11px system-ui, sans-serif; }
