@@ -108,7 +108,7 @@ def _prompt_sizes(json: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
                     item = item.get("content") or item.get("text") or item.get("output")
                 if isinstance(item, str):
                     characters += len(item)
-                elif isinstance(item, list):
+                elif isinstance(item, list) and not (item and isinstance(item[0], int)):
                     messages += len(item)
                     texts = (part.get("text") for part in item if isinstance(part, dict))
                     characters += sum(len(text) for text in texts if isinstance(text, str))

@@ -109,6 +109,9 @@ _LONGEST_LOOK_BACK = 1_000_000
 
 _LOOKS_BACK = ("repeat_last_n", "dry_penalty_last_n")
 
+_OF_LLGUIDANCE = "%llguidance"
+"""How a grammar begins that llama.cpp hands to that library, with schemas and regular expressions in it."""
+
 _INSTEAD = {"functions": "use 'tools'"}
 
 LIMITS = {
@@ -159,6 +162,13 @@ def _check_limits(path: str, json: Mapping[str, Any], max_ways: float) -> None:
     """Refuse what the core cannot count. Each choice has a grammar and samplers of its own, in the thread of all."""
     choices, _ = count_choices(path, json)
     if max_ways and isinstance(json.get("grammar"), str):
+        if json["grammar"].startswith(_OF_LLGUIDANCE):
+            raise APIError(
+                "Invalid 'grammar': nobody can tell beforehand what a grammar of llguidance's costs; write it in GBNF, "
+                "or as a schema. Whoever runs this server can allow it with MAX_WAYS=0.",
+                param="grammar",
+                code="request_limit_exceeded",
+            )
         ways = count_ways(json["grammar"]) * choices
         if ways > max_ways:
             raise exceeded("MAX_WAYS", max_ways, ways, "grammar", "ways to go on at one place of a grammar")

@@ -111,6 +111,7 @@ NODE = {"type": "object", "properties": {"a": {"$ref": "#/$defs/node"}}, "requir
         (CHAT, of_schema({"type": "string", "pattern": "^([a-z]{0,20}){0,20}$"}), "response_format.json_schema.schema"),
         (CHAT, {"grammar": 'root ::= "x" root "y" | "x" root "z" | ""'}, "grammar"),
         (COMPLETIONS, {"grammar": "root ::= (.{0,99}){0,99}"}, "grammar"),
+        (CHAT, {"grammar": '%llguidance {}\nstart: %json {"enum": [1, 2]}'}, "grammar"),
         ("/infill", {"grammar": "root ::= (.{0,99}){0,99}", "input_prefix": "a", "input_suffix": "b"}, "grammar"),
         (COMPLETIONS, {"json_schema": {"enum": list(range(5_000))}}, "json_schema"),
         (CHAT, {"dry_multiplier": 1, "dry_sequence_breakers": ["a"] * 500}, "dry_sequence_breakers"),
