@@ -334,8 +334,18 @@ class RunningEngine(ABC):
         return 0.0
 
     def knows_model(self, name: str) -> bool:
-        """Whether a request for model `name` is passed on. Override it if names come and go (LoRA)."""
+        """Whether a request for model `name` is passed on, as far as one can say at once: a name in `models`, or a LoRA
+        adapter that is there. `find_model` is asked about the others."""
         return name in self.models
+
+    async def find_model(self, name: str) -> bool:
+        """Whether a request for a model that `knows_model` does not know is passed on all the same, e.g. for a LoRA
+        adapter that was put into its folder a moment ago."""
+        return False
+
+    async def adapters(self) -> tuple[str, ...]:
+        """The LoRA adapters that clients may ask for by name beside `models`, as far as they can be listed."""
+        return ()
 
     @abstractmethod
     async def start(self) -> None:
@@ -428,6 +438,29 @@ class Engine(RunningEngine):
 
     memory: ClassVar[MemoryProfile | None] = None
     """How it uses a GPU's memory, so that one can say beforehand whether a model fits; None where nobody knows."""
+
+    @property
+    def can_sleep(self) -> bool:
+        """Whether it can give its memory back and keep its process, which is sooner ready again than a new one."""
+        return False
+
+    async def sleep(self) -> None:
+        """Give the model's memory back. Only once it is ready, and while no request runs.
+
+        Until `wake` returns it is live and not ready, and answers requests with a 503.
+
+        Raises:
+            APIError: it could not. It may be stopped then, as at any time.
+        """
+        raise NotImplementedError
+
+    async def wake(self) -> None:
+        """Take the memory again; returns once requests are served.
+
+        Raises:
+            APIError: it could not. It is of no further use then, and has to be stopped.
+        """
+        raise NotImplementedError
 
     @classmethod
     @abstractmethod

@@ -56,6 +56,24 @@ def choose_files(names: Sequence[str], where: str, formats: Sequence[str] = (), 
     return ChosenFiles((*weights, *beside(names)))
 
 
+def choose_adapter(names: Sequence[str], where: str) -> ChosenFiles:
+    """The files of a LoRA adapter in PEFT's layout. Weights that are pickled are not taken: they can hold code.
+
+    Args:
+        names: all files of the repository or folder.
+        where: its name, for an error.
+
+    Raises:
+        ModelChoiceError: it is no adapter, or has no safetensors.
+    """
+    if "adapter_config.json" not in names:
+        raise gguf.ModelChoiceError(f"{where} is no LoRA adapter: it has no adapter_config.json")
+    weights = [name for name in names if fnmatch(name, "adapter_model*.safetensors")]
+    if not weights:
+        raise gguf.ModelChoiceError(f"{where} has no adapter_model.safetensors; pickled weights are not loaded")
+    return ChosenFiles((*weights, *(name for name in beside(names) if "/" not in name)))
+
+
 def _others(model: gguf.GGUFChoice, where: str) -> str:
     """That there are other quantisations, and how to name one."""
     names = [gguf.quantisation(name) or name for name in model.others]

@@ -1,4 +1,4 @@
-"""A model on its way from the hub: a process that can be stopped at any time, and how far it is."""
+"""Models and adapters on their way to this machine: processes that can be stopped at any time, and how far they are."""
 
 from __future__ import annotations
 
@@ -37,53 +37,28 @@ class DownloadedModel(NamedTuple):
         return self.first or self.folder
 
 
-class ModelDownload:
-    """A repository of the Hugging Face Hub on its way into a cache. `await stop()` it always.
-
-    It goes on where an earlier try was broken off, and what is whole already is not fetched again.
+class Download:
+    """Files on their way to this machine: a process that can be stopped at any time. `await stop()` it always.
 
     Args:
-        repository: `org/name`.
-        environ: the hub client's environment, as the engine's own process has it.
+        what: what it brings, for people.
+        command: the process, which prints JSON as `engineroom.models.fetch` does.
+        environ: its environment.
         timeline: gets the progress.
-        revision: a branch, tag or commit; `main` by default.
-        cache: a cache folder; the hub client's own by default.
-        wanted: the quantisation or GGUF file that is meant.
-        formats: the formats of weights to take, the best first; any by default.
-        weights: whether the weights are wanted, and not only what is beside them, as of a tokenizer.
-        client: leave large files to the hub's client, which is fast but begins a file that was broken off anew.
+
+    explained: whether it failed for a reason that is known; temporary: whether that may pass by itself.
     """
 
-    def __init__(
-        self,
-        repository: str,
-        environ: Mapping[str, str],
-        timeline: Timeline,
-        *,
-        revision: str | None = None,
-        cache: str | None = None,
-        wanted: str = "",
-        formats: Sequence[str] = (),
-        weights: bool = True,
-        client: bool = False,
-    ) -> None:
-        self._repository = repository
+    def __init__(self, what: str, command: Sequence[str], environ: Mapping[str, str], timeline: Timeline) -> None:
+        self._what = what
+        self._command = list(command)
         self._environ = client_environ(environ)
         self._timeline = timeline
-        self._command = [sys.executable, "-m", "engineroom.models.fetch", repository, "--formats", ",".join(formats)]
-        named = {"--revision": revision, "--cache": cache, "--wanted": wanted}
-        for option, value in named.items():
-            if value:
-                self._command += [option, value]
-        if not weights:
-            self._command.append("--without-weights")
-        if client:
-            self._command.append("--client")
         self._process: Process | None = None
         self._watch: asyncio.Task[DownloadedModel] | None = None
         self._notes: set[str] = set()
         self.explained = False
-        """Whether it failed for a reason that is known."""
+        self.temporary = False
 
     async def start(self) -> None:
         """Begin, and return once the hub has said what there is, or has not within five seconds.
@@ -131,8 +106,9 @@ class ModelDownload:
             folder = Path(answer["folder"])
             return DownloadedModel(folder, folder / answer["first"] if answer["first"] else None)
         self.explained = bool(answer.get("explained"))
+        self.temporary = bool(answer.get("temporary"))
         last = process.tail[-1] if process.tail else "no reason given"
-        raise EngineStartError(answer.get("error") or f"cannot download {self._repository}: {last}")
+        raise EngineStartError(answer.get("error") or f"cannot download {self._what}: {last}")
 
     def _report(self, process: Process) -> None:
         answers = self._answers(process)
@@ -143,12 +119,73 @@ class ModelDownload:
                 logger.info("%s", note)
         latest = next((answer for answer in answers if "total" in answer), None)
         if latest is not None:
-            self._timeline.progress = Progress(self._repository, latest["done"], latest["total"])
+            self._timeline.progress = Progress(self._what, latest["done"], latest["total"])
 
     @staticmethod
     def _answers(process: Process) -> list[dict[str, Any]]:
         """What the process has said of late, the last first; what its libraries write is left out."""
         return [json.loads(line) for line in reversed(process.tail) if line.startswith("{")]
+
+
+class ModelDownload(Download):
+    """A repository of the Hugging Face Hub on its way into a cache.
+
+    It goes on where an earlier try was broken off, and what is whole already is not fetched again.
+
+    Args:
+        repository: `org/name`.
+        environ: the hub client's environment, as the engine's own process has it.
+        timeline: gets the progress.
+        revision: a branch, tag or commit; `main` by default.
+        cache: a cache folder; the hub client's own by default.
+        wanted: the quantisation or GGUF file that is meant.
+        formats: the formats of weights to take, the best first; any by default.
+        weights: whether the weights are wanted, and not only what is beside them, as of a tokenizer.
+        adapter: whether it is a LoRA adapter in PEFT's layout, and no model.
+        client: leave large files to the hub's client, which is fast but begins a file that was broken off anew.
+    """
+
+    def __init__(
+        self,
+        repository: str,
+        environ: Mapping[str, str],
+        timeline: Timeline,
+        *,
+        revision: str | None = None,
+        cache: str | None = None,
+        wanted: str = "",
+        formats: Sequence[str] = (),
+        weights: bool = True,
+        adapter: bool = False,
+        client: bool = False,
+    ) -> None:
+        command = [sys.executable, "-m", "engineroom.models.fetch", repository, "--formats", ",".join(formats)]
+        named = {"--revision": revision, "--cache": cache, "--wanted": wanted}
+        for option, value in named.items():
+            if value:
+                command += [option, value]
+        for option, given in {"--without-weights": not weights, "--adapter": adapter, "--client": client}.items():
+            if given:
+                command.append(option)
+        super().__init__(repository, command, environ, timeline)
+
+
+class BucketDownload(Download):
+    """An S3 folder on its way into a folder of this machine; what is there already is not fetched again.
+
+    Args:
+        address: `s3://bucket/folder`, or a file's.
+        folder: where its files are to be.
+        environ: its environment, with the AWS_* variables that boto3 reads.
+        timeline: gets the progress.
+        suffix: what the file ends in that is wanted, `.safetensors` or `.gguf`.
+    """
+
+    def __init__(
+        self, address: str, folder: Path, environ: Mapping[str, str], timeline: Timeline, *, suffix: str
+    ) -> None:
+        command = [sys.executable, "-m", "engineroom.models.bucket", address, str(folder), "--suffix", suffix]
+        super().__init__(address, command, environ, timeline)
 
 
 async def download(repository: str, environ: Mapping[str, str], timeline: Timeline, **options: Any) -> DownloadedModel:

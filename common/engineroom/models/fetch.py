@@ -2,7 +2,8 @@
 
 A process of its own, so that it can be stopped at any time and a hub's client never becomes part of a worker. It prints
 one JSON object a line: `{"done": bytes, "total": bytes}` again and again, and last of all `{"folder": ..., "first":
-...}`, `{"commit": ..., "files": {name: [bytes, SHA-256 or null]}}` with `--list`, or `{"error": ...}`.
+...}`, `{"commit": ..., "files": {name: [bytes, SHA-256 or null]}}` with `--list`, or `{"error": ..., "explained": ...,
+"temporary": ...}`.
 
 Large files are fetched over plain HTTP, so that they go on where an earlier try was broken off: the hub's client begins
 a file anew. They lie beside their place as `<SHA-256>.incomplete`, and get it only once that sum is right. The client
@@ -27,8 +28,8 @@ from typing import Any, NamedTuple
 from ..errors import EngineroomError
 from ..installation import how_to_install
 from ..progress import size_text
-from .choice import ChosenFiles, beside, choose_files
-from .hub import HubError, explain, hub_token
+from .choice import ChosenFiles, beside, choose_adapter, choose_files
+from .hub import HubError, explain, hub_token, is_temporary
 
 _ASK_S = 4
 """How long the hub may take to say what a repository has."""
@@ -74,6 +75,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only say what the repository has")
     parser.add_argument("--wanted", default="", help="the quantisation or the GGUF file that is meant")
     parser.add_argument("--formats", default="", help="formats of weights to take, the best first, with commas")
+    parser.add_argument("--adapter", action="store_true", help="take a LoRA adapter in PEFT's layout")
     parser.add_argument("--without-weights", action="store_true", help="take only what is beside them")
     parser.add_argument("--client", action="store_true", help="leave all files to the hub's client: fast, not resumed")
     options = parser.parse_args()
@@ -84,12 +86,21 @@ def main() -> int:
         else:
             say(**download(options, repository))
     except EngineroomError as error:
-        say(error=str(error), explained=not isinstance(error, NoClientError))
+        say(
+            error=str(error),
+            explained=not isinstance(error, NoClientError),
+            temporary=isinstance(error, HubError) and error.temporary,
+        )
         return 1
     except Exception as error:  # The client has no common base class of its own.
-        reason = explain(options.repository, f"{type(error).__name__}: {error} {error.__cause__!r}", hub_token())
+        error_text = f"{type(error).__name__}: {error} {error.__cause__!r}"
+        reason = explain(options.repository, error_text, hub_token())
         text = " ".join(str(error).split())
-        say(error=reason or f"cannot download {options.repository}: {text}", explained=reason is not None)
+        say(
+            error=reason or f"cannot download {options.repository}: {text}",
+            explained=reason is not None,
+            temporary=is_temporary(error_text),
+        )
         return 1
     return 0
 
@@ -127,7 +138,7 @@ def deadline(repository: str) -> Iterator[None]:
     and begins anew with each part of an answer."""
 
     def give_up() -> None:
-        say(error=explain(repository, "ConnectTimeout", hub_token()), explained=True)
+        say(error=explain(repository, "ConnectTimeout", hub_token()), explained=True, temporary=True)
         os._exit(1)
 
     timer = threading.Timer(_ASK_S + 0.5, give_up)
@@ -153,6 +164,8 @@ def download(options: argparse.Namespace, repository: Repository) -> dict[str, s
     names = list(repository.files)
     if options.without_weights:
         wanted = ChosenFiles(beside(names))
+    elif options.adapter:
+        wanted = choose_adapter(names, options.repository)
     else:
         wanted = choose_files(names, options.repository, formats, options.wanted)
     if wanted.note:
@@ -180,7 +193,8 @@ def _check_room(repository: str, cache: Path, needed: int) -> None:
     if needed > free:
         raise HubError(
             f"the disk is too small for {repository}: {size_text(needed)} are still to be downloaded, and "
-            f"{cache} has {size_text(free)} left; make room, or set HF_HOME to a folder on another disk"
+            f"{cache} has {size_text(free)} left; make room, or set HF_HOME to a folder on another disk",
+            temporary=True,
         )
 
 
@@ -267,12 +281,14 @@ def _transfer(repository: str, commit: str, name: str, file: HubFile, cache: Pat
                 text = " ".join(str(error).split())
                 raise HubError(
                     f"the download of {name} from {repository} broke off: {text or type(error).__name__}; what was "
-                    "downloaded is kept, and the next try resumes there"
+                    "downloaded is kept, and the next try resumes there",
+                    temporary=True,
                 ) from error
         if _sha256(partial) != file.sha256:
             partial.unlink()
             raise HubError(
-                f"{name} of {repository} does not have the SHA-256 that the hub states. It was removed; try again"
+                f"{name} of {repository} does not have the SHA-256 that the hub states. It was removed; try again",
+                temporary=True,
             )
         partial.replace(blob)
 

@@ -27,8 +27,26 @@ _NO_REPOSITORY = (
 )
 
 
+_REFUSAL = r"(429 Client Error|5\d\d Server Error)[^\n(]*"
+
+
 class HubError(EngineroomError):
-    """A model cannot be downloaded; the text says why, and what to do about it."""
+    """A model cannot be downloaded; the text says why, and what to do about it.
+
+    Attributes:
+        temporary: whether another try may succeed without anybody doing anything.
+    """
+
+    def __init__(self, reason: str, *, temporary: bool = False) -> None:
+        super().__init__(reason)
+        self.temporary = temporary
+
+
+def is_temporary(error_text: str) -> bool:
+    """Whether an error of the hub or its client may pass by itself."""
+    if re.search(_OFFLINE, error_text):
+        return False
+    return bool(re.search(f"{_CONNECTION}|{_REFUSAL}|No space left on device", error_text))
 
 
 def explain(model: str, error_text: str, token: str | None) -> str | None:
@@ -59,7 +77,7 @@ def explain(model: str, error_text: str, token: str | None) -> str | None:
             f"{model} is not on this machine, and the hub {hub_endpoint()} cannot be reached: check the network, or "
             "use a model that is on this machine (`engineroom models` lists them)"
         )
-    refusal = re.search(r"(429 Client Error|5\d\d Server Error)[^\n(]*", error_text)
+    refusal = re.search(_REFUSAL, error_text)
     if refusal is not None:
         return f"the hub {hub_endpoint()} cannot deliver {model} now ({refusal[0].strip()}): try again later"
     return None

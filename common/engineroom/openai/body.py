@@ -100,6 +100,13 @@ def checked_request(scope: Scope) -> Request:
     return request
 
 
+def requested_model(scope: Scope) -> str | None:
+    """The model that a checked request names; None for one without a JSON body or a model."""
+    json = checked_request(scope).json
+    model = None if json is None else json.get("model")
+    return model if isinstance(model, str) else None
+
+
 def with_request(scope: Scope, request: Request) -> Scope:
     """A copy of the scope with another request, for the apps further in; those further out keep theirs."""
     return {**scope, _KEY: request}

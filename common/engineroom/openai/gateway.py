@@ -94,7 +94,7 @@ class Gateway:
                 response = ResponseTracker(without_body(send), work)
             self._check_health()
             request = await read_request(scope, receive, self._max_body)
-            self._check_model(request)
+            await self._check_model(request)
             if request.json is not None:
                 check_capabilities(scope["path"], request.json, self._engine.capabilities)
                 check_prompt(request.json, self._limits)
@@ -124,7 +124,7 @@ class Gateway:
             )
         raise engine_dead(health.reason)
 
-    def _check_model(self, request: Request) -> None:
+    async def _check_model(self, request: Request) -> None:
         if request.json is None:
             return
         # OpenAI requires a model; here, where there is one, leaving it out can only mean that one.
@@ -135,7 +135,7 @@ class Gateway:
             return
         if not isinstance(model, str):
             raise model_not_text()
-        if not self._engine.knows_model(model):
+        if not self._engine.knows_model(model) and not await self._engine.find_model(model):
             raise unknown_model(model, self._engine.models)
 
     async def _serve(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:

@@ -35,7 +35,8 @@ class ModelList:
 
     Args:
         app: answers for the list.
-        engine: its names are listed first, also where its app lists fewer: some servers take only one.
+        engine: its names are listed first, also where its app lists fewer: some servers take only one. Its adapters are
+            listed last, each with its `parent`.
     """
 
     def __init__(self, app: ASGIApp, engine: RunningEngine) -> None:
@@ -68,7 +69,11 @@ class ModelList:
         listed = {model["id"]: model for model in answer["data"]}
         like = next(iter(listed.values()), {"object": "model", "created": 0, "owned_by": self._engine.name})
         served = [listed.pop(name, {**like, "id": name}) for name in self._engine.models]
-        answer["data"] = [*served, *listed.values()]
+        # The engine itself may list those that it has loaded, with the places where they are.
+        adapters = [name for name in await self._engine.adapters() if name not in self._engine.models]
+        rest = [model for name, model in listed.items() if name not in adapters]
+        parent = {**like, "parent": next(iter(self._engine.models), None)}
+        answer["data"] = [*served, *rest, *({**parent, "id": name, "root": name} for name in adapters)]
         return answer
 
 

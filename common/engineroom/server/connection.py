@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _PROBE = aiohttp.ClientTimeout(total=5)
 _TEXT = aiohttp.ClientTimeout(total=METRICS_S)
 # asyncio's own TimeoutError is another than Python's before 3.11.
-_FAILURES = (aiohttp.ClientError, asyncio.TimeoutError, TimeoutError, OSError)
+FAILURES = (aiohttp.ClientError, asyncio.TimeoutError, TimeoutError, OSError)
+"""What a request raises that is not answered."""
 _ANSWER = aiohttp.ClientTimeout(total=120)
 
 
@@ -50,7 +51,7 @@ class Upstream:
             async with self.session.get(self.url + path, timeout=_PROBE) as response:
                 await response.read()
                 return response.status == 200
-        except _FAILURES:
+        except FAILURES:
             return False
 
     async def text(self, path: str, limit: aiohttp.ClientTimeout = _TEXT) -> str:
@@ -60,7 +61,7 @@ class Upstream:
             async with self.session.get(url, timeout=limit) as response:
                 text = await response.text()
                 return text if response.status == 200 else ""
-        except _FAILURES:
+        except FAILURES:
             return ""
 
     async def description(self, path: str) -> str:
@@ -75,8 +76,13 @@ class Upstream:
         try:
             async with self.session.post(self.url + path, json=json, timeout=_ANSWER) as response:
                 return await response.json() if response.status == 200 else None
-        except (*_FAILURES, ValueError):
+        except (*FAILURES, ValueError):
             return None
+
+    async def post(self, path: str, json: Mapping[str, Any]) -> tuple[int, bytes]:
+        """The status and the body of the answer to a POST. Raises one of `FAILURES`."""
+        async with self.session.post(self.url + path, json=json, timeout=_ANSWER) as response:
+            return response.status, await response.read()
 
     async def is_served(self, path: str, json: Mapping[str, Any]) -> bool:
         """Whether a POST is answered whole, with whatever; a refusal is an answer, too."""
@@ -84,7 +90,7 @@ class Upstream:
             async with self.session.post(self.url + path, json=json, timeout=_ANSWER) as response:
                 await response.read()
                 return True
-        except _FAILURES:
+        except FAILURES:
             return False
 
     async def close(self) -> None:

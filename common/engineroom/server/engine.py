@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..engine import Engine, Health
+from ..engine import Engine, Health, exposition
 from ..errors import APIError, EngineStartError, engine_dead
 from ..models.files import ModelFiles
+from ..openai.body import requested_model
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
 from ..process.child import Process
 from ..process.secrets import without_secrets
@@ -24,6 +25,7 @@ from .address import METRICS_S, Address, free_port
 from .diagnostics import Diagnostics, Situation, diagnose, safer_settings
 
 if TYPE_CHECKING:
+    from ..adapters.adapters import Adapters
     from ..asgi.types import Receive, Scope, Send
     from ..settings.worker import WorkerSettings
     from .address import Address
@@ -93,6 +95,12 @@ class ServerEngine(Engine):
     follows: str = ""
     """Why its process takes no requests, for people, where it computes for a server on another machine: then nothing is
     asked of the process, and the engine is live and never ready. Empty for a server."""
+
+    sleep_paths: tuple[str, str] | None = None
+    """Where its server is told to give its memory back, and to take it again; None where it cannot."""
+
+    lora: Adapters | None = None
+    """The LoRA adapters that clients may ask for by name, for a server that loads them at run time."""
 
     idle_timeout: float | None = None
     """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
@@ -190,11 +198,36 @@ class ServerEngine(Engine):
     async def on_ready(self, upstream: Upstream) -> None:
         """Look at the running server, e.g. which routes its model has. Raises EngineStartError."""
 
+    async def tell(self, path: str, json: Mapping[str, Any]) -> bytes:
+        """POST to the server what is no client's request, e.g. that it load an adapter; the body of its answer.
+
+        Raises:
+            APIError: its own error, normalised, or that it is gone.
+        """
+        from .connection import FAILURES
+
+        try:
+            status, body = await self.upstream.post(path, json)
+        except FAILURES as error:
+            raise await self.lost(error) from error
+        if status >= 400:
+            raise self.normalise_error(status, body)
+        return body
+
     # The contract.
 
     @property
     def models(self) -> tuple[str, ...]:
         return self.worker.served_model_name or ((self.files.name,) if self.files.name else ())
+
+    def knows_model(self, name: str) -> bool:
+        return super().knows_model(name) or (self.lora is not None and self.lora.sources.knows(name))
+
+    async def find_model(self, name: str) -> bool:
+        return self.lora is not None and await self.lora.sources.exists(name)
+
+    async def adapters(self) -> tuple[str, ...]:
+        return () if self.lora is None else await self.lora.sources.names()
 
     @property
     def source(self) -> str:
@@ -313,6 +346,8 @@ class ServerEngine(Engine):
             if task is not None:
                 task.cancel()
         self._watch = self._guard = None
+        if self.lora is not None:
+            await self.lora.close()
         if self._upstream is not None:
             await self._upstream.close()
         if self._process is not None:
@@ -320,6 +355,21 @@ class ServerEngine(Engine):
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory = None
+
+    @property
+    def can_sleep(self) -> bool:
+        return self.sleep_paths is not None
+
+    async def sleep(self) -> None:
+        assert self.sleep_paths is not None
+        self._health = Health(live=True, ready=False, reason="asleep")
+        await self.tell(self.sleep_paths[0], {})
+
+    async def wake(self) -> None:
+        assert self.sleep_paths is not None
+        await self.tell(self.sleep_paths[1], {})
+        if self._health.live:
+            self._health = Health(live=True, ready=True, reason="ready")
 
     def health(self) -> Health:
         if self._watchdog is not None and self._watchdog.suspicion and self._health.ready:
@@ -344,12 +394,18 @@ class ServerEngine(Engine):
         if not self.health().ready:
             return f"# {self.name}'s own metrics are left out: it is {self.health().reason}\n"
         text = await self._upstream.text(self.metrics_path)
-        return text or f"# {self.name}'s own metrics are left out: it did not give them within {METRICS_S:g} s\n"
+        text = text or f"# {self.name}'s own metrics are left out: it did not give them within {METRICS_S:g} s\n"
+        return text if self.lora is None else text + exposition(self.lora.metrics())
 
     async def _forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The gateway lets requests through only once the engine is ready."""
         assert self._proxy is not None
-        await self._proxy(scope, receive, send)
+        name = None if self.lora is None else requested_model(scope)
+        if self.lora is None or name is None or name in self.models:
+            await self._proxy(scope, receive, send)
+        else:
+            async with self.lora.use(name):
+                await self._proxy(scope, receive, send)
 
     # For the proxy.
 

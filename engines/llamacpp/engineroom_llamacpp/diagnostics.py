@@ -13,7 +13,7 @@ _LORA = r".*failed to load lora adapter '(?P<path>[^']+)'"
 
 
 def _lora(problem: str) -> str:
-    return f"the adapter {{path}} {problem}: LORA must name a GGUF adapter that was made for {{MODEL_NAME}}"
+    return f"the adapter {{path}} {problem}: take a GGUF adapter that was made for {{MODEL_NAME}}"
 
 
 def _too_large(match: re.Match[str], variables: Mapping[str, str]) -> str:

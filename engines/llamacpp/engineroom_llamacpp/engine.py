@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from engineroom.adapters import BUCKET_VARIABLES, AdapterDownloads, AdapterSettings, AdapterSources
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.installation import how_to_install
@@ -22,7 +23,7 @@ from engineroom.openai import routes
 from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import errors, flags, other_names, requests
+from . import adapters, errors, flags, other_names, requests
 from .diagnostics import DIAGNOSTICS
 from .memory import MEMORY
 from .metric_names import METRIC_NAMES
@@ -90,18 +91,24 @@ class LlamaCppEngine(ServerEngine):
         values: Mapping[str, Any],
         command: Sequence[str],
         hub_environ: Mapping[str, str],
+        adapter_settings: AdapterSettings,
+        sources: AdapterSources,
     ) -> None:
         self._model = model
         self._values = values
         self._command = command
         self._hub_environ = hub_environ
+        self._adapter_settings = adapter_settings
+        self._sources = sources
+        self._adapter_files: Mapping[str, Path] = {}
+        self._adapters = adapters.LoadedAdapters()
         self._key = secrets.token_hex(16)
         self._routes = frozenset(Route(*route) for route in self._possible())
         super().__init__(worker)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
-        return (LlamaCppSettings, flags.snapshot())
+        return (LlamaCppSettings, AdapterSettings, flags.snapshot())
 
     @classmethod
     def configure(cls, worker: WorkerSettings, env: Environment) -> LlamaCppEngine:
@@ -112,14 +119,17 @@ class LlamaCppEngine(ServerEngine):
             problems.add("LLAMA_SERVER", f"there is no program {own.llama_server}", env.source("LLAMA_SERVER"))
         values = flags.read(env, problems, library=binary is None)
         model = Model("")
-        hub_environ = own.environ(env)
+        hub_environ = own.environ(env, BUCKET_VARIABLES)
+        adapter_settings = AdapterSettings.load_valid(env, problems)
+        adapters.check(adapter_settings, env, problems)
         try:
             model = find(worker.model_name or DEFAULT, hub_environ, own.base_path, own.model_revision)
         except ModelError as error:
             problems.add("MODEL_NAME", str(error), env.source("MODEL_NAME"))
         problems.check()
         command = [binary] if binary else [own.llamacpp_python or sys.executable, str(_CHILD)]
-        return cls(worker, model, values, command, hub_environ)
+        sources = AdapterSources(adapter_settings, "gguf", AdapterDownloads("gguf", own, hub_environ).fetch)
+        return cls(worker, model, values, command, hub_environ, adapter_settings, sources)
 
     @classmethod
     def requirements(cls, env: Environment) -> tuple[Requirement, ...]:
@@ -150,6 +160,12 @@ class LlamaCppEngine(ServerEngine):
     def models(self) -> tuple[str, ...]:
         return self.worker.served_model_name or (self._model.name,)
 
+    def knows_model(self, name: str) -> bool:
+        return super().knows_model(name) or name in self._adapters.ids
+
+    async def adapters(self) -> tuple[str, ...]:
+        return tuple(self._adapters.ids)
+
     @property
     def routes(self) -> frozenset[Route]:
         return self._routes
@@ -166,6 +182,10 @@ class LlamaCppEngine(ServerEngine):
         if self._model.projector and not self._values.keys() & {"mmproj", "mmproj_auto"}:
             logger.info("images: %s comes with its projector %s", self._model.name, self._model.projector.name)
             self._values = {**self._values, "mmproj": str(self._model.projector)}
+        if self._adapter_settings.in_use:
+            self._adapter_files = await adapters.find(self._adapter_settings, self._sources)
+            scaled = adapters.as_flag(self._adapter_files, self._values.get("lora_scaled"))
+            self._values = {**self._values, "lora_scaled": scaled}
 
     async def _obtain(self, model: Model) -> Model:
         """Download what `find` did not find on this machine."""
@@ -217,13 +237,32 @@ class LlamaCppEngine(ServerEngine):
                 reason = f"This model does not accept {kind} input. For a model that does, set MMPROJ to its projector."
                 self.capabilities = self.capabilities.narrow(reason, **{capability: False})
 
+        if self._adapter_files:
+            await self._find_loaded(upstream)
+
+    async def _find_loaded(self, upstream: Upstream) -> None:
+        """Raises EngineStartError where llama.cpp does not say which adapters it has."""
+        try:
+            listed = json.loads(await upstream.description("/lora-adapters"))
+            # A name of the model's own is the model's.
+            files = {name: file for name, file in self._adapter_files.items() if name not in self.models}
+            self._adapters = adapters.LoadedAdapters.of(listed, files)
+        except (ValueError, TypeError, KeyError):
+            raise EngineStartError("llama.cpp does not list its adapters; its version is not known here") from None
+        names = ", ".join(self._adapters.ids)
+        logger.info("adapters that clients may ask for by name: %s", names)
+
+    async def stop(self) -> None:
+        await self._sources.close()
+        await super().stop()
+
     def make_proxy(self) -> Proxy:
         from .proxy import LlamaCppProxy
 
         return LlamaCppProxy(self)
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
-        return requests.prepare(path, json, self.worker.max_ways)
+        return requests.prepare(path, self._adapters.choose(path, json), self.worker.max_ways)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return errors.normalise(status, body)

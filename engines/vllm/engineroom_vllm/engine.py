@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from engineroom.adapters import (
+    BUCKET_VARIABLES,
+    Adapter,
+    AdapterDownloads,
+    AdapterPool,
+    Adapters,
+    AdapterSettings,
+    AdapterSources,
+)
 from engineroom.engine import Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError
 from engineroom.models import ModelDownload, ModelFiles, weights
 from engineroom.server import Address, EnginePython, ReadAhead, ServerEngine
 from engineroom.settings import WorkerSettings
 
-from . import diagnostics, install, snapshots, surface, worker_vllm
+from . import adapter_errors, diagnostics, install, snapshots, surface, worker_vllm
 from .memory import MEMORY
 from .metric_names import METRIC_NAMES
 from .options import ServeOptions, read
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOAD_LORA = Route("POST", "/v1/load_lora_adapter")
+_LOAD_LORA = Route("POST", surface.LOAD_ADAPTER)
 
 
 class VLLMEngine(ServerEngine):
@@ -79,14 +89,21 @@ class VLLMEngine(ServerEngine):
         self._honoured = surface.pinned_fields()
         self._ahead = ReadAhead(weights(files.folder) if files.folder else ())
         self._download: ModelDownload | None = None
+        self._places: dict[str, Path] = {}
+        if options.values.get("enable_sleep_mode"):
+            self.sleep_paths = surface.SLEEP_PATHS
         if options.follower:
             self.follows = f"a follower of the node at {options.head}, which takes the requests"
         super().__init__(worker, files)
+        if options.adapters.in_use:
+            downloads = AdapterDownloads("peft", options.settings, variables)
+            pool = AdapterPool(self._load_adapter, self._unload_adapter, options.lora_capacity)
+            self.lora = Adapters(AdapterSources(options.adapters, "peft", downloads.fetch), pool)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         snapshot = snapshots.load(install.find(env.get("VLLM_PYTHON")).version("vllm"))
-        own = (VLLMSettings, worker_vllm.SpeculativeSettings, snapshot.table, snapshot.environment)
+        own = (VLLMSettings, AdapterSettings, worker_vllm.SpeculativeSettings, snapshot.table, snapshot.environment)
         return (*own, snapshots.ASIDE, snapshot.others)
 
     @classmethod
@@ -98,7 +115,14 @@ class VLLMEngine(ServerEngine):
         python = install.find(env.get("VLLM_PYTHON"))
         snapshot = snapshots.load(python.version("vllm"))
         options = read(env, snapshot)
-        variables = install.process_environment(env, options.settings, snapshot.environment.names, python)
+        names = (*snapshot.environment.names, *BUCKET_VARIABLES)
+        variables = install.process_environment(env, options.settings, names, python)
+        if options.adapters.in_use:
+            variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+        if options.values.get("enable_sleep_mode"):
+            variables["VLLM_SERVER_DEV_MODE"] = (
+                "1"  # Without it there are no routes for that. Clients reach none of them.
+            )
         files = options.settings.find(worker.required_model(), options.values.get("revision"), variables)
         return cls(worker, files, options, python, variables)
 
@@ -115,9 +139,29 @@ class VLLMEngine(ServerEngine):
     def routes(self) -> frozenset[Route]:
         return self._routes
 
-    def knows_model(self, name: str) -> bool:
-        """Where adapters may come and go while it runs, vLLM itself is asked."""
-        return name in self.models or _LOAD_LORA in self._routes
+    async def find_model(self, name: str) -> bool:
+        """Where clients may load adapters, vLLM itself is asked."""
+        return _LOAD_LORA in self._routes or await super().find_model(name)
+
+    async def _load_adapter(self, adapter: Adapter) -> None:
+        """Name a path that changes with its files: by that vLLM keeps what it has computed with an adapter."""
+        assert self.directory is not None
+        place = self.directory / "adapters" / adapter.version
+        place.parent.mkdir(exist_ok=True)
+        place.unlink(missing_ok=True)
+        place.symlink_to(adapter.path)
+        try:
+            await self.tell(surface.LOAD_ADAPTER, {"lora_name": adapter.name, "lora_path": str(place)})
+        except APIError as error:
+            place.unlink()
+            raise adapter_errors.explained(adapter, place, error) from error
+        self._places[adapter.name] = place
+
+    async def _unload_adapter(self, name: str) -> None:
+        try:
+            await self.tell(surface.UNLOAD_ADAPTER, {"lora_name": name})
+        finally:
+            self._places.pop(name).unlink(missing_ok=True)
 
     def command(self, address: Address) -> Sequence[str]:
         serve = [self._python.executable, "-m", "vllm.entrypoints.cli.main", "serve", self.source]
@@ -157,6 +201,9 @@ class VLLMEngine(ServerEngine):
         if version is None:
             raise EngineStartError(f"no vLLM is installed in {self._python.executable}: {install.remedy()}")
         logger.info("vLLM %s, model %s from %s", version, self.files.name, self.source)
+        if self.lora is not None:
+            names = await self.lora.sources.names()
+            logger.info("adapters that clients may ask for by name: %s", ", ".join(names) or "none yet")
         self._ahead.start()
         # vLLM imports for a quarter of a minute before it asks the hub, and then finds what is here already. Some load
         # formats take other files than these.
@@ -188,7 +235,7 @@ class VLLMEngine(ServerEngine):
         description = await upstream.description("/openapi.json")
         if description:
             openapi = msgspec.json.decode(description)
-            self._routes = surface.routes_of(openapi)
+            self._routes = surface.routes_of(openapi, own_adapters=self.lora is not None)
             self._honoured |= surface.fields_of(openapi)
         phases = diagnostics.phases(self.log())
         if phases:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engineroom.adapters import AdapterSettings
 from engineroom.errors import Problem, Problems, SettingsError
 from engineroom.hardware import gpus
 from engineroom.settings import Environment, FlagTable, read_mapping, suggest
@@ -35,11 +36,16 @@ _INSTEAD = {
 """Flags that the worker gives, by their variables -> what the user may set instead."""
 
 
+LORAS = 4
+"""Adapters in one batch, where clients ask for them by name. With vLLM's default of 1 different adapters take turns."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """What `vllm serve` is started with.
 
     values: parsed flags by name, to be written as `table` says.
+    adapters: those that are loaded when a client asks for them.
     extra: the end of the command line, as the user wrote it.
     elsewhere: the flags that `extra` and the configuration file have, by name.
     """
@@ -47,6 +53,7 @@ class ServeOptions:
     settings: VLLMSettings
     table: FlagTable
     values: Mapping[str, Any]
+    adapters: AdapterSettings
     extra: tuple[str, ...] = ()
     elsewhere: frozenset[str] = frozenset()
 
@@ -72,6 +79,13 @@ class ServeOptions:
         """The names of the adapters that are there from the start."""
         return tuple(_adapter_name(text) for text in self.values.get("lora_modules") or ())
 
+    @property
+    def lora_capacity(self) -> int:
+        """How many more adapters vLLM keeps in memory. Beyond that it would read one from its files again whenever it
+        is used, amid the work for everybody else."""
+        kept = self.values.get("max_cpu_loras") or self.values.get("max_loras", 1)
+        return max(1, int(kept) - len(self.lora_names))
+
 
 def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
     """Read every setting, and add what is worked out from the machine.
@@ -84,6 +98,7 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
     settings = problems.collect(lambda: VLLMSettings.load(translated), VLLMSettings())
     values = snapshot.table.read_valid(translated, problems)
     wrong = {flag.name for variable, flag in snapshot.table.by_variable.items() if variable in translated} - {*values}
+    adapters = problems.collect(lambda: AdapterSettings.load(translated), AdapterSettings())
     speculative = problems.collect(lambda: SpeculativeSettings.load(translated), SpeculativeSettings())
     extra: list[str] = problems.collect(lambda: _words(settings.vllm_extra_args), [])
     flags_of_extra = [word.partition("=")[0] for word in extra if word.startswith("--")]
@@ -95,23 +110,29 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
     speculative_config = speculative.as_config()
     if speculative_config is not None:
         values.setdefault("speculative_config", speculative_config)
-    for name, value in _worked_out(values, snapshot.table).items():
+    for name, value in _worked_out(values, snapshot.table, adapters).items():
         if name not in elsewhere:
             values.setdefault(name, value)
     problems.extend(pairs.problems(values, elsewhere | wrong, translated))
+    if adapters.in_use:
+        problems.extend(pairs.adapter_problems(values, elsewhere, translated))
     problems.check()
-    return ServeOptions(settings, snapshot.table, values, tuple(extra), frozenset(elsewhere))
+    return ServeOptions(settings, snapshot.table, values, adapters, tuple(extra), frozenset(elsewhere))
 
 
-def _worked_out(values: Mapping[str, Any], table: FlagTable) -> dict[str, Any]:
+def _worked_out(values: Mapping[str, Any], table: FlagTable, adapters: AdapterSettings) -> dict[str, Any]:
     """What is set where the user has not."""
     defaults = table.read(Environment.of({name.upper(): text for name, text in DEFAULTS.items()}))
     replicas = values.get("pipeline_parallel_size", 1) * values.get("data_parallel_size", 1)
     gpus_each = gpus.count(os.environ) * values.get("nnodes", 1) // max(replicas, 1)
     if gpus_each > 1:
         defaults["tensor_parallel_size"] = gpus_each
-    if values.get("lora_modules"):
+    if values.get("lora_modules") or adapters.in_use:
         defaults["enable_lora"] = True
+    if adapters.in_use:
+        defaults["max_loras"] = LORAS
+        if values.get("data_parallel_size", 1) > 1:
+            defaults["api_server_count"] = 1  # With more of them vLLM loads no adapters while it runs.
     if values.get("node_rank", 0) > 0 and values.get("data_parallel_size", 1) == 1:
         defaults["headless"] = True  # Of such nodes only the first has an API.
     return defaults

@@ -30,6 +30,10 @@ _DEFAULTS: Mapping[str, Any] = MappingProxyType(
 """vLLM's own, of the flags that rules go by."""
 
 
+_OF_ADAPTERS = frozenset({"api_server_count", "enable_lora", "lora_modules", "max_cpu_loras", "max_loras"})
+"""Flags that the worker has to know where it loads adapters itself."""
+
+
 def _has(config: str, key: str) -> Callable[[FlagValues], bool]:
     """Whether a JSON object holds a key."""
     return lambda values: values.key(config, key) is not None
@@ -262,6 +266,28 @@ def problems(values: Mapping[str, Any], unknown: Collection[str], env: Environme
         if not _is_adapter(adapter):
             message = f'expected name=path, or JSON with "name" and "path", for each adapter; got {adapter!r}'
             yield _problem("lora_modules", message, env)
+
+
+def adapter_problems(values: Mapping[str, Any], elsewhere: Collection[str], env: Environment) -> Iterator[Problem]:
+    """What does not go together with adapters that are loaded when clients ask for them (LORA_DIR, LORA_SOURCES).
+
+    Args:
+        elsewhere: flags that stand in vLLM's own configuration file or its extra arguments.
+    """
+    if values.get("enable_lora") is False:
+        yield _problem("enable_lora", "LORA_DIR and LORA_SOURCES need LoRA; remove ENABLE_LORA=false", env)
+    if values.get("api_server_count", 1) > 1:
+        message = "LORA_DIR and LORA_SOURCES need one API server: vLLM loads adapters only there; remove it"
+        yield _problem("api_server_count", message, env)
+    for flag in sorted(_OF_ADAPTERS & {*elsewhere}):
+        message = "LORA_DIR and LORA_SOURCES go by it: set it as a variable, not in VLLM_EXTRA_ARGS or VLLM_CONFIG_FILE"
+        yield _problem(flag, message, env)
+    if env.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "").strip().lower() in ("1", "true"):
+        yield _problem(
+            "vllm_allow_runtime_lora_updating",
+            "lets clients load adapters, and with LORA_DIR or LORA_SOURCES the worker does that; set one of them",
+            env,
+        )
 
 
 def _problem(flag: str, message: str, env: Environment) -> Problem:

@@ -9,7 +9,7 @@ from engineroom.server import Proxy, ServerEngine
 
 
 class VLLMProxy(Proxy):
-    """Passes everything on; in the list of models the model's name stands for the folder that vLLM loaded.
+    """Passes everything on; in the list of models a name stands for the folder that vLLM loaded.
 
     Args:
         name: what clients are to read.
@@ -28,4 +28,6 @@ class VLLMProxy(Proxy):
         for model in listed.get("data", ()) if isinstance(listed, dict) else ():
             if model.get("root") == self._source:
                 model["root"] = self._name
+            elif str(model.get("root")).startswith(("/", "~", ".")):
+                model["root"] = model["id"]  # An adapter's.
         return msgspec.json.encode(listed)

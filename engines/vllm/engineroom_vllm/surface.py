@@ -106,11 +106,22 @@ SAMPLING_PARAMS = frozenset(_GUIDED) | {
 """The request fields of 0.32 beyond OpenAI's that clients send, and the older ones that are sent on as those."""
 
 
-def routes_of(openapi: Mapping[str, Any]) -> frozenset[Route]:
-    """The routes in vLLM's own description of itself, which follows the tasks that the model has."""
+LOAD_ADAPTER = "/v1/load_lora_adapter"
+UNLOAD_ADAPTER = "/v1/unload_lora_adapter"
+SLEEP_PATHS = ("/sleep?level=1", "/wake_up")
+"""Level 1 moves the weights into the machine's memory and drops the cache. After level 2 they would have to be read
+from their files again."""
+
+
+def routes_of(openapi: Mapping[str, Any], *, own_adapters: bool = False) -> frozenset[Route]:
+    """The routes in vLLM's own description of itself, which follows the tasks that the model has.
+
+    Args:
+        own_adapters: whether the worker loads adapters itself, and clients may not.
+    """
     routes = set(MODELS)
     for path, methods in openapi.get("paths", {}).items():
-        if path.startswith(_MADE_OF_CHAT):
+        if path.startswith(_MADE_OF_CHAT) or (own_adapters and path in (LOAD_ADAPTER, UNLOAD_ADAPTER)):
             continue
         if path in _PATHS or path.startswith(_PREFIXES):
             # A parameter in a path (`/v1/files/{id}`) stands for all that may follow.

@@ -20,6 +20,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 running = 0
+adapters: dict[str, str] = {}
+LOADS_ADAPTERS = os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING") == "1"
 
 
 async def health(request: Request) -> Response:
@@ -33,11 +35,64 @@ async def metrics(request: Request) -> Response:
 async def models(request: Request) -> Response:
     model, names = sys.argv[4], sys.argv[sys.argv.index("--served-model-name") + 1 :]
     names = names[: next((i for i, name in enumerate(names) if name.startswith("--")), None)]
-    return JSONResponse({"object": "list", "data": [{"id": name, "object": "model", "root": model} for name in names]})
+    listed = [{"id": name, "object": "model", "root": model, "parent": None} for name in names]
+    listed += [{"id": name, "object": "model", "root": path, "parent": names[0]} for name, path in adapters.items()]
+    return JSONResponse({"object": "list", "data": listed})
 
 
 async def openapi(request: Request) -> Response:
-    return JSONResponse({"paths": {"/v1/models": {"get": {}}, "/v1/chat/completions": {"post": {}}, "/sleep": {}}})
+    paths: dict[str, object] = {"/v1/models": {"get": {}}, "/v1/chat/completions": {"post": {}}, "/sleep": {}}
+    if LOADS_ADAPTERS:
+        paths |= {"/v1/load_lora_adapter": {"post": {}}, "/v1/unload_lora_adapter": {"post": {}}}
+    return JSONResponse({"paths": paths})
+
+
+async def load_adapter(request: Request) -> Response:
+    """As `OpenAIServingModels.load_lora_adapter` of 0.32 answers."""
+    body = await request.json()
+    name, path = body["lora_name"], Path(body["lora_path"])
+    if name in adapters:
+        return error(400, f"The lora adapter '{name}' has already been loaded.")
+    try:
+        rank = json.loads((path / "adapter_config.json").read_text())["r"]
+    except OSError:
+        return error(404, f"Loading lora {name} failed: No adapter found for {path}")
+    limit = int(option("--max-lora-rank", "16"))
+    if rank > limit:
+        return error(500, f"Call to add_lora method failed: LoRA rank {rank} is greater than max_lora_rank {limit}.")
+    await asyncio.sleep(0.05)
+    adapters[name] = str(path)
+    print(f"standin loaded {name}", flush=True)
+    return PlainTextResponse("Success")
+
+
+async def unload_adapter(request: Request) -> Response:
+    name = (await request.json())["lora_name"]
+    if adapters.pop(name, None) is None:
+        return error(404, f"The lora adapter '{name}' cannot be found.")
+    print(f"standin unloaded {name}", flush=True)
+    return PlainTextResponse("Success")
+
+
+async def sleep(request: Request) -> Response:
+    """A real one gives its GPU's memory back; this one has none, and only notes that it was told to."""
+    print(f"standin asleep at level {request.query_params['level']}", flush=True)
+    return JSONResponse({"status": "sleeping"})
+
+
+async def wake_up(request: Request) -> Response:
+    print("standin awake", flush=True)
+    return JSONResponse({"status": "awake"})
+
+
+def error(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "x", "param": None, "code": status}}, status)
+
+
+def option(name: str, default: str) -> str:
+    """The value of a flag of the command line."""
+    given = (word for word in sys.argv if word.startswith(f"{name}="))
+    return next(given, f"={default}").partition("=")[2]
 
 
 async def chat(request: Request) -> Response:
@@ -72,7 +127,11 @@ def main() -> int:
         signal.pause()  # A follower has no API.
     answers = {"/health": health, "/metrics": metrics, "/openapi.json": openapi, "/v1/models": models}
     routes = [Route(path, answer) for path, answer in answers.items()]
-    app = Starlette(routes=[*routes, Route("/v1/chat/completions", chat, methods=["POST"])])
+    steering = {"/v1/load_lora_adapter": load_adapter, "/v1/unload_lora_adapter": unload_adapter}
+    posted = {"/v1/chat/completions": chat, **(steering if LOADS_ADAPTERS else {})}
+    if os.environ.get("VLLM_SERVER_DEV_MODE") == "1":
+        posted |= {"/sleep": sleep, "/wake_up": wake_up}
+    app = Starlette(routes=[*routes, *(Route(path, answer, methods=["POST"]) for path, answer in posted.items())])
     print(
         "INFO 11-21 04:45:41 [core.py:402] init engine (profile, create kv cache, warmup model) took 3.50 s", flush=True
     )

@@ -92,6 +92,12 @@ class RestartingEngine(RunningEngine):
     def knows_model(self, name: str) -> bool:
         return self._engine.knows_model(name)
 
+    async def find_model(self, name: str) -> bool:
+        return await self._engine.find_model(name)
+
+    async def adapters(self) -> tuple[str, ...]:
+        return await self._engine.adapters()
+
     @property
     def hangs(self) -> int:
         return self._earlier_hangs + self._engine.hangs

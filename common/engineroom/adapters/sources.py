@@ -1,0 +1,162 @@
+"""The adapters that there are: those of a folder, and those that may be downloaded once a client names them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+from ..errors import APIError
+from ..models.formats import adapter_base
+from .settings import AdapterSettings
+
+logger = logging.getLogger(__name__)
+
+AdapterForm: TypeAlias = Literal["peft", "gguf"]
+"""`peft`: a folder with `adapter_config.json` and safetensors. `gguf`: one file."""
+
+_TOGETHER = 4
+"""Downloads at the same time; more wait for their turn."""
+
+
+class Adapter(NamedTuple):
+    """An adapter on this machine.
+
+    path: its folder (`peft`) or file (`gguf`).
+    version: changes with its files.
+    """
+
+    name: str
+    path: Path
+    version: str
+
+
+def unknown_adapter(name: str) -> APIError:
+    """What a client gets that asks for an adapter which is not there."""
+    message = f"The model `{name}` does not exist; `GET /v1/models` lists the models and adapters that do."
+    return APIError(message, status=404, param="model", code="model_not_found")
+
+
+class AdapterSources:
+    """Finds adapters by the names that clients use.
+
+    Args:
+        settings: where to look.
+        form: what the engine loads.
+        download: brings an adapter of a hub or a bucket to this machine, and returns where it is; raises APIError.
+    """
+
+    def __init__(
+        self, settings: AdapterSettings, form: AdapterForm, download: Callable[[str], Awaitable[Path]]
+    ) -> None:
+        self._settings = settings
+        self._form = form
+        self._download = download
+        self._folder = Path(settings.lora_dir) if settings.lora_dir else None
+        self._of_folder: frozenset[str] = frozenset()
+        self._downloaded: dict[str, Path] = {}
+        self._under_way: dict[str, asyncio.Task[Path]] = {}
+        self._turns = asyncio.Semaphore(_TOGETHER)
+
+    def knows(self, name: str) -> bool:
+        """Whether an adapter of that name was there when the folder was last looked at, or has been downloaded."""
+        return name in self._of_folder or name in self._downloaded
+
+    def may_download(self, name: str) -> bool:
+        """Whether an adapter of that name may be downloaded."""
+        return self._settings.allow(name)
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is such an adapter now, or one may be downloaded."""
+        return self.may_download(name) or await asyncio.to_thread(self._place_in_folder, name) is not None
+
+    async def names(self) -> tuple[str, ...]:
+        """The adapters of the folder now, and those that have been downloaded; sorted."""
+        self._of_folder = frozenset(await asyncio.to_thread(self._in_folder))
+        return tuple(sorted(self._of_folder | self._downloaded.keys()))
+
+    async def obtain(self, name: str) -> Adapter:
+        """The adapter, downloaded where it is not on this machine. Requests for one adapter share a download.
+
+        Raises:
+            APIError: 404 where there is none, and whatever the download raises.
+        """
+        place = await asyncio.to_thread(self._place_in_folder, name)
+        if place is not None:
+            self._of_folder |= {name}
+            return await asyncio.to_thread(_describe, name, place)
+        if not self.may_download(name):
+            self._of_folder -= {name}
+            raise unknown_adapter(name)
+        if name not in self._downloaded or not self._downloaded[name].exists():
+            task = self._under_way.get(name)
+            if task is None:
+                task = self._under_way[name] = asyncio.ensure_future(self._fetch(name))
+                task.add_done_callback(partial(self._ended, name))
+            # A client that leaves does not end what others wait for, and what the next one will ask for.
+            self._downloaded[name] = await asyncio.shield(task)
+        return await asyncio.to_thread(_describe, name, self._downloaded[name])
+
+    async def close(self) -> None:
+        """End the downloads that are under way; what has been downloaded of them is kept."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fetch(self, name: str) -> Path:
+        async with self._turns:
+            logger.info("downloading the adapter %s", name)
+            return await self._download(name)
+
+    def _ended(self, name: str, task: asyncio.Task[Path]) -> None:
+        del self._under_way[name]
+        if not task.cancelled():
+            # Perhaps every client has left; asyncio would complain then that nobody has looked at the exception.
+            task.exception()
+
+    def _in_folder(self) -> list[str]:
+        if self._folder is None:
+            return []
+        try:
+            entries = [entry.name for entry in os.scandir(self._folder)]
+        except OSError as error:
+            logger.warning("LORA_DIR=%s cannot be read: %s", self._folder, error.strerror)
+            return []
+        names = {entry.removesuffix(".gguf") if self._form == "gguf" else entry for entry in entries}
+        return [name for name in names if self._place_in_folder(name) is not None]
+
+    def _place_in_folder(self, name: str) -> Path | None:
+        """Where the folder has an adapter of that name."""
+        if self._folder is None or not is_plain(name):
+            return None
+        place = self._folder / name
+        if self._form == "peft":
+            return place if adapter_base(place) is not None else None
+        if place.is_dir():
+            files = sorted(place.glob("*.gguf"))
+            return files[0] if len(files) == 1 and adapter_base(files[0]) is not None else None
+        file = place.with_name(f"{name}.gguf")
+        return file if adapter_base(file) is not None else None
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is one entry of a folder, and no way out of it."""
+    return bool(name) and not name.startswith(".") and not {"/", "\\", "\0"} & {*name} and len(name.encode()) <= 200
+
+
+def _describe(name: str, place: Path) -> Adapter:
+    """Raises APIError where it has been removed meanwhile."""
+    digest = hashlib.sha256(str(place).encode())
+    try:
+        for file in sorted(place.iterdir()) if place.is_dir() else [place]:
+            about = file.stat()
+            digest.update(f"{file.name} {about.st_size} {about.st_mtime_ns}".encode())
+    except OSError:
+        raise unknown_adapter(name) from None
+    return Adapter(name, place, digest.hexdigest()[:16])
