@@ -38,7 +38,7 @@ async def test_adapters_of_a_folder_are_chosen_by_name(
     plain = await _answer(engine, ASKED)
     write(tmp_path / "odd.gguf")
     (tmp_path / "strange").mkdir()
-    write(tmp_path / "strange" / "adapter.gguf", weight=1.0)
+    write(tmp_path / "strange" / "adapter.gguf", weight=-9.0)
     (tmp_path / "notes.txt").write_text("")
     settings = {"LORA_DIR": str(tmp_path), "PARALLEL": 4, "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "small"}
     with caplog.at_level("INFO"):
@@ -51,10 +51,11 @@ async def test_adapters_of_a_folder_are_chosen_by_name(
                 _streamed(adapted, {**ASKED, "model": "odd"}),
             )
             assert base == plain
-            assert len({plain, odd, strange}) == 3
+            assert plain not in (odd, strange)
             assert streamed == odd
-            number = adapted._adapters.ids["odd"]
-            assert await _answer(adapted, {**ASKED, "lora": [{"id": number, "scale": 1.0}]}) == odd
+            for name, expected in {"odd": odd, "strange": strange}.items():
+                chosen = [{"id": adapted._adapters.ids[name], "scale": 1.0}]
+                assert await _answer(adapted, {**ASKED, "lora": chosen}) == expected
             assert await _answer(adapted, {**ASKED, "model": "small"}) == plain
 
             _, listed = await _ask(adapted, "GET", "/v1/models", None)
