@@ -123,6 +123,11 @@ class Setup(Generic[Door]):
     make: Callable[[], RunningEngine]
     notes: tuple[str, ...] = ()
 
+    @property
+    def has_table(self) -> bool:
+        """Whether there are several models, or one that is the only one of a table."""
+        return bool(self.choices[0].place)
+
     def log_notes(self) -> None:
         """Write the notes to the log, which is configured from these very settings."""
         for note in [*self.notes, *self.names.granted_lines()]:
@@ -136,7 +141,7 @@ class Setup(Generic[Door]):
 
     def safer_engine(self, error: EngineStartError) -> Engine | None:
         """See `EngineChoice.safer`. Several models see to it themselves, each for itself."""
-        return self.choices[0].safer(error) if len(self.choices) == 1 else None
+        return None if self.has_table else self.choices[0].safer(error)
 
 
 def engine_names(only: Sequence[str] = ()) -> list[str]:
@@ -431,6 +436,7 @@ class _TableEntry(NamedTuple):
     entry: ModelEntry
     choice: EngineChoice
     engine: Engine | None
+    names: KnownNames
     checked: NameCheck
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
@@ -521,7 +527,7 @@ def _table_entry(entry: ModelEntry, env: Environment, door: str | None, problems
         choice = EngineChoice(engine_type, WorkerSettings.load_valid(entry_env, own), entry_env, entry.place)
         engine = _configured(choice, own)
         others = tuple(problem for problem in checked.problems if problem not in of_entry)
-        row = _TableEntry(entry, choice, engine, checked, notes, others)
+        row = _TableEntry(entry, choice, engine, names, checked, notes, others)
     problems.extend(entry.located(problem) for problem in own)
     return row
 
@@ -542,13 +548,12 @@ def _of_all(shared: NameCheck, rows: Sequence[_TableEntry]) -> NameCheck:
     if not rows:
         return shared
 
-    def everywhere(of_row: Callable[[_TableEntry], Iterable[Noted]]) -> list[Noted]:
-        first, *others = [list(of_row(row)) for row in rows]
-        names = [{each.variable for each in other} for other in others]
-        return [each for each in first if all(each.variable in known for known in names)]
+    def in_no_engine(noted: Iterable[Noted]) -> list[Noted]:
+        unknown = [each for each in noted if not any(row.names.knows(each.variable) for row in rows)]
+        return list({each.variable: each for each in reversed(unknown)}.values())
 
-    problems = everywhere(lambda row: row.problems)
-    notices = everywhere(lambda row: [n for n in row.checked.notices if not n.source.startswith(row.entry.place)])
+    problems = in_no_engine([*shared.problems, *(problem for row in rows for problem in row.problems)])
+    notices = in_no_engine([n for row in rows for n in row.checked.notices if not n.source.startswith(row.entry.place)])
     own = [
         notice._replace(variable=f"{row.entry.place}.{notice.variable}", source=row.entry.source)
         for row in rows

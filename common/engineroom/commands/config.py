@@ -12,8 +12,11 @@ from ..models.hub import HubError
 from ..settings.known_names import KnownNames
 from ..settings.name_check import NameCheck
 from ..settings.values import without_user_info
+from ..settings.worker import WorkerSettings
 from .setting_options import SettingsCommand
 from .settings_table import Row, print_rows
+
+_NAMED_BY_THE_TITLE = ("ENGINE", "OPENAI_SERVED_MODEL_NAME_OVERRIDE")
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -110,10 +113,11 @@ def _table_rows(table: Sequence[EngineChoice]) -> Iterator[Row]:
     """A row for each setting that an entry of the table has, by its place there."""
     for choice in table:
         title = f"{choice.place}: {choice.worker.served_model_name[0]} on {choice.engine.name}"
-        for group in choice.engine.settings(choice.env):
+        groups: list[SettingsGroup] = [WorkerSettings, *choice.engine.settings(choice.env)]
+        for group in groups:
             for setting in group.describe():
                 value, source = setting.in_force(choice.env)
-                if not value or not source.startswith(choice.place):
+                if not value or not source.startswith(choice.place) or setting.name in _NAMED_BY_THE_TITLE:
                     continue
                 shown = "********" if setting.secret else without_user_info(value)
                 yield Row(title, setting.name, shown, source, " ".join(setting.help.split()), setting.limits, (), None)

@@ -79,6 +79,10 @@ class KnownNames:
         env = env.with_secrets(self._secrets, self._secret_files)
         return env.with_unset(self._unset).with_other_names(self._others).with_unset(self._unset)
 
+    def knows(self, name: str) -> bool:
+        """Whether a name is a setting, or stands for one."""
+        return name in self._settings or name in self._others
+
     def meaning_of(self, name: str) -> str | None:
         """The setting that a name is, stands for, or is near to; None where it is none of these."""
         known = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from .middleware.access_log import AccessLogMiddleware
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from .options import Options
     from .watched_files import WatchedFiles
+
+logger = logging.getLogger(__name__)
 
 LAYERS: tuple[type[Middleware], ...] = (
     RequestContextMiddleware,
@@ -98,7 +101,10 @@ def _restarting(setup: Setup[Options]) -> RunningEngine:
     themselves."""
     options = setup.door
     restarts = options.watch.engine_restarts
-    if not restarts or len(setup.choices) != 1 or setup.choices[0].place:
+    if not restarts:
+        return setup.engine
+    if setup.has_table:
+        logger.info("ENGINE_RESTARTS is of no effect with MODELS: a model is loaded again when it is next asked for")
         return setup.engine
     from .restarting import RestartingEngine
 
