@@ -12,7 +12,7 @@ EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
 METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: fields help env env-dev serve test lint format lock packages release-check version clean \
+.PHONY: fields help env env-dev serve test lint format lock packages sbom release-check version clean \
 	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
@@ -199,6 +199,11 @@ lock: env-dev ## Compile requirements/*.in into the pinned requirements/*.txt (U
 
 packages: $(VENV)/.release ## Build the distributions into dist/ and check them (SOURCE=https://… for the links in their descriptions)
 	@python tools/packages.py build $(if $(SOURCE),--source $(SOURCE))
+
+sbom: $(VENV)/.release ## List what the worker in the images is made of, in CycloneDX's form, into sbom/
+	@mkdir -p sbom
+	@cyclonedx-py requirements requirements/image.txt --pyproject common/pyproject.toml --output-reproducible \
+		-o sbom/engineroom-$$(python tools/packages.py version).cdx.json
 
 release-check: $(VENV)/.release ## Try a release without publishing anything (ARGS=--without-images); ends in a table
 	@python tools/release_check.py $(ARGS)

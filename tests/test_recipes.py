@@ -43,6 +43,15 @@ def test_a_client_prints_what_its_last_line_says(client: str, package: str, door
     assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr
 
 
+def test_documents_are_retrieved_through_the_worker() -> None:
+    """The store in the program's own process, and a worker that makes vectors and chats; `make recipes` has a model."""
+    pytest.importorskip("qdrant_client", reason="qdrant-client is not installed here; `make recipes` installs it")
+    with serving() as echo:
+        code = block("Retrieval with Qdrant", "python").replace("http://127.0.0.1:8000", echo.url)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr
+
+
 @needs("curl", "--version")
 def test_a_script_waits_until_the_model_is_ready() -> None:
     with serving({"ECHO_START_S": "2"}, ready=False) as door:

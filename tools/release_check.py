@@ -51,6 +51,9 @@ ON_GITHUB = {
 }
 """Actions that are not done here, and why."""
 
+WRITTEN = ("notes", "sbom")
+"""Folders that the workflow writes; what an earlier run left there does not count."""
+
 BUILD_SECONDS = 1800
 STANDIN_TESTS = {"llamacpp": "tests/images/test_build_llamacpp.py"}
 """Engines whose image for CPUs a test builds over a stand-in for its base, and lets answer."""
@@ -94,6 +97,8 @@ class ReleaseCheck:
         yield self._stale()
         if (ROOT / "dist").is_dir():
             yield _compared("names and versions in what was built", names.built(ROOT / "dist"))
+        for path in sorted((self._folder / "sbom").glob("*.json")):
+            yield _compared("what the SBOM lists is what images install", names.listed(path))
         outputs = {
             name.rpartition(".")[2]: text for name, text in self._values.items() if name.startswith("needs.rows.")
         }
@@ -239,6 +244,8 @@ class ReleaseCheck:
         """The environment of the steps, which see this checkout in a folder that what they write is not left in."""
         (ROOT / "dist").mkdir(exist_ok=True)
         for entry in ROOT.iterdir():
+            if entry.name in WRITTEN:
+                continue
             (self._folder / entry.name).symlink_to(entry)
         programs = self._folder / "programs"
         programs.mkdir()

@@ -127,6 +127,15 @@ class ReleaseNames:
             if packaged != self._json("docker/matrix.json"):
                 yield "the core's wheel has another table of images than docker/matrix.json"
 
+    def listed(self, sbom: Path) -> Iterable[str]:
+        """What an SBOM in CycloneDX's form lists, and of what it says that it is."""
+        described = json.loads(sbom.read_text(encoding="utf-8"))
+        component = described["metadata"]["component"]
+        if (component["name"], component.get("version")) != ("engineroom", self._version):
+            yield f"{sbom.name} is of {component['name']} {component.get('version')}"
+        pinned = re.findall(r"^([\w.-]+)==", (self._root / "requirements/image.txt").read_text(), re.MULTILINE)
+        yield from _differences(sbom.name, {each["name"] for each in described["components"]}, {*pinned})
+
     def pushed(self, outputs: Mapping[str, str], tag: str) -> Iterable[str]:
         """What the workflow's job `rows` gave: the rows, the repository and the tag that images are pushed under."""
         given = {row["name"]: row["target"] for row in json.loads(outputs["rows"])}

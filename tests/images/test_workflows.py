@@ -105,7 +105,7 @@ def test_a_release_is_tested_checked_attested_and_published_without_a_password()
     assert jobs["test"]["uses"] == "./.github/workflows/ci.yml"
     assert "workflow_call" in load("ci.yml")[True]
     places = order(
-        jobs["build"], "make packages", "tools/release.py check", "attest-build-provenance", "upload-artifact"
+        jobs["build"], "make packages", "release.py check", "make sbom", "attest-build-provenance", "upload-artifact"
     )
     assert places == sorted(places)
     assert jobs["publish"]["needs"] == ["test", "build"]
@@ -124,7 +124,7 @@ def test_a_release_has_images_first_and_then_the_changelog_s_words() -> None:
     assert jobs["images"]["permissions"] == load("images.yml")["jobs"]["image"]["permissions"]
     assert "workflow_call" in load("images.yml")[True]
     announced = jobs["announce"]["steps"][-1]["run"]
-    assert announced == 'gh release create "$GITHUB_REF_NAME" --verify-tag --notes-file notes/notes.md dist/*'
+    assert announced == 'gh release create "$GITHUB_REF_NAME" --verify-tag --notes-file notes/notes.md dist/* sbom/*'
 
 
 def test_every_branch_but_main_has_images() -> None:

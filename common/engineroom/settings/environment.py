@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
@@ -176,6 +176,11 @@ class Environment(Mapping[str, str]):
         """
         return Environment([_with_secrets(layer, names, variables) for layer in self.layers])
 
+    def without_sections(self, refused: Callable[[str], bool]) -> Environment:
+        """A copy in which a section counts as nothing's value where `refused` says so of its name; that the file has
+        it stays known."""
+        return Environment([_without_sections(layer, refused) for layer in self.layers])
+
     def with_unset(self, unset: Mapping[str, Collection[str]]) -> Environment:
         """A copy without the values that count as not set.
 
@@ -221,6 +226,13 @@ def _with_secrets(layer: Layer, names: Collection[str], variables: Collection[st
         if named:
             renamed[name] = named
     return layer._replace(values=values, renamed=renamed, unreadable=unreadable)
+
+
+def _without_sections(layer: Layer, refused: Callable[[str], bool]) -> Layer:
+    left_out = {name for name in layer.sections if refused(name)}
+    if not left_out:
+        return layer
+    return layer._replace(values={name: value for name, value in layer.values.items() if name not in left_out})
 
 
 def _without_unset(layer: Layer, unset: Mapping[str, Collection[str]]) -> Layer:

@@ -22,9 +22,9 @@ from .suggestions import suggest
 
 _OF_CORE = ("ENGINEROOM_CONFIG", "ENGINEROOM_BAKED_ARGS", "ENGINEROOM_SECRETS_DIR")
 _SET_BY_IMAGES = {"HOST", "PORT", "WORKER"}
+_WITH_SECTIONS = "files with sections are for `engineroom deploy`"
 _SECTION = (
-    "is a section, and a worker's file has one value for each setting, by the setting's own name; files with sections "
-    "are for `engineroom deploy`"
+    f"is a section, and a worker's file has one value for each setting, by the setting's own name; {_WITH_SECTIONS}"
 )
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _BOOLEANS = {"1", "true", "yes", "on", "0", "false", "no", "off"}
@@ -75,7 +75,9 @@ class KnownNames:
 
     def apply(self, env: Environment) -> Environment:
         """The environment in which each value under a name that is taken counts as ours', and each secret that stands
-        in a file, without those that count as not set, by either name."""
+        in a file, without those that count as not set, by either name, and without sections for settings that take a
+        text."""
+        env = env.without_sections(lambda name: bool(self._setting(name)) and not self._takes_json(name))
         env = env.with_secrets(self._secrets, self._secret_files)
         return env.with_unset(self._unset).with_other_names(self._others).with_unset(self._unset)
 
@@ -105,12 +107,13 @@ class KnownNames:
                 continue
             problems += [each for name, each in layer.unreadable.items() if self._is_ours(name)]
             notices += self._not_read(layer)
+            refused = [name for name in layer.sections if not self._takes_json(name)]
+            problems += [Problem(name, _SECTION, layer.name) for name in refused]
             for name, value in layer.values.items():
                 if name in self._secret_files:
                     notices += self._named_file(name, layer)
                     continue
-                if name in layer.sections and not self._takes_json(name):
-                    problems.append(Problem(name, _SECTION, layer.name))
+                if name in refused:
                     continue
                 if not value or name in self._settings:
                     if value and name in self._idle and name not in layer.renamed:
@@ -180,6 +183,8 @@ class KnownNames:
         """What to say of a name that is nobody's: in a file of ours always something, elsewhere where it is near."""
         near = self._near.of(name)
         if layer.owned:
+            if layer.sections and (near is None or near.likelihood != "sure"):
+                return Problem(name, f"no such setting; {_WITH_SECTIONS}", layer.name)
             meant = near.known if near else suggest(name, [*self._settings, *self._others])
             if meant is None:
                 return Problem(name, "no such setting; `engineroom config --all` lists them all", layer.name)

@@ -106,6 +106,16 @@ def test_a_file_with_sections_is_refused_section_by_section(tmp_path: Path) -> N
     messages = {problem.variable: problem.message for problem in error.value.problems}
     assert "is a section" in messages["POD"]
     assert "engineroom deploy" in messages["COMPUTE"]
+    assert messages["MODE"] == "no such setting; files with sections are for `engineroom deploy`"
+
+
+def test_a_section_with_a_setting_s_name_is_no_value_of_it(tmp_path: Path) -> None:
+    """As max-serve-llama's file has it: its text of JSON was looked for as a model, too."""
+    file = tmp_path / "max.yaml"
+    file.write_text("model: {path: /models/llama.gguf, type: gguf}\nbatching: {timeout_ms: 30000}\n")
+    with pytest.raises(SettingsError) as error:
+        check(Environment.load({"ENGINEROOM_CONFIG": str(file), "ENGINE": "llamacpp"}, tmp_path))
+    assert [problem.variable for problem in error.value.problems] == ["MODEL", "BATCHING"]
 
 
 @pytest.mark.parametrize(
