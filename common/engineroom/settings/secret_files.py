@@ -28,15 +28,16 @@ def secret_files(folder: Path, *, named: bool) -> Mapping[str, Path]:
         named: whether the user has named the folder; the usual one may be missing.
 
     Raises:
-        SettingsError: the folder that was named cannot be read.
+        SettingsError: the folder cannot be read: a worker without its keys would be open to everybody.
     """
     try:
         # Kubernetes mounts links to files, and folders of its own beside them.
         entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".") and entry.is_file()]
     except OSError as error:
-        if not named:
+        if not named and isinstance(error, (FileNotFoundError, NotADirectoryError)):
             return {}
-        problem = f"{folder} cannot be read as a folder of secrets ({error.strerror}); mount it, or correct the path"
+        remedy = "mount it, or correct the path" if named else "let the user of this process read it"
+        problem = f"{folder} cannot be read as a folder of secrets ({error.strerror}); {remedy}"
         raise SettingsError([Problem("ENGINEROOM_SECRETS_DIR", problem)]) from None
     return {entry.name.upper().replace("-", "_"): entry for entry in entries}
 
