@@ -69,6 +69,7 @@ class KnownNames:
             for variable, ours in files.items()
             if variable not in self._settings and variable not in self._others
         }
+        self._other_secrets = [name for name, other in self._others.items() if self._is_taken_as_secret(other)]
         self._engines = engines
         self._unset = unset
         self._namespaces = tuple(namespaces)
@@ -78,7 +79,7 @@ class KnownNames:
         in a file, without those that count as not set, by either name, and without sections for settings that take a
         text."""
         env = env.without_sections(lambda name: bool(self._setting(name)) and not self._takes_json(name))
-        env = env.with_secrets(self._secrets, self._secret_files)
+        env = env.with_secrets([*self._secrets, *self._other_secrets], self._secret_files)
         return env.with_unset(self._unset).with_other_names(self._others).with_unset(self._unset)
 
     def knows(self, name: str) -> bool:
@@ -147,8 +148,11 @@ class KnownNames:
                     problems.append(Problem(name, self._correction(near.known), layer.name))
         return problems
 
+    def _is_taken_as_secret(self, other: OtherName) -> bool:
+        return other.outcome == "taken" and other.ours in self._secrets
+
     def _is_ours(self, name: str) -> bool:
-        return name in self._settings or name in self._secret_files
+        return name in self._settings or name in self._secret_files or name in self._other_secrets
 
     def _named_file(self, variable: str, layer: Layer) -> list[Notice]:
         """What to say of a variable that names a secret's file: something where the secret itself is set beside it."""
@@ -168,7 +172,7 @@ class KnownNames:
             if setting is not None and not setting.secret:
                 advice = f"only secrets are read from there: set {name} as a variable"
                 notices.append(Notice(name, str(file), name, f"is not used: {advice}"))
-            elif setting is None and _VARIABLE.fullmatch(name):
+            elif setting is None and name not in self._other_secrets and _VARIABLE.fullmatch(name):
                 near = self._near.of(name)
                 if near is not None and self._ours(near.known) in self._secrets:
                     ours = self._ours(near.known)

@@ -45,6 +45,13 @@ def test_a_secret_of_the_folder_counts_by_any_spelling_of_its_name(folder: Path,
     assert token.get_secret_value() == SECRET
 
 
+def test_a_key_by_another_name_locks_the_door(folder: Path) -> None:
+    (folder / "api_key").write_text("sk-1")
+    env = understood(load(folder))
+    assert env["API_KEYS"] == "sk-1"
+    assert env.source("API_KEYS") == "secret files as API_KEY"
+
+
 def test_links_as_kubernetes_mounts_them_are_followed(folder: Path) -> None:
     (folder / "..data").mkdir()
     (folder / "..data/upstream_api_key").write_text("sk-1")
