@@ -59,8 +59,9 @@ class Layer(NamedTuple):
 
     def source(self, name: str) -> str:
         """Where a value of this layer comes from, for people; with the other name that it stands under, if it does."""
-        if name in self.files:
-            return str(self.files[name])
+        file = self.files.get(self.renamed.get(name, name))
+        if file is not None:
+            return str(file)
         return f"{self.name} as {self.renamed[name]}" if name in self.renamed else self.name
 
 
