@@ -457,7 +457,7 @@ def _set_up_table(
             problems.add(name, message, env.source(name))
     worker = WorkerSettings.load_valid(env, problems)
     residence = ResidenceSettings.load_valid(env, problems)
-    entries: Sequence[ModelEntry] = problems.collect(lambda: read_entries(residence, env), ())
+    entries = read_entries(residence, env, problems)
     table = [_table_entry(entry, env, door, problems) for entry in entries]
     checked = _of_all(shared.check(env), [row for row in table if row is not None])
     problems.extend(checked.problems)
@@ -500,8 +500,7 @@ def table_choices(env: Environment) -> list[EngineChoice]:
         return []
     ignored = Problems()
     residence = ResidenceSettings.load_valid(env, ignored)
-    entries: Sequence[ModelEntry] = ignored.collect(lambda: read_entries(residence, env), ())
-    rows = [_table_entry(entry, env, None, ignored) for entry in entries]
+    rows = [_table_entry(entry, env, None, ignored) for entry in read_entries(residence, env, ignored)]
     return [row.choice for row in rows if row is not None]
 
 

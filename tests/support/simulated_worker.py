@@ -51,9 +51,7 @@ class SimulatedWorker:
         self.residency = Residency(
             self.entries,
             ["echo"] * len(self.entries),
-            [NeededMemory(entry.memory or 0, "declared") for entry in self.entries],
             self,
-            budget=self.budget,
             max_wait_s=self.max_wait_s,
             queue_length=self.queue_length,
             one_load_at_a_time=self.one_load_at_a_time,
@@ -66,7 +64,8 @@ class SimulatedWorker:
         heapq.heappush(self._queue, (self.now + seconds, next(self._numbers), event))
 
     def begin(self) -> None:
-        self.residency.begin(self.now)
+        needs = [NeededMemory(entry.memory or 0, "declared") for entry in self.entries]
+        self.residency.begin(self.now, needs, self.budget)
 
     def arrive(self, name: str, answer_s: float = 0.1) -> Served:
         request = Served(name, self.now, answer_s)

@@ -100,7 +100,7 @@ def _rows(
             yield Row(
                 group.title,
                 setting.name,
-                "********" if setting.secret and value else value and without_user_info(value),
+                "********" if value and setting.hides(value) else value and without_user_info(value),
                 source,
                 " ".join(setting.help.split()),
                 f"one of {', '.join(setting.choices)}" if setting.choices else setting.limits,

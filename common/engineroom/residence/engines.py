@@ -98,6 +98,7 @@ class ModelFacts(NamedTuple):
     capabilities: Capabilities
     sampling_params: frozenset[str]
     death_lag: float
+    adapters: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, engine: Engine) -> ModelFacts:
@@ -119,13 +120,15 @@ class Engines:
         models: by name.
         first: an engine of each that is configured already; the first load takes it.
         memory: what the models share.
+
+    unused: the engines that are configured and have not been started.
     """
 
     def __init__(
         self, models: Mapping[str, ConfiguredModel], first: Mapping[str, Engine], memory: MachineMemory
     ) -> None:
         self._models = models
-        self._unused = dict(first)
+        self.unused = dict(first)
         self._memory = memory
         self._sizes: dict[str, int] = {}
         self._loading = 0
@@ -168,7 +171,7 @@ class Engines:
 
     async def _started(self, name: str) -> Engine:
         model = self._models[name]
-        engine = self._unused.pop(name, None)
+        engine = self.unused.pop(name, None)
         if engine is None:
             engine = await asyncio.to_thread(model.make)
         try:

@@ -73,20 +73,24 @@ class ModelEntry:
         return "model" if usual else problem.variable.lower()
 
 
-def read_entries(settings: ResidenceSettings, env: Environment) -> tuple[ModelEntry, ...]:
-    """The models that MODELS has; none where it is not set.
+def read_entries(settings: ResidenceSettings, env: Environment, problems: Problems) -> tuple[ModelEntry, ...]:
+    """The models that MODELS has; none where it is not set. What can be read of an entry with mistakes is there, too.
 
-    Raises:
-        SettingsError: with everything that is wrong in the table itself. Values of secrets are not quoted.
+    Args:
+        problems: everything that is wrong in the table itself is added here. Values of secrets are not quoted.
     """
     if settings.models is None:
         return ()
-    listed, source = _listed(settings.models.get_secret_value(), env.source("MODELS"))
-    problems = Problems()
-    entries = [_entry(number, value, source, problems) for number, value in enumerate(listed)]
+    text = settings.models.get_secret_value()
+    try:
+        listed, source = _listed(text, env.source("MODELS"))
+    except SettingsError as error:
+        problems.extend(error.problems)
+        return ()
+    read = [_entry(number, value, source, problems) for number, value in enumerate(listed)]
+    entries = [entry for entry in read if entry is not None]
     _check_names(entries, problems)
     _check_room(entries, settings, problems)
-    problems.check()
     return tuple(entries)
 
 
@@ -128,11 +132,11 @@ def _content(path: Path) -> Any:
         return read_mapping(path, "MODELS")
 
 
-def _entry(number: int, value: Any, source: str, problems: Problems) -> ModelEntry:
+def _entry(number: int, value: Any, source: str, problems: Problems) -> ModelEntry | None:
     place = f"models[{number}]"
     if not isinstance(value, dict):
         problems.add(place, "must be a mapping: `name`, `model`, and settings of its engine", source)
-        return ModelEntry(place, source, place)
+        return None
     reader = _EntryReader(place, source, problems)
     own: dict[str, Any] = {}
     settings: dict[str, str] = {}

@@ -91,8 +91,7 @@ class Residency:
     """Owns the state of all models. Only the run loop calls it, one event after another.
 
     Args:
-        entries: the table. engines: the name of each entry's engine. needs: the memory of each, before any is loaded.
-        budget: bytes that all loaded models may take together; None for no limit.
+        entries: the table. engines: the name of each entry's engine.
         max_wait_s: MODELS_MAX_WAIT.
         queue_length: requests that may wait.
         one_load_at_a_time: see `Residents`.
@@ -102,31 +101,38 @@ class Residency:
         self,
         entries: Sequence[ModelEntry],
         engines: Sequence[str],
-        needs: Sequence[NeededMemory],
         effects: Effects,
         *,
-        budget: int | None,
         max_wait_s: float,
         queue_length: int,
         one_load_at_a_time: bool = False,
     ) -> None:
         self._models = {
-            entry.name: _ModelRecord(entry, engine, need)
-            for entry, engine, need in zip(entries, engines, needs, strict=True)
+            entry.name: _ModelRecord(entry, engine, NeededMemory(entry.memory or 0, "unknown"))
+            for entry, engine in zip(entries, engines, strict=True)
         }
         self._effects = effects
         self._max_wait_s = max_wait_s
         self._queue_length = queue_length
         self._one_load_at_a_time = one_load_at_a_time
         self._waiting = 0
+        self._begun = False
         self._closed: APIError | None = None
-        self.budget = budget
+        self.budget: int | None = None
 
     # Events.
 
-    def begin(self, now: float) -> None:
-        """The worker starts: load what is pinned or to be preloaded."""
-        for model in self._models.values():
+    def begin(self, now: float, needs: Sequence[NeededMemory], budget: int | None) -> None:
+        """The worker starts: load what is pinned or to be preloaded. What arrives before this waits for it.
+
+        Args:
+            needs: the memory of each model, before any is loaded.
+            budget: bytes that all loaded models may take together; None for no limit.
+        """
+        self._begun = True
+        self.budget = budget
+        for model, need in zip(self._models.values(), needs, strict=True):
+            model.need = need
             model.since = model.idle_since = model.demand_at = now
             if model.entry.pinned:
                 model.wanted = "pinned"
@@ -304,7 +310,7 @@ class Residency:
 
     def _act(self, now: float) -> None:
         """Do what is to be done now. Effects only begin here, so that no event comes in between."""
-        if self._closed is not None:
+        if self._closed is not None or not self._begun:
             return
         # Before anything is decided: a model that has just been loaded is busy then, and not in anybody's way.
         self._grant_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..asgi.types import ASGIApp
@@ -22,6 +23,8 @@ from .router import Router
 from .run_loop import RunLoop
 from .settings import ResidenceSettings
 
+_ADAPTERS_S = 2
+"""Seconds in which an engine has to list its adapters."""
 _SHUTTING_DOWN = APIError("The server is shutting down.", status=503, code="shutting_down", retry_after=1)
 
 
@@ -56,29 +59,27 @@ class ResidentModels(RunningEngine):
         for name, facts in self.facts.items():
             for served in facts.models:  # Adapters have names of their own.
                 self._names.setdefault(served, name)
-        self._run_loop = RunLoop(Engines(self._table, first, memory), settings.models_queue_timeout)
-        self._run_loop.on_load = self._note_facts
-        self._residency = self._new_residency(None, None)
+        self._engines = Engines(self._table, first, memory)
+        self._run_loop = RunLoop(self._engines, settings.models_queue_timeout)
+        self._run_loop.on_change = self._note_facts
+        self._residency = Residency(
+            [model.entry for model in models],
+            [model.engine for model in models],
+            self._run_loop,
+            max_wait_s=settings.models_max_wait,
+            queue_length=settings.models_queue_length,
+            one_load_at_a_time=memory.of_gpus,
+        )
+        self._run_loop.use(self._residency)
         self._state = "loading"
         self.app: ASGIApp = Router(self, self._run_loop, max_body)
 
-    def _new_residency(self, budget: int | None, gpu_memory: int | None) -> Residency:
-        table = list(self._table.values())
-        residency = Residency(
-            [model.entry for model in table],
-            [model.engine for model in table],
-            [model.need(gpu_memory) for model in table],
-            self._run_loop,
-            budget=budget,
-            max_wait_s=self._settings.models_max_wait,
-            queue_length=self._settings.models_queue_length,
-            one_load_at_a_time=self._memory.of_gpus,
-        )
-        self._run_loop.use(residency)
-        return residency
-
-    def _note_facts(self, name: str, engine: Engine) -> None:
-        self.facts[name] = ModelFacts.of(engine)
+    async def _note_facts(self, name: str, engine: Engine) -> None:
+        """Keep what an engine says of its model, for as long as it is not loaded."""
+        adapters: tuple[str, ...] = ()
+        with suppress(Exception):  # What lists them may be away, or the engine dead.
+            adapters = await asyncio.wait_for(engine.adapters(), _ADAPTERS_S)
+        self.facts[name] = ModelFacts.of(engine)._replace(adapters=adapters)
 
     # What doors and operators ask.
 
@@ -106,8 +107,32 @@ class ResidentModels(RunningEngine):
         await self._run_loop.unload(self._known(name))
 
     def entry_name(self, model: str) -> str | None:
-        """The entry that serves a model, by any of its names; None where none does."""
+        """The entry of a model, by its name or an alias; None where there is none."""
         return self._names.get(model)
+
+    async def find_entry(self, model: str) -> str | None:
+        """The entry that serves a model, by any of its names or as an adapter of its model; None where none does.
+
+        Adapters that have come since a model was unloaded are known once it is loaded again.
+        """
+        known = self._names.get(model) or self._entry_with_adapter(model)
+        if known is not None:
+            return known
+        for name, engine in self._able().items():
+            if await engine.find_model(model):
+                return name
+        return None
+
+    def _entry_with_adapter(self, model: str) -> str | None:
+        able = self._able()
+        for name, facts in self.facts.items():
+            if model in facts.adapters or (name in able and able[name].knows_model(model)):
+                return name
+        return None
+
+    def _able(self) -> dict[str, Engine]:
+        """The engines that can say which adapters they have: those that run, and those that have not run yet."""
+        return {**self._engines.unused, **self._run_loop.engines()}
 
     def _known(self, name: str) -> str:
         entry = self.entry_name(name)
@@ -151,15 +176,26 @@ class ResidentModels(RunningEngine):
         return max(facts.death_lag for facts in self.facts.values())
 
     def knows_model(self, name: str) -> bool:
-        return name in self._names
+        return name in self._names or self._entry_with_adapter(name) is not None
+
+    async def find_model(self, name: str) -> bool:
+        return await self.find_entry(name) is not None
+
+    async def adapters(self) -> tuple[str, ...]:
+        return tuple(name for names in (await self.adapters_by_entry()).values() for name in names)
+
+    async def adapters_by_entry(self) -> dict[str, tuple[str, ...]]:
+        """The adapters of each entry, as far as they are known."""
+        for name, engine in self._able().items():
+            await self._note_facts(name, engine)
+        return {name: facts.adapters for name, facts in self.facts.items()}
 
     async def start(self) -> None:
         reading = await self._memory.read()
         asked = self._settings.models_memory_gb
         budget = int(asked * 1e9) if asked else reading and reading.free
         gpu_memory = reading.total if reading is not None and self._memory.of_gpus else None
-        self._residency = self._new_residency(budget, gpu_memory)
-        await self._run_loop.start()
+        await self._run_loop.start([model.need(gpu_memory) for model in self._table.values()], budget)
         if self._state == "loading":
             self._state = "ready"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
@@ -27,6 +27,7 @@ from .run_loop import RunLoop
 if TYPE_CHECKING:
     from ..openai.surfaces.responses.store import MemoryStorage
     from .engines import ModelFacts
+    from .residents import ResidentModel
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,10 @@ class RoutedModels(OperatedModels, Protocol):
 
     @property
     def served_routes(self) -> frozenset[Route]: ...
+
+    async def find_entry(self, model: str) -> str | None: ...
+
+    async def adapters_by_entry(self) -> Mapping[str, tuple[str, ...]]: ...
 
 
 class Router:
@@ -98,7 +103,7 @@ class Router:
             await self._list(path, without_body(send) if scope["method"] == "HEAD" else send)
             return
         request = await read_request(scope, receive, self._max_body)
-        name = self._name(scope, request)
+        name = await self._name(scope, request)
         if path.startswith(RESPONSES):
             storage = self._storage()
             if name is None and path.startswith(RESPONSES + "/") and path != COUNT_INPUT:
@@ -132,7 +137,7 @@ class Router:
                 return
             logger.info("%s %s is for another engine of %s: one died", scope["method"], scope["path"], name)
 
-    def _name(self, scope: Scope, request: Request) -> str | None:
+    async def _name(self, scope: Scope, request: Request) -> str | None:
         """The entry that a request names; None where it names none.
 
         Raises:
@@ -148,7 +153,7 @@ class Router:
                 model = form_field(header(scope, b"content-type") or b"", request.body, "model")
         if model is None:
             return None
-        name = self._models.entry_name(model)
+        name = await self._models.find_entry(model)
         if name is None:
             raise unknown_model(model, self._models.models)
         return name
@@ -171,17 +176,18 @@ class Router:
 
     async def _list(self, path: str, send: Send) -> None:
         """The list of models, or one of them. An alias is a model of its own to OpenAI's clients."""
-        listed = [
+        adapters = await self._models.adapters_by_entry()
+        listed: list[dict[str, Any]] = [
             {
                 "id": name,
                 "object": "model",
                 "created": self._created,
                 "owned_by": resident.engine,
                 "state": resident.phase,
-                **({"alias_of": resident.name} if name != resident.name else {}),
+                **extra,
             }
             for resident in self._models.residents()
-            for name in (resident.name, *resident.aliases)
+            for name, extra in _names(resident, adapters[resident.name])
         ]
         answer: dict[str, Any] = {"object": "list", "data": listed}
         if path != LIST:
@@ -196,3 +202,13 @@ class Router:
 def _held(engine: RunningEngine, send: Send) -> HeldResponse:
     """A response that holds its error back where the engine has died."""
     return HeldResponse(lambda: not engine.health().live, send)
+
+
+def _names(resident: ResidentModel, adapters: Iterable[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The names of a model, and what the list has beside them."""
+    yield resident.name, {}
+    for alias in resident.aliases:
+        yield alias, {"alias_of": resident.name}
+    for adapter in adapters:
+        if adapter not in (resident.name, *resident.aliases):
+            yield adapter, {"parent": resident.name, "root": adapter}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,7 @@ from ..asgi.types import Receive
 from ..engine import Engine
 from ..errors import APIError, EngineroomError
 from .engines import ModelLoader, ShortOfMemoryError
-from .residency import Place, Residency
+from .residency import NeededMemory, Place, Residency
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ class RunLoop:
     Args:
         loader: carries loads and unloads out.
         queue_timeout: seconds that a request may wait in all.
+
+    on_change: called with an engine that has been loaded, or is about to be unloaded.
     """
 
     def __init__(self, loader: ModelLoader, queue_timeout: float) -> None:
@@ -46,7 +48,7 @@ class RunLoop:
         self._failure: asyncio.Future[str] | None = None
         self._stopped = False
         self._earlier_hangs = 0
-        self.on_load: Callable[[str, Engine], None] = lambda name, engine: None
+        self.on_change: Callable[[str, Engine], Awaitable[None]] = _ignore
 
     def use(self, residency: Residency) -> None:
         """The state that it drives, and whose effects it carries out."""
@@ -76,10 +78,14 @@ class RunLoop:
         """The time by the loop's own clock."""
         return time.monotonic()
 
-    async def start(self) -> None:
-        """Load what is pinned or to be preloaded; returns once all of these are loaded, or have failed."""
+    async def start(self, needs: Sequence[NeededMemory], budget: int | None) -> None:
+        """Load what is pinned or to be preloaded; returns once all of these are loaded, or have failed.
+
+        Args:
+            needs, budget: see `Residency.begin`.
+        """
         self._looking = self._guarded(self._keep_looking())
-        self._residency.begin(time.monotonic())
+        self._residency.begin(time.monotonic(), needs, budget)
         while self._residency.starting():
             await self._next_change()
         left_out = self._residency.forget_preloads()
@@ -221,7 +227,7 @@ class RunLoop:
             return
         self._loads.pop(name, None)
         self._engines[name] = loaded.engine
-        self.on_load(name, loaded.engine)
+        await self.on_change(name, loaded.engine)
         self._watches[name] = self._guarded(self._watch(name, loaded.engine))
         logger.info("%s is loaded after %.1f s", name, time.monotonic() - began)
         self._residency.loaded(name, time.monotonic(), loaded.memory)
@@ -231,6 +237,7 @@ class RunLoop:
         self._earlier_hangs += engine.hangs
         logger.info("%s is being unloaded", name)
         try:
+            await self.on_change(name, engine)
             await self._loader.unload(name, engine)
         except Exception:
             logger.exception("%s could not be stopped in order", name)
@@ -291,3 +298,7 @@ class RunLoop:
     async def _next_change(self) -> None:
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._changed.wait(), 1)
+
+
+async def _ignore(name: str, engine: Engine) -> None:
+    """Nobody wants to know."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
-from ..settings.base import Settings
+from ..settings.base import Setting, Settings
 from ..settings.other_names import OtherName, doubted
 
 
@@ -19,6 +20,11 @@ class ResidenceSettings(Settings):
         **doubted("MODELS", "a file with the models, or the models themselves", ("MODELS_FILE", "MODELS_CONFIG")),
         **doubted("MODELS_MEMORY_GB", "a number of GB", ("MODELS_MEMORY", "MODELS_MEMORY_MB")),
     }
+
+    @classmethod
+    def describe(cls) -> Sequence[Setting]:
+        # A table may have the keys of servers in it.
+        return [replace(setting, secret_in_text=setting.name == "MODELS") for setting in super().describe()]
 
     models: SecretStr | None = Field(
         None,

@@ -28,6 +28,7 @@ class Setting:
     kind: `string`, `number`, `boolean` or `json`.
     default: as an environment variable would carry it; None where there is none.
     limits: the range of its number in words, `at least 1`; empty where it has none.
+    secret_in_text: of a secret one that names a file or holds the text itself, whether only that text is secret.
     """
 
     name: str
@@ -38,6 +39,11 @@ class Setting:
     limits: str = ""
     secret: bool = False
     aliases: tuple[str, ...] = ()
+    secret_in_text: bool = False
+
+    def hides(self, value: str) -> bool:
+        """Whether a value of it may not be shown."""
+        return self.secret and not (self.secret_in_text and not value.lstrip().startswith(("[", "{")))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -61,12 +61,19 @@ def test_a_mistake_is_named_with_its_place(entry: dict[str, Any], place: str, wo
 
 
 def test_all_mistakes_are_named_at_once() -> None:
-    table = [{**ECHO, "echo_repeat": 0}, {"engine": "echo"}, "c", {"name": "d", "engine": "echo", "ttl": "x"}]
+    table = [
+        {**ECHO, "echo_repeat": 0, "memory": "much"},
+        {"engine": "echo"},
+        "c",
+        {"name": "a", "engine": "ecko", "ttl": "x"},
+        {"name": "e", "engine": "echo", "tll": 5, "LOG_LEVEL": "INFO"},
+    ]
     result = problems(table, MODELS_MAX_WAIT="-1", PORT="x")
-    assert {"models[0].echo_repeat", "models[1].name", "models[2]", "models[3].ttl"} <= result.keys() | {
-        "models[0].echo_repeat"
+    assert result.keys() == {
+        *("models[0].echo_repeat", "models[0].memory", "models[1].name", "models[2]"),
+        *("models[3].engine", "models[3].name", "models[3].ttl", "models[4].tll", "models[4].LOG_LEVEL"),
+        *("MODELS_MAX_WAIT", "PORT"),
     }
-    assert {"MODELS_MAX_WAIT", "PORT"} <= result.keys()
 
 
 @pytest.mark.parametrize("text", ["[", "{", "[]", '{"a": 1}', "[1, 2"])

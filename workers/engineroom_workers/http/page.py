@@ -129,6 +129,6 @@ def in_force(choices: Sequence[EngineChoice]) -> list[dict[str, str]]:
                     continue
                 own = bool(choice.place) and source.startswith(choice.place)
                 name = f"{choice.place}.{setting.name}" if own else setting.name
-                shown = "•••" if setting.secret else without_user_info(value)
+                shown = "•••" if setting.hides(value) else without_user_info(value)
                 settings.setdefault(name, {"name": name, "value": shown, "source": source})
     return list(settings.values())
