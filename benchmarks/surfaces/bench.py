@@ -75,6 +75,12 @@ def run(name: str, count: int) -> dict[str, Any]:
     return {"count": count, "machine": machine(), "rows": rows, "wrong": list(wrong.elements())}
 
 
+def save(results: dict[str, Any]) -> None:
+    """Write both files; after each engine, as all of them take long."""
+    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (HERE / "results.md").write_text(report(results), encoding="utf-8")
+
+
 def report(results: dict[str, Any]) -> str:
     """The page."""
     lines = [
@@ -114,9 +120,7 @@ def main() -> None:
             print(missing)
             continue
         results[name] = run(name, options.count)
-    results = {name: results[name] for name in REAL if name in results}
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    (HERE / "results.md").write_text(report(results), encoding="utf-8")
+        save({name: results[name] for name in REAL if name in results})
 
 
 if __name__ == "__main__":

@@ -98,8 +98,13 @@ def _max() -> ClientEngine:
     command = ROOT / ".venv-max" / "bin" / "max"
     settings = {**_REAL, "ENGINE": "max", "MAX_COMMAND": str(command), "DEVICES": "cpu", "MAX_LENGTH": _CONTEXT}
     settings |= {"MODULAR_CACHE_DIR": str(ROOT / ".build" / "max-cache"), "START_TIMEOUT": "1200"}
+    settings |= {"CHAT_TEMPLATE": str(TEMPLATE)}
     needs = (command, SMALL_MODEL / "config.json")
-    return ClientEngine("max", settings, needs=needs, remedy="make env-max")
+    refuses = {
+        "ENABLE_STRUCTURED_OUTPUT": "MAX keeps JSON schemas on a GPU only",
+        "cannot be made to call a tool": "MAX has no grammar for this model's calls",
+    }
+    return ClientEngine("max", settings, needs=needs, remedy="make env-max", refuses=refuses)
 
 
 HEARTBEATS = _echo("echo+heartbeats", STREAM_HEARTBEAT="0.05", ECHO_TTFT_MS="200", ECHO_TOKENS_PER_S="100")

@@ -15,6 +15,7 @@ from .chat_opening import ChatOpening
 from .routes import CHAT_COMPLETIONS, TEXT_ROUTES
 
 _DONE = b"[DONE]"
+_STATUS_DIGITS = 3
 _ERROR_WITHIN = 64
 """Bytes at an event's start among which the name `error` stands, where the event is one."""
 
@@ -40,7 +41,7 @@ async def read_events(
                 if batch:
                     yield batch
                 return
-            error = _error_in(data, make_error)
+            error = error_in(data, make_error)
             if error is not None:
                 if batch:
                     yield batch
@@ -69,14 +70,15 @@ def decode_event(data: bytes) -> dict[str, Any]:
     return event
 
 
-def _error_in(data: bytes, make_error: Callable[[int, bytes], APIError]) -> APIError | None:
-    """The error that an event is, by its `code` where that is a status."""
+def error_in(data: bytes, make_error: Callable[[int, bytes], APIError]) -> APIError | None:
+    """The error that an event is, by its `code` where that is a status; None for any other event."""
     if b'"error"' not in data[:_ERROR_WITHIN]:
         return None
     error = decode_event(data).get("error")
     if not error:
         return None
     code = error.get("code") if isinstance(error, dict) else None
+    code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) == _STATUS_DIGITS else code
     return make_error(code if isinstance(code, int) and 400 <= code < 600 else 500, data)
 
 

@@ -25,6 +25,9 @@ _VALIDATION = re.compile(
 """A pydantic ValidationError as text: `1 validation error for Request`, the field, what is wrong with it."""
 
 
+_ABOUT = re.compile(r"^[`'\"]?(?!(?:it|that|there|they|this|value) )(?P<field>[a-z]+(?:_[a-z]+)*)[`'\"]? must be ")
+"""How many sentences begin that name a field: `n must be at least 1`."""
+
 _LONGEST_S = 1e9
 """Seconds; a `Retry-After` of more, perhaps of more digits than a number can have, counts as this."""
 
@@ -60,6 +63,8 @@ def from_upstream(status: int, body: bytes) -> APIError:
         param = param or invalid["field"]
         unknown = invalid["type"] == "extra_forbidden"
         message = f"Unrecognized request argument supplied: {param}" if unknown else f"{invalid['says']}: '{param}'."
+    elif status == 400 and not param and (about := _ABOUT.match(message)):
+        param = about["field"]
     if 400 <= status < 500 and _TOO_LONG.search(message):
         code = "context_length_exceeded"
     return APIError(

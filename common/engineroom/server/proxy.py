@@ -14,7 +14,9 @@ from ..asgi.types import Headers, Receive, Scope, Send, send_body
 from ..errors import APIError, incomplete_stream
 from ..openai.body import Request, checked_request
 from ..openai.chat_opening import ChatOpening
+from ..openai.event_stream import error_in
 from ..openai.routes import CHAT_COMPLETIONS, TEXT_ROUTES
+from ..openai.sse import payloads
 from ..openai.stop_strings import RETURN_STOP_REASON
 
 if TYPE_CHECKING:
@@ -125,7 +127,17 @@ class Proxy:
         return body
 
     def look_at_first(self, events: bytes) -> None:
-        """Look at a stream's first piece, before anything is sent. Raises APIError to answer with that instead."""
+        """Look at a stream's first piece, before anything is sent.
+
+        Raises:
+            APIError: to answer with that instead. Some servers begin a stream before they look at the request, and
+                refuse it in the first event; the client gets that with its status.
+        """
+        first, blank_line, _ = events.replace(b"\r\n", b"\n").partition(b"\n\n")
+        for data in payloads(first) if blank_line else ():
+            error = error_in(data, self._engine.normalise_error)
+            if error is not None:
+                raise error
 
     async def stream(self, scope: Scope, response: aiohttp.ClientResponse, content_type: str, send: Send) -> None:
         """Pass a streamed body on, chunk by chunk; a chat whose server skips the chunk with the role gets one.

@@ -14,7 +14,13 @@ async def malformed_json_is_400(target: Target) -> None:
 
 async def wrong_types_are_400(target: Target) -> None:
     """Wrong types are a 400, also for a stream, before any event."""
-    for wrong in ({"messages": "hello"}, {"messages": QUESTION, "max_tokens": "many"}, {"messages": QUESTION, "n": -1}):
+    for wrong in (
+        {"messages": "hello"},
+        {"messages": QUESTION, "max_tokens": "many"},
+        {"messages": QUESTION, "n": -1},
+        # Some servers look at this one only once the stream has begun.
+        {"messages": QUESTION, "logprobs": True, "top_logprobs": 21},
+    ):
         for stream in (False, True):
             error_of(*await target.post(CHAT_COMPLETIONS, {**wrong, "stream": stream}), 400)
 

@@ -24,7 +24,8 @@ CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
 class StandinServer:
-    """Answers with its prompt and seed. A seed of 13 is refused, one of 14 cut off, 15 fails amid its stream."""
+    """Answers with its prompt and seed. A seed of 13 is refused, one of 14 cut off, 15 fails amid its stream, and 16 is
+    refused in a stream's first event."""
 
     def __init__(self) -> None:
         self.seen: list[dict[str, Any]] = []
@@ -44,6 +45,10 @@ class StandinServer:
             return web.json_response({"object": "whole", "choices": [{"index": 0}]})
         answer = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await answer.prepare(call)
+        if body.get("seed") == 16:
+            await self._write(answer, {"error": {"message": "bad luck", "code": body.get("code", 400)}})
+            await answer.write(b"data: [DONE]\n\n")
+            return answer
         self.running += 1
         try:
             words = body.get("words") or [f"{body.get('prompt', 'chat')} ", str(body.get("seed"))]
@@ -175,6 +180,14 @@ async def test_one_choice_is_passed_on_as_it_is(app: ASGIApp, server: StandinSer
     async with asked(app, COMPLETIONS, **body) as answer:
         assert json.loads(await answer.read())["object"] == "whole"
     assert server.seen == [{**body, "prepared": True}]
+
+
+@pytest.mark.parametrize(("code", "status"), [(400, 400), ("404", 404), ("broken", 500), (None, 500)])
+async def test_a_refusal_in_the_first_event_is_one_with_a_status(app: ASGIApp, code: object, status: int) -> None:
+    with pytest.raises(APIError, match="bad luck") as refused:
+        async with asked(app, CHAT, stream=True, seed=16, code=code):
+            pass
+    assert refused.value.status == status
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -37,12 +37,8 @@ from .memory import MEMORY
 from .metric_names import METRIC_NAMES
 
 if TYPE_CHECKING:
-    from engineroom.errors import APIError
     from engineroom.server import Proxy, Upstream
 
-
-_FIELD = re.compile(r"`?(\w+)`? must be")
-"""How MAX's errors begin that name a field."""
 
 _SNAPSHOTS = Path(__file__).with_name("flags")
 
@@ -151,12 +147,6 @@ class MAXEngine(ServerEngine):
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
         return requests.prepare(path, {**json, "model": self.models[0]}, self.flags, self._vocabulary)
-
-    def normalise_error(self, status: int, body: bytes) -> APIError:
-        error = super().normalise_error(status, body)
-        if error.param is None and (named := _FIELD.match(error.message)):
-            error.param = named[1]
-        return error
 
     def variables(self) -> Mapping[str, str]:
         return {**super().variables(), **{name.upper(): str(value) for name, value in self.flags.items()}}

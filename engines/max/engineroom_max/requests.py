@@ -82,6 +82,9 @@ def prepare(
     refuse(json, lacking, "MAX")
     json = only_honoured(path, json, HONOURED, "MAX", _INSTEAD)
     check(json, _OwnFields)
+    limit = json.get("max_completion_tokens", json.get("max_tokens"))
+    if limit is not None and json.get("min_tokens", 0) > limit:
+        raise invalid("'min_tokens' must not be more than 'max_tokens'.", "min_tokens", "invalid_value")
     if path == COMPLETIONS:
         _check_prompt(json.get("prompt"), vocabulary)
     elif path == CHAT_COMPLETIONS:

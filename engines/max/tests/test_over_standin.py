@@ -143,6 +143,7 @@ async def test_fields_that_change_nothing_are_no_error(engine: MAXEngine) -> Non
         (CHAT, {"min_p": 2}, "min_p"),
         (CHAT, {"repetition_penalty": 0}, "repetition_penalty"),
         (CHAT, {"min_tokens": -1}, "min_tokens"),
+        (CHAT, {"min_tokens": 6, "max_tokens": 5}, "min_tokens"),
         (CHAT, {"stop_token_ids": [-1]}, "stop_token_ids.0"),
     ],
 )

@@ -167,6 +167,18 @@ def explain(log: Sequence[str], situation: Situation) -> str | None:
 _VALIDATION = re.compile(r"^\d+ validation errors?:\s*(.*)", re.DOTALL)
 
 
+_PLACE_IN_CODE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+"""Where in a library's source an error arose."""
+
+_ABOUT = (
+    ("is not a multimodal model", "messages"),
+    ("Failed to transform json schema", "response_format"),
+    ("structured outputs constraint", "response_format"),
+    ("structural tag", "tools"),
+)
+"""What a message says -> the field that it is about."""
+
+
 def normalise(status: int, body: bytes) -> APIError:
     """The error for the client.
 
@@ -174,11 +186,16 @@ def normalise(status: int, body: bytes) -> APIError:
     does not have gets OpenAI's code, as one that is refused before vLLM is asked.
     """
     error = from_upstream(status, body)
-    message, param = _readable(error.message)
+    message, param = _readable(_PLACE_IN_CODE.sub("", error.message))
+    param = (error.param or param or _about(message) or "").removeprefix("body.") or None
     code = error.code
     if status == 404 and code is None and error.param == "model":
         code = "model_not_found"
-    return APIError(message, status=status, param=error.param or param, code=code, retry_after=error.retry_after)
+    return APIError(message, status=status, param=param, code=code, retry_after=error.retry_after)
+
+
+def _about(message: str) -> str | None:
+    return next((field for words, field in _ABOUT if words in message), None)
 
 
 def _readable(message: str) -> tuple[str, str | None]:

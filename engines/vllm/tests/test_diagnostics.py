@@ -5,13 +5,14 @@ Those whose names begin with `from_report` are put together from users' reports:
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from recorded_failures import check, names, recording, sentences
 
 from engineroom.server import Situation, safer_settings
-from engineroom_vllm.diagnostics import DIAGNOSTICS, explain
+from engineroom_vllm.diagnostics import DIAGNOSTICS, explain, normalise
 
 LOGS = Path(__file__).with_name("start_failures")
 SENTENCES = sentences(LOGS)
@@ -76,3 +77,22 @@ def test_an_engine_process_that_vanishes_is_told_apart() -> None:
 
 def test_a_log_that_says_nothing_is_not_guessed_at() -> None:
     assert explain(["(APIServer pid=1) INFO 11-21 04:44:44 [x.py:1] all is well"], Situation()) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "param", "says"),
+    [
+        (
+            {"message": 'Failed to transform json schema into a grammar: [20:01:47] <path>:4944: Unsupported type "x"'},
+            "response_format",
+            'into a grammar: Unsupported type "x"',
+        ),
+        ({"message": "Invalid structural tag specification."}, "tools", "structural tag"),
+        ({"message": "smol is not a multimodal model"}, "messages", "multimodal"),
+        ({"message": "Input should be 'text'", "param": "body.response_format.type"}, "response_format.type", "text"),
+    ],
+)
+def test_what_it_refuses_names_the_field(error: dict[str, str], param: str, says: str) -> None:
+    refused = normalise(400, json.dumps({"error": {**error, "type": "BadRequestError", "code": 400}}).encode())
+    assert (refused.status, refused.param) == (400, param)
+    assert says in refused.message
