@@ -24,11 +24,7 @@ from .models import reference
 from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, is_path
 from .models.hub import HubError
 from .models.names import misnamed
-from .residence.engines import ConfiguredModel
 from .residence.entries import ModelEntry, read_entries
-from .residence.estimates import gpu_share, weights_size
-from .residence.machine_memory import machine_memory
-from .residence.resident_models import ResidentModels
 from .residence.settings import ResidenceSettings
 from .selection import select
 from .settings.base import Settings, SettingsGroup, comma_list
@@ -446,6 +442,11 @@ def _set_up_table(
     env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: str | None
 ) -> Setup[Door]:
     """As `set_up`, of several models."""
+    from .residence.engines import ConfiguredModel
+    from .residence.estimates import gpu_share, weights_size
+    from .residence.machine_memory import machine_memory
+    from .residence.resident_models import ResidentModels
+
     problems = Problems()
     doors = _door_groups()
     idle = [group for name, group in doors.items() if not _belongs(name, door)]

@@ -150,7 +150,7 @@ class Engines:
                 await engine.stop()
                 raise
             if measured is not None:
-                self._sizes[name] = measured
+                self._note_size(name, measured)
             return LoadedEngine(engine, measured)
         finally:
             self._loading -= 1
@@ -183,6 +183,12 @@ class Engines:
                 raise
         await _start(safer)
         return safer
+
+    def _note_size(self, name: str, measured: int) -> None:
+        declared = self._models[name].entry.memory
+        if declared is not None and measured > declared and name not in self._sizes:
+            logger.warning("%s takes %.3g GB, and its entry says %.3g GB", name, measured / 1e9, declared / 1e9)
+        self._sizes[name] = measured
 
     async def _measured(self, engine: Engine, free: int | None, own_before: int, *, alone: bool) -> int | None:
         """What a load has taken: of GPUs' memory as there is less, else what the engine's processes hold."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from engineroom import plugins
 from engineroom.commands.config import config
 from engineroom.errors import Problem, SettingsError
-from engineroom.residence import ResidentModels
+from engineroom.residence.resident_models import ResidentModels
 from engineroom.settings import Environment
 
 

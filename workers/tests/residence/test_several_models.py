@@ -23,13 +23,13 @@ from server_process import until
 from engineroom.process import descendants
 
 TABLE: list[dict[str, Any]] = [
-    {"name": "a", "aliases": ["first"], "memory": "1 GB"},
-    {"name": "b", "memory": "1 GB", "echo_start_s": 0.2},
-    {"name": "c", "memory": "1 GB", "ECHO_MAX_MODEL_LEN": 64},
-    {"name": "broken", "memory": "1 GB", "echo_fault": "start"},
-    {"name": "small", "engine": "llamacpp", "memory": "1 GB", "ctx_size": 512, "threads": 1},
+    {"name": "a", "aliases": ["first"], "memory": "10 MB"},
+    {"name": "b", "memory": "10 MB", "echo_start_s": 0.2},
+    {"name": "c", "memory": "10 MB", "ECHO_MAX_MODEL_LEN": 64},
+    {"name": "broken", "memory": "10 MB", "echo_fault": "start"},
+    {"name": "small", "engine": "llamacpp", "memory": "10 MB", "ctx_size": 512, "threads": 1},
 ]
-ROOM = {"MODELS_MEMORY_GB": "2", "MODELS_MAX_WAIT": "1", "PAGE": "false"}
+ROOM = {"MODELS_MEMORY_GB": "0.02", "MODELS_MAX_WAIT": "1", "PAGE": "false"}
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def command_line(pid: int) -> bytes:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_at_any_moment_it_leaves_nothing(number: signal.Signals) -> None:
-    table = [{"name": name, "engine": "llamacpp", "memory": "1 GB", "threads": 1, "ctx_size": 64} for name in "xyz"]
+    table = [{"name": name, "engine": "llamacpp", "memory": "10 MB", "threads": 1, "ctx_size": 64} for name in "xyz"]
     environ = {"MODELS": json.dumps(table), **ROOM, "DRAIN_TIMEOUT": "0.1"}
     with serving(environ) as running:
 
