@@ -76,6 +76,7 @@ class _ModelRecord:
     since: float = 0.0
     retry_at: float = 0.0
     failures_in_row: int = 0
+    refuses: bool = False
     reason: str = ""
     loads: int = 0
     unloads: int = 0
@@ -161,7 +162,7 @@ class Residency:
         if self._closed is not None:
             raise self._closed
         model = self._models[name]
-        if model.phase == "absent" and now < model.retry_at:
+        if model.phase == "absent" and model.refuses and now < model.retry_at:
             raise _not_loaded(name, model.reason, model.retry_at - now)
         model.demand = decayed(model.demand, now - model.demand_at) + 1
         model.demand_at = now
@@ -207,7 +208,8 @@ class Residency:
     def load_failed(self, name: str, now: float, reason: str) -> None:
         """A load has failed, and what was left of it is gone."""
         model = self._step(name, "load failed", now)
-        self._note_failure(model, reason, now, pause=True)
+        self._note_failure(model, reason, now, model.failures_in_row)
+        model.refuses = True
         model.wanted = "pinned" if model.entry.pinned else None
         model.dismissed = False
         for place in list(model.waiting):
@@ -235,8 +237,10 @@ class Residency:
         if now - model.since >= _STABLE_S:
             model.failures_in_row = 0
         self._step(name, "died", now)
-        # The first death costs no pause: the next request loads the model again.
-        self._note_failure(model, reason, now, pause=model.failures_in_row > 0)
+        # The first death costs no pause: the next request loads the model again. After others requests wait: what could
+        # be loaded once can be again.
+        self._note_failure(model, reason, now, model.failures_in_row - 1)
+        model.refuses = False
         if model.entry.pinned:
             model.wanted = "pinned"
         self._effects.begin_unload(name)
@@ -358,12 +362,14 @@ class Residency:
             model.since = now
         return model
 
-    def _note_failure(self, model: _ModelRecord, reason: str, now: float, *, pause: bool) -> None:
+    def _note_failure(self, model: _ModelRecord, reason: str, now: float, doublings: int) -> None:
+        """Note why a model is not loaded, and when it may be again: the pause doubles each time, from two seconds;
+        with fewer than no doublings there is none."""
         model.failures += 1
         model.failures_in_row += 1
         model.reason = reason
-        seconds = min(_FIRST_PAUSE_S * 2.0 ** (model.failures_in_row - 1), _LONGEST_PAUSE_S) if pause else 0.0
-        model.retry_at = now + seconds
+        pause = min(_FIRST_PAUSE_S * 2.0**doublings, _LONGEST_PAUSE_S) if doublings >= 0 else 0.0
+        model.retry_at = now + pause
 
     def _snapshot(self) -> Residents:
         states = {name: _state(model) for name, model in self._models.items()}
