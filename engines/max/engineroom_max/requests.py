@@ -46,6 +46,9 @@ _FUNCTION = frozenset({"description", "name", "parameters", "strict"})
 _SEED = 2**62
 """In place of the seed 0, which MAX takes for none."""
 
+_MANY_TOKENS = 30_000
+"""As many as models have at least, where nobody knows how many this one has."""
+
 _INSTEAD = {"best_of": "it goes by 'n'", "functions": "use 'tools'"}
 _NEEDS = dict.fromkeys(("frequency_penalty", "presence_penalty", "repetition_penalty"), "enable_penalties")
 _NEEDS |= {"min_tokens": "enable_min_tokens"}
@@ -90,7 +93,7 @@ def prepare(
     elif path == CHAT_COMPLETIONS:
         json = {**json, "messages": shown_messages(json["messages"], _MEMBERS, "MAX")}
         _check_functions(json.get("tools") or ())
-    json = _numbers(path, json)
+    json = _numbers(path, json, vocabulary)
     if effort := json.pop("reasoning_effort", None):
         # It is the chat template's, as with the other engines.
         json["chat_template_kwargs"] = {"reasoning_effort": effort, **json.get("chat_template_kwargs", {})}
@@ -123,9 +126,14 @@ def _check_functions(tools: Sequence[Mapping[str, Any]]) -> None:
             raise invalid(message, where, "unsupported_parameter")
 
 
-def _numbers(path: str, json: dict[str, Any]) -> dict[str, Any]:
-    """Zeros that MAX takes for nothing: a seed is one like any other, and logprobs may come without alternatives."""
+def _numbers(path: str, json: dict[str, Any], vocabulary: int | None) -> dict[str, Any]:
+    """Zeros that MAX takes for nothing: a seed is one like any other, and logprobs may come without alternatives.
+
+    As many tokens as there are, or more, are all of them, which MAX calls -1: at a large `top_k` it exits.
+    """
     json = {**json, "seed": _SEED} if json.get("seed") == 0 else json
+    if json.get("top_k", 0) >= (vocabulary or _MANY_TOKENS):
+        json = {**json, "top_k": -1}
     if path == COMPLETIONS and json.get("logprobs") == 0:
         return {**json, "logprobs": 1}
     if path == CHAT_COMPLETIONS and json.get("logprobs") and not json.get("top_logprobs"):

@@ -159,6 +159,8 @@ async def test_what_max_would_ignore_or_fail_at_is_a_400(
     [
         ({"seed": 0}, {"seed": 2**62}),
         ({"seed": 5}, {"seed": 5}),
+        ({"top_k": 50}, {"top_k": 50}),
+        ({"top_k": 10**9}, {"top_k": -1}),
         ({"logprobs": True}, {"logprobs": True, "top_logprobs": 1}),
         ({"logprobs": True, "top_logprobs": 0}, {"logprobs": True, "top_logprobs": 1}),
         ({"logprobs": True, "top_logprobs": 3}, {"logprobs": True, "top_logprobs": 3}),

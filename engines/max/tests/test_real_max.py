@@ -101,10 +101,12 @@ async def test_what_is_refused_says_which_field(target: Target, fields: Any, par
         assert says in error["message"]
 
 
-async def test_tokens_that_the_model_has_not_do_not_end_max(target: Target) -> None:
+async def test_numbers_beyond_the_model_s_tokens_do_not_end_max(target: Target) -> None:
     for prompt in ([10**9], [-1], [[5], [10**9]]):
         status, answer = await target.post(COMPLETIONS, {"prompt": prompt, "max_tokens": 2})
         assert (status, answer["error"]["param"]) == (400, "prompt")
+    status, answer = await target.post(CHAT, {"messages": QUESTION, "max_tokens": 2, "top_k": 2**31})
+    assert status == 200, answer
     status, answer = await target.post(COMPLETIONS, {"prompt": [504, 253], "max_tokens": 2})
     assert status == 200, answer
 
