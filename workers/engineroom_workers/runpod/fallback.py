@@ -79,6 +79,20 @@ def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
     async def handle(job: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         response = handler.respond(job)
         items = response.items
+        ended = False
+
+        def end(_: object = None) -> None:
+            nonlocal ended
+            if not ended:
+                ended = True
+                _across(items.aclose(), loop)
+                response.record.log()
+
+        task = asyncio.current_task()
+        assert task is not None, "the SDK runs each job in a task"
+        # The SDK may cancel a job while it posts an item. This generator waits at its `yield` then, and lives on with
+        # the task, which the SDK keeps until another job ends: the engine would go on for nobody.
+        task.add_done_callback(end)
         try:
             while True:
                 try:
@@ -91,8 +105,7 @@ def sdk_handler(handler: JobHandler, loop: asyncio.AbstractEventLoop) -> Any:
                     return
                 yield _Output(item) if isinstance(item, dict) else item
         finally:
-            _across(items.aclose(), loop)
-            response.record.log()
+            end()
 
     return handle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 import threading
@@ -133,8 +134,10 @@ async def test_the_sdks_loop_tells_errors(platform: RunningEmulator, start_worke
     assert b"Traceback" not in bytes(wrong.output)
 
 
-async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
-    """The SDK cancels the task that iterates; the engine is in another thread's loop."""
+@pytest.mark.parametrize("amid", ["the next item", "the POST of an item"])
+async def test_a_job_that_the_sdks_loop_drops_is_aborted(amid: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK cancels the task that iterates, and keeps it; the engine is in another thread's loop."""
+    caplog.set_level(logging.INFO)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -148,6 +151,8 @@ async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
         async def consume() -> None:
             async for _ in handle({"id": "1", "input": endless()}):
                 started.set()
+                if amid == "the POST of an item":
+                    await asyncio.sleep(600)
 
         started = asyncio.Event()
         task = asyncio.ensure_future(consume())
@@ -161,6 +166,8 @@ async def test_a_job_that_the_sdks_loop_drops_is_aborted() -> None:
                 break
             await asyncio.sleep(0.01)
         assert f"{running} 0" in await engine.metrics()
+        (line,) = (record.getMessage() for record in caplog.records if record.getMessage().startswith("job "))
+        assert "status=CANCELLED" in line
     finally:
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(engine.stop(), loop))
         loop.call_soon_threadsafe(loop.stop)
