@@ -89,6 +89,7 @@ def _listed(base: Path, name: str, label: str, above: list[Row]) -> Path:
     return paths.pop()
 
 
+@cache
 def row_of(file: Path) -> Row:
     """The row that a file belongs to: the one with the longest path."""
     rows = [row for row in table() if row.holds(file)]

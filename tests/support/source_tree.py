@@ -51,6 +51,7 @@ def modules() -> dict[str, Path]:
     return {module_name(file): file for file in sources(*PACKAGES.values())}
 
 
+@cache
 def module_name(file: Path) -> str:
     folder = next(folder for folder in PACKAGES.values() if folder in file.parents)
     parts = (folder.name, *file.relative_to(folder).with_suffix("").parts)
