@@ -73,11 +73,17 @@ def find_python(
         return here
     others = (_interpreter_of(command), "/usr/bin/python3", shutil.which("python3"))
     for executable in dict.fromkeys(others):
-        if executable is not None:
+        if executable is not None and not _is_this_one(executable):
             python = _ask(executable, wanted)
             if python.version(*distributions) is not None:
                 return python
     return EnginePython("python3", {})
+
+
+def _is_this_one(executable: str) -> bool:
+    """Whether it is another name of this interpreter in the same environment, which has the same distributions."""
+    other, this = Path(executable), Path(sys.executable)
+    return other.parent == this.parent and other.resolve() == this.resolve()
 
 
 def _installed_here(distributions: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -44,3 +44,12 @@ def test_its_scripts_are_first_on_the_path() -> None:
     environ = EnginePython("/opt/engine/bin/python", {}).on_path({"PATH": "/usr/bin", "LANG": "C"})
     assert environ == {"PATH": "/opt/engine/bin:/usr/bin", "LANG": "C"}
     assert EnginePython("python3", {}).on_path({"PATH": "/usr/bin"}) == {"PATH": "/usr/bin"}
+
+
+def test_this_python_by_another_name_is_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an environment `python3` on the path is the interpreter that has just been looked into; asking takes 50 ms."""
+    python = make_python(tmp_path / "bin" / "python", '{"zork": "1.2"}')
+    (python.parent / "python3").symlink_to(python)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("PATH", str(python.parent))
+    assert find_python(("zork",)).versions == {}
