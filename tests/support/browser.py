@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import base64
 import itertools
-import os
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from programs import need
+from server_process import process_groups, until
 
 # In a container /dev/shm has 64 MB, less than it may want; nor should it look for updates meanwhile.
 _OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 _OPTIONS += ("--disable-background-networking",)
+_SIZE = {"width": 1100, "height": 1000}
 _PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
@@ -64,41 +64,43 @@ class Tab:
         return base64.b64decode((await self.call("Page.captureScreenshot", format="png"))["data"])
 
 
-@asynccontextmanager
-async def tab(url: str, folder: Path) -> AsyncIterator[Tab]:
-    """A tab with `url` open, in a browser of its own."""
+class Browser:
+    """A running Chromium. address: of its DevTools, `http://127.0.0.1:…`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    @asynccontextmanager
+    async def tab(self, url: str) -> AsyncIterator[Tab]:
+        """A tab with `url` open, in a profile of its own: nothing that others keep is there."""
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{self._address}/json/version") as answer:
+                whole = (await answer.json())["webSocketDebuggerUrl"]
+            async with session.ws_connect(whole, max_msg_size=0) as socket:
+                browser = Tab(socket)
+                profile = await browser.call("Target.createBrowserContext", disposeOnDetach=True)
+                target = await browser.call("Target.createTarget", url="about:blank", **_SIZE, **profile)
+                page = whole.replace("/devtools/browser/", "/devtools/page/").rpartition("/")[0]
+                async with session.ws_connect(f"{page}/{target['targetId']}", max_msg_size=0) as its_socket:
+                    opened = Tab(its_socket)
+                    for domain in ("Runtime", "Log", "Page"):
+                        await opened.call(f"{domain}.enable")
+                    await opened.call("Page.navigate", url=url)
+                    yield opened
+
+
+@contextmanager
+def running_browser(folder: Path) -> Iterator[Browser]:
+    """A Chromium that keeps its files in `folder`; all its processes are killed at the end."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         pytest.skip("no Chromium is installed (tools/ci-packages.sh installs what tests need)")
     # Where it shows nothing by itself (a stub that names another package, missing libraries) it shows no page of ours.
     need(program, *_OPTIONS, "--dump-dom", "about:blank")
-    options = ["--remote-debugging-port=0", "--window-size=1100,1000", f"--user-data-dir={folder}"]
-    process = _started([program, *_OPTIONS, *options, "about:blank"])
-    try:
-        port = await _port(folder / "DevToolsActivePort")
-        async with aiohttp.ClientSession() as session:
-            async with session.put(f"http://127.0.0.1:{port}/json/new?about:blank") as answer:
-                address = (await answer.json())["webSocketDebuggerUrl"]
-            async with session.ws_connect(address, max_msg_size=0) as socket:
-                opened = Tab(socket)
-                for domain in ("Runtime", "Log", "Page"):
-                    await opened.call(f"{domain}.enable")
-                await opened.call("Page.navigate", url=url)
-                yield opened
-    finally:
-        # Debian's program is a script that starts the browser, which starts others.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait(10)
-
-
-def _started(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-async def _port(file: Path) -> int:
-    deadline = time.monotonic() + 60
-    while not file.is_file() or not file.read_text():
-        assert time.monotonic() < deadline, "the browser did not start"
-        await asyncio.sleep(0.05)
-    return int(file.read_text().split()[0])
+    options = ["--remote-debugging-port=0", f"--user-data-dir={folder}"]
+    # Debian's program is a script that starts the browser, which starts others.
+    with process_groups() as start:
+        start([program, *_OPTIONS, *options, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        port = folder / "DevToolsActivePort"
+        until(lambda: port.is_file() and port.read_text())
+        yield Browser(f"http://127.0.0.1:{port.read_text().split()[0]}")

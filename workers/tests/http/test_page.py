@@ -7,11 +7,12 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from browser import Tab, tab
+from browser import Browser, Tab, running_browser
 from http_door import serving
 
 from engineroom_workers.http.middleware.base import PAGE_FILES
@@ -33,6 +34,12 @@ window.fetch = (url, options) => {
 """Notes what the page asks of the API; a test may put a stand-in for the server in its place."""
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with running_browser(tmp_path_factory.mktemp("browser")) as running:
+        yield running
+
+
 async def ask(page: Tab, text: str) -> None:
     """Say something, and wait until the answer is there."""
     answers = await page.run('document.querySelectorAll("#log .it").length')
@@ -51,11 +58,11 @@ async def press(page: Tab, key: str, modifiers: int = 0) -> None:
         )  # fmt: skip
 
 
-async def test_the_page_shows_the_engine_and_chats(tmp_path: Path) -> None:
+async def test_the_page_shows_the_engine_and_chats(browser: Browser) -> None:
     """Also under the policy for browsers, by the keyboard, and with the request's own figures."""
     settings = {"SECURITY_HEADERS": "1", "MAX_CONCURRENT_REQUESTS": "8", "ECHO_TOKENS_PER_S": "50"}
     with serving(settings) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             await page.run('document.getElementById("say").focus()')
             await page.call("Input.insertText", text="Grüße 🦙 <b>bold</b>,")
@@ -151,10 +158,10 @@ FOREIGN = """[...document.querySelectorAll("#log .it *")].filter(element =>
 """What has no business in an answer."""
 
 
-async def test_nothing_that_a_model_writes_becomes_the_pages_own(tmp_path: Path) -> None:
+async def test_nothing_that_a_model_writes_becomes_the_pages_own(browser: Browser) -> None:
     assert len(PAYLOADS) >= 30
     with serving({"PAGE": "1"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             for payload in PAYLOADS:
                 await ask(page, payload)
@@ -204,9 +211,9 @@ See [below].
 """
 
 
-async def test_markdown_is_rendered_and_code_can_be_copied(tmp_path: Path) -> None:
+async def test_markdown_is_rendered_and_code_can_be_copied(browser: Browser) -> None:
     with serving({"PAGE": "1", "ECHO_TOKENS_PER_S": "400"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             await page.run("document.execCommand = kind => { window.copied = String(getSelection()); return true }")
             await ask(page, MARKDOWN)
@@ -236,10 +243,10 @@ async def test_markdown_is_rendered_and_code_can_be_copied(tmp_path: Path) -> No
             assert page.errors == []
 
 
-async def test_a_long_answer_is_rendered_block_by_block(tmp_path: Path) -> None:
+async def test_a_long_answer_is_rendered_block_by_block(browser: Browser) -> None:
     """What is complete is not touched again: else each piece of a stream would cost as much as all before it."""
     with serving({"PAGE": "1", "ECHO_TOKENS_PER_S": "2000"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             paragraphs = [f"Paragraph {number} of **many**, with some words." for number in range(400)]
             await page.run(SAY.format(json.dumps("\n\n".join(paragraphs))))
@@ -256,9 +263,9 @@ async def test_a_long_answer_is_rendered_block_by_block(tmp_path: Path) -> None:
             assert page.errors == []
 
 
-async def test_a_chat_outlives_a_reload(tmp_path: Path) -> None:
+async def test_a_chat_outlives_a_reload(browser: Browser) -> None:
     with serving({"PAGE": "1", "ECHO_TOKENS_PER_S": "30"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             await page.run('document.getElementById("optionsbutton").click()')
             for field, value in {"system": "Be brief.", "temperature": "0.5", "maxtokens": "500"}.items():
@@ -290,9 +297,9 @@ async def test_a_chat_outlives_a_reload(tmp_path: Path) -> None:
             assert page.errors == []
 
 
-async def test_a_chat_that_is_kept_has_bounds(tmp_path: Path) -> None:
+async def test_a_chat_that_is_kept_has_bounds(browser: Browser) -> None:
     with serving({"PAGE": "1"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             await page.run(WATCHED)
             await page.run(
@@ -309,9 +316,9 @@ async def test_a_chat_that_is_kept_has_bounds(tmp_path: Path) -> None:
             assert await page.run("sessionStorage.getItem('chat').length") < 1_100_000
 
 
-async def test_models_are_offered_where_there_is_a_choice(tmp_path: Path) -> None:
+async def test_models_are_offered_where_there_is_a_choice(browser: Browser) -> None:
     with serving({"PAGE": "1", "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "large,small-135M,my-lora"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until('!document.getElementById("modelbox").hidden')
             names = '[...document.querySelectorAll("#model option")].map(option => option.value)'
             assert await page.run(names) == ["large", "small-135M", "my-lora"]
@@ -324,14 +331,14 @@ async def test_models_are_offered_where_there_is_a_choice(tmp_path: Path) -> Non
             await page.call("Page.reload")
             await page.until('document.getElementById("model").value === "my-lora"')
     with serving({"PAGE": "1", "MODEL_NAME": "SmolLM2-135M-Instruct"}) as door:
-        async with tab(f"{door.url}/", tmp_path / "other") as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until('!document.getElementById("about").hidden')
             assert "135 million parameters" in await page.run('document.getElementById("about").textContent')
 
 
-async def test_reasoning_is_folded_and_not_sent_back(tmp_path: Path) -> None:
+async def test_reasoning_is_folded_and_not_sent_back(browser: Browser) -> None:
     with serving({"PAGE": "1"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             await page.run(WATCHED)
             deltas = [
@@ -354,9 +361,9 @@ async def test_reasoning_is_folded_and_not_sent_back(tmp_path: Path) -> None:
             assert await page.run("bodies[1].messages[1]") == {"role": "assistant", "content": "42"}
 
 
-async def test_images_are_attached_where_the_engine_takes_them(tmp_path: Path) -> None:
+async def test_images_are_attached_where_the_engine_takes_them(browser: Browser, tmp_path: Path) -> None:
     with serving({"PAGE": "1"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(f'{READY} && !document.getElementById("attach").hidden')
             # A model that takes none, as the door would say it.
             await page.run(
@@ -382,9 +389,9 @@ async def test_images_are_attached_where_the_engine_takes_them(tmp_path: Path) -
             assert page.errors == []
 
 
-async def test_errors_are_said_in_words(tmp_path: Path) -> None:
+async def test_errors_are_said_in_words(browser: Browser) -> None:
     with serving({"PAGE": "1", "REQUESTS_PER_MINUTE": "1"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             await ask(page, "One")
             error = 'document.querySelector("#log .error:last-child")?.textContent ?? ""'
@@ -409,10 +416,10 @@ async def test_errors_are_said_in_words(tmp_path: Path) -> None:
             await page.until('document.getElementById("state").textContent === "not reachable"')
 
 
-async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
+async def test_an_answer_can_be_stopped(browser: Browser) -> None:
     """A model that rambles on had to be waited for: nothing on the page ended it."""
     with serving({"PAGE": "1", "ECHO_TOKENS_PER_S": "20"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             for number, stop in enumerate(("click", "escape")):
                 await page.run(SAY.format('"word " + "and word ".repeat(400)'))
@@ -435,9 +442,9 @@ async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_the_page_fits_a_phone(tmp_path: Path, scheme: str) -> None:
+async def test_the_page_fits_a_phone(browser: Browser, scheme: str) -> None:
     with serving({"PAGE": "1", "CORS_ORIGINS": "https://" + "a-very-long-name." * 6 + "example"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.call(
                 "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True
             )
@@ -458,10 +465,10 @@ async def test_the_page_fits_a_phone(tmp_path: Path, scheme: str) -> None:
             assert page.errors == []
 
 
-async def test_the_page_says_what_is_wrong_and_recovers(tmp_path: Path) -> None:
+async def test_the_page_says_what_is_wrong_and_recovers(browser: Browser) -> None:
     settings = {"PAGE": "1", "ENGINE_RESTARTS": "3", "ECHO_START_S": "4"}
     with serving(settings) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until(READY)
             body = {"messages": [{"role": "user", "content": "x"}], "stream": True, "echo_fault": "die"}
             await asyncio.to_thread(httpx.post, f"{door.url}/v1/chat/completions", json=body, timeout=30)
@@ -471,9 +478,9 @@ async def test_the_page_says_what_is_wrong_and_recovers(tmp_path: Path) -> None:
             await page.until('document.querySelector("#log .it").textContent.includes("Are you there again?")')
 
 
-async def test_the_page_asks_for_a_key_where_one_is_needed(tmp_path: Path) -> None:
+async def test_the_page_asks_for_a_key_where_one_is_needed(browser: Browser) -> None:
     with serving({"PAGE": "1", "API_KEYS": "alice:sk-alice"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until('!document.getElementById("keyform").hidden')
             await page.run(
                 'document.getElementById("key").value = "sk-alice"; document.getElementById("keyform").requestSubmit()'
