@@ -48,6 +48,7 @@ def test_each_request_is_a_span_of_its_clients_trace() -> None:
     resource = {a.key: a.value.string_value for a in sent[0].resource_spans[0].resource.attributes}
     assert resource["service.name"] == "lighthouse"
     spans = [s for request in sent for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
+    spans.sort(key=lambda span: span.start_time_unix_nano)
     assert [span.name for span in spans] == ["POST /v1/chat/completions", "POST"]
     assert spans[0].trace_id.hex() == TRACE
     assert spans[0].parent_span_id.hex() == "b7ad6b7169203331"
