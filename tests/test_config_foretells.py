@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 from http_door import serving
+from prepared_python import engineroom
 
-PROGRAM = str(Path(sys.executable).parent / "engineroom")
 UNUSABLE = [
     {"HOST": "no-such-machine.invalid"},
     {"HOST": "127.0.0.1:8000"},
@@ -31,7 +30,7 @@ UNUSABLE = [
 def run(arguments: Sequence[str], settings: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """The command in an empty folder, and in an environment of these settings alone."""
     env = {"PATH": os.environ["PATH"], "ENGINE": "echo", "PORT": "0", **settings}
-    return subprocess.run([PROGRAM, *arguments], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    return engineroom(*arguments, environ=env, folder=folder)
 
 
 @pytest.mark.parametrize("settings", UNUSABLE, ids=lambda settings: " ".join(settings.values()))

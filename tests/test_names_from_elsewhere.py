@@ -10,8 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from http_door import COMMAND, serving
+from http_door import serving
 from ordinary_environments import ORDINARY
+from prepared_python import engineroom
 from server_process import until
 
 from engineroom import plugins
@@ -353,7 +354,7 @@ def test_another_programs_names_reach_a_real_server() -> None:
     ids=str,
 )
 def test_a_setting_may_be_an_option(arguments: list[str], setting: str, value: str) -> None:
-    done = subprocess.run([COMMAND, "config", "--json", *arguments], capture_output=True, text=True, timeout=60)
+    done = engineroom("config", "--json", *arguments)
     (row,) = [row for row in json.loads(done.stdout) if row["name"] == setting]
     assert row["source"].startswith("command line")
     assert row["value"] == value
@@ -366,13 +367,13 @@ def test_a_setting_may_be_an_option(arguments: list[str], setting: str, value: s
     ids=str,
 )
 def test_an_option_that_is_no_setting_is_refused_like_a_variable(arguments: list[str], meant: str) -> None:
-    done = subprocess.run([COMMAND, "serve", *arguments], capture_output=True, text=True, timeout=60)
+    done = engineroom("serve", *arguments)
     assert done.returncode == 2
     assert f"(from command line): no such setting; did you mean {meant}?" in done.stderr
 
 
 def test_a_setting_as_an_option_of_another_command_is_named() -> None:
-    done = subprocess.run([COMMAND, "models", "--ctx-size", "4096"], capture_output=True, text=True, timeout=60)
+    done = engineroom("models", "--ctx-size", "4096")
     assert done.returncode == 2
     assert "It is the setting CTX_SIZE:" in done.stderr
 

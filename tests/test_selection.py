@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prepared_python import engineroom
 from standin_hub import StandinHub, standin_hub
 
 from engineroom import plugins
@@ -132,9 +133,7 @@ def test_a_repository_is_looked_up_on_the_hub(machine: dict[str, str], tmp_path:
 
 def test_config_shows_who_was_selected(machine: dict[str, str], tmp_path: Path) -> None:
     environ = {**os.environ, **with_vllm(machine, tmp_path), "MODEL_NAME": model(tmp_path / "plain")}
-    done = subprocess.run(
-        [COMMAND, "config", "--json"], env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+    done = engineroom("config", "--json", environ=environ, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (row,) = (row for row in json.loads(done.stdout) if row["name"] == "ENGINE")
     assert (row["value"], row["source"]) == ("vllm", "selected for MODEL_NAME")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from prepared_python import engineroom
 
 from engineroom import plugins
 from engineroom.errors import SettingsError
@@ -53,8 +52,7 @@ def test_a_path_that_is_not_there_is_no_repository(engine: str, model: str, tmp_
 @pytest.mark.parametrize("engine", LOADERS)
 def test_a_start_ends_with_that_one_line(engine: str, tmp_path: Path) -> None:
     env = {**os.environ, "ENGINE": engine, "MODEL_NAME": "./nope.gguf"}
-    command = [str(Path(sys.executable).with_name("engineroom")), "serve"]
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = engineroom("serve", environ=env, folder=tmp_path)
     assert done.returncode == 2
     assert f"MODEL_NAME (from environment): there is no file or folder ./nope.gguf in {tmp_path}\n" in done.stderr
     assert done.stderr.count("nope.gguf") == 1

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-COMMAND = str(Path(sys.executable).with_name("engineroom"))
+from prepared_python import engineroom
 
 
 @pytest.mark.parametrize(
@@ -26,15 +23,8 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
     ],
 )
 def test_the_door_that_worker_names_is_opened(tmp_path: Path, environ: dict[str, str], message: str) -> None:
-    done = subprocess.run(
-        [COMMAND, "start"],
-        env={"PATH": os.environ["PATH"], "ENGINE": "echo", **environ},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    given = {"PATH": os.environ["PATH"], "ENGINE": "echo", **environ}
+    done = engineroom("start", environ=given, folder=tmp_path)
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr

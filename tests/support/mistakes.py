@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -145,11 +145,23 @@ def make_files(folder: Path) -> None:
     (safetensors / "model.safetensors").write_bytes(bytes(8))
 
 
-def make(mistake: Mistake, folder: Path, busy_port: int) -> Answer:
+Command = Callable[[Sequence[str], Mapping[str, str], Path], "subprocess.CompletedProcess[str]"]
+"""What runs `engineroom` with arguments, an environment and a folder to its end."""
+
+
+def new_process(arguments: Sequence[str], environ: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """As a user runs it."""
+    return subprocess.run(
+        [PROGRAM, *arguments], cwd=folder, env=environ, capture_output=True, text=True, timeout=LIMIT_S
+    )
+
+
+def make(mistake: Mistake, folder: Path, busy_port: int, command: Command = new_process) -> Answer:
     """Start the command with a mistake, in a folder that `make_files` filled, and wait for its end.
 
     Args:
         busy_port: another program listens there.
+        command: how it is run.
 
     Raises:
         subprocess.TimeoutExpired: it went on running for a minute.
@@ -160,9 +172,7 @@ def make(mistake: Mistake, folder: Path, busy_port: int) -> Answer:
         name: value.format(busy_port=busy_port) if name == "PORT" else value for name, value in mistake.settings.items()
     }
     began = time.monotonic()
-    ended = subprocess.run(
-        [PROGRAM, *mistake.arguments], cwd=folder, env=environ, capture_output=True, text=True, timeout=LIMIT_S
-    )
+    ended = command(mistake.arguments, environ, folder)
     seconds = time.monotonic() - began
     output = ended.stdout + ended.stderr
     lines = output.strip().splitlines() or [""]

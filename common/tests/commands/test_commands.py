@@ -9,19 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from prepared_python import engineroom as run_engineroom
 
 COMMAND = str(Path(sys.executable).with_name("engineroom"))
 
 
 def engineroom(*arguments: str, directory: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        env={name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"ENGINE": "echo", **env},
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    kept = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    return run_engineroom(*arguments, environ={**kept, "ENGINE": "echo", **env}, folder=directory)
 
 
 def test_help_names_the_commands(tmp_path: Path) -> None:

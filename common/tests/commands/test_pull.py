@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prepared_python import engineroom as run_engineroom
 from standin_hub import COMMIT, StandinHub, standin_hub
 
 COMMAND = str(Path(sys.executable).with_name("engineroom"))
@@ -44,15 +45,7 @@ def environ(hub: StandinHub, home: Path, **more: str) -> dict[str, str]:
 
 
 def engineroom(hub: StandinHub, home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        env=environ(hub, home, **more),
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_engineroom(*arguments, environ=environ(hub, home, **more), folder=home)
 
 
 def snapshot(home: Path, repository: str) -> Path:

@@ -9,21 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from engineroom_workers.testing import COMMAND
+from prepared_python import engineroom
 
 FEW = ("-s", "short", "-c", "2", "-n", "4", "--warm-up", "0", "--ramp", "0", "--output-tokens", "8")
 
 
 def bench(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "bench", *arguments],
-        env={**os.environ, "RUNPOD_API_KEY": "", **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return engineroom("bench", *arguments, environ={**os.environ, "RUNPOD_API_KEY": "", **env})
 
 
 def report_of(endpoint: str, folder: Path, *arguments: str) -> dict[str, Any]:

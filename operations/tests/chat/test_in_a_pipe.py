@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from http_door import COMMAND, Door, free_port, serving
+from prepared_python import engineroom
 from server_process import process_groups, until
 from standin_streams import StandinStreams
 
@@ -20,14 +21,7 @@ def door() -> Iterator[Door]:
 
 
 def chat(*arguments: str, prompt: str = "hello", **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "chat", *arguments],
-        env={**os.environ, **env},
-        input=prompt,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return engineroom("chat", *arguments, environ={**os.environ, **env}, given=prompt)
 
 
 def test_the_answer_is_what_the_model_wrote(door: Door) -> None:

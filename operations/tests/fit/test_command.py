@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from known_models import LLAMA_8B
 from model_headers import safetensors
+from prepared_python import engineroom
 from standin_hub import StandinHub, standin_hub
 
 EIGHT_B = {
@@ -31,8 +31,7 @@ def hub() -> Iterator[StandinHub]:
 
 def run(*arguments: str, hub: StandinHub, home: Path, columns: int = 80) -> subprocess.CompletedProcess[str]:
     environ = {"PATH": os.environ["PATH"], "HOME": str(home), "HF_ENDPOINT": hub.url, "COLUMNS": str(columns)}
-    command = [str(Path(sys.executable).parent / "engineroom"), *arguments]
-    return subprocess.run(command, env=environ, cwd=home, capture_output=True, text=True, timeout=60, check=False)
+    return engineroom(*arguments, environ=environ, folder=home)
 
 
 @pytest.mark.parametrize("columns", [80, 120])

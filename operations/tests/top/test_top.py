@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from http_door import COMMAND, Door, ask, free_port, serving
+from prepared_python import engineroom
 from server_process import process_groups, until
 from standin_openai import StandinOpenAI
 from terminal import Terminal
@@ -23,14 +24,7 @@ def door() -> Iterator[Door]:
 
 
 def top(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, "top", *arguments],
-        env={**os.environ, **env},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return engineroom("top", *arguments, environ={**os.environ, **env})
 
 
 def test_a_program_gets_all_targets_as_json(door: Door) -> None:

@@ -7,7 +7,17 @@ pytest. `pip install engineroom-workers[testing]` brings what it needs.
 from __future__ import annotations
 
 from ..emulator.testing import RunningEmulator, running_emulator
-from .door import COMMAND, Door, free_port, serving
+from .door import COMMAND, Door, DoorProcess, free_port, new_process, serving
 from .expectations import DoorExpectations
 
-__all__ = ["COMMAND", "Door", "DoorExpectations", "RunningEmulator", "free_port", "running_emulator", "serving"]
+__all__ = [
+    "COMMAND",
+    "Door",
+    "DoorExpectations",
+    "DoorProcess",
+    "RunningEmulator",
+    "free_port",
+    "new_process",
+    "running_emulator",
+    "serving",
+]

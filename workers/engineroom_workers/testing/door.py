@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -10,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any, Protocol
 
 import httpx
 
@@ -34,14 +36,41 @@ def free_port() -> int:
     raise AssertionError("no port is free")
 
 
+class DoorProcess(Protocol):
+    """What is used of a door's process, as `subprocess.Popen` has it."""
+
+    pid: int
+
+    @property
+    def stderr(self) -> IO[Any] | None: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+def new_process(command: str, environ: Mapping[str, str]) -> DoorProcess:
+    """`command serve` with exactly this environment."""
+    return subprocess.Popen(
+        [command, "serve"], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
 class Door:
     """A running door.
 
     log: what it has written so far.
     """
 
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+    def __init__(self, process: DoorProcess, port: int) -> None:
         self.process = process
+        self._port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log = ""
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -53,11 +82,18 @@ class Door:
             self.log += line
 
     def ping(self) -> int:
-        """The status of `/ping`; 0 where nobody answers."""
+        """The status of `/ping`; 0 where nobody answers.
+
+        It is asked fifty times a second while a door starts: a client of httpx for each would cost more than the start.
+        """
+        asking = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
         try:
-            return httpx.get(f"{self.url}/ping", timeout=10).status_code
-        except httpx.TransportError:
+            asking.request("GET", "/ping")
+            return asking.getresponse().status
+        except (OSError, http.client.HTTPException):
             return 0
+        finally:
+            asking.close()
 
     def until(self, status: int, seconds: float = 60) -> None:
         """Wait until `/ping` answers with `status`."""
@@ -92,7 +128,11 @@ class Door:
 
 @contextmanager
 def serving(
-    env: Mapping[str, str] | None = None, ready: bool = True, seconds: float = 60, command: str = COMMAND
+    env: Mapping[str, str] | None = None,
+    ready: bool = True,
+    seconds: float = 60,
+    command: str = COMMAND,
+    start: Callable[[str, Mapping[str, str]], DoorProcess] = new_process,
 ) -> Iterator[Door]:
     """A door with the settings `env` beside this process's environment; killed at the end if it still runs.
 
@@ -101,16 +141,11 @@ def serving(
         ready: whether to wait until the door answers 200 to `/ping`.
         seconds: how long to wait for that.
         command: the `engineroom` of another environment, in place of the one beside this Python.
+        start: what starts `command serve` with an environment.
     """
     given = (env or {}).get("PORT", "")
     port = int(given) if given.isdigit() else free_port()
-    process = subprocess.Popen(
-        [command, "serve"],
-        env={**os.environ, "PORT": str(port), **(env or {})},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(command, {**os.environ, "PORT": str(port), **(env or {})})
     door = Door(process, port)
     try:
         if ready:

@@ -16,33 +16,28 @@ import httpx
 import psutil
 import pytest
 from pages import ROOT, blocks
+from prepared_python import engineroom, started
 
 from engineroom.settings import Environment
 from engineroom_workers.emulator import command
 from engineroom_workers.settings import DoorSettings
 
 HANDLER = Path(__file__).with_name("sdk_handler.py")
-ENGINEROOM = Path(sys.executable).with_name("engineroom")
 
 
 class Running:
     """An emulator's process and what it has printed so far."""
 
     def __init__(self, arguments: list[str]) -> None:
-        self.process = subprocess.Popen(
-            [str(ENGINEROOM), "emulate", "--port", "0", "--hold", "1", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "RUNPOD_LOG_LEVEL": "ERROR"},
+        self.process, self._output = started(
+            "emulate", "--port", "0", "--hold", "1", *arguments, environ={**os.environ, "RUNPOD_LOG_LEVEL": "ERROR"}
         )
         self.printed = ""
 
     def prints(self, pattern: str) -> re.Match[str]:
         """Read on until it has printed what matches."""
-        assert self.process.stdout is not None
         while not (match := re.search(pattern, self.printed)):
-            line = self.process.stdout.readline()
+            line = self._output.readline()
             assert line, f"it ended, having printed:\n{self.printed}"
             self.printed += line
         return match
@@ -52,22 +47,21 @@ class Running:
         return self.prints(r"endpoint +(http://\S+)")[1]
 
     def end(self) -> int:
-        assert self.process.stdout is not None
-        self.printed += self.process.stdout.read()
+        self.printed += self._output.read()
         return self.process.wait(timeout=60)
 
 
 @pytest.fixture
 def emulate() -> Iterator[Callable[..., Running]]:
     """Starts emulators; they and all that they started are gone when the test ends."""
-    started: list[Running] = []
+    all_of_them: list[Running] = []
 
     def start(*arguments: str) -> Running:
-        started.append(Running(list(arguments)))
-        return started[-1]
+        all_of_them.append(Running(list(arguments)))
+        return all_of_them[-1]
 
     yield start
-    for running in started:
+    for running in all_of_them:
         running.process.send_signal(signal.SIGTERM)
         running.end()
 
@@ -212,7 +206,7 @@ def test_a_port_that_is_taken(emulate: Callable[..., Running]) -> None:
 
 
 def test_help() -> None:
-    text = subprocess.run([ENGINEROOM, "emulate", "--help"], capture_output=True, text=True, check=True).stdout
+    text = engineroom("emulate", "--help").stdout
     assert "engineroom emulate -- engineroom runpod" in text
 
 

@@ -30,7 +30,7 @@ def without_collector(folder: Path, env: Mapping[str, str]) -> Iterator[Door]:
     """A door with default limits and one key, whose Python never collects cycles."""
     (folder / "sitecustomize.py").write_text("import gc\n\ngc.disable()\n")
     paths = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    with serving({"API_KEYS": KEY, "METRICS_OPEN": "1", "PYTHONPATH": paths, **env}) as door:
+    with serving({"API_KEYS": KEY, "METRICS_OPEN": "1", "PYTHONPATH": paths, **env}, anew=True) as door:
         yield door
         assert "Traceback" not in door.log
 
@@ -217,14 +217,14 @@ def test_many_running_requests(tmp_path: Path) -> None:
 
 
 def test_a_budget_without_room_for_one_request_is_refused() -> None:
-    with serving({"REQUEST_MEMORY_MB": "60"}, ready=False) as door:
+    with serving({"REQUEST_MEMORY_MB": "60"}, ready=False, anew=True) as door:
         assert door.ended() == 2
         assert "REQUEST_MEMORY_MB" in door.log
         assert "128" in door.log
 
 
 def test_a_small_limit_on_bodies_leaves_room_for_many_connections() -> None:
-    with serving({"MAX_REQUEST_MB": "0.01"}) as door, contextlib.ExitStack() as stack:
+    with serving({"MAX_REQUEST_MB": "0.01"}, anew=True) as door, contextlib.ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(connect(door.url))
         assert ask(door).status_code == 200

@@ -8,12 +8,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 import openai
 import pytest
-from http_door import COMMAND, Door, free_port, serving
+from http_door import COMMAND, Door, free_port
+from http_door import serving as serving_either
 from server_process import until
+
+serving = partial(serving_either, anew=True)
 
 HELLO = [{"role": "user", "content": "Hello 🦙 there"}]
 SLOW = {"echo_tokens_per_s": 20, "ignore_eos": True}

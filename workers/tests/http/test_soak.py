@@ -28,7 +28,7 @@ async def settled(load: MixedLoad, began: float) -> Sample:
 async def test_memory_files_and_tasks_are_flat(tmp_path: Path) -> None:
     redis = RedisServer(tmp_path)
     try:
-        with serving({**SETTINGS, "REDIS_URL": redis.url}) as door:
+        with serving({**SETTINGS, "REDIS_URL": redis.url}, anew=True) as door:
             load = MixedLoad(door.url, door.process.pid)
             samples = []
             began = asyncio.get_running_loop().time()

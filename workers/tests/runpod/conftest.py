@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import re
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +16,12 @@ import httpx
 import msgspec
 import openai
 import pytest
+from prepared_python import PREPARED
 from server_process import process_groups
 
 from engineroom_workers.emulator.jobs import Job, JobRequest
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
+from engineroom_workers.testing import DoorProcess
 
 WATCHED = Path(__file__).with_name("watched_worker.py")
 
@@ -29,7 +30,7 @@ WATCHED = Path(__file__).with_name("watched_worker.py")
 class WorkerProcess:
     """A worker: its process, what it logged so far, and its engine's metrics."""
 
-    process: subprocess.Popen[bytes]
+    process: DoorProcess
     log_file: Path
     metrics_file: Path
 
@@ -54,7 +55,7 @@ StartWorker = Callable[..., WorkerProcess]
 def workers(directory: Path) -> Iterator[StartWorker]:
     """Starts workers on the echo engine unless told otherwise; they and all they started are killed at the end."""
     numbers = itertools.count()
-    with process_groups() as start_group:
+    with process_groups() as start_group, contextlib.ExitStack() as forks, open(os.devnull) as nothing:
 
         def start(platform: RunningEmulator, **settings: object) -> WorkerProcess:
             name = directory / f"worker-{next(numbers)}"
@@ -65,8 +66,15 @@ def workers(directory: Path) -> Iterator[StartWorker]:
                 "METRICS": f"{name}.prom",
                 **{key: str(value) for key, value in settings.items()},
             }
+            process: DoorProcess
             with open(f"{name}.log", "wb") as log:
-                process = start_group([sys.executable, str(WATCHED)], env=environ, stdout=log, stderr=log)
+                if PREPARED.suits(environ):
+                    streams = (nothing.fileno(), log.fileno(), log.fileno())
+                    fork = PREPARED.fork((), environ, streams, script=WATCHED)
+                    forks.callback(fork.kill_group)
+                    process = fork
+                else:
+                    process = start_group([sys.executable, str(WATCHED)], env=environ, stdout=log, stderr=log)
             return WorkerProcess(process, Path(f"{name}.log"), Path(f"{name}.prom"))
 
         yield start
