@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 _ASK = """
@@ -95,13 +96,25 @@ def _installed_here(distributions: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _ask(executable: str, distributions: Sequence[str]) -> EnginePython:
+    own = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("PYTHON")))
+    return EnginePython(executable, _answer(shutil.which(executable) or executable, tuple(distributions), own))
+
+
+@cache
+def _answer(path: str, distributions: tuple[str, ...], own: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """The versions that it tells; a start needs them for its settings, for its checks and for the engine.
+
+    Args:
+        own: Python's own variables, by which it finds what it has.
+    """
     try:
         done = subprocess.run(
-            [executable, "-c", _ASK, *distributions], capture_output=True, text=True, timeout=10, check=True
+            [path, "-c", _ASK, *distributions], capture_output=True, text=True, timeout=10, check=True
         )
-        return EnginePython(executable, json.loads(done.stdout))
+        versions: Mapping[str, str] = json.loads(done.stdout)
+        return versions
     except (OSError, subprocess.SubprocessError, ValueError):
-        return EnginePython(executable, {})
+        return {}
 
 
 def _interpreter_of(command: str | None) -> str | None:

@@ -53,3 +53,16 @@ def test_this_python_by_another_name_is_not_asked_again(tmp_path: Path, monkeypa
     monkeypatch.setattr(sys, "executable", str(python))
     monkeypatch.setenv("PATH", str(python.parent))
     assert find_python(("zork",)).versions == {}
+
+
+def test_a_python_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start wants the versions three times; by another PYTHONPATH they may be others."""
+    python, asked = tmp_path / "python", tmp_path / "asked"
+    python.write_text(f'#!/bin/sh\necho >> {asked}\necho \'{{"zork": "1.2"}}\'\n')
+    python.chmod(0o755)
+    for _ in range(3):
+        assert find_python(("zork",), str(python)).version("zork") == "1.2"
+    assert asked.read_text() == "\n"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    find_python(("zork",), str(python))
+    assert asked.read_text() == "\n\n"
