@@ -83,7 +83,8 @@ def find_python(
 
 def _is_this_one(executable: str) -> bool:
     """Whether it is another name of this interpreter in the same environment, which has the same distributions."""
-    other, this = Path(executable), Path(sys.executable)
+    other = Path(executable)
+    this = Path(sys.executable)
     return other.parent == this.parent and other.resolve() == this.resolve()
 
 
