@@ -58,11 +58,15 @@ class NeededMemory(NamedTuple):
 
 @dataclass(slots=True)
 class _ModelRecord:
-    """What changes of one model."""
+    """What changes of one model.
+
+    extra: bytes beside its need for which others have to make room, since somebody else holds memory.
+    """
 
     entry: ModelEntry
     engine: str
     need: NeededMemory
+    extra: int = 0
     phase: Phase = "absent"
     waiting: dict[Place, None] = field(default_factory=dict)
     running: int = 0
@@ -196,6 +200,7 @@ class Residency:
         """A load has succeeded. memory: bytes that were measured; None where none could be."""
         model = self._step(name, "loaded", now)
         model.loads += 1
+        model.extra = 0
         model.load_s = now - model.since
         model.since = model.idle_since = now
         model.reason = ""
@@ -210,6 +215,7 @@ class Residency:
         model = self._step(name, "load failed", now)
         self._note_failure(model, reason, now, model.failures_in_row)
         model.refuses = True
+        model.extra = 0
         model.wanted = "pinned" if model.entry.pinned else None
         model.dismissed = False
         for place in list(model.waiting):
@@ -227,8 +233,7 @@ class Residency:
         self._step(name, "load failed", now)
         taken = sum(other.need.size for other in others)
         # At least so much that it does not fit beside all of them, or the same load would begin again.
-        size = max(model.need.size + missing, self.budget - taken + 1)
-        model.need = NeededMemory(size, model.need.source)
+        model.extra = max(model.extra + missing, self.budget - taken + 1 - model.need.size)
         self._act(now)
 
     def died(self, name: str, now: float, reason: str) -> None:
@@ -386,7 +391,7 @@ def _state(model: _ModelRecord, memory: int | None = None) -> ModelState:
     return ModelState(
         name=model.entry.name,
         phase=model.phase,
-        memory=model.need.size if memory is None else memory,
+        memory=model.need.size + model.extra if memory is None else memory,
         groups=model.entry.groups,
         pinned=model.entry.pinned,
         ttl_s=model.entry.ttl_s,

@@ -28,7 +28,8 @@ def test_what_is_no_form_has_no_field(kind: bytes) -> None:
 def test_metrics_of_several_engines_are_one_text() -> None:
     text = (
         "# HELP t Times.\n# TYPE t histogram\n"
-        't_bucket{le="1"} 2\nt_bucket{le="+Inf"} 2\nt_count 2\nt_sum 1.5\n# TYPE n_total counter\nn_total{model="own"} 3\n'
+        't_bucket{le="1"} 2\nt_bucket{le="+Inf"} 2\nt_count 2\nt_sum 1.5\n'
+        '# TYPE n_total counter\nn_total{model="own"} 3\n'
     )
     merged = labelled({"a": text, 'b"': text, "none": ""})
     families = {family.name: family for family in text_string_to_metric_families(merged)}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from engineroom.engine import Engine
 from engineroom.errors import Problem, SettingsError
-from engineroom.plugins import door_settings
+from engineroom.plugins import settings_groups
 from engineroom.process import is_secret_name
 from engineroom.runpod_account import HTTP_PORT, DeploymentKind
-from engineroom.settings import Environment, SettingsGroup, WorkerSettings
+from engineroom.settings import Environment
 
 _OF_THIS_MACHINE = {"HOST", "PORT", "WORKER", "ENGINE", "ENGINEROOM_ENGINES", "BASE_PATH"}
 """What the kind of deployment or the image decides, or what is a place on this machine."""
@@ -51,8 +51,12 @@ def worker_variables(
         SettingsError: a variable is set that the kind decides, or one that is named is not set here.
     """
     door = "runpod" if kind == "queue" else "http"
-    groups: list[SettingsGroup] = [WorkerSettings, *door_settings(door), *engine.settings(env)]
-    settings = {name: setting for group in groups for setting in group.describe() for name in setting.names}
+    settings = {
+        name: setting
+        for group in settings_groups(engine, env, door)
+        for setting in group.describe()
+        for name in setting.names
+    }
     values: dict[str, str] = {}
     notes: list[str] = []
     for name, setting in settings.items():
