@@ -28,13 +28,15 @@ class LiveDisplay:
         if not self._console.is_terminal:
             await self._lines(live)
             return
-        from rich.status import Status
+        from rich.live import Live as LiveLine
+        from rich.text import Text
 
-        with Status(_line(live), console=self._console) as status:
+        # Nothing turns in between: a spinner's thread would take its time from the requests that are measured.
+        with LiveLine(console=self._console, auto_refresh=False, transient=True) as line:
             while True:
+                line.update(Text(_line(live), no_wrap=True, overflow="ellipsis"), refresh=True)
                 await asyncio.sleep(_TICK_S)
                 live.recorder.tick()
-                status.update(_line(live))
 
     async def _lines(self, live: Live) -> None:
         next_line = time.perf_counter() + _LINE_S

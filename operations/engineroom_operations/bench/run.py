@@ -147,7 +147,10 @@ class BenchRun:
             self._on_end(stage)
             if search is not None and level.arrivals is not None:
                 search.tried(level.arrivals.rate, bool(stage.met))
-            if self.interrupted or not stage.succeeded:
+            if self.interrupted:
+                break
+            if not stage.succeeded and search is None:
+                self._notes.append(f"At {stage.label} no request succeeded, so that the run ended there.")
                 break
         if search is not None:
             self._best = f"{search.good:g}/s" if search.good else ""

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from rich.console import Console
 from standin_chat import StandinChat, StandinExchange, paced
+from terminal import Terminal
 
 from engineroom_operations.bench.figures import Distribution
 from engineroom_operations.bench.reports.files import read
@@ -144,6 +145,21 @@ async def test_ctrl_c_leaves_a_report_of_what_was_measured(tmp_path: Path) -> No
     assert (stage["requests"], stage["succeeded"], stage["given_up"]) == (18, 18, 3)
 
 
+async def test_on_a_terminal_a_line_says_how_far_it_is_and_ctrl_c_ends_it() -> None:
+    async with StandinChat(paced(0.01, 0.002)) as server:
+
+        def watch() -> int:
+            command = [COMMAND, "bench", server.url, *QUICK, "-c", "2", "-d", "600"]
+            with Terminal(command, {**os.environ, "OPENAI_API_KEY": ""}, columns=80, lines=40) as terminal:
+                terminal.until("2 under way")
+                terminal.until("2 streams: 1 s of 600 s")
+                terminal.type("\x03")
+                terminal.until("Stopped before its end")
+                return terminal.ended()
+
+        assert await asyncio.to_thread(watch) == 130
+
+
 async def refuse(exchange: StandinExchange, status: int, message: str) -> None:
     await exchange.reply(status, {"error": {"message": message}})
 
@@ -184,6 +200,24 @@ async def test_errors_are_counted_by_kind_with_a_remedy() -> None:
     assert "10 failed: rate limited (429)  “slow down”; the server limits this key" in result.out
     assert "10 failed: cut off" in result.out
     assert "20 of 30 requests failed at 200/s" in result.out
+
+
+async def test_a_run_whose_requests_all_fail_ends_and_says_so() -> None:
+    """After the two probes nothing is answered any more."""
+    answer = paced()
+    asked = 0
+
+    async def handle(exchange: StandinExchange) -> None:
+        nonlocal asked
+        asked += exchange.method == "POST"
+        await (answer(exchange) if exchange.method == "GET" or asked <= 2 else refuse(exchange, 500, "broken"))
+
+    async with StandinChat(handle) as server:
+        result = await bench(server.url, *QUICK, "-r", "500,1000", "-d", "60")
+    assert result.code == 1
+    assert "At 500/s no request succeeded, so that the run ended there." in result.out
+    assert "1000/s" not in result.out
+    assert 50 <= asked < 1000
 
 
 async def test_a_server_that_takes_less_is_asked_for_less() -> None:
