@@ -50,7 +50,7 @@ _GPU = {
 _READY = "engineroom_engine_ready"
 _ENGINE_MEMORY = "engineroom_engine_resident_memory_bytes"
 _ENGINE_CPU = "engineroom_engine_cpu_seconds_total"
-_FIXED = frozenset({*_GPU.values(), _READY, _ENGINE_MEMORY, _ENGINE_CPU})
+_OURS = "engineroom_"
 _LINE = re.compile(r"^([A-Za-z_:][\w:]*)[{ \t].*$", re.MULTILINE | re.ASCII)
 
 _PHASE = "engineroom_model_phase"
@@ -74,7 +74,7 @@ class MetricVocabulary:
 
     def __init__(self, names: Mapping[Measure, Sequence[str]]) -> None:
         self._names = names
-        known = {name for several in names.values() for name in several} | _FIXED
+        known = {name for several in names.values() for name in several}
         self._known = frozenset(name + end for name in known for end in ("", "_bucket", "_sum", "_count"))
 
     @classmethod
@@ -133,10 +133,10 @@ class MetricVocabulary:
         return snapshot
 
     def _known_lines(self, text: str) -> str:
-        """The lines of the metrics that are read here."""
+        """The lines of the metrics that are read here: all of our door's own, and those of the engines' names."""
         lines = []
         for match in _LINE.finditer(text):
-            if match[1] in self._known:
+            if match[1] in self._known or match[1].startswith(_OURS):
                 lines.append(match[0])
         return "\n".join(lines)
 

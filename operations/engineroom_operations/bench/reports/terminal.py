@@ -74,8 +74,11 @@ def _stages(report: Report, console: Console) -> Table:
 
 def _durations(stage: Stage, console: Console) -> Table:
     """The table of a stage's distributions."""
-    write = number if console.width >= _WIDE else _brief
+    is_wide = console.width >= _WIDE
+    write = number if is_wide else _brief
     rows = [[name, *(write(getattr(figures, figure)) for figure in FIGURES)] for name, figures in durations(stage)]
+    if is_wide:
+        return _table([f"{stage.label}, ms", *HEADINGS], rows)
     heading = [f"{stage.label}, ms", *(name.replace(" ", "\n") for name in HEADINGS)]
     return _fitting(console, heading, rows, _FIGURES_DROPPED_FIRST)
 
