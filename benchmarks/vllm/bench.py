@@ -179,6 +179,8 @@ async def _first_token(server: ChatServer, began: float) -> float:
             result = await server.round([{**BODY, "max_tokens": 2}])
             return asked + result.first[0] - began
         except RequestFailure as failure:
+            if failure.kind not in ("unreachable", "cut off", "overloaded"):
+                raise SystemExit(f"no first token: {failure}") from None
             why = failure
             await asyncio.sleep(0.02)
         finally:

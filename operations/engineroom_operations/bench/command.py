@@ -221,8 +221,11 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError(
             "embeddings have no tokens to wait for: --slo-ttft, --slo-tokens and --search do not apply"
         )
-    if not options["stream"] and (options["slo_tokens"] or options["search"]):
-        raise click.UsageError("without streams there are no tokens a second: leave --no-stream out")
+    objectives = options["slo_ttft"] or options["slo_tokens"] or options["search"]
+    if objectives and (not options["stream"] or options["via"] == "runsync"):
+        raise click.UsageError(
+            "without streams there are no first tokens and no tokens a second: leave --no-stream and --via runsync out"
+        )
     if options["search"] and options["slo_ttft"] is None and options["slo_tokens"] is None:
         options["slo_ttft"] = _SEARCH_TTFT_MS
         options["slo_tokens"] = _SEARCH_TOKENS_PER_S

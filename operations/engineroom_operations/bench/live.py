@@ -50,10 +50,12 @@ class LiveDisplay:
     def ended(self, stage: Stage) -> None:
         """A line that stays."""
         verdict = "" if stage.met is None else f", objectives {'kept' if stage.met else 'missed'}"
+        what = "TTFT" if stage.ttft.count else "answer"
+        times = stage.ttft if stage.ttft.count else stage.end_to_end
         self._console.print(
             f"{stage.label}: {stage.requests:,} requests, {success(stage)} succeeded, "
-            f"{number(stage.tokens_out_per_s)} tokens/s, TTFT P50 {number(stage.ttft.median)} ms, "
-            f"P99 {number(stage.ttft.p99)} ms{verdict}",
+            f"{number(stage.tokens_out_per_s)} tokens/s, {what} P50 {number(times.median)} ms, "
+            f"P99 {number(times.p99)} ms{verdict}",
             markup=False,
             soft_wrap=True,
         )

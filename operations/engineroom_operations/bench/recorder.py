@@ -21,12 +21,14 @@ class _SliceRecord:
     def __init__(self) -> None:
         self.requests = 0
         self.failed = 0
+        self.first_arrivals = 0
         self.ttft = DurationHistogram()
         self.inter_token = DurationHistogram()
 
     def merge(self, other: _SliceRecord) -> None:
         self.requests += other.requests
         self.failed += other.failed
+        self.first_arrivals += other.first_arrivals
         self.ttft.merge(other.ttft)
         self.inter_token.merge(other.inter_token)
 
@@ -36,9 +38,11 @@ class StageRecorder:
 
     Args:
         objectives: that a request has to keep to count as goodput.
+        streamed: whether answers stream; else nobody sees when their first token was there.
     """
 
-    def __init__(self, objectives: Objectives) -> None:
+    def __init__(self, objectives: Objectives, streamed: bool = True) -> None:
+        self._streamed = streamed
         self._objectives = objectives
         self._began = time.perf_counter()
         self._cpu_before = time.process_time()
@@ -88,7 +92,10 @@ class StageRecorder:
             return
         self.succeeded += 1
         self._note_tokens(measurement)
-        self._slice_at(measurement.first or measurement.ended).ttft.record(measurement.ttft_s)
+        first = self._slice_at(measurement.first or measurement.ended)
+        first.first_arrivals += 1
+        if self._streamed:
+            first.ttft.record(measurement.ttft_s)
         self._end_to_end.record(measurement.end_to_end_s)
         token_s = measurement.token_s
         if token_s is not None:
@@ -112,7 +119,7 @@ class StageRecorder:
         cpu_s = time.process_time() - self._cpu_before
         ttft = DurationHistogram.merged(one.ttft for one in self._slices)
         inter_token = DurationHistogram.merged(one.inter_token for one in self._slices)
-        tokens_an_arrival = self.tokens_out / max(1, ttft.count + inter_token.count)
+        tokens_an_arrival = self.tokens_out / max(1, self.succeeded + inter_token.count)
         return Stage(
             label=label,
             streams=streams,
@@ -189,7 +196,7 @@ class StageRecorder:
             seconds=seconds,
             requests=one.requests,
             failed=one.failed,
-            tokens_per_s=tokens_an_arrival * (one.inter_token.count + one.ttft.count) / seconds,
+            tokens_per_s=tokens_an_arrival * (one.inter_token.count + one.first_arrivals) / seconds,
             ttft_p50_ms=1000 * one.ttft.percentile(50),
             ttft_p99_ms=1000 * one.ttft.percentile(99),
             inter_token_p50_ms=1000 * one.inter_token.percentile(50),

@@ -60,6 +60,7 @@ class BenchPlan:
     file: own requests in place of the scenario's, used in their order and over again.
     warm_up: requests a stream before each stage, which no figure counts.
     ramp_s: seconds over which the streams of a stage begin.
+    streamed: whether answers stream.
     exact: whether answers go on to their stated length; None where the server takes that.
     """
 
@@ -75,6 +76,7 @@ class BenchPlan:
     seed: int = 0
     warm_up: int = 1
     ramp_s: float = 1.0
+    streamed: bool = True
     exact: bool | None = None
 
 
@@ -210,7 +212,7 @@ class BenchRun:
         elif level.streams:
             await self._sender.prepare(level.streams)
         async with self._watch.watching() as server:
-            recorder = StageRecorder(plan.objectives)
+            recorder = StageRecorder(plan.objectives, plan.streamed)
             loop = LoadLoop(self._sender, asks, recorder.started, recorder.ended)
             live = Live(level, recorder, loop, plan.extent, time.perf_counter())
             display = asyncio.ensure_future(self._on_stage(live))

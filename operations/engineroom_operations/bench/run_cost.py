@@ -9,6 +9,9 @@ from engineroom.hardware import GpuCatalog
 
 from ..load.endpoint_watch import WorkerSeconds
 
+_SHORTEST_S = 5.0
+"""Workers are looked at once a second: what they did in less time is not known well enough for a price."""
+
 
 class HourlyPrice(NamedTuple):
     """USD for an hour of one worker, and where that is from."""
@@ -38,7 +41,11 @@ class RunCost(NamedTuple):
         if seconds.idle >= 1:
             total += f", or up to {dollars(self.most_billed)} with the idle time"
         lines = [f"{total} ({spent} of all workers, at {hour})."]
-        if self.per_million_tokens is not None:
+        if self.per_million_tokens is None:
+            return lines
+        if seconds.least < _SHORTEST_S:
+            lines.append("That is too little work to say what a million tokens cost: measure for longer (-d).")
+        else:
             lines.append(f"A million tokens, in and out, at this load: {dollars(self.per_million_tokens)}.")
         return lines
 
@@ -75,4 +82,4 @@ def dollars(usd: float) -> str:
     """An amount, with as many digits as it takes to see it."""
     if usd >= 1:
         return f"${usd:,.2f}"
-    return f"${usd:.4f}" if usd >= 0.001 else f"${usd:.6f}"
+    return f"${usd:.4f}" if usd >= 0.0001 else "less than $0.0001"

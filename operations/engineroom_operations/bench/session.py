@@ -226,8 +226,13 @@ def _plan(options: Mapping[str, Any]) -> BenchPlan:
         seed=options["seed"],
         warm_up=options["warm_up"],
         ramp_s=options["ramp"],
+        streamed=_streamed(options),
         exact=options["ignore_eos"],
     )
+
+
+def _streamed(options: Mapping[str, Any]) -> bool:
+    return bool(options["stream"]) and options["via"] != "runsync" and options["surface"] != "embeddings"
 
 
 def _scenario(options: Mapping[str, Any]) -> Scenario:

@@ -67,12 +67,14 @@ def queue(stages: Sequence[Stage]) -> tuple[str, str] | None:
     server = top.server
     waiting = server.waiting or 0
     waited = server.queue_ms or 0
-    if waiting < max(1.0, 0.1 * (server.running or 0)) and not (waited > 50 and waited > 0.3 * top.ttft.mean):
+    if waiting < max(1.0, 0.1 * (server.running or 0)) and not (
+        waited > 50 and top.ttft.count and waited > 0.3 * top.ttft.mean
+    ):
         return None
     parts = []
     if waiting:
         parts.append(f"{waiting:.0f} requests waited while {server.running or 0:.0f} ran")
-    if waited:
+    if waited and top.ttft.count:
         parts.append(f"a request waited {waited:.0f} ms of its {top.ttft.mean:.0f} ms to the first token")
     return (
         f"The queue limits at {top.label}: {', and '.join(parts)}.",

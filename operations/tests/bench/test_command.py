@@ -160,6 +160,18 @@ async def test_on_a_terminal_a_line_says_how_far_it_is_and_ctrl_c_ends_it() -> N
         assert await asyncio.to_thread(watch) == 130
 
 
+async def test_whole_answers_have_no_first_token(tmp_path: Path) -> None:
+    """They are there at once, whenever their first token was made."""
+    async with StandinChat(paced(0.02, 0)) as server:
+        result = await bench(server.url, *QUICK, "--no-stream", "-c", "2", "-n", "4", "--json", tmp_path / "r.json")
+    assert result.code == 0, result
+    (stage,) = json.loads((tmp_path / "r.json").read_text())["stages"]
+    assert (stage["ttft"]["count"], stage["end_to_end"]["count"], stage["tokens_out"]) == (0, 4, 4 * 64)
+    assert sum(one["tokens_per_s"] for one in stage["slices"]) > 0
+    assert "time to first token" not in result.out
+    assert "answer P50" in result.err
+
+
 async def refuse(exchange: StandinExchange, status: int, message: str) -> None:
     await exchange.reply(status, {"error": {"message": message}})
 
@@ -274,7 +286,9 @@ def usage_errors() -> list[tuple[list[str], str]]:
         (["http://x", "--input-tokens", "many"], "no length in tokens"),
         (["http://x", "--json", "/proc/no/such"], "cannot be written"),
         (["http://x", "-H", "nothing"], "write 'Name: value'"),
-        (["http://x", "--no-stream", "--search"], "leave --no-stream out"),
+        (["http://x", "--no-stream", "--search"], "leave --no-stream"),
+        (["http://x", "--no-stream", "--slo-ttft", "100"], "leave --no-stream"),
+        (["http://x", "--via", "runsync", "--slo-tokens", "20"], "leave --no-stream"),
     ]
 
 

@@ -34,12 +34,14 @@ def test_openais_route_with_a_price(endpoint: str, tmp_path: Path) -> None:
     assert "Cold starts: no request" in notes
     assert "At most one worker was there" in notes
     assert "$3.60 an hour a worker, as given" in notes
+    assert "too little work to say what a million tokens cost" in notes
 
 
 @pytest.mark.parametrize("via", ["run", "runsync"])
 def test_jobs(endpoint: str, tmp_path: Path, via: str) -> None:
     report = report_of(endpoint, tmp_path, "--via", via)
     assert set(report["stages"][0]["extra"]) == {"RunPod queue", "execution"}
+    assert report["stages"][0]["ttft"]["count"] == (4 if via == "run" else 0)
     assert "--worker-price" in " ".join(report["notes"])
 
 

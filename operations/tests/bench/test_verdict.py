@@ -138,6 +138,13 @@ def test_a_slow_sender_of_an_open_loop_is_the_generator() -> None:
     assert "sent 1 of 100 requests 80 ms late" in verdict([late])[0].limit
 
 
+def test_without_first_tokens_nothing_is_said_of_their_share() -> None:
+    whole = stage(64, ttft=Distribution(), server=ServerFigures(running=16, waiting=48, queue_ms=900))
+    (queue,) = [one for one in verdict([whole]) if one.rule == "queue"]
+    assert queue.limit == "The queue limits at 64 streams: 48 requests waited while 16 ran."
+    assert not verdict([stage(64, ttft=Distribution(), server=ServerFigures(queue_ms=900))])
+
+
 METRICS = """# HELP vllm:num_requests_running Now.
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
 vllm:num_requests_running{engine="1",model_name="m"} 4.0
