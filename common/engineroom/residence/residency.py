@@ -146,9 +146,11 @@ class Residency:
         self._act(now)
 
     def starting(self) -> bool:
-        """Whether a model that is to be loaded at the start may still be, without a failure."""
-        due = any(model.wanted in ("pinned", "preload") and not model.failures for model in self._models.values())
-        return due and any(model.phase == "loading" for model in self._models.values())
+        """Whether a model is being loaded because the worker starts. Where loads come one after another, the next one
+        begins as the last one ends, unless a request has come before it."""
+        return any(
+            model.wanted in ("pinned", "preload") and model.phase == "loading" for model in self._models.values()
+        )
 
     def forget_preloads(self) -> Sequence[str]:
         """Drop the wish to preload what there was no room for; the names."""

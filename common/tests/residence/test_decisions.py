@@ -220,3 +220,16 @@ def test_what_is_short_of_memory_takes_more_room_until_there_is_none() -> None:
     worker.run(worker.now + 5)
     assert request.granted is not None
     assert sum(worker.model(name).phase == "absent" for name in "ab") == 1
+
+
+def test_what_is_to_be_preloaded_takes_free_room_only() -> None:
+    entries = [entry("a", 2, preload=True), entry("b", 1, preload=True), entry("c", 1, preload=True)]
+    worker = SimulatedWorker(entries, 3, one_load_at_a_time=True)
+    worker.begin()
+    assert worker.residency.starting()
+    while worker.residency.starting():
+        worker.run(worker.now + 0.25)
+    assert worker.residency.forget_preloads() == ["c"]
+    assert [model.phase for model in worker.residency.residents(worker.now)] == ["resident", "resident", "absent"]
+    worker.run(worker.now + 60)
+    assert worker.loads == 2

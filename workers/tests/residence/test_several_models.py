@@ -27,7 +27,7 @@ TABLE: list[dict[str, Any]] = [
     {"name": "b", "memory": "10 MB", "echo_start_s": 0.2},
     {"name": "c", "memory": "10 MB", "ECHO_MAX_MODEL_LEN": 64},
     {"name": "broken", "memory": "10 MB", "echo_fault": "start"},
-    {"name": "small", "engine": "llamacpp", "memory": "10 MB", "ctx_size": 512, "threads": 1},
+    {"name": "small", "engine": "llamacpp", "memory": "10 MB", "ctx_size": 512, "threads": 1, "engine_hang_timeout": 2},
 ]
 ROOM = {"MODELS_MEMORY_GB": "0.02", "MODELS_MAX_WAIT": "1", "PAGE": "false"}
 
@@ -114,6 +114,17 @@ def test_a_server_that_is_killed_costs_no_request(door: Door) -> None:
     (server, *_) = [pid for pid in descendants(door.process.pid) if b"llamacpp" in command_line(pid)][::-1]
     os.kill(server, signal.SIGKILL)
     until(lambda: resident(door, "small")["phase"] == "absent")
+    assert chat(door, "small", max_tokens=2).status_code == 200
+    assert resident(door, "small")["loads"] == before + 1
+
+
+def test_a_server_that_hangs_costs_no_request(door: Door) -> None:
+    """Whoever asks it waits until it is taken for dead, and then gets another."""
+    assert chat(door, "small", max_tokens=2).status_code == 200
+    before = resident(door, "small")["loads"]
+    for pid in descendants(door.process.pid):
+        if b"llamacpp" in command_line(pid):
+            os.kill(pid, signal.SIGSTOP)
     assert chat(door, "small", max_tokens=2).status_code == 200
     assert resident(door, "small")["loads"] == before + 1
 
