@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import NamedTuple, Protocol
 from ..engine import Capabilities, Engine, Route
 from ..errors import EngineroomError, EngineStartError
 from .entries import ModelEntry
-from .machine_memory import MachineMemory, own_memory, wait_for_room
+from .machine_memory import MachineMemory, give_back, own_memory, wait_for_room
 from .residency import NeededMemory
 
 logger = logging.getLogger(__name__)
@@ -206,8 +205,7 @@ class Engines:
         before = await self._memory.read() if self._memory.of_gpus else None
         await engine.stop()
         del engine
-        # What an engine in this process held is in cycles, mostly, which nobody would collect for long.
-        await asyncio.to_thread(gc.collect)
+        await asyncio.to_thread(give_back)
         if before is not None:
             expected = before.free + self._sizes.get(name, 0) // 2
             missing = await wait_for_room(self._memory, expected, _ROOM_S)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 import os
 import subprocess
 import time
@@ -96,6 +98,17 @@ def own_memory() -> int:
     with suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def give_back() -> None:
+    """Give the system what this process has freed, and holds for later.
+
+    What an engine in this process held is in cycles, mostly, which nobody would collect for long; and glibc keeps freed
+    memory that lies below something in use, unless it is told to look for whole pages in it (malloc_trim(3)).
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # Not every system has glibc.
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _meminfo() -> MemoryReading | None:

@@ -157,7 +157,10 @@ class TransformersEngine(TokenEngine):
         if self._batch is not None:
             await asyncio.to_thread(self._batch.stop, self.hung)
         await asyncio.to_thread(self._ranks.stop)
+        was_loaded = self._loaded is not None
         self._batch = self._loaded = None
+        if was_loaded:
+            await asyncio.to_thread(loading.give_memory_back)
 
     def working_threads(self) -> Sequence[threading.Thread]:
         return (self._batch.thread,) if self._batch is not None else ()

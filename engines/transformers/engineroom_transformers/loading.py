@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import re
@@ -70,6 +71,15 @@ def load(where: Path, settings: TransformersSettings) -> LoadedModel:
         own["quantization_config"] = transformers.BitsAndBytesConfig(**bits)
     model = kind.from_pretrained(where, dtype=settings.dtype, **own).eval()
     return LoadedModel(model, tokenizer, mode)
+
+
+def give_memory_back() -> None:
+    """Let GPUs have the memory of a model that nobody refers to any more: PyTorch keeps it for the next one here."""
+    import torch
+
+    if torch.cuda.is_available():
+        gc.collect()  # Parts of a model refer to each other.
+        torch.cuda.empty_cache()
 
 
 def pooling(folder: Path, config: Any) -> str | None:
