@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages sbom release-check version clean \
-	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits bench-swap soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -149,6 +149,9 @@ bench-overload: env-dev ## Measure the HTTP door at ten times its capacity, and 
 
 bench-limits: env-dev ## Measure how long others wait for one large request (writes benchmarks/limits/results.md)
 	@python benchmarks/limits/bench.py $(ARGS)
+
+bench-swap: env-dev ## Ten models with room for three: swaps, waits, memory, kills (writes benchmarks/swap/results.md)
+	@python benchmarks/swap/bench.py $(ARGS)
 
 soak: env-dev ## Run clients of every kind for minutes and watch the HTTP door's memory (writes benchmarks/soak/results.md)
 	@python benchmarks/soak/soak.py $(ARGS)

@@ -194,7 +194,7 @@ def test_a_server_that_is_pasted_serves_each_of_its_models(block: str, tmp_path:
                 return []
             return [model["id"] for model in answer.json()["data"]] if answer.is_success else []
 
-        wanted = len(re.findall(r"^ *- name:", block, re.MULTILINE)) or 1
+        wanted = len(re.findall(r"^ *- name:|(?<=aliases: \[)\w+", block, re.MULTILINE)) or 1
         until(lambda: len(listed()) == wanted)
         for model in listed():
             body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}

@@ -15,6 +15,7 @@ from engineroom.settings import Environment, KnownNames, Layer, WorkerSettings
 from ..fit.memory import Demand
 from ..fit.reading import ModelMemory, read_model
 from .deployment_file import DeploymentFile
+from .models_table import models_table, one_engine
 
 _CONTEXT_TOKENS = 8192
 """Where neither the settings nor the model say how long a context is."""
@@ -23,7 +24,7 @@ _CONTEXT_TOKENS = 8192
 class EngineSettings(NamedTuple):
     """env: with other programs' names and the engine's understood; the engine's defaults are its lowest layer.
 
-    model: MODEL_NAME; empty where the image or the engine brings one.
+    model: MODEL_NAME; empty where the image or the engine brings one, and where MODELS has several.
     memory: the model's size and shape, where that had to be looked up already.
     warnings: what is set and has no effect.
     """
@@ -54,13 +55,19 @@ def engine_settings(env: Environment, file: DeploymentFile, matrix: Matrix) -> E
     asked = Environment([Layer("deployment", given, owned=False), *env.layers]) if given else env
     understood = KnownNames([WorkerSettings]).apply(asked)
     memory: ModelMemory | None = None
-    if "ENGINE" not in understood:
+    table = models_table(understood)
+    if table is not None:
+        wanted = {"MODELS": table.text}
+        if file.image is None or "ENGINE" not in understood:
+            wanted["ENGINE"] = one_engine(table)
+        asked = asked.with_arguments(wanted, "deployment")
+    elif "ENGINE" not in understood:
         memory = _look_up(understood)
         asked = asked.with_arguments({"ENGINE": _engine_for(memory, asked, matrix)}, "deployment")
     engine, seen = plugins.engine_class(asked)
     _check(asked, engine, seen)
     # A model that the engine brings itself is in its image, or not: that is not for us to say.
-    brought = seen.source("MODEL_NAME") == "default"
+    brought = table is not None or seen.source("MODEL_NAME") == "default"
     model = "" if brought else seen.get("MODEL_NAME", "")
     if model and file.image is None and Path(model).expanduser().exists():
         message = (

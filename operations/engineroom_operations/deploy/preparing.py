@@ -198,7 +198,9 @@ class Preparation:
 
     def _read_model(self) -> ModelMemory:
         if not self._settings.model:
-            raise SettingsError([Problem("gpu", "which GPU? No model is named from which it could be told")])
+            several = "with several models it is yours to say how much is loaded at a time; name GPUs under `gpu`"
+            reason = several if self._settings.env.get("MODELS") else "no model is named from which it could be told"
+            raise SettingsError([Problem("gpu", f"which GPU? {reason[0].upper()}{reason[1:]}")])
         if self._model is None:
             self._model = look_up(self._settings.model, self._settings.env)
         return self._model

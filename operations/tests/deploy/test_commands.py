@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -74,6 +75,32 @@ async def test_from_a_file_to_a_first_chat_and_to_nothing_again(platform: Runnin
     assert "start-up:" in logs.output
     gone = await command(platform, "deployments", "delete", name, "--yes")
     assert (gone.code, gone.output.count("deleted")) == (0, 2), gone.output
+
+
+async def test_several_models_go_with_their_table(platform: RunningPlatform, folder: Path) -> None:
+    """The file with them stays here; the worker has its content."""
+    (folder / "models.yaml").write_text(
+        "models:\n  - {name: a, engine: echo, memory: 1 GB}\n  - {name: b, engine: echo}\n"
+    )
+    made = await command(platform, "deploy", "--name", "several", "--yes", "--wait", MODELS="models.yaml")
+    assert made.code == 0, made.output
+    assert "first answer after" in made.output
+    endpoint = next(each for each in platform.account.endpoints.values() if each.config["name"] == "several")
+    table = json.loads(endpoint.config["env"]["MODELS"])
+    assert [(model["name"], model["ENGINE"]) for model in table] == [("a", "echo"), ("b", "echo")]
+    gone = await command(platform, "deployments", "delete", "several", "--yes")
+    assert gone.code == 0, gone.output
+
+
+async def test_several_models_that_no_image_of_ours_has_are_named(platform: RunningPlatform, folder: Path) -> None:
+    (folder / "engineroom.yaml").write_text("name: mixed\ngpu: [L4]\n")
+    mixed = '[{"name": "a", "engine": "echo"}, {"name": "b", "engine": "llamacpp"}]'
+    refused = await command(platform, "deploy", "--dry-run", MODELS=mixed)
+    assert (refused.code, "echo and llamacpp" in refused.output) == (2, True), refused.output
+    (folder / "weights.gguf").write_bytes(b"GGUF")
+    here = '[{"name": "a", "engine": "llamacpp", "model": "./weights.gguf"}]'
+    refused = await command(platform, "deploy", "--dry-run", MODELS=here)
+    assert (refused.code, "models[0].model" in refused.output) == (2, True), refused.output
 
 
 async def test_a_template_that_exists_gives_image_and_environment(platform: RunningPlatform, folder: Path) -> None:

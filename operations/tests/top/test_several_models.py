@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from http_door import COMMAND, Door, ask, serving
 
+from engineroom.settings import Environment
 from engineroom_operations.scraping.snapshot import ModelResidence
 from engineroom_operations.scraping.vocabulary import MetricVocabulary
 from engineroom_operations.top.figures import figures
@@ -73,8 +74,9 @@ def test_the_lines_are_of_models_that_there_is_something_to_say_of() -> None:
 
 def test_a_phase_is_read_from_either_form_of_gauge() -> None:
     """A line for the phase that a model is in, or one for each phase with a 1 or a 0, as Prometheus' state sets are."""
-    vocabulary = MetricVocabulary({})
+    vocabulary = MetricVocabulary.installed(Environment.of({}))
     one = 'engineroom_model_phase{model="a",phase="loading"} 1\n'
     each = 'engineroom_model_phase{model="a",phase="absent"} 0\nengineroom_model_phase{model="a",phase="loading"} 1\n'
     for text in (one, each):
-        assert [model.phase for model in vocabulary.read(text, 0).residence] == ["loading"]
+        with_others = f"engineroom_requests_running 1\n{text}"
+        assert [model.phase for model in vocabulary.read(with_others, 0).residence] == ["loading"]

@@ -46,7 +46,7 @@ export function showFigures(now) {
   $("state").textContent = now.ready ? "ready" : now.reason;
   $("state").className = now.ready ? "ready" : now.live ? "wait" : "not";
   document.title = `${now.ready ? "●" : "○"} ${now.models[0] ?? now.engine} · engineroom`;
-  const served = now.residence ? `${now.models.length} models` : now.models.join(", ");
+  const served = now.residence ? `${now.residence.length} models` : now.models.join(", ");
   $("what").textContent = `${now.engine} · ${served}` + (now.breaker ? ` · breaker ${now.breaker}` : "")
     + (now.redis ? ` · Redis ${now.redis}` : "");
   const at = performance.now() / 1000;

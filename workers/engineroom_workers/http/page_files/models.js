@@ -6,7 +6,7 @@ import {size} from "./figures.js";
 const LOADED = ["resident", "draining"];
 const lines = new Map();
 
-const cell = (row, className) => Object.assign(row.insertCell(), {className});
+const make = (tag, className) => Object.assign(document.createElement(tag), {className});
 
 async function wish(name, what, button) {
   button.disabled = true;
@@ -23,26 +23,32 @@ async function wish(name, what, button) {
 
 // A model's line is made once and then only filled in, so that its button stays where a finger is.
 class Line {
+  name = make("span", "name");
+  state = make("span");
+  work = make("span", "dim");
+  reason = make("small", "error");
+  button = Object.assign(make("button", "quiet"), {type: "button"});
+
   constructor(name) {
-    this.row = $("models").insertRow();
-    const head = cell(this.row, "name"), state = cell(this.row), requests = cell(this.row), memory = cell(this.row), act = cell(this.row);
-    this.parts = {state, requests, memory};
-    this.name = head.appendChild(Object.assign(document.createElement("span"), {textContent: name}));
-    this.reason = head.appendChild(Object.assign(document.createElement("small"), {className: "error"}));
-    this.button = act.appendChild(Object.assign(document.createElement("button"), {type: "button", className: "quiet"}));
+    const row = $("models").insertRow(), about = make("div");
+    about.append(this.state, this.work);
+    row.insertCell().append(this.name, about, this.reason);
+    row.insertCell().append(this.button);
+    this.name.textContent = name;
     this.button.onclick = () => wish(name, this.button.dataset.what, this.button);
   }
 
   show(model) {
     const what = model.phase === "absent" ? "load" : "unload";
-    this.name.title = [model.engine, ...(model.aliases ?? []), model.pinned ? "pinned" : "", `${model.loads} loads`].filter(Boolean).join(" · ");
-    this.parts.state.textContent = model.phase + (model.pinned ? " · pinned" : "");
-    this.parts.state.className = LOADED.includes(model.phase) ? "ready" : model.phase === "absent" ? "dim" : "wait";
-    this.parts.requests.textContent = [
+    this.name.title = [model.engine, ...(model.aliases ?? []), `${model.loads} loads`].join(" · ");
+    this.state.textContent = model.phase;
+    this.state.className = LOADED.includes(model.phase) ? "ready" : model.phase === "absent" ? "dim" : "wait";
+    this.work.textContent = [
+      model.pinned ? "pinned" : "",
+      model.memory_bytes ? size(model.memory_bytes) : "",
       model.running ? `${model.running} running` : "",
-      model.waiting ? `${model.waiting} waiting ${model.longest_wait_s.toFixed(0)} s` : "",
-    ].filter(Boolean).join(", ");
-    this.parts.memory.textContent = model.memory_bytes ? size(model.memory_bytes) : "";
+      model.waiting ? `${model.waiting} waiting for ${model.longest_wait_s.toFixed(0)} s` : "",
+    ].filter(Boolean).map(text => ` · ${text}`).join("");
     this.reason.textContent = model.failures && model.phase === "absent" ? model.reason : "";
     this.button.dataset.what = what;
     this.button.textContent = what === "load" ? "Load" : "Unload";
