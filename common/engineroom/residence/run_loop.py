@@ -233,15 +233,15 @@ class RunLoop:
         self._residency.loaded(name, time.monotonic(), loaded.memory)
 
     async def _unload(self, name: str) -> None:
-        engine = self._engines.pop(name)
-        self._earlier_hangs += engine.hangs
         logger.info("%s is being unloaded", name)
         try:
-            await self.on_change(name, engine)
-            await self._loader.unload(name, engine)
+            await self.on_change(name, self._engines[name])
+            self._earlier_hangs += self._engines[name].hangs
+            # Whoever unloads it has the only reference: its memory can be given back there.
+            await self._loader.unload(name, self._engines.pop(name))
         except Exception:
             logger.exception("%s could not be stopped in order", name)
-        del engine
+            self._engines.pop(name, None)
         self._unloads.pop(name, None)
         self._residency.unloaded(name, time.monotonic())
 
