@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -22,6 +24,8 @@ AdapterForm: TypeAlias = Literal["peft", "gguf"]
 
 _TOGETHER = 4
 """Downloads at the same time; more wait for their turn."""
+_LOOK_S = 1.0
+"""Seconds for which an adapter is taken as it was last seen: a volume in the network takes its time to say."""
 
 
 class Adapter(NamedTuple):
@@ -34,6 +38,15 @@ class Adapter(NamedTuple):
     name: str
     path: Path
     version: str
+
+
+@dataclass(slots=True)
+class _Download:
+    """An adapter on its way. clients: requests that wait for it; begun: it is no longer waiting for its own turn."""
+
+    task: asyncio.Task[Path] | None = None
+    clients: int = 0
+    begun: bool = False
 
 
 def unknown_adapter(name: str) -> APIError:
@@ -49,10 +62,15 @@ class AdapterSources:
         settings: where to look.
         form: what the engine loads.
         download: brings an adapter of a hub or a bucket to this machine, and returns where it is; raises APIError.
+        clock: the time in seconds, from any beginning.
     """
 
     def __init__(
-        self, settings: AdapterSettings, form: AdapterForm, download: Callable[[str], Awaitable[Path]]
+        self,
+        settings: AdapterSettings,
+        form: AdapterForm,
+        download: Callable[[str], Awaitable[Path]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._form = form
@@ -60,7 +78,10 @@ class AdapterSources:
         self._folder = Path(settings.lora_dir) if settings.lora_dir else None
         self._of_folder: frozenset[str] = frozenset()
         self._downloaded: dict[str, Path] = {}
-        self._under_way: dict[str, asyncio.Task[Path]] = {}
+        self._clock = clock
+        self._seen: dict[str, tuple[float, Adapter]] = {}
+        """Adapters as they were a moment ago, and until when they count as that."""
+        self._under_way: dict[str, _Download] = {}
         self._turns = asyncio.Semaphore(_TOGETHER)
 
     def knows(self, name: str) -> bool:
@@ -86,6 +107,21 @@ class AdapterSources:
         Raises:
             APIError: 404 where there is none, and whatever the download raises.
         """
+        until, adapter = self._seen.get(name, (0.0, None))
+        if adapter is None or self._clock() >= until:
+            self._seen.pop(name, None)
+            adapter = await self._look_for(name)
+            self._seen[name] = (self._clock() + _LOOK_S, adapter)
+        return adapter
+
+    async def close(self) -> None:
+        """End the downloads that are under way; what has been downloaded of them is kept."""
+        tasks = [download.task for download in self._under_way.values() if download.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _look_for(self, name: str) -> Adapter:
         place = await asyncio.to_thread(self._place_in_folder, name)
         if place is not None:
             self._of_folder |= {name}
@@ -94,28 +130,36 @@ class AdapterSources:
             self._of_folder -= {name}
             raise unknown_adapter(name)
         if name not in self._downloaded or not self._downloaded[name].exists():
-            task = self._under_way.get(name)
-            if task is None:
-                task = self._under_way[name] = asyncio.ensure_future(self._fetch(name))
-                task.add_done_callback(partial(self._ended, name))
-            # A client that leaves does not end what others wait for, and what the next one will ask for.
-            self._downloaded[name] = await asyncio.shield(task)
+            self._downloaded[name] = await self._bring(name)
         return await asyncio.to_thread(_describe, name, self._downloaded[name])
 
-    async def close(self) -> None:
-        """End the downloads that are under way; what has been downloaded of them is kept."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async def _bring(self, name: str) -> Path:
+        """A download that has begun goes on for the next who asks, also where every client has left. One that waits for
+        its turn does not: nobody can pile them up."""
+        download = self._under_way.get(name)
+        if download is None or download.task is None:
+            download = self._under_way[name] = _Download()
+            download.task = asyncio.ensure_future(self._fetch(name, download))
+            download.task.add_done_callback(partial(self._ended, name))
+        download.clients += 1
+        try:
+            return await asyncio.shield(download.task)
+        finally:
+            download.clients -= 1
+            if not download.clients and not download.begun:
+                download.task.cancel()
+                del self._under_way[name]  # Who asks next is not to wait for what ends.
 
-    async def _fetch(self, name: str) -> Path:
+    async def _fetch(self, name: str, download: _Download) -> Path:
         async with self._turns:
+            download.begun = True
             logger.info("downloading the adapter %s", name)
             return await self._download(name)
 
     def _ended(self, name: str, task: asyncio.Task[Path]) -> None:
-        del self._under_way[name]
+        download = self._under_way.get(name)
+        if download is not None and download.task is task:
+            del self._under_way[name]
         if not task.cancelled():
             # Perhaps every client has left; asyncio would complain then that nobody has looked at the exception.
             task.exception()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ..engine import Capabilities, Engine, Route
-from ..errors import EngineroomError, EngineStartError
+from ..errors import APIError, EngineroomError, EngineStartError
 from .entries import ModelEntry
 from .machine_memory import MachineMemory, give_back, own_memory, wait_for_room
 from .residency import NeededMemory
@@ -113,7 +113,7 @@ class ModelFacts(NamedTuple):
 
 
 class Engines:
-    """Loads models by starting engines.
+    """Loads models by starting engines. One that can sleep is put to sleep instead of stopped, and woken.
 
     Args:
         models: by name.
@@ -130,8 +130,15 @@ class Engines:
         self.unused = dict(first)
         self._memory = memory
         self._sizes: dict[str, int] = {}
+        self._asleep: dict[str, Engine] = {}
         self._loading = 0
         self._overlaps = 0
+
+    async def close(self) -> None:
+        """Stop the engines that sleep."""
+        engines = list(self._asleep.values())
+        self._asleep.clear()
+        await asyncio.gather(*(engine.stop() for engine in engines), return_exceptions=True)
 
     async def load(self, name: str, memory: int) -> LoadedEngine:
         self._loading += 1
@@ -141,7 +148,7 @@ class Engines:
             await self._check_room(name, memory)
             before = await self._memory.read()
             own_before = own_memory()
-            engine = await self._started(name)
+            engine = await self._woken(name) or await self._started(name)
             alone = self._loading == 1 and self._overlaps == overlaps
             try:
                 measured = await self._measured(engine, before and before.free, own_before, alone=alone)
@@ -189,6 +196,35 @@ class Engines:
             logger.warning("%s takes %.3g GB, and its entry says %.3g GB", name, measured / 1e9, declared / 1e9)
         self._sizes[name] = measured
 
+    async def _woken(self, name: str) -> Engine | None:
+        """The model's engine, if it slept; None where it did not, or does not wake."""
+        engine = self._asleep.pop(name, None)
+        if engine is None:
+            return None
+        try:
+            if engine.health().live:
+                await engine.wake()
+                return engine
+        except APIError as error:
+            logger.warning("%s did not wake, and is started anew: %s", name, error)
+        except asyncio.CancelledError:
+            await engine.stop()
+            raise
+        await engine.stop()
+        return None
+
+    async def _put_to_sleep(self, name: str, engine: Engine) -> bool:
+        """Whether the engine sleeps now, and is kept."""
+        if not engine.can_sleep or not engine.health().live:
+            return False
+        try:
+            await engine.sleep()
+        except APIError as error:
+            logger.warning("%s does not sleep, and is stopped: %s", name, error)
+            return False
+        self._asleep[name] = engine
+        return True
+
     async def _measured(self, engine: Engine, free: int | None, own_before: int, *, alone: bool) -> int | None:
         """What a load has taken: of GPUs' memory as there is less, else what the engine's processes hold."""
         if self._memory.of_gpus:
@@ -203,7 +239,8 @@ class Engines:
 
     async def unload(self, name: str, engine: Engine) -> None:
         before = await self._memory.read() if self._memory.of_gpus else None
-        await engine.stop()
+        if not await self._put_to_sleep(name, engine):
+            await engine.stop()
         del engine
         await asyncio.to_thread(give_back)
         if before is not None:

@@ -202,6 +202,7 @@ class ResidentModels(RunningEngine):
     async def stop(self) -> None:
         self._state = "stopped"
         await self._run_loop.stop(_SHUTTING_DOWN)
+        await self._engines.close()
 
     def health(self) -> Health:
         failure = self._run_loop.failure

@@ -17,6 +17,11 @@ from engineroom.settings import Environment
 Download = Callable[[str], Awaitable[Path]]
 
 
+@pytest.fixture(autouse=True)
+def always_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engineroom.adapters.sources._LOOK_S", 0.0)
+
+
 def peft(folder: Path, rank: int = 8) -> Path:
     """The files of an adapter in PEFT's layout; its weights are none."""
     folder.mkdir(parents=True)
@@ -136,6 +141,29 @@ async def test_a_download_is_shared_and_outlives_its_clients(tmp_path: Path) -> 
     assert downloads == ["acme/sql"]
     assert adapters.knows("acme/sql")
     assert await adapters.names() == ("acme/sql",)
+
+
+async def test_downloads_that_nobody_waits_for_do_not_pile_up(tmp_path: Path) -> None:
+    place = peft(tmp_path / "here")
+    gate = asyncio.Event()
+    downloads: list[str] = []
+
+    async def download(name: str) -> Path:
+        downloads.append(name)
+        await gate.wait()
+        return place
+
+    adapters = sources(None, "acme/*", download=download)
+    requests = [asyncio.ensure_future(adapters.obtain(f"acme/{number}")) for number in range(100)]
+    await asyncio.sleep(0.05)
+    for request in requests:
+        request.cancel()
+    await asyncio.gather(*requests, return_exceptions=True)
+    last = asyncio.ensure_future(adapters.obtain("acme/last"))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert (await last).path == place
+    assert len(downloads) == 5, "four had begun, and the last one is for somebody"
 
 
 async def test_closing_ends_downloads() -> None:

@@ -25,6 +25,12 @@ def peft(folder: Path, rank: int = 8) -> None:
     (folder / "adapter_model.safetensors").write_bytes(b"not really weights")
 
 
+@pytest.fixture(autouse=True)
+def always_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter is taken as it was a second ago; these tests change it sooner."""
+    monkeypatch.setattr("engineroom.adapters.sources._LOOK_S", 0.0)
+
+
 @pytest.fixture(scope="module")
 def loras(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("loras")
