@@ -148,7 +148,7 @@ class AdapterSources:
             download.clients -= 1
             if not download.clients and not download.begun:
                 download.task.cancel()
-                del self._under_way[name]  # Who asks next is not to wait for what ends.
+                self._forget(name, download.task)  # Who asks next is not to wait for what ends.
 
     async def _fetch(self, name: str, download: _Download) -> Path:
         async with self._turns:
@@ -157,12 +157,15 @@ class AdapterSources:
             return await self._download(name)
 
     def _ended(self, name: str, task: asyncio.Task[Path]) -> None:
-        download = self._under_way.get(name)
-        if download is not None and download.task is task:
-            del self._under_way[name]
+        self._forget(name, task)
         if not task.cancelled():
             # Perhaps every client has left; asyncio would complain then that nobody has looked at the exception.
             task.exception()
+
+    def _forget(self, name: str, task: asyncio.Task[Path]) -> None:
+        download = self._under_way.get(name)
+        if download is not None and download.task is task:
+            del self._under_way[name]
 
     def _in_folder(self) -> list[str]:
         if self._folder is None:
