@@ -71,8 +71,8 @@ async def test_one_sleeps_while_another_serves_and_adapters_are_its_models(
             listed = msgspec.json.decode(await answer.read())["data"]
         assert [(model["id"], model.get("parent")) for model in listed] == [
             ("one", None),
-            ("two", None),
             ("sql", "one"),
+            ("two", None),
         ]
         status, answer = await ask(engine, "missing")
         assert (status, answer["error"]["code"]) == (404, "model_not_found")
