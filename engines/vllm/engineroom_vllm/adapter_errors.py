@@ -26,9 +26,12 @@ _CAUSES = (
         "it was made for a model of another size",
     ),
     (r"Missing required configuration fields: (?P<fields>.*)", "its adapter_config.json lacks {fields}"),
-    (r"HeaderTooLarge|InvalidHeader|MetadataIncompleteBuffer|SafetensorError", "its weights are damaged"),
+    (r"deserializing header|HeaderTooLarge|InvalidHeader|MetadataIncompleteBuffer", "its weights are damaged"),
 )
-_CALL = re.compile(r"^Call to add_lora method failed: ")
+_AROUND = re.compile(
+    r"Call to add_lora method failed: |Worker failed with error '|', please check the stack trace above.*"
+)
+"""What vLLM writes around the reason."""
 _LONGEST = 300
 
 
@@ -42,7 +45,7 @@ def explained(adapter: Adapter, place: Path, error: APIError) -> APIError:
     if error.status in (503, 504):
         return error
     text = error.message.replace(str(place), adapter.name).replace(str(adapter.path), adapter.name)
-    why = _CALL.sub("", text).strip().splitlines()[0][:_LONGEST].rstrip(".")
+    why = _AROUND.sub("", text).strip().splitlines()[0][:_LONGEST].rstrip(".")
     for pattern, sentence in _CAUSES:
         if match := re.search(pattern, text):
             why = sentence.format(**match.groupdict())

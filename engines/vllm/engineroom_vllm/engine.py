@@ -204,6 +204,11 @@ class VLLMEngine(ServerEngine):
         if self.lora is not None:
             names = await self.lora.sources.names()
             logger.info("adapters that clients may ask for by name: %s", ", ".join(names) or "none yet")
+            if version.endswith("+cpu"):
+                logger.warning(
+                    "vLLM's CPU build applies an adapter also to requests for the model itself that it computes in the "
+                    "same step; its GPU builds do not"
+                )
         self._ahead.start()
         # vLLM imports for a quarter of a minute before it asks the hub, and then finds what is here already. Some load
         # formats take other files than these.
