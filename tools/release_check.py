@@ -55,7 +55,12 @@ WRITTEN = ("notes", "sbom")
 """Folders that the workflow writes; what an earlier run left there does not count."""
 
 BUILD_SECONDS = 1800
-STANDIN_TESTS = {"llamacpp": "tests/images/test_build_llamacpp.py"}
+SMALL = "tests/images/test_build_small.py"
+STANDIN_TESTS = {
+    "llamacpp": "tests/images/test_build_llamacpp.py",
+    "echo": f"{SMALL}::test_a_worker_without_a_model_opens_its_door[echo-200]",
+    "upstream": f"{SMALL}::test_a_worker_without_a_model_opens_its_door[upstream-204]",
+}
 """Engines whose image for CPUs a test builds over a stand-in for its base, and lets answer."""
 
 
@@ -207,8 +212,9 @@ class ReleaseCheck:
         test = STANDIN_TESTS.get(image.engine)
         if test is None:
             return "NOT CHECKED", unreachable
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
-        return self._built(command, self._environ, f"by {test}, over Debian in place of its base: {unreachable}")
+        command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", test]
+        environ = {**self._environ, "BUILD_SMALL_IMAGES": "1"}
+        return self._built(command, environ, f"over Debian in place of its base, by {test}; {unreachable}")
 
     def _built(self, command: list[str], environ: Mapping[str, str], how: str) -> tuple[Outcome, str]:
         try:
@@ -317,7 +323,7 @@ def _why_no_base(image: Image) -> str | None:
     if done.returncode == 0:
         return None
     reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return f"{image.base} cannot be pulled here: {reason[-120:]}"
+    return f"{image.base} cannot be pulled here: {reason.rpartition(': ')[2]}"
 
 
 def show(rows: list[CheckedStep], version: str) -> None:
