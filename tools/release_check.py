@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import click
-import images
 import packages
 from image_builders import answers
 from release_names import ReleaseNames
@@ -30,7 +29,7 @@ from workflow_steps import UnknownValueError, WorkflowStep, filled_in, steps
 
 from engineroom.hardware import IMAGE_REPOSITORY, Image, Matrix
 
-ROOT = images.ROOT
+ROOT = packages.ROOT
 WORKFLOWS = ROOT / ".github/workflows"
 
 Outcome: TypeAlias = Literal["ok", "FAILED", "TO DO", "NOT CHECKED"]
@@ -188,7 +187,7 @@ class ReleaseCheck:
         )
 
     def _images(self, step: WorkflowStep) -> Iterator[CheckedStep]:
-        rows = Matrix.load(images.MATRIX).rows
+        rows = Matrix.load(packages.MATRIX).rows
         for image in rows:
             title = f"{step.title}: {image.name}"
             if image.sm:
@@ -265,7 +264,7 @@ class ReleaseCheck:
 
 def _values(version: str) -> dict[str, str]:
     """What GitHub would put into the workflows."""
-    source = Matrix.load(images.MATRIX).source or _origin() or "https://github.com/owner/engineroom"
+    source = Matrix.load(packages.MATRIX).source or _origin() or "https://github.com/owner/engineroom"
     server, _, repository = source.rpartition("github.com/")
     return {
         "github.actor": "",
