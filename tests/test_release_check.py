@@ -178,15 +178,15 @@ def test_steps_are_done_and_what_goes_out_is_not(
     """)
     assert {title: row.outcome for title, row in rows.items()} == {
         "writes": "ok",
-        "keeps": "ok",
-        "keeps nothing": "FAILED",
+        "keeps (made)": "ok",
+        "keeps nothing (none)": "FAILED",
         "fails": "FAILED",
         "comes last": "TO DO",
         "is new": "FAILED",
         "is of GitHub": "NOT CHECKED",
         "wants more": "FAILED",
-        "takes": "ok",
-        "takes nothing": "FAILED",
+        "takes (made)": "ok",
+        "takes nothing (other)": "FAILED",
         "publishes": "NOT CHECKED",
     }
     assert not (tmp_path / "published").exists()

@@ -25,6 +25,7 @@ from image_builders import answers
 from release_names import ReleaseNames
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from workflow_steps import UnknownValueError, WorkflowStep, filled_in, steps
 
 from engineroom.hardware import IMAGE_REPOSITORY, Image, Matrix
@@ -126,7 +127,8 @@ class ReleaseCheck:
             return []
         if step.action == "docker/bake-action":
             return self._images(step)
-        return [CheckedStep(step.job, step.title, *self._action(step))]
+        artefact = f" ({step.inputs['name']})" if "name" in step.inputs else ""
+        return [CheckedStep(step.job, f"{step.title}{artefact}", *self._action(step))]
 
     def _action(self, step: WorkflowStep) -> tuple[Outcome, str]:
         name, path = step.inputs.get("name", ""), step.inputs.get("path", "")
@@ -331,8 +333,8 @@ def show(rows: list[CheckedStep], version: str) -> None:
     for heading in ("job", "step", "result", "remark"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(row.part, row.what, f"[{STYLES[row.outcome]}]{row.outcome}[/]", row.remark)
-    Console(width=None if sys.stdout.isatty() else 160, markup=True).print(table)
+        table.add_row(row.part, Text(row.what), Text(row.outcome, style=STYLES[row.outcome]), Text(row.remark))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 @click.command()
