@@ -34,7 +34,7 @@ _HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*", re.ASCII)
 _MAX_PIPELINED = 8
 """Requests that a client may send before it has a response, before no more is read from it."""
 
-_MOST_PIPELINED = 100
+_MOST_PIPELINED = 1_000
 """Requests that may arrive together before a response is complete; a client that sends more is cut off."""
 
 _FREE_PIECES = 10_000

@@ -118,14 +118,8 @@ def test_a_body_of_some_thousand_chunks_is_as_good_as_another(door: Door) -> Non
 
 
 def test_requests_that_wait_for_no_answer(door: Door) -> None:
-    asked = f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\r\n".encode()
     with connect(door.url) as client:
-        assert not send(client, asked * 1_000, 100)
-    with connect(door.url) as client:
-        client.sendall(asked * 20)
-        answers = b""
-        while answers.count(b"HTTP/1.1 200") < 20:
-            answers += client.recv(65536)
+        assert not send(client, b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n" * 10_000, 100)
 
 
 def test_many_open_uploads(door: Door) -> None:
