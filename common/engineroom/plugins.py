@@ -522,7 +522,10 @@ def _table_entry(entry: ModelEntry, env: Environment, door: str | None, problems
     else:
         checked = names.check(entry_env)
         of_entry = [problem for problem in checked.problems if problem.source.startswith(entry.place)]
-        own.extend(of_entry)
+        own.extend(entry.near_own_key(problem) for problem in of_entry)
+        # In a table everything is meant for us: what would be a warning elsewhere is a mistake here.
+        unheeded = [notice for notice in checked.warnings if notice.source.startswith(entry.place)]
+        own.extend(entry.near_own_key(Problem(each.variable, each.message, each.source)) for each in unheeded)
         _check_whose(entry, names, own)
         choice = EngineChoice(engine_type, WorkerSettings.load_valid(entry_env, own), entry_env, entry.place)
         engine = _configured(choice, own)
@@ -554,13 +557,7 @@ def _of_all(shared: NameCheck, rows: Sequence[_TableEntry]) -> NameCheck:
 
     problems = in_no_engine([*shared.problems, *(problem for row in rows for problem in row.problems)])
     notices = in_no_engine([n for row in rows for n in row.checked.notices if not n.source.startswith(row.entry.place)])
-    own = [
-        notice._replace(variable=f"{row.entry.place}.{notice.variable}", source=row.entry.source)
-        for row in rows
-        for notice in row.checked.notices
-        if notice.source.startswith(row.entry.place) and not notice.granted
-    ]
-    return NameCheck(problems, [*notices, *own], shared.idle)
+    return NameCheck(problems, notices, shared.idle)
 
 
 def check(env: Environment) -> Setup[list[Settings]]:

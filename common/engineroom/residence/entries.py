@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ OWN_KEYS = ("name", "aliases", "memory", "ttl", "pinned", "preload", "groups")
 _NAMES = {"OPENAI_SERVED_MODEL_NAME_OVERRIDE", "SERVED_MODEL_NAME"}
 _MODEL = ("MODEL_NAME", "MODEL")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_NEAR = 0.65
+"""How alike two words are, of 1, that one may have been meant for the other."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B", re.IGNORECASE)
 
 
@@ -62,6 +65,12 @@ class ModelEntry:
         if problem.source and not problem.source.startswith(self.place):
             return problem
         return Problem(f"{self.place}.{self._key(problem)}", problem.message, self.source)
+
+    def near_own_key(self, problem: Problem) -> Problem:
+        """A problem of a name that is no setting, with the key that was meant where it is near to one of an entry's."""
+        key = self.written.get(problem.variable, "").lower()
+        near = get_close_matches(key, OWN_KEYS, n=1, cutoff=_NEAR)
+        return problem._replace(message=f"no such key; did you mean {near[0]}?") if near else problem
 
     def _key(self, problem: Problem) -> str:
         """What the table calls the setting of a problem."""

@@ -35,6 +35,8 @@ ECHO = {"name": "a", "engine": "echo"}
         ({"echo_ttft_ms": "soon"}, "models[1].echo_ttft_ms", "expected a number"),
         ({"ECHO_TTFT_MS": -1}, "models[1].ECHO_TTFT_MS", "at least 0"),
         ({"echo_ttft": 1}, "models[1].echo_ttft", "did you mean ECHO_TTFT_MS"),
+        ({"tll": 3}, "models[1].tll", "did you mean ttl?"),
+        ({"alias": "x"}, "models[1].alias", "did you mean aliases?"),
         ({"engine": "ecko"}, "models[1].engine", "no engine called 'ecko'"),
         ({"engine": "llamacpp", "model": "/no/such.gguf"}, "models[1].model", "there is no file"),
         ({"engine": "llamacpp", "model_name": "/no/such.gguf"}, "models[1].model_name", "there is no file"),
