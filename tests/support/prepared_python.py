@@ -33,15 +33,30 @@ _IMPORTED = (
     "engineroom.jobs",
     "engineroom.plugins",
     "engineroom_echo.engine",
+    "engineroom_fastdeploy.engine",
+    "engineroom_llamacpp.engine",
+    "engineroom_max.engine",
+    "engineroom_operations.bench.run",
+    "engineroom_operations.chat.run",
+    "engineroom_operations.fit.command",
+    "engineroom_operations.top.command",
+    "engineroom_upstream.engine",
+    "engineroom_vllm.engine",
     "engineroom_workers.emulator.command",
     "engineroom_workers.http.command",
     "engineroom_workers.http.run",
     "engineroom_workers.http.stack",
     "engineroom_workers.runpod.command",
     "engineroom_workers.runpod.worker",
+    "httpx",
+    "prompt_toolkit",
+    "rich.live",
+    "rich.progress",
+    "rich.table",
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",
 )
+"""Nothing that reads the environment as it is imported, as huggingface_hub and RunPod's SDK do."""
 _LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")
 _COERCED = frozenset({"C", "POSIX", "C.utf8"})
 """Locales that Python takes for C.UTF-8."""

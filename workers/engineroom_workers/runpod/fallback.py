@@ -45,8 +45,7 @@ def run(engine: RunningEngine, settings: RunPodSettings) -> int:
         _across(engine.start(), loop).result()
         engine.timeline.log()
         _across(_watch(engine), loop)
-        import runpod
-
+        runpod = sdk.whole()
         sdk.read_responses_as(PollResponse)
         runpod.serverless.start(
             {

@@ -111,6 +111,21 @@ def load() -> SDK:
                 del sys.modules[name]
 
 
+def whole() -> Any:
+    """The package `runpod` with all that is in it, for its own loop; without what its import has `cpuinfo` find out.
+
+    For a debugger that is the processor's name, and takes a second.
+    """
+    stand_in = None if "cpuinfo" in sys.modules else _cpuinfo()
+    if stand_in is not None:
+        sys.modules["cpuinfo"] = stand_in
+    try:
+        return import_module("runpod")
+    finally:
+        if stand_in is not None:
+            del sys.modules["cpuinfo"]
+
+
 _PACKAGES = ("runpod", "runpod.cli", "runpod.cli.groups", "runpod.serverless", "runpod.serverless.utils")
 """Packages that import all that is in them, though we need a module each."""
 
@@ -118,13 +133,11 @@ _PACKAGES = ("runpod", "runpod.cli", "runpod.cli.groups", "runpod.serverless", "
 def _stubs() -> dict[str, ModuleType]:
     """Stand-ins for what the SDK imports and its jobs do not need; it is most of what its import costs.
 
-    The stand-in of a package only says where its modules are. For a debugger the SDK has `cpuinfo` find the processor's
-    name, which takes a second; `paramiko` makes its command line's SSH keys, and `requests` is its client for blocking
-    calls.
+    The stand-in of a package only says where its modules are. `paramiko` makes the SSH keys of the SDK's command line,
+    and `requests` is its client for blocking calls.
     """
-    stubs = {name: ModuleType(name) for name in ("cpuinfo", "paramiko") if name not in sys.modules}
-    if "cpuinfo" in stubs:
-        stubs["cpuinfo"].get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
+    made = {"cpuinfo": _cpuinfo(), "paramiko": ModuleType("paramiko")}
+    stubs = {name: stub for name, stub in made.items() if name not in sys.modules}
     if "requests" not in sys.modules:
         stubs["requests"] = _Requests("requests")
     spec = find_spec("runpod")
@@ -135,6 +148,13 @@ def _stubs() -> dict[str, ModuleType]:
             package.__path__ = [os.path.join(place, *inner) for place in spec.submodule_search_locations]
             stubs[name] = package
     return stubs
+
+
+def _cpuinfo() -> ModuleType:
+    """A stand-in for `cpuinfo`, which knows no processor."""
+    stub = ModuleType("cpuinfo")
+    stub.get_cpu_info = lambda: {"brand_raw": ""}  # type: ignore[attr-defined]
+    return stub
 
 
 class _Requests(ModuleType):

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import runpod
+from engineroom_workers.runpod import sdk
+
+runpod = sdk.whole()
 
 
 async def stream(job: dict[str, Any]) -> AsyncIterator[Any]:

@@ -12,14 +12,15 @@ from typing import Any
 
 import httpx
 import pytest
-import runpod
 
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 
 
 @pytest.fixture
-def sdk(shared: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> runpod.Endpoint:
+def sdk(shared: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> Any:
     """RunPod's own client."""
+    import runpod  # It takes seconds, which not every process has to spend to collect this file.
+
     monkeypatch.setattr(runpod, "endpoint_url_base", shared.base_url)
     return runpod.Endpoint(shared.endpoint_id, api_key="any")
 
@@ -179,7 +180,7 @@ async def test_plain_handlers(platform: RunningEmulator, client: httpx.AsyncClie
     ]
 
 
-async def test_runpods_client(shared: RunningEmulator, sdk: runpod.Endpoint, tmp_path: Path) -> None:
+async def test_runpods_client(shared: RunningEmulator, sdk: Any, tmp_path: Path) -> None:
     def use() -> list[Any]:
         job = sdk.run({"input": {"items": ["x", "y"]}})
         streamed = list(job.stream())
@@ -202,6 +203,8 @@ async def test_runpods_client(shared: RunningEmulator, sdk: runpod.Endpoint, tmp
 
 
 async def test_runpods_client_with_a_wrong_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    import runpod
+
     async with running_emulator(api_key="right") as platform:
         monkeypatch.setattr(runpod, "endpoint_url_base", platform.base_url)
         with pytest.raises(RuntimeError, match="401 Unauthorized"):

@@ -9,7 +9,6 @@ import httpx
 import msgspec
 import openai
 import pytest
-import runpod
 
 from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.runpod.jobs import take_jobs
@@ -216,6 +215,8 @@ async def test_error_amid_a_stream_comes_after_what_was_good(client: openai.Asyn
 
 
 async def test_runpods_own_client(shared: RunningEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    import runpod
+
     monkeypatch.setattr(runpod, "endpoint_url_base", shared.base_url)
     endpoint = runpod.Endpoint(shared.endpoint_id, api_key="any")
     output = await asyncio.to_thread(endpoint.run_sync, {"prompt": "hello"}, 90)
