@@ -54,7 +54,7 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 
-# `auto` is one process more than there are cores, and a file's tests run in one of them (conftest.py). Real engines
+# `auto` is two processes more than there are cores, and a file's tests run in one of them (conftest.py). Real engines
 # that have an environment of their own fill a machine by themselves: each has its own target.
 WORKERS ?= auto
 test: env-dev ## Run the test suite in parallel (WORKERS=3); ARGS="tests/…" runs only that

@@ -77,6 +77,14 @@ _REAL_ENGINE = re.compile(r"engines/\w+/tests/test_real_")
 """Files that share one start of a real engine, which takes longest of all."""
 
 _LONGEST = (
+    "common/tests/commands/test_pull.py",
+    "engines/fastdeploy/tests/test_start_and_stop_over_standin.py",
+    "engines/llamacpp/tests/test_conformance.py",
+    "engines/max/tests/test_over_standin.py",
+    "engines/upstream/tests/test_conformance.py",
+    "engines/upstream/tests/test_servers.py",
+    "engines/upstream/tests/test_upstream.py",
+    "operations/tests/chat/test_in_a_terminal.py",
     "tests/images/test_build.py",
     "tests/images/test_build_llamacpp.py",
     "tests/test_engine_tutorial.py",
@@ -84,15 +92,16 @@ _LONGEST = (
     "tests/test_killed_engine.py",
     "tests/test_mistakes.py",
     "tests/test_request_path.py",
-    "engines/llamacpp/tests/test_conformance.py",
-    "engines/upstream/tests/test_conformance.py",
-    "engines/upstream/tests/test_servers.py",
-    "engines/upstream/tests/test_upstream.py",
+    "tests/test_shell_blocks.py",
+    "workers/tests/emulator/test_command.py",
     "workers/tests/http/test_cache.py",
     "workers/tests/http/test_heartbeats.py",
     "workers/tests/http/test_page.py",
+    "workers/tests/http/test_rate_limit.py",
+    "workers/tests/http/test_restarting.py",
     "workers/tests/http/test_soak.py",
     "workers/tests/runpod/test_endings.py",
+    "workers/tests/runpod/test_failed_starts.py",
 )
 """Files that take longer than others: they begin first, so that no core waits for one of them at the end."""
 
@@ -139,9 +148,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """One process more than this process has cores: many tests wait for a process of their own."""
+    """Two processes more than this process has cores: many tests wait for a process of their own, or for a while."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16) + 1
+    return min(cores, 16) + 2
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
