@@ -22,32 +22,33 @@ exec {python} {forwarder} $port {server} $MAX_SERVE_METRICS_ENDPOINT_PORT {metri
 """
 
 
-@pytest.fixture
-def standin_command(tmp_path: Path) -> Callable[[str], str]:
+def standin(folder: Path, version: str = "26.7.0") -> str:
     """A command that stands in for the `max` of an environment that has that version."""
-
-    def make(version: str = "26.7.0") -> str:
-        folder = tmp_path / f"standin-{version or 'none'}"
-        (folder / "lib" / "python3.12" / "site-packages" / f"max-{version}.dist-info").mkdir(
-            parents=True, exist_ok=True
-        )
-        return script(folder / "bin" / "max", f'exec {sys.executable} {STANDIN} "$@"')
-
-    return make
+    environment = folder / f"standin-{version or 'none'}"
+    distribution = environment / "lib" / "python3.12" / "site-packages" / f"max-{version}.dist-info"
+    distribution.mkdir(parents=True, exist_ok=True)
+    return script(environment / "bin" / "max", f'exec {sys.executable} {STANDIN} "$@"')
 
 
-@pytest.fixture
-def configure(
-    standin_command: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Callable[..., MAXEngine]:
+def over_standin(patch: pytest.MonkeyPatch, command: str, **variables: str) -> MAXEngine:
     """An engine from variables as a user sets them; aliases, defaults and the check of names as in a real start."""
     for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_TOKEN", "MODULAR_CACHE_DIR"):
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
+    values = {"ENGINE": "max", "MODEL_NAME": "org/model", "BASE_PATH": f"{command}-no-volume", "MAX_COMMAND": command}
+    return opened(MAXEngine, Environment.of({**values, **variables}))
+
+
+@pytest.fixture
+def standin_command(tmp_path: Path) -> Callable[..., str]:
+    return lambda version="26.7.0": standin(tmp_path, version)
+
+
+@pytest.fixture
+def configure(standin_command: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., MAXEngine]:
+    """Makes engines; `version` is the stand-in's."""
 
     def open_(version: str = "26.7.0", **variables: str) -> MAXEngine:
-        values = {"ENGINE": "max", "MODEL_NAME": "org/model", "BASE_PATH": str(tmp_path / "no-volume")}
-        env = Environment.of({**values, "MAX_COMMAND": standin_command(version), **variables})
-        return opened(MAXEngine, env)
+        return over_standin(monkeypatch, standin_command(version), **variables)
 
     return open_
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from prepared_python import engineroom
 from rich.console import Console
 from standin_chat import StandinChat, StandinExchange, paced
 from terminal import Terminal
@@ -48,7 +49,9 @@ async def ended(process: Process) -> Ended:
 
 
 async def bench(*arguments: str | Path, **env: str) -> Ended:
-    return await ended(await start(*arguments, **env))
+    environ = {**os.environ, "OPENAI_API_KEY": "", **env}
+    done = await asyncio.to_thread(engineroom, "bench", *map(str, arguments), environ=environ)
+    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 async def test_a_sweep_with_all_reports_and_a_comparison(tmp_path: Path) -> None:
