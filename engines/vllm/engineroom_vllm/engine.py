@@ -89,7 +89,7 @@ class VLLMEngine(ServerEngine):
         self._honoured = surface.pinned_fields()
         self._ahead = ReadAhead(weights(files.folder) if files.folder else ())
         self._download: ModelDownload | None = None
-        self._places: dict[str, Path] = {}
+        self._links: dict[str, Path] = {}
         if options.values.get("enable_sleep_mode"):
             self.sleep_paths = surface.SLEEP_PATHS
         if options.follower:
@@ -120,9 +120,8 @@ class VLLMEngine(ServerEngine):
         if options.adapters.in_use:
             variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
         if options.values.get("enable_sleep_mode"):
-            variables["VLLM_SERVER_DEV_MODE"] = (
-                "1"  # Without it there are no routes for that. Clients reach none of them.
-            )
+            # Without it there are no routes for that. Clients reach none of those that it opens.
+            variables["VLLM_SERVER_DEV_MODE"] = "1"
         files = options.settings.find(worker.required_model(), options.values.get("revision"), variables)
         return cls(worker, files, options, python, variables)
 
@@ -144,24 +143,32 @@ class VLLMEngine(ServerEngine):
         return _LOAD_LORA in self._routes or await super().find_model(name)
 
     async def _load_adapter(self, adapter: Adapter) -> None:
-        """Name a path that changes with its files: by that vLLM keeps what it has computed with an adapter."""
-        assert self.directory is not None
-        place = self.directory / "adapters" / adapter.version
-        place.parent.mkdir(exist_ok=True)
-        place.unlink(missing_ok=True)
-        place.symlink_to(adapter.path)
+        place = self._link(adapter) if self._options.one_machine else adapter.path
         try:
             await self.tell(surface.LOAD_ADAPTER, {"lora_name": adapter.name, "lora_path": str(place)})
         except APIError as error:
-            place.unlink()
+            self._unlink(adapter.name)
             raise adapter_errors.explained(adapter, place, error) from error
-        self._places[adapter.name] = place
 
     async def _unload_adapter(self, name: str) -> None:
         try:
             await self.tell(surface.UNLOAD_ADAPTER, {"lora_name": name})
         finally:
-            self._places.pop(name).unlink(missing_ok=True)
+            self._unlink(name)
+
+    def _link(self, adapter: Adapter) -> Path:
+        """A path that changes with the adapter's files: by that vLLM keeps what it has computed with it."""
+        assert self.directory is not None
+        link = self._links[adapter.name] = self.directory / "adapters" / adapter.version
+        link.parent.mkdir(exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(adapter.path)
+        return link
+
+    def _unlink(self, name: str) -> None:
+        link = self._links.pop(name, None)
+        if link is not None:
+            link.unlink(missing_ok=True)
 
     def command(self, address: Address) -> Sequence[str]:
         serve = [self._python.executable, "-m", "vllm.entrypoints.cli.main", "serve", self.source]

@@ -68,6 +68,14 @@ class ServeOptions:
         return bool(self.values.get("headless"))
 
     @property
+    def one_machine(self) -> bool:
+        """Whether no other machine computes for this node: there its files would be at other places."""
+        replicas = self.values.get("data_parallel_size", 1)
+        return bool(
+            self.values.get("nnodes", 1) == 1 and self.values.get("data_parallel_size_local", replicas) == replicas
+        )
+
+    @property
     def head(self) -> str:
         """The address of the node that a follower computes for."""
         parallel = self.values.get("data_parallel_size", 1) > 1

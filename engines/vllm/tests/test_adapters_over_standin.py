@@ -157,3 +157,11 @@ def test_vllm_is_started_for_several_adapters(configure: Callable[..., VLLMEngin
     assert {"--enable-lora", "--max-loras=4", "--api-server-count=1"} <= set(options.argv)
     assert options.lora_capacity == 3, "what is loaded at the start counts"
     assert "--max-loras" not in " ".join(configure()._options.argv)
+
+
+@pytest.mark.parametrize("variables", [{"NNODES": "2", "MASTER_ADDR": "h"}, {"DATA_PARALLEL_SIZE": "2"}], ids=str)
+def test_other_machines_are_told_where_adapters_really_are(
+    configure: Callable[..., VLLMEngine], loras: Path, variables: dict[str, str]
+) -> None:
+    """A link in this worker's own folder is on this machine only."""
+    assert configure(LORA_DIR=str(loras), **variables)._options.one_machine == ("NNODES" not in variables)
