@@ -302,6 +302,11 @@ class RunningEngine(ABC):
         """The served model names, the primary one first. Known before `start`."""
 
     @property
+    def served(self) -> str:
+        """What it serves, in words for people: the model's primary name, or `a model` where that is not known yet."""
+        return self.models[0] if self.models else "a model"
+
+    @property
     @abstractmethod
     def routes(self) -> frozenset[Route]:
         """The routes that it really serves itself. There may be more after `start`."""

@@ -25,6 +25,8 @@ from .settings import ResidenceSettings
 
 _ADAPTERS_S = 2
 """Seconds in which an engine has to list its adapters."""
+_NAMED = 5
+"""Models that are named to people who start a worker."""
 _SHUTTING_DOWN = APIError("The server is shutting down.", status=503, code="shutting_down", retry_after=1)
 
 
@@ -145,6 +147,13 @@ class ResidentModels(RunningEngine):
     @property
     def name(self) -> str:
         return "engineroom"
+
+    @property
+    def served(self) -> str:
+        names = list(self._table)
+        more = f", … {names[-1]}" if len(names) > _NAMED else ""
+        listed = ", ".join(names[: _NAMED - 1] if more else names)
+        return f"{len(names)} models ({listed}{more})" if len(names) > 1 else names[0]
 
     @functools.cached_property
     def models(self) -> tuple[str, ...]:

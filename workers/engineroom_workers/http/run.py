@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from engineroom.errors import EngineroomError
 
 from ..ending import stop_engine
-from ..loading import loading, model_name
+from ..loading import loading
 from ..signals import either, stop_signals
 from .server import Server
 from .watched_files import watch
@@ -156,21 +156,22 @@ def _announce(engine: RunningEngine, url: str, page: bool, warning: str) -> None
         page: whether there is a page to chat with it.
         warning: what has to stand last before that it is ready; empty where there is nothing.
     """
-    name = model_name(engine)
     if not sys.stderr.isatty():
         engine.timeline.log()
         at_page = f", with a page to chat at {url}/" if page else ""
         if warning:
             logger.warning("%s", warning)
-        logger.info("ready: %s serves %s on %s%s", engine.name, name, url, at_page)
+        logger.info("ready: %s serves %s on %s%s", engine.name, engine.served, url, at_page)
         return
     seconds = engine.timeline.marks[-1][1]
+    name = engine.models[0] if engine.models else "a model"
+    verb = "is" if engine.served == name else "are"
     body = json.dumps({"model": name, "messages": [{"role": "user", "content": "What is 2+2?"}]}, ensure_ascii=False)
     at_page = f"  A page to chat with it in a browser:\n\n    {url}/\n\n" if page else ""
     at_first = f"  Warning: {warning}.\n\n" if warning else ""
     # An address has a line of its own, so that no terminal breaks it.
     sys.stderr.write(
-        f"\n{at_first}  {name} is ready after {seconds:.1f} s. Any OpenAI client can use it at\n\n"
+        f"\n{at_first}  {engine.served} {verb} ready after {seconds:.1f} s. Any OpenAI client can use it at\n\n"
         f"    {url}/v1\n\n"
         f"  curl {url}/v1/chat/completions \\\n"
         f"    -H 'Content-Type: application/json' \\\n"

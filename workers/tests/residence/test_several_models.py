@@ -69,6 +69,10 @@ def test_the_list_has_all_models_and_their_states(door: Door) -> None:
     assert httpx.get(f"{door.url}/v1/models/nobody").status_code == 404
 
 
+def test_who_starts_it_is_told_what_it_serves(door: Door) -> None:
+    door.says("ready: engineroom serves 5 models (a, b, c, broken, small) on http://127.0.0.1:")
+
+
 def test_an_unknown_model_is_a_404_with_the_names(door: Door) -> None:
     answer = chat(door, "nobody")
     assert answer.status_code == 404
