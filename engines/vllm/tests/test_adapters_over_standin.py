@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from standin_hub import standin_hub
 
 from engineroom.asgi import request
 from engineroom.errors import SettingsError
@@ -165,3 +166,22 @@ def test_other_machines_are_told_where_adapters_really_are(
 ) -> None:
     """A link in this worker's own folder is on this machine only."""
     assert configure(LORA_DIR=str(loras), **variables)._options.one_machine == ("NNODES" not in variables)
+
+
+async def test_one_of_the_hub_is_downloaded_when_it_is_asked_for(
+    configure: Callable[..., VLLMEngine], tmp_path: Path
+) -> None:
+    """From a stand-in for the hub. What the setting does not allow is not even looked for there."""
+    files = {"adapter_config.json": b'{"peft_type": "LORA", "r": 8}', "adapter_model.safetensors": b"weights"}
+    with standin_hub(repositories={"acme/sql": files, "other/sql": files}) as hub:
+        places = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path)}
+        async with running(configure(LORA_SOURCES="acme/*", LOAD_FORMAT="dummy", **places)) as engine:
+            answers = await asyncio.gather(*(ask(engine, "acme/sql") for _ in range(3)))
+            assert {status for status, _ in answers} == {200}
+            assert steps(engine) == ["loaded acme/sql"]
+            assert [name for name, _, _ in await listed(engine)] == ["org/model", "acme/sql"]
+            status, answer = await ask(engine, "acme/none")
+            assert (status, answer["error"]["code"]) == (404, "model_not_found")
+            assert "the hub has no repository acme/none" in answer["error"]["message"]
+            assert (await ask(engine, "other/sql"))[0] == 404
+            assert not [path for path, _ in hub.asked if "other" in path]
