@@ -7,12 +7,11 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from browser import Browser, Tab, running_browser
+from browser import Browser, Tab
 from http_door import serving
 
 from engineroom_workers.http.middleware.base import PAGE_FILES
@@ -32,12 +31,6 @@ window.fetch = (url, options) => {
 };
 """
 """Notes what the page asks of the API; a test may put a stand-in for the server in its place."""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser(tmp_path_factory.mktemp("browser")) as running:
-        yield running
 
 
 async def ask(page: Tab, text: str) -> None:

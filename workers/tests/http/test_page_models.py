@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from browser import tab
+from browser import Browser
 from http_door import serving
 
 MODELS = [
@@ -20,10 +19,10 @@ document.getElementById("chat").requestSubmit(); }})()"""
 IDLE = 'document.getElementById("stop").hidden'
 
 
-async def test_models_are_shown_chosen_loaded_and_unloaded(tmp_path: Path) -> None:
+async def test_models_are_shown_chosen_loaded_and_unloaded(browser: Browser) -> None:
     settings = {"ENGINE": "", "MODELS": json.dumps(MODELS), "MODELS_MEMORY_GB": "2", "PAGE": "1"}
     with serving(settings) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until('!document.getElementById("modelscard").hidden')
             await page.until(f"{OPTIONS}.length === 4")
             assert await page.run(OPTIONS) == [
@@ -58,9 +57,9 @@ async def test_models_are_shown_chosen_loaded_and_unloaded(tmp_path: Path) -> No
             assert [error for error in page.errors if "503" not in error] == []
 
 
-async def test_a_worker_with_one_model_has_no_such_card(tmp_path: Path) -> None:
+async def test_a_worker_with_one_model_has_no_such_card(browser: Browser) -> None:
     with serving({"PAGE": "1"}) as door:
-        async with tab(f"{door.url}/", tmp_path) as page:
+        async with browser.tab(f"{door.url}/") as page:
             await page.until('document.getElementById("state").textContent === "ready"')
             assert await page.run('document.getElementById("modelscard").hidden')
             assert page.errors == []
