@@ -21,6 +21,7 @@ OWN_KEYS = ("name", "aliases", "memory", "ttl", "pinned", "preload", "groups")
 _NAMES = {"OPENAI_SERVED_MODEL_NAME_OVERRIDE", "SERVED_MODEL_NAME"}
 _MODEL = ("MODEL_NAME", "MODEL")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(:.+)?")
 _NEAR = 0.65
 """How alike two words are, of 1, that one may have been meant for the other."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B", re.IGNORECASE)
@@ -118,6 +119,9 @@ def _listed(value: str, origin: str) -> tuple[list[Any], str]:
     else:
         path = Path(value).expanduser()
         source = str(path)
+        if not path.exists() and _REPOSITORY.fullmatch(value.strip()):
+            message = f"there is no file {value}, where a list of models stands; one model is named by MODEL_NAME"
+            raise SettingsError([Problem("MODELS", message, origin)])
         content = _content(path)
     if isinstance(content, dict) and content.keys() == {"models"}:
         content = content["models"]

@@ -87,6 +87,11 @@ def test_a_file_that_is_not_there_is_named() -> None:
     assert "there is no file /no/such.yaml" in problems("/no/such.yaml")["MODELS"].message
 
 
+@pytest.mark.parametrize("model", ["org/name", "org/name:Q8_0"])
+def test_one_model_is_no_table(model: str) -> None:
+    assert "named by MODEL_NAME" in problems(model)["MODELS"].message
+
+
 def test_settings_of_one_model_are_not_those_of_several() -> None:
     assert "has several" in problems([ECHO], MODEL_NAME="x")["MODEL_NAME"].message
 
