@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from http_door import COMMAND, Door, serving
 from prepared_python import PREPARED, engineroom
@@ -62,3 +64,21 @@ def _is_a_fork(door: Door) -> bool:
 @pytest.mark.parametrize("name", ["PYTHONPATH", "PYTHONMALLOC", "LC_ALL", "TZ"])
 def test_what_changes_python_itself_gets_a_new_one(name: str) -> None:
     assert not PREPARED.suits({**ENVIRON, name: "other"})
+
+
+ORPHANED = """
+import sys, time
+from http_door import serving
+with serving() as door:
+    print(door.process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_nothing_outlives_a_killed_run_of_tests() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).with_name("support"))}
+    with subprocess.Popen([sys.executable, "-c", ORPHANED], env=environ, stdout=subprocess.PIPE, text=True) as tests:
+        assert tests.stdout is not None
+        door = psutil.Process(int(tests.stdout.readline()))
+        tests.kill()
+        assert psutil.wait_procs([door], timeout=60)[0]

@@ -256,6 +256,7 @@ def prepare(orders: socket.socket) -> None:
         if orders in ready:
             order, given, _, _ = socket.recv_fds(orders, _LARGEST_ORDER, 4)
             if not order:
+                _kill(running)
                 return
             *streams, telling = given
             pid = os.fork()
@@ -268,6 +269,13 @@ def prepare(orders: socket.socket) -> None:
             for number in streams:
                 os.close(number)
             running[pid] = telling
+
+
+def _kill(running: Mapping[int, int]) -> None:
+    """End what outlived whoever gave the orders, as where a run of tests is killed."""
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _tell_who_ended(running: dict[int, int]) -> None:
