@@ -54,8 +54,13 @@ class ModelState:
     retry_at: float = 0.0
 
     def expected_requests(self, now: float, seconds: float) -> float:
-        """How many requests are likely to arrive for it within `seconds`, going by those of late."""
-        return decayed(self.demand, now - self.demand_at) / DEMAND_S * seconds
+        """How many requests are likely to arrive for it within `seconds`, going by those of late; but while it has
+        nothing to do, not more than one in as long as it has had nothing to do already."""
+        rate = decayed(self.demand, now - self.demand_at) / DEMAND_S
+        idle_s = now - self.idle_since
+        if not self.running and idle_s > 0:
+            rate = min(rate, 1 / idle_s)
+        return rate * seconds
 
 
 def decayed(demand: float, seconds: float) -> float:

@@ -235,3 +235,16 @@ def test_what_is_to_be_preloaded_takes_free_room_only() -> None:
     assert [model.phase for model in worker.residency.residents(worker.now)] == ["resident", "resident", "absent"]
     worker.run(worker.now + 60)
     assert worker.loads == 2
+
+
+def test_one_who_goes_from_model_to_model_waits_little() -> None:
+    """Ten questions to one model in a minute, then one to another: nobody else is there to ask the first again."""
+    worker = SimulatedWorker([entry("a"), entry("b")], 1, max_wait_s=30, load_s=5)
+    worker.begin()
+    for _ in range(10):
+        worker.arrive("a", 1)
+        worker.run(worker.now + 6)
+    request = worker.arrive("b")
+    worker.run(worker.now + 60)
+    assert request.granted is not None
+    assert request.granted - request.arrived < 5 + worker.load_s + worker.unload_s
