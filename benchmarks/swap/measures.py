@@ -28,7 +28,7 @@ MAX_WAIT_S = 5.0
 SWAPS = 200
 REAL_SWAPS = 30
 KILLS = 8
-REAL_REQUESTS = 150
+REAL_REQUESTS = 100
 REAL_CLIENTS = 16
 REAL_TOKENS = 8
 GONE_S = 10.0
@@ -109,19 +109,20 @@ class Memory(NamedTuple):
 
 
 def memory_over_swaps(entries: Sequence[Entry], swaps: int) -> Memory:
-    """One client asks for each model in turn, so that each request is a swap."""
-    requests = [number % MODELS for number in range(ROOM + swaps)]
-    early_at = ROOM + swaps // 5
+    """One client asks for each model in turn, again and again, so that nearly every request is a swap."""
 
-    async def ask(served: SwapWorker) -> tuple[float, float]:
+    async def until(served: SwapWorker, unloads: int) -> float:
+        while served.counts().unloads < unloads:
+            await served.ask_all(range(MODELS), 1, 2)
+        return served.memory()
+
+    async def both(served: SwapWorker) -> tuple[float, float]:
         # What it imports and warms up counts as nobody's leak.
-        await served.ask_all(requests[:early_at], 1, 2)
-        early = served.memory()
-        await served.ask_all(requests[early_at:], 1, 2)
-        return early, served.memory()
+        early = await until(served, swaps // 5)
+        return early, await until(served, swaps)
 
     with tempfile.TemporaryDirectory() as folder, worker(entries, ROOM, Path(folder)) as served:
-        early, late = asyncio.run(ask(served))
+        early, late = asyncio.run(both(served))
         return Memory(served.counts().unloads, early, late)
 
 

@@ -73,8 +73,8 @@ A small real model (SmolLM2-135M) under {MODELS} names, each a server process of
 
 ## Memory, and sudden ends
 
-Each model in turn, so that every request is a swap; MB (proportional set size) of the worker and all that it started,
-with the same number of models loaded.
+Each model in turn, so that nearly every request is a swap; MB (proportional set size) of the worker and all that it
+started, with the same number of models loaded.
 
 {_table(["models", "swaps", "after a fifth of them", "in the end"], _memory_rows(results))}
 
@@ -108,11 +108,9 @@ def _promises(results: Results) -> str:
 
 
 def longest_allowed_s() -> float:
-    """MODELS_MAX_WAIT, after which room is made for a request whatever else is asked for; an answer that has to end for
-    that; and a load. Several models may be due at the same moment, and as many as there is room for are loaded at a
-    time."""
-    rounds = -(-(MODELS - ROOM) // ROOM)
-    return MAX_WAIT_S + rounds * (TOKENS / TOKENS_PER_S + LOAD_S)
+    """The bound of docs/models.md: MODELS_MAX_WAIT, and for each model whose requests have waited longer, and for the
+    request's own, the end of the answers under way and a load."""
+    return MAX_WAIT_S + (MODELS - ROOM) * (TOKENS / TOKENS_PER_S + LOAD_S)
 
 
 def _orders(compared: Sequence[Compared]) -> str:
