@@ -85,6 +85,14 @@ def _check_together(json: Mapping[str, Any]) -> None:
         raise invalid(message, "chat_template_kwargs", "invalid_type")
 
 
+def without_empty_stops(json: dict[str, Any]) -> dict[str, Any]:
+    """The request without empty stop strings, which some clients send for none; the same object where it has none."""
+    stop = json.get("stop")
+    if stop == "" or (isinstance(stop, list) and "" in stop):
+        return {**json, "stop": [string for string in stop if string != ""]}
+    return json
+
+
 def refuse(json: Mapping[str, Any], fields: Mapping[str, str], engine: str) -> None:
     """Refuse fields that would change the answer, and that the engine passes over in silence.
 

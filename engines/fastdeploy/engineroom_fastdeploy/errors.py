@@ -11,6 +11,8 @@ STATUS = {"invalid_request_error": 400, "invalid_request": 400, "timeout_error":
 TYPES = {400: "invalid_request_error", 404: "invalid_request_error", 429: "rate_limit_error"}
 _WHERE = re.compile(r"^(?:request\[[^\]]*\]|OpenAIServing\w+)[\w ]*: ?")
 _PATH = re.compile(r"(?<![\w:/.])/(?:[\w.@+-]+/)+(?=[\w.@+-])")
+_FIELD_AND_REASON = re.compile(r"""^\(['"](?P<field>\w+)['"], (?P<quote>['"])(?P<reason>.*)(?P=quote)\)$""", re.DOTALL)
+"""A Python error with two arguments, as text."""
 _TOO_LONG = re.compile(r"Input text is too long|exceeds the limit max_model_len")
 
 
@@ -22,6 +24,10 @@ def normalise(status: int, body: bytes) -> APIError:
     """
     error = from_upstream(status, body)
     message = _PATH.sub("", _WHERE.sub("", error.message + " ")).strip(" ,")
+    param = error.param
+    if named := _FIELD_AND_REASON.match(message):
+        param = named["field"]
+        message = named["reason"]
     code = error.code
     if code == "model_not_support":
         status = 404
@@ -36,5 +42,5 @@ def normalise(status: int, body: bytes) -> APIError:
         )
     kind = TYPES.get(status, "server_error" if status >= 500 else error.type)
     return APIError(
-        message, status=status, type=kind, param=error.param, code=code, retry_after=1 if status in (408, 429) else None
+        message, status=status, type=kind, param=param, code=code, retry_after=1 if status in (408, 429) else None
     )

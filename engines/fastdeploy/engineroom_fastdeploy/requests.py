@@ -7,7 +7,7 @@ from typing import Any
 
 from engineroom.errors import APIError
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, TEXT_ROUTES
-from engineroom.openai.strict import GENERATION_FIELDS, only_honoured
+from engineroom.openai.strict import GENERATION_FIELDS, only_honoured, shown_messages, without_empty_stops
 
 SINCE = {
     "request_id": (2, 4),
@@ -61,6 +61,9 @@ HONOURED = {
 }
 """The fields that FastDeploy acts on. It takes all others without a word, and reads even `metadata` as parameters."""
 
+_MEMBERS = frozenset({"content", "name", "reasoning_content", "role", "tool_call_id", "tool_calls"})
+"""What chat templates read of a message; FastDeploy hands them messages as they come."""
+
 _INSTEAD = {
     "functions": "use 'tools'",
     "logit_bias": "send it as 'logits_processors_args', with LOGITS_PROCESSORS=LogitBiasLogitsProcessor",
@@ -81,6 +84,9 @@ def prepare(path: str, json: Mapping[str, Any], model: str, version: tuple[int, 
         if request.get(name) is not None and version < since:
             raise _refused(name, f"needs FastDeploy {since[0]}.{since[1]}; {version[0]}.{version[1]} runs here")
     _check_types(request)
+    request = without_empty_stops(request)
+    if path == CHAT_COMPLETIONS and isinstance(request.get("messages"), list):
+        request["messages"] = shown_messages(request["messages"], _MEMBERS, "FastDeploy")
     choice = request.pop("tool_choice", None)
     if choice == "none":
         request.pop("tools", None)

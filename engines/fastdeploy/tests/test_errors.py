@@ -45,3 +45,11 @@ def test_status_and_code(status: int, body: object, expected: tuple[int, str | N
 )
 def test_what_is_left_of_a_message(said: str, told: str) -> None:
     assert normalise(500, msgspec.json.encode(error(said, "invalid_request_error"))).message == told
+
+
+def test_a_reason_that_comes_with_its_field_names_it() -> None:
+    """How Python writes an error that was given both, which is how FastDeploy refuses logprobs."""
+    found = normalise(
+        500, msgspec.json.encode(error(str(("top_logprobs", "21 is too many.")), "invalid_request_error"))
+    )
+    assert (found.status, found.param, found.message) == (400, "top_logprobs", "21 is too many.")

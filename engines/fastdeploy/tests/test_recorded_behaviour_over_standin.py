@@ -210,6 +210,21 @@ async def test_fields_of_newer_versions(engine: FastDeployEngine) -> None:
             assert f"needs FastDeploy {since[0]}.{since[1]}" in body["error"]["message"]
 
 
+async def test_what_messages_say_stands_where_templates_look(engine: FastDeployEngine) -> None:
+    refused = [{"role": "assistant", "content": None, "refusal": "No."}, {"role": "user", "content": "Why?"}]
+    status, _, _ = await post(engine, {"messages": refused})
+    assert status == 200
+    assert (await seen(engine))["bodies"][-1]["messages"][0] == {"role": "assistant", "content": "No."}
+    status, body, _ = await post(engine, {"messages": [{"role": "user", "content": "Why?", "unheard_of": 1}]})
+    assert (status, body["error"]["param"]) == (400, "messages.0.unheard_of")
+
+
+async def test_empty_stop_strings_are_none(engine: FastDeployEngine) -> None:
+    for stop, sent in (("", []), (["", "five"], ["five"])):
+        status, _, _ = await post(engine, chat(stop=stop))
+        assert (status, (await seen(engine))["bodies"][-1]["stop"]) == (200, sent)
+
+
 async def test_tool_choice_none_offers_no_tools(engine: FastDeployEngine) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     status, _, _ = await post(engine, chat(tools=tools, tool_choice="none"))

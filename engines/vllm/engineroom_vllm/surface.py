@@ -10,7 +10,7 @@ import msgspec
 
 from engineroom.engine import MODELS, Route
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
-from engineroom.openai.strict import only_honoured, shown_messages
+from engineroom.openai.strict import only_honoured, shown_messages, without_empty_stops
 
 _PATHS = frozenset(
     {
@@ -165,10 +165,7 @@ def prepare(path: str, json: dict[str, Any], honoured: Mapping[str, frozenset[st
     messages = kept.get("messages")
     if path == CHAT_COMPLETIONS and isinstance(messages, list) and not _all_shown(messages):
         kept = {**kept, "messages": shown_messages(messages, _MEMBERS, "vLLM")}
-    stop = kept.get("stop")
-    if stop == "" or (isinstance(stop, list) and "" in stop):
-        # Some clients send an empty string for none; vLLM refuses it.
-        kept = {**kept, "stop": [string for string in stop if string]}
+    kept = without_empty_stops(kept)
     changed = with_structured_outputs(kept)
     return kept if changed is None and kept is not json else changed
 

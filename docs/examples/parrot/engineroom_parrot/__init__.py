@@ -52,7 +52,7 @@ class ParrotEngine(TokenEngine):
         return list(text.encode())
 
     def chat_prompt(self, messages, params):
-        return self.tokenize(messages[-1]["content"] or "")
+        return self.tokenize("\n".join(message["content"] or "" for message in messages))
 
     async def generate_tokens(self, request):
         speech = itertools.cycle(request.prompt) if request.params.get("ignore_eos") else iter(request.prompt)

@@ -34,7 +34,18 @@ def prompt_of(body: dict[str, Any]) -> str:
     if "messages" not in body:
         prompt = body.get("prompt")
         return prompt if isinstance(prompt, str) else " ".join(map(str, prompt or []))
-    content = body["messages"][-1].get("content") or ""
+    return _text(body["messages"][-1])
+
+
+def prompt_length(body: dict[str, Any]) -> int:
+    """Tokens of all messages, of which a template shows the contents, or of the prompt."""
+    if "messages" not in body:
+        return len(tokenize(prompt_of(body)))
+    return sum(len(tokenize(_text(message))) for message in body["messages"])
+
+
+def _text(message: dict[str, Any]) -> str:
+    content = message.get("content") or ""
     return content if isinstance(content, str) else " ".join(part.get("text", part["type"]) for part in content)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from .faults import TRACEBACK, answer, error, error_fields, faults, refused
-from .model import Piece, generate, prompt_of, schema_of, tokenize
+from .model import Piece, generate, prompt_length, prompt_of, schema_of
 from .version import VERSION, drops_first_replies, stops_on_disconnect
 
 OPTIONS = web.AppKey("options", dict)
@@ -103,12 +103,17 @@ async def _generate(request: web.Request) -> web.StreamResponse:
         return error(f"Unsupported model: [{body['model']}]", "internal_error", code="model_not_support")
     if body.get("logprobs") and not options.get("enable_logprob"):
         return refused(request_id, "Logprobs is disabled, please enable it in startup config.")
+    alternatives = body.get("top_logprobs") or 0
+    limit = int(options.get("max_logprobs") or 20)
+    if alternatives > limit:
+        message = f"Number of top_logprobs requested ({alternatives}) exceeds maximum allowed value ({limit})."
+        return refused(request_id, str(("top_logprobs", message)))
     if schema_of(body) is not None and options["guided_decoding_backend"] == "off":
         return refused(
             request_id,
             "guided_backend is None, use --guided-decoding-backend to specify the backend at server startup.",
         )
-    if len(tokenize(prompt_of(body))) >= int(options["max_model_len"]):
+    if prompt_length(body) >= int(options["max_model_len"]):
         return refused(request_id, "Input text is too long, input_ids_len (9000) >= max_model_len(2048)")
     if not body.get("stream"):
         return await _whole(body, options, chat, found)
@@ -194,7 +199,7 @@ async def _frames(
     head = {"id": request_id, "object": "chat.completion.chunk" if chat else "text_completion"}
     head |= {"created": int(time.time()), "model": app[OPTIONS]["served_model_name"]}
     counts: dict[int, int] = {}
-    prompt = len(tokenize(prompt_of(body)))
+    prompt = prompt_length(body)
     message = f"request[{request_id}] generate stream error: Engine is not healthy: /dev/shm/8000.socket, {TRACEBACK}"
     failure = _data(
         error_fields(message if chat else "Engine is not healthy", "internal_error", None if chat else "400")
