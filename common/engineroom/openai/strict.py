@@ -241,6 +241,8 @@ def _show_refusals(message: dict[str, Any]) -> None:
 
 
 def _as_text(part: Any) -> Any:
-    """A content part; one that refuses as a text."""
-    refuses = isinstance(part, dict) and part.get("type") == "refusal"
-    return {"type": "text", "text": part.get("refusal")} if refuses else part
+    """A content part; one that refuses as a text, with whatever else is in it: that is the server's to refuse."""
+    if not isinstance(part, dict) or part.get("type") != "refusal":
+        return part
+    others = {name: value for name, value in part.items() if name not in ("type", "refusal")}
+    return {"type": "text", "text": part.get("refusal"), **others}
