@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 
 from engineroom.adapters import AdapterSettings, AdapterSources
 from engineroom.errors import APIError, EngineStartError, Problems
-from engineroom.openai.routes import EMBEDDINGS, RERANK
+from engineroom.openai.routes import EMBEDDINGS, RERANK, TEXT_ROUTES
 from engineroom.settings import Environment
 
 logger = logging.getLogger(__name__)
 
 _WITHOUT = frozenset({EMBEDDINGS, RERANK})
 """Routes on which llama.cpp applies no adapter of a request's."""
+_GENERATING = TEXT_ROUTES | {"/infill"}
+_NOTHING = 1e-30
+"""A scale that changes no answer, for a request without any adapter. With none at all llama.cpp would go on from what
+an adapter has computed for the same prompt in the same slot: it forgets that only for a request that has an adapter."""
 
 
 class LoadedAdapters(NamedTuple):
@@ -44,22 +48,55 @@ class LoadedAdapters(NamedTuple):
         return cls(ids, {int(adapter["id"]): float(adapter["scale"]) for adapter in listed})
 
     def choose(self, path: str, json: dict[str, Any]) -> dict[str, Any]:
-        """The request with the scales of the adapter that its model is; as it is where that is no adapter.
+        """The request with the scales of all adapters, where there are any: those of the adapter that its model is, or
+        the ones that the server has for the model itself.
 
         Raises:
             APIError: 400 where the request cannot have an adapter, or names others itself.
         """
         model = json.get("model")
-        if not isinstance(model, str) or model not in self.ids:
-            return json
-        if path in _WITHOUT:
+        named = isinstance(model, str) and model in self.ids
+        if named and path in _WITHOUT:
             message = f"The model `{model}` is an adapter, which llama.cpp applies to generated text only."
             raise APIError(message, param="model", code="unsupported_parameter")
-        if "lora" in json:
+        if named and "lora" in json:
             message = f"'lora' and the adapter `{model}` as the model exclude each other; leave out one of them."
             raise APIError(message, param="lora", code="invalid_value")
-        scales = {**self.scales, self.ids[model]: 1.0}
+        if not self.scales or path not in _GENERATING or _applies_some(json.get("lora")):
+            return json
+        scales = {} if "lora" in json else dict(self.scales)
+        if named:
+            scales[self.ids[str(model)]] = 1.0
+        if not any(scales.values()):
+            scales[next(iter(self.scales))] = _NOTHING
         return {**json, "lora": [{"id": number, "scale": scale} for number, scale in scales.items()]}
+
+
+def _applies_some(lora: Any) -> bool:
+    """Whether a request's own `lora` applies an adapter, or is nothing that llama.cpp takes."""
+    if lora is None:
+        return False
+    if not isinstance(lora, list) or not all(isinstance(entry, dict) for entry in lora):
+        return True
+    return any(entry.get("scale") != 0 for entry in lora)
+
+
+def without_shared_prompts(
+    settings: AdapterSettings, values: Mapping[str, Any], env: Environment, problems: Problems
+) -> dict[str, Any]:
+    """The flags, without llama.cpp's cache of prompts where there are adapters. It does not note which adapter has
+    computed a prompt, and would let a request go on from another adapter's numbers. Slots do note it.
+
+    Args:
+        values: the flags that are set.
+        problems: that the user wants that cache with adapters by name is added here.
+    """
+    if settings.in_use and values.get("cache_ram", 0) != 0:
+        message = "llama.cpp's cache of prompts mixes adapters up; with LORA_DIR or LORA_SOURCES it has to be 0"
+        problems.add("CACHE_RAM", message, env.source("CACHE_RAM"))
+    if settings.in_use or values.get("lora") or values.get("lora_scaled"):
+        return {"cache_ram": 0, **values}
+    return dict(values)
 
 
 def check(settings: AdapterSettings, env: Environment, problems: Problems) -> None:

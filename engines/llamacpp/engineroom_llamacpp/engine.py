@@ -122,6 +122,7 @@ class LlamaCppEngine(ServerEngine):
         hub_environ = own.environ(env, BUCKET_VARIABLES)
         adapter_settings = AdapterSettings.load_valid(env, problems)
         adapters.check(adapter_settings, env, problems)
+        values = adapters.without_shared_prompts(adapter_settings, values, env, problems)
         try:
             model = find(worker.model_name or DEFAULT, hub_environ, own.base_path, own.model_revision)
         except ModelError as error:
@@ -237,7 +238,7 @@ class LlamaCppEngine(ServerEngine):
                 reason = f"This model does not accept {kind} input. For a model that does, set MMPROJ to its projector."
                 self.capabilities = self.capabilities.narrow(reason, **{capability: False})
 
-        if self._adapter_files:
+        if self._adapter_files or self._values.get("lora") or self._values.get("lora_scaled"):
             await self._find_loaded(upstream)
 
     async def _find_loaded(self, upstream: Upstream) -> None:
@@ -249,8 +250,8 @@ class LlamaCppEngine(ServerEngine):
             self._adapters = adapters.LoadedAdapters.of(listed, files)
         except (ValueError, TypeError, KeyError):
             raise EngineStartError("llama.cpp does not list its adapters; its version is not known here") from None
-        names = ", ".join(self._adapters.ids)
-        logger.info("adapters that clients may ask for by name: %s", names)
+        if files:
+            logger.info("adapters that clients may ask for by name: %s", ", ".join(self._adapters.ids))
 
     async def stop(self) -> None:
         await self._sources.close()
@@ -259,7 +260,7 @@ class LlamaCppEngine(ServerEngine):
     def make_proxy(self) -> Proxy:
         from .proxy import LlamaCppProxy
 
-        return LlamaCppProxy(self)
+        return LlamaCppProxy(self, self._adapter_files.keys() - {*self.models})
 
     def prepare(self, path: str, json: dict[str, Any]) -> dict[str, Any] | None:
         return requests.prepare(path, self._adapters.choose(path, json), self.worker.max_ways)

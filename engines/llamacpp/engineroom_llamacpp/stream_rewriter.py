@@ -23,10 +23,12 @@ class LlamaCppRewriter(StreamRewriter):
     Args:
         path: the route.
         json: the request as the client sent it.
+        adapter: the adapter that the request names as its model; llama.cpp calls it by the model's own name.
     """
 
-    def __init__(self, path: str, json: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, json: Mapping[str, Any], adapter: str | None = None) -> None:
         self._path = path
+        self._adapter = adapter
         self._tells_usage = not json.get("stream") or wants_usage_event(json)
         self._usage = ChoicesUsage(json.get("n") or 1)
         self._alternatives = _alternatives(path, json)
@@ -36,9 +38,13 @@ class LlamaCppRewriter(StreamRewriter):
         self.at_once = demands_call(path, json)
 
     def concerns(self, data: bytes) -> bool:
-        return self._alternatives is not None or b'"usage":' in data or b'"__verbose":' in data
+        if self._adapter is not None or self._alternatives is not None:
+            return True
+        return b'"usage":' in data or b'"__verbose":' in data
 
     def rewrite(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        if self._adapter is not None:
+            event["model"] = self._adapter
         choices = event.get("choices") or []
         usage = event.pop("usage", None)
         stop = event.pop("__verbose", {}).get("stopping_word")

@@ -28,7 +28,11 @@ async def test_an_adapter_is_applied_and_can_be_turned_off(engine: LlamaCppEngin
     plain = await _answer(engine, ASKED)
     async with running(make(LORA=str(write(tmp_path / "lora.gguf")), PARALLEL=2)) as adapted:
         assert await _answer(adapted, ASKED) != plain
-        assert await _answer(adapted, {**ASKED, "lora": [{"id": 0, "scale": 0.0}]}) == plain
+        changed = await _answer(adapted, ASKED)
+        for prompts_are_kept in (False, True):
+            asked = {**ASKED, "cache_prompt": prompts_are_kept}
+            assert await _answer(adapted, asked) == changed
+            assert await _answer(adapted, {**asked, "lora": [{"id": 0, "scale": 0.0}]}) == plain
 
 
 async def test_adapters_of_a_folder_are_chosen_by_name(
@@ -58,6 +62,15 @@ async def test_adapters_of_a_folder_are_chosen_by_name(
                 assert await _answer(adapted, {**ASKED, "lora": chosen}) == expected
             assert await _answer(adapted, {**ASKED, "model": "small"}) == plain
 
+            # Nobody goes on from what another adapter has computed for the same prompt.
+            answers = {"odd": odd, "strange": strange, "small": plain}
+            asked = {**ASKED, "cache_prompt": True}
+            for name in ("odd", "small", "strange", "small", "odd", "odd", "strange", "small"):
+                assert await _answer(adapted, {**asked, "model": name}) == answers[name], name
+
+            for stream in (False, True):
+                assert await _named(adapted, {**ASKED, "model": "odd", "stream": stream}) == {"odd"}
+
             _, listed = await _ask(adapted, "GET", "/v1/models", None)
             models = [(model["id"], model.get("parent")) for model in listed["data"]]
             assert models == [("small", None), ("odd", "small"), ("strange", "small")]
@@ -79,6 +92,7 @@ async def test_adapters_of_a_folder_are_chosen_by_name(
     ("variables", "expected"),
     [
         ({"LORA_SOURCES": "acme/*"}, "llama.cpp loads adapters only when it starts"),
+        ({"LORA_SOURCES": "acme/sql", "CACHE_RAM": "512"}, "cache of prompts mixes adapters up"),
         ({"LORA_DIR": "/no/such/folder"}, "there is no folder /no/such/folder"),
     ],
     ids=str,
@@ -87,6 +101,14 @@ def test_what_it_cannot_do_is_told(variables: dict[str, str], expected: str) -> 
     with pytest.raises(SettingsError) as raised:
         make(**variables)
     assert expected in str(raised.value)
+
+
+async def _named(engine: LlamaCppEngine, body: dict[str, Any]) -> set[str]:
+    """The `model` of an answer, or of all events of a stream."""
+    async with request(engine.app, "POST", "/v1/chat/completions", body=msgspec.json.encode(body)) as answer:
+        lines = (await answer.read()).decode().splitlines()
+    events = [line.removeprefix("data: ") for line in lines if line.startswith(("data: {", "{"))]
+    return {msgspec.json.decode(event)["model"] for event in events}
 
 
 async def _streamed(engine: LlamaCppEngine, body: dict[str, Any]) -> str:
