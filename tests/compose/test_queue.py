@@ -32,7 +32,8 @@ def queue(services: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) ->
     """The address of the queue, which has two workers: `--scale queue-worker=2`."""
     folder, port = tmp_path_factory.mktemp("queue"), free_port()
     here = {"0.0.0.0": "127.0.0.1", "8088": str(port)}
-    command = [COMMAND, *(here.get(word, word) for word in services["queue"]["command"])]
+    # A worker that ends waits for its poll, which is short here.
+    command = [COMMAND, *(here.get(word, word) for word in services["queue"]["command"]), "--hold", "0.5"]
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         emulator = ServerProcess(command, folder / "queue.log")

@@ -110,7 +110,7 @@ def test_one_replica_after_the_other_is_replaced_under_load_and_no_client_sees_i
 
 def test_a_replica_that_is_full_hands_on_and_stays(tmp_path: Path) -> None:
     """Only where all are full is a client refused, in the worker's words; and nobody is left out for it."""
-    places = {"MAX_CONCURRENT_REQUESTS": "1", "MAX_QUEUED_REQUESTS": "0"}
+    places = {"MAX_CONCURRENT_REQUESTS": "1", "MAX_QUEUED_REQUESTS": "0", "STREAM_HEARTBEAT": "0.2"}
     with serving(places) as first, serving({**places, "MAX_CONCURRENT_REQUESTS": "3"}) as second:
         nginx = Nginx(tmp_path, 0, WORKER_ADDRESS=servers(port_of(first), port_of(second)))
         try:
