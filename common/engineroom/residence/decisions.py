@@ -8,8 +8,7 @@ The rules, in the order in which they count:
    an unload is over. Of the models that are in groups, those that are loaded together are all in one group.
 4. A model with requests is loaded at once where there is room.
 5. Where there is none, idle models make room as soon as that is worth it: at least as many requests wait for it as are
-   likely to arrive meanwhile for the models that would go, or they have waited as long as those would have to. Until
-   then requests gather, and share one load.
+   likely to arrive meanwhile for the models that would go. Until then requests gather, and share one load.
 6. A model whose first request has waited for MODELS_MAX_WAIT is overdue: room is made for it whatever else is asked
    for, the longest wait first. Models that have to go are drained, so that no request that arrives later is served
    before it by any of them.
@@ -129,18 +128,8 @@ def _victims(
     victims = _fewest(candidate, staying, sorted(may_go, key=price), residents)
     if victims is None or overdue:
         return victims
-    return victims if _is_worth_it(candidate, victims, now) else None
-
-
-def _is_worth_it(candidate: ModelState, victims: list[ModelState], now: float) -> bool:
-    """Whether idle models are to go now: at least as many requests wait as are likely to miss the models that go, or
-    they have waited together for as long as those would have to."""
-    away = [(victim, candidate.load_s + victim.load_s) for victim in victims]
-    missed = [(victim.expected_requests(now, seconds), seconds) for victim, seconds in away]
-    waited = candidate.waiting * (now - (candidate.oldest if candidate.oldest is not None else now))
-    return candidate.waiting >= sum(requests for requests, _ in missed) or waited >= sum(
-        requests * seconds / 2 for requests, seconds in missed
-    )
+    missed = sum(victim.expected_requests(now, candidate.load_s + victim.load_s) for victim in victims)
+    return victims if candidate.waiting >= missed else None
 
 
 def _may_go(model: ModelState, candidate: ModelState, *, overdue: bool) -> bool:

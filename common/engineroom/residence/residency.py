@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol
 
 from ..errors import APIError
@@ -122,6 +122,7 @@ class Residency:
         self._one_load_at_a_time = one_load_at_a_time
         self._waiting = 0
         self._begun = False
+        self._began = 0.0
         self._closed: APIError | None = None
         self.budget: int | None = None
 
@@ -135,6 +136,7 @@ class Residency:
             budget: bytes that all loaded models may take together; None for no limit.
         """
         self._begun = True
+        self._began = now
         self.budget = budget
         for model, need in zip(self._models.values(), needs, strict=True):
             model.need = need
@@ -379,21 +381,21 @@ class Residency:
         model.retry_at = now + pause
 
     def _snapshot(self) -> Residents:
-        states = {name: _state(model) for name, model in self._models.items()}
+        states = {name: _state(model, self._began) for name, model in self._models.items()}
         residents = Residents(states, self.budget, self._max_wait_s, self._one_load_at_a_time)
         for name, state in states.items():
             largest = room(residents, name)
             if state.phase == "absent" and largest is not None and state.memory > largest:
                 # What is only thought to be too large is tried alone, beside what is pinned.
-                states[name] = _state(self._models[name], largest)
+                states[name] = replace(state, memory=largest)
         return residents
 
 
-def _state(model: _ModelRecord, memory: int | None = None) -> ModelState:
+def _state(model: _ModelRecord, counted_since: float) -> ModelState:
     return ModelState(
         name=model.entry.name,
         phase=model.phase,
-        memory=model.need.size + model.extra if memory is None else memory,
+        memory=model.need.size + model.extra,
         groups=model.entry.groups,
         pinned=model.entry.pinned,
         ttl_s=model.entry.ttl_s,
@@ -404,6 +406,7 @@ def _state(model: _ModelRecord, memory: int | None = None) -> ModelState:
         dismissed=model.dismissed,
         demand=model.demand,
         demand_at=model.demand_at,
+        counted_since=counted_since,
         load_s=GUESSED_LOAD_S if model.load_s is None else model.load_s,
         idle_since=model.idle_since,
         retry_at=model.retry_at,

@@ -14,6 +14,9 @@ MemorySource: TypeAlias = Literal["declared", "measured", "estimated", "unknown"
 DEMAND_S = 60.0
 """Seconds after which a request counts a third (1/e) of a new one towards a model's demand."""
 
+_COUNTED_S = 5.0
+"""For so long requests are taken to have been counted at least: in less, a few of them would look like many."""
+
 GUESSED_LOAD_S = 5.0
 """How long a load is taken to last before there has been one."""
 
@@ -31,6 +34,7 @@ class ModelState:
         still due; None for no such reason.
     dismissed: whether an operator wants it gone.
     demand: requests of late, each counted less the longer ago it was, as of `demand_at`.
+    counted_since: since when they are counted.
     load_s: how long its last load took.
     idle_since: since when it has nothing to do.
     retry_at: before this moment it is not loaded again, since a load of it has failed.
@@ -49,6 +53,7 @@ class ModelState:
     dismissed: bool = False
     demand: float = 0.0
     demand_at: float = 0.0
+    counted_since: float = -math.inf
     load_s: float = GUESSED_LOAD_S
     idle_since: float = 0.0
     retry_at: float = 0.0
@@ -56,7 +61,11 @@ class ModelState:
     def expected_requests(self, now: float, seconds: float) -> float:
         """How many requests are likely to arrive for it within `seconds`, going by those of late; but while it has
         nothing to do, not more than one in as long as it has had nothing to do already."""
-        rate = decayed(self.demand, now - self.demand_at) / DEMAND_S
+        counted_s = max(_COUNTED_S, now - self.counted_since)
+        # One request alone tells nothing of the next.
+        rate = max(0.0, decayed(self.demand, now - self.demand_at) - 1) / (
+            DEMAND_S * (1 - math.exp(-counted_s / DEMAND_S))
+        )
         idle_s = now - self.idle_since
         if not self.running and idle_s > 0:
             rate = min(rate, 1 / idle_s)

@@ -247,4 +247,28 @@ def test_one_who_goes_from_model_to_model_waits_little() -> None:
     request = worker.arrive("b")
     worker.run(worker.now + 60)
     assert request.granted is not None
-    assert request.granted - request.arrived < 5 + worker.load_s + worker.unload_s
+    swap = worker.unload_s + worker.load_s
+    assert request.granted - request.arrived <= 2 * worker.load_s + swap
+    first = worker.arrive("a", 1)
+    worker.run(worker.now + 20)
+    assert first.granted is not None
+    assert first.granted - first.arrived == swap
+
+
+def test_a_hot_model_stays_from_the_first_minute_on() -> None:
+    """48 clients who ask ten models, one of them more often than the others: half of its requests find it loaded."""
+    chance = random.Random(18)
+    weights = [1 / (number + 1) for number in range(10)]
+    order = [f"m{chance.choices(range(10), weights)[0]}" for _ in range(600)]
+    worker = SimulatedWorker([entry(f"m{number}") for number in range(10)], 3, max_wait_s=4, load_s=0.4, unload_s=0.05)
+    worker.begin()
+    while order:
+        busy = [each for each in worker.served if each.granted is None or each.granted + each.answer_s > worker.now]
+        for _ in range(min(48 - len(busy), len(order))):
+            worker.arrive(order.pop(), 0.2)
+        worker.run(worker.now + 0.02)
+    worker.run(worker.now + 20)
+    waits = sorted(
+        each.granted - each.arrived for each in worker.served if each.model == "m0" and each.granted is not None
+    )
+    assert waits[len(waits) // 2] < 0.05
