@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ..stop_strings import possible_start
+from .shared_definitions import SharedDefinitions
 
 MARKERS = ("<tool_call>", "[TOOL_CALLS]", "<|python_tag|>")
 """What stands before calls; an engine whose vocabulary has one as a special token gives its text all the same."""
@@ -43,17 +44,14 @@ def schema(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     What the parameters define for their `$ref`s moves to the top, where these look for it.
     """
     calls: list[dict[str, Any]] = []
-    definitions: dict[str, dict[str, Any]] = {}
+    shared = SharedDefinitions()
     for tool in tools:
-        parameters = dict(tool["function"].get("parameters") or {"type": "object"})
-        for place in ("$defs", "definitions"):
-            if place in parameters:
-                definitions[place] = {**definitions.get(place, {}), **parameters.pop(place)}
+        parameters = shared.take(tool["function"].get("parameters") or {"type": "object"})
         properties = {"name": {"const": tool["function"]["name"]}, "arguments": parameters}
         calls.append(
             {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
         )
-    return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), **definitions}
+    return {**(calls[0] if len(calls) == 1 else {"anyOf": calls}), **shared.top}
 
 
 class ToolCallParser:

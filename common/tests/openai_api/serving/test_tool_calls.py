@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import jsonschema
 import pytest
 
 from engineroom.openai.serving.tool_calls import ToolCallChunk, ToolCallParser, schema
@@ -97,3 +98,60 @@ def test_a_call_s_schema_keeps_its_references() -> None:
     call = schema([{"type": "function", "function": {"name": "go", "parameters": parameters}}])
     assert call["$defs"] == {"Place": {"type": "string"}}
     assert call["properties"]["arguments"]["properties"]["at"] == {"$ref": "#/$defs/Place"}
+
+
+def tool(name: str, parameters: dict[str, object]) -> dict[str, object]:
+    return {"type": "function", "function": {"name": name, "parameters": parameters}}
+
+
+def placed(definition: dict[str, object], place: str = "$defs") -> dict[str, object]:
+    """Parameters with one definition, over a second one that looks the same everywhere."""
+    return {
+        "type": "object",
+        "properties": {"at": {"$ref": f"#/{place}/Spot"}},
+        "required": ["at"],
+        place: {"Spot": {"$ref": f"#/{place}/Place"}, "Place": definition},
+    }
+
+
+@pytest.mark.parametrize("place", ["$defs", "definitions"])
+def test_definitions_of_the_same_name_stay_each_tool_s_own(place: str) -> None:
+    go = tool("go", placed({"type": "string"}, place))
+    dig = tool("dig", placed({"type": "integer"}, place))
+    call = jsonschema.Draft202012Validator(schema([go, dig]))
+    assert call.is_valid({"name": "go", "arguments": {"at": "here"}})
+    assert call.is_valid({"name": "dig", "arguments": {"at": 3}})
+    assert not call.is_valid({"name": "go", "arguments": {"at": 3}})
+    assert not call.is_valid({"name": "dig", "arguments": {"at": "here"}})
+
+
+def test_equal_definitions_are_shared() -> None:
+    call = schema([tool("go", placed({"type": "string"})), tool("dig", placed({"type": "string"}))])
+    assert set(call["$defs"]) == {"Spot", "Place"}
+
+
+def test_a_renamed_definition_takes_no_other_s_name() -> None:
+    more = placed({"type": "integer"})
+    more["$defs"] = {**more["$defs"], "Place_2": {"type": "boolean"}, "Spot_2": {"type": "null"}}  # type: ignore[dict-item]
+    call = jsonschema.Draft202012Validator(schema([tool("go", placed({"type": "string"})), tool("dig", more)]))
+    assert call.is_valid({"name": "dig", "arguments": {"at": 3}})
+    assert not call.is_valid({"name": "dig", "arguments": {"at": True}})
+
+
+def test_a_schema_that_refers_to_itself_still_does_inside_a_call() -> None:
+    node = {
+        "type": "object",
+        "properties": {"a/b": {"type": "integer"}, "same": {"$ref": "#/properties/a~1b"}, "next": {"$ref": "#"}},
+        "additionalProperties": False,
+    }
+    for tools in ([tool("go", node)], [tool("go", node), tool("dig", {"type": "object"})]):
+        call = jsonschema.Draft202012Validator(schema(tools))
+        assert call.is_valid({"name": "go", "arguments": {"next": {"next": {"a/b": 1, "same": 2}}}})
+        assert not call.is_valid({"name": "go", "arguments": {"next": {"name": "go"}}})
+        assert not call.is_valid({"name": "go", "arguments": {"same": "text"}})
+
+
+def test_data_in_a_schema_is_no_reference() -> None:
+    parameters = {"type": "object", "properties": {"at": {"enum": [{"$ref": "#/x"}]}}}
+    call = schema([tool("go", parameters)])
+    assert call["properties"]["arguments"]["properties"]["at"] == {"enum": [{"$ref": "#/x"}]}
