@@ -160,6 +160,11 @@ fastdeploy MODEL_REPO             org/name    taken   MODEL_NAME
 transformers NUM_CTX              4096        taken   MAX_MODEL_LEN
 transformers HUGGINGFACE_TOKEN    hf_canary   taken   HF_TOKEN
 echo      NUM_CTX                 4096        warned  NUM_CTX
+echo      LORA_DIR                /tmp        warned  LORA_DIR
+echo      MAX_LORAS               2           warned  MAX_LORAS
+transformers LORA_MODULES         a           warned  LORA_MODULES
+max       LORA_DIR                /tmp        refused LORA_PATHS
+llamacpp  MAX_LORAS               2           refused LORA_DIR
 llamacpp  SGLANG_API_KEY          sk-canary   warned  API_KEYS
 echo      LOCALAI_API_KEY         sk-canary   warned  API_KEYS
 echo      TABBY_API_KEY           sk-canary   warned  API_KEYS

@@ -115,6 +115,21 @@ ANSWER_LENGTH = UsualSetting(
     ("DEFAULT_MAX_TOKENS", "MAX_NEW_TOKENS", "NUM_PREDICT", "N_PREDICT"),
 )
 
+_FOLDER = "adapters by name come from a folder of them"
+
+ADAPTERS = UsualSetting(
+    "LoRA adapters",
+    ("LORA_ADAPTERS_DIR", "LORA_DIR"),
+    (
+        ("ENABLE_LORA", _FOLDER),
+        ("LORA_ADAPTERS", _FOLDER),
+        ("LORA_MODULES", _FOLDER),
+        ("LORA_SOURCES", _FOLDER),
+        ("MAX_LORAS", _FOLDER),
+        ("MAX_LORA_RANK", _FOLDER),
+    ),
+)
+
 USUAL_SETTINGS = (
     CONTEXT_LENGTH,
     PARALLEL_REQUESTS,
@@ -132,5 +147,6 @@ USUAL_SETTINGS = (
     KV_CACHE_TYPE,
     FLASH_ATTENTION,
     ANSWER_LENGTH,
+    ADAPTERS,
 )
 """All of them."""

@@ -20,6 +20,7 @@ USUAL_SETTINGS: Mapping[UsualSetting, str] = {
     usual.THREADS: "THREADS",
     usual.FLASH_ATTENTION: "FLASH_ATTN",
     usual.ANSWER_LENGTH: "N_PREDICT",
+    usual.ADAPTERS: "LORA_DIR",
 }
 
 _ITS_OWN = "the worker starts llama.cpp, and decides that itself; remove it"

@@ -72,6 +72,9 @@ class MAXEngine(ServerEngine):
         **taken("HOST", ["MAX_SERVE_HOST"]),
         **taken("PORT", ["MAX_SERVE_PORT"]),
         **refused(
+            "LORA_PATHS", "the folder of each adapter, not one folder of them all", ("LORA_ADAPTERS_DIR", "LORA_DIR")
+        ),
+        **refused(
             "DEVICES",
             "gpu:0,1 and so on",
             [*usual.TENSOR_PARALLEL.names, *(name for name, _ in usual.TENSOR_PARALLEL.near)],

@@ -11,6 +11,7 @@ from .worker_vllm import DROPPED, KEY, RENAMED
 
 USUAL_SETTINGS: Mapping[UsualSetting, str] = {
     usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
+    usual.ADAPTERS: "LORA_DIR",
     usual.PARALLEL_REQUESTS: "MAX_NUM_SEQS",
     usual.BATCH_TOKENS: "MAX_NUM_BATCHED_TOKENS",
     usual.GPU_MEMORY: "GPU_MEMORY_UTILIZATION",
