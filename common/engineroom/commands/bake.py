@@ -82,12 +82,13 @@ def collect(environ: Mapping[str, str], token: str | None) -> dict[str, str]:
 
 def check(arguments: Mapping[str, str]) -> None:
     """Raise SettingsError for an argument that the engine would refuse or ignore when the image starts."""
-    from .. import plugins
     from ..errors import Problem, SettingsError
+    from ..plugins.groups import known_names
+    from ..plugins.recognition import engine_class
     from ..settings.environment import Environment
 
-    engine_type, env = plugins.engine_class(Environment.load().with_arguments(arguments, "baked arguments"))
-    checked = plugins.known_names(engine_type, env).check(env)
+    engine_type, env = engine_class(Environment.load().with_arguments(arguments, "baked arguments"))
+    checked = known_names(engine_type, env).check(env)
     problems = [problem for problem in checked.problems if problem.variable in arguments]
     ignored = [notice for notice in checked.warnings if notice.variable in arguments]
     problems += [Problem(notice.variable, notice.message, notice.source) for notice in ignored]

@@ -70,7 +70,7 @@ def check(
             return await _run(chosen, target)
 
     async def against_engine() -> int:
-        from .. import plugins
+        from ..plugins.reading import open_engine
         from ..settings.environment import Environment
         from ..testing.running import running
         from ..testing.target import engine_target
@@ -78,7 +78,7 @@ def check(
         env = Environment.load()
         if what:
             env = env.with_arguments({"ENGINE": what})
-        async with running(plugins.open_engine(env)) as engine:
+        async with running(open_engine(env)) as engine:
             return await _run(chosen, engine_target(engine, expectations))
 
     sys.exit(asyncio.run(against_url(what) if what and "://" in what else against_engine()))

@@ -20,7 +20,7 @@ _NAMED_BY_THE_TITLE = ("ENGINE", "OPENAI_SERVED_MODEL_NAME_OVERRIDE")
 
 if TYPE_CHECKING:
     from ..engine import Engine
-    from ..plugins import EngineChoice
+    from ..plugins.setup import EngineChoice
     from ..settings.base import SettingsGroup
     from ..settings.environment import Environment
 
@@ -34,26 +34,29 @@ def config(settings: Mapping[str, str], show_all: bool, as_json: bool) -> None:
     Checks them, too, as a start would before it loads a model, for every door: the exit code is 2 if one is wrong,
     and the error says which. Secrets are masked. Settings may be given as options, as to `engineroom serve`.
     """
-    from .. import plugins
+    from ..plugins.groups import common_settings, known_names, settings_groups
+    from ..plugins.reading import check
+    from ..plugins.recognition import engine_class
+    from ..plugins.table import table_choices
     from ..settings.environment import Environment
 
     env = Environment.load().with_arguments(settings)
     problems: Sequence[Problem] = ()
     engine: type[Engine] | None = None
     seen = env
-    groups: Sequence[SettingsGroup] = plugins.common_settings()
+    groups: Sequence[SettingsGroup] = common_settings()
     try:
-        plugins.check(env)
+        check(env)
     except SettingsError as error:
         problems = error.problems
-    table = plugins.table_choices(env)
+    table = table_choices(env)
     try:
         if not env.get("MODELS"):
-            engine, seen = plugins.engine_class(env)
-            groups = plugins.settings_groups(engine, seen)
+            engine, seen = engine_class(env)
+            groups = settings_groups(engine, seen)
     except (PluginError, HubError):
         pass  # It is one of the problems.
-    names = plugins.known_names(engine, seen) if engine is not None else KnownNames(groups)
+    names = known_names(engine, seen) if engine is not None else KnownNames(groups)
     rows = [*_rows(groups, seen, names, problems), *_without_effect(names.check(seen))]
     if env.get("MODELS"):
         rows = [*_rows(groups, seen, names, problems), *_table_rows(table)]

@@ -14,8 +14,9 @@ def engines() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from .. import plugins
     from ..errors import PluginError
+    from ..plugins.engines import engine_names, load_engine, no_engine
+    from ..plugins.groups import understood
     from ..settings.base import comma_list
     from ..settings.environment import Environment
     from .screen import console
@@ -26,9 +27,9 @@ def engines() -> None:
     table.add_column("engine", no_wrap=True)
     for title in ("what it is", "can do", "needs"):
         table.add_column(title, overflow="fold", ratio=1)
-    for name in plugins.engine_names(only):
+    for name in engine_names(only):
         try:
-            engine = plugins.load_engine(name, only)
+            engine = load_engine(name, only)
         except PluginError as error:
             table.add_row(name, "", "", f"[red]broken[/red]: {escape(str(error))}")
             continue
@@ -36,11 +37,11 @@ def engines() -> None:
             f"[green]✓[/green] {escape(need.what)}"
             if need.met
             else f"[red]✗[/red] {escape(f'{need.what}: {need.remedy}')}"
-            for need in engine.requirements(plugins.understood(engine, env))
+            for need in engine.requirements(understood(engine, env))
         ]
         needs = needs or ["[green]✓[/green] nothing"]
         can_do = ", ".join(engine.capabilities.words())
         if engine.capabilities.assumed:
             can_do = "what its server can do"
         table.add_row(f"[bold]{name}[/bold]", engine.summary.rstrip("."), can_do, "\n".join(needs))
-    console().print(table if table.row_count else escape(plugins.no_engine()))
+    console().print(table if table.row_count else escape(no_engine()))

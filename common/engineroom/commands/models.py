@@ -33,12 +33,12 @@ def models(folders: Sequence[Path]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from .. import plugins
+    from ..plugins.engines import loadable
     from ..settings.environment import Environment
     from .screen import console
 
     env = Environment.load()
-    engines = plugins.loadable(env)
+    engines = loadable(env)
     listed = _listed(env, engines, folders)
     screen = console()
     if not listed:

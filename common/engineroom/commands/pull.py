@@ -30,11 +30,12 @@ def pull(model: str, revision: str | None, engine: str | None) -> None:
 
     HF_TOKEN opens gated and private repositories, HF_ENDPOINT names another hub, HF_HOME the folder of the cache.
     """
-    from .. import logs, plugins
+    from .. import logs
     from ..errors import PluginError, Problem, Problems, SettingsError
     from ..models import reference
     from ..models.files import cache_folders
     from ..models.settings import HubSettings
+    from ..plugins.recognition import engine_class
     from ..progress import size_text
     from ..settings.environment import Environment
     from ..settings.worker import WorkerSettings
@@ -55,7 +56,7 @@ def pull(model: str, revision: str | None, engine: str | None) -> None:
     formats: tuple[str, ...] = ()
     lacking = ""
     try:
-        formats = plugins.engine_class(env)[0].model_formats
+        formats = engine_class(env)[0].model_formats
     except PluginError as error:
         lacking = str(error)
     options: dict[str, Any] = {

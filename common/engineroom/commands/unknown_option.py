@@ -32,20 +32,21 @@ def explained(error: click.NoSuchOption, arguments: Sequence[str]) -> click.Usag
 
 def _setting(option: str, arguments: Sequence[str]) -> str | None:
     """The setting that an option looks like, of the engine that is named, else of any that is installed."""
-    from .. import plugins
+    from ..plugins.engines import loadable
+    from ..plugins.groups import common_settings, known_names
     from ..settings.environment import Environment
     from ..settings.known_names import KnownNames
 
     if not option.startswith("--"):
         return None
     env = Environment.load()
-    engines = plugins.loadable(env)
+    engines = loadable(env)
     named = _engine(arguments) or env.get("ENGINE", "")
     if named in engines:
-        names = plugins.known_names(engines[named], env)
+        names = known_names(engines[named], env)
     else:
         groups = [group for engine in engines.values() for group in engine.settings(env)]
-        names = KnownNames([*plugins.common_settings(), *groups])
+        names = KnownNames([*common_settings(), *groups])
     return names.meaning_of(option.removeprefix("--").upper().replace("-", "_"))
 
 
