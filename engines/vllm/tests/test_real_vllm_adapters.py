@@ -16,6 +16,7 @@ from engineroom.settings import Environment
 from engineroom.testing import Target, engine_target, running
 from engineroom.testing.target import Expectations
 from engineroom_vllm.engine import VLLMEngine
+from engineroom_vllm.surface import UNLOAD_ADAPTER
 
 from .conftest import PYTHON
 
@@ -49,6 +50,10 @@ async def worker(over_real_vllm: dict[str, str], loras: Path, anyio_backend: str
     settings = {**over_real_vllm, "LORA_DIR": str(loras), "MAX_LORAS": "1", "VLLM_ALLOW_RUNTIME_LORA_UPDATING": ""}
     async with running(opened(VLLMEngine, Environment.of(settings))) as engine:
         yield engine
+        # A worker's vLLM ends with it, but this one serves other tests, which list what it has.
+        assert engine.lora is not None
+        for name in engine.lora.pool.loaded:
+            await engine.tell(UNLOAD_ADAPTER, {"lora_name": name})
 
 
 @pytest.fixture
