@@ -48,6 +48,16 @@ NAME = rf"0\.\d+\.\d+\w*-[0-9a-f]{{12}}-{re.escape(ROW)}"
 pytestmark = [needs_bake]
 
 
+def docker_config(folder: Path) -> Path:
+    """A folder of settings as Docker has them: no log-ins, and the plugins of whoever runs the tests, Bake perhaps."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    own = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+    if (own / "cli-plugins").is_dir():
+        (folder / "cli-plugins").symlink_to(own / "cli-plugins")
+    return folder
+
+
 class Checkout:
     """A copy of what builds images, whose tools run in an environment of their own."""
 
@@ -64,8 +74,7 @@ class Checkout:
         self._environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(root),
-            # Bake may be a plugin there.
-            "DOCKER_CONFIG": os.environ.get("DOCKER_CONFIG") or str(Path.home() / ".docker"),
+            "DOCKER_CONFIG": str(docker_config(root / "docker-config")),
             "CONTAINERS_STORAGE_CONF": str(storage),
             "BUILDAH_ISOLATION": "chroot",
             "ENGINE": "llamacpp",

@@ -27,10 +27,14 @@ MEGABYTE = 1_000_000
 
 @contextlib.contextmanager
 def without_collector(folder: Path, env: Mapping[str, str]) -> Iterator[Door]:
-    """A door with default limits and one key, whose Python never collects cycles."""
+    """A door with default limits of bytes and one key, whose Python never collects cycles.
+
+    Characters are not limited: what is large in these requests is one text.
+    """
     (folder / "sitecustomize.py").write_text("import gc\n\ngc.disable()\n")
     paths = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    with serving({"API_KEYS": KEY, "METRICS_OPEN": "1", "PYTHONPATH": paths, **env}, anew=True) as door:
+    settings = {"API_KEYS": KEY, "METRICS_OPEN": "1", "MAX_PROMPT_CHARACTERS": "0", "PYTHONPATH": paths}
+    with serving({**settings, **env}, anew=True) as door:
         yield door
         assert "Traceback" not in door.log
 

@@ -9,7 +9,7 @@ from http_door import serving
 
 MODELS = [
     {"name": "org/chat", "engine": "echo", "memory": "1 GB", "pinned": True},
-    {"name": "coder", "engine": "echo", "memory": "1 GB", "echo_start_s": 1, "aliases": ["gpt-4o-mini"]},
+    {"name": "coder", "engine": "echo", "memory": "1 GB", "echo_start_s": 3, "aliases": ["gpt-4o-mini"]},
     {"name": "broken", "engine": "echo", "memory": "1 GB", "echo_fault": "start"},
 ]
 ROWS = """[...document.querySelectorAll("#models tr")].map(row => row.cells[0].innerText)"""
