@@ -54,9 +54,11 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 
-# `auto` is two processes more than there are cores, and a file's tests run in one of them (conftest.py). Real engines
+# `auto` is three processes more than there are cores, and a file's tests run in one of them (conftest.py). Real engines
 # that have an environment of their own fill a machine by themselves: each has its own target.
 WORKERS ?= auto
+# It is no setting of the workers that are tested.
+unexport WORKERS
 test: env-dev ## Run the test suite in parallel (WORKERS=3); ARGS="tests/…" runs only that
 ifdef ARGS
 	@python -m pytest $(ARGS)

@@ -148,9 +148,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes more than this process has cores: many tests wait for a process of their own, or for a while."""
+    """Three processes more than this process has cores: many tests wait for a process of their own, or for a while."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 16) + 2
+    return min(cores, 16) + 3
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

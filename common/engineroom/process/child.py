@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import logging
 import os
@@ -166,7 +167,7 @@ class Process:
         try:
             await asyncio.wait_for(asyncio.shield(self._ended), self._grace + 10)
         except asyncio.TimeoutError:
-            self._reaper.send_signal(signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             await self._ended
         await asyncio.wait({self._reader}, timeout=_LAST_OUTPUT_S)
         self._reader.cancel()
@@ -184,9 +185,18 @@ class Process:
             return
         reaper.ask(self._pipe, what)
         self._pipe = None
+        # Whoever stopped the child may have stopped its reaper, too.
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send the reaper a signal, if it is there.
+
+        Not by asyncio's own `send_signal`: that asks the system first whether the process has ended, and if it just
+        has, takes its exit code, which asyncio then waits for in vain and reports as 255.
+        """
         if self._reaper.returncode is None:
-            # Whoever stopped the child may have stopped its reaper, too.
-            self._reaper.send_signal(signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._reaper.pid, number)
 
     def activity(self, generating: str = "") -> Activity | None:
         """What the child and all that it started have done so far; None where the system has no /proc.
