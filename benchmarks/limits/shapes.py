@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -154,7 +155,10 @@ SHAPES = (
 def all_at_once(limits: Mapping[str, int], engine: str) -> JSON:
     """A chat that is near every limit of the engine's at once, and within each."""
     ways, entries = limits["max_ways"], limits["max_schema_entries"]
-    fields = {f"p{k}": {"enum": _alike(ways)} for k in range(max(1, entries // (ways + 2)))}
+    field = {"enum": _alike(ways)}
+    # Nine tenths of the size: names and braces count, too.
+    by_size = int(900 * limits["max_schema_kb"] / len(json.dumps(field)))
+    fields = {f"p{k}": field for k in range(max(1, min(by_size, entries // (ways + 2))))}
     request = of_schema(_object(fields))
     request |= {"logit_bias": {str(k): 1 for k in range(limits["max_list_entries"])}, "logprobs": True}
     request |= {"top_logprobs": min(20, limits["max_top_logprobs"]), "stop": ["n" * limits["max_stop_length"]] * 4}
