@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,17 @@ def test_one_request_from_a_thread_without_a_loop(monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(str(BENCHMARKS / "support"))
     posted = importlib.import_module("posting").post("http://127.0.0.1:1/v1", b"{}", 5)
     assert (posted.status, posted.text) == (0, "Connection refused")
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm", "transformers"])
+def test_what_is_asked_for_at_the_limits_is_within_them(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    spec = importlib.util.spec_from_file_location("limits_bench", BENCHMARKS / "limits" / "bench.py")
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, bench)
+    spec.loader.exec_module(bench)
+    limits = bench.default_limits(engine)
+    names = [question.name for question in bench.questions(engine, limits, "")]
+    assert names.index("all") > 10
