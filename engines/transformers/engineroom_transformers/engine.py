@@ -48,7 +48,8 @@ class TransformersEngine(TokenEngine):
     preference = 60
     memory = MEMORY
     # Its tokeniser takes up to 16 s for a million characters.
-    defaults: ClassVar[Mapping[str, str]] = {"MAX_PROMPT_CHARACTERS": "1000000"}
+    # 128 choices on one core had a neighbour wait for nine seconds (`make bench-limits`).
+    defaults: ClassVar[Mapping[str, str]] = {"MAX_CHOICES": "16", "MAX_PROMPT_CHARACTERS": "1000000"}
     usual_settings: ClassVar[Mapping[UsualSetting, str]] = {
         usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
         usual.PARALLEL_REQUESTS: "MAX_NUM_SEQS",
