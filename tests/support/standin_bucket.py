@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from standin_server import Handler, StandinServer
+
+XML = {"Content-Type": "application/xml"}
 
 
 @dataclass
@@ -41,9 +43,7 @@ class StandinBucket:
 def standin_bucket(objects: dict[str, bytes]) -> Iterator[StandinBucket]:
     store = StandinBucket(objects=dict(objects))
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class StoreHandler(Handler):
         def do_HEAD(self) -> None:
             self.do_GET()
 
@@ -60,7 +60,7 @@ def standin_bucket(objects: dict[str, bytes]) -> Iterator[StandinBucket]:
             elif query.get("list-type") == "2":
                 self.list(bucket, query.get("prefix", ""))
             elif path in store.objects:
-                self.answer(200, store.objects[path], {"ETag": etag(store.objects[path])})
+                self.respond(200, store.objects[path], {"ETag": etag(store.objects[path]), **XML})
             else:
                 self.fail(404, "NoSuchKey")
 
@@ -71,33 +71,14 @@ def standin_bucket(objects: dict[str, bytes]) -> Iterator[StandinBucket]:
                 for name, content in store.objects.items()
                 if name.startswith(f"{bucket}/{prefix}")
             )
-            self.answer(200, f"<ListBucketResult><Name>{bucket}</Name>{entries}</ListBucketResult>".encode(), {})
+            self.respond(200, f"<ListBucketResult><Name>{bucket}</Name>{entries}</ListBucketResult>".encode(), XML)
 
         def fail(self, status: int, code: str) -> None:
-            self.answer(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode(), {})
+            self.respond(status, f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode(), XML)
 
-        def answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/xml", **headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    store.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with StandinServer(StoreHandler) as server:
+        store.url = server.url
         yield store
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def etag(content: bytes) -> str:

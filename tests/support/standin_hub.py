@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+
+from standin_server import Handler, StandinServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORY = "Gated/Tiny.Model"
@@ -69,9 +70,7 @@ def standin_hub(token: str = "", repositories: Mapping[str, Mapping[str, bytes]]
     hub = StandinHub(token=token)
     hub.repositories = {name: dict(files) for name, files in (repositories or {REPOSITORY: FILES}).items()}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class HubHandler(Handler):
         def do_HEAD(self) -> None:
             self.do_GET()
 
@@ -85,9 +84,9 @@ def standin_hub(token: str = "", repositories: Mapping[str, Mapping[str, bytes]]
                 return
             repository = next((name for name in hub.repositories if f"/{name}" in path), None)
             if repository is None:
-                self.answer(404 if authorisation else 401, b"{}", {"X-Error-Code": "RepoNotFound"})
+                self.respond(404 if authorisation else 401, b"{}", {"X-Error-Code": "RepoNotFound"})
             elif hub.token and authorisation != f"Bearer {hub.token}":
-                self.answer(401 if not authorisation else 403, b"{}", {"X-Error-Code": "GatedRepo"})
+                self.respond(401 if not authorisation else 403, b"{}", {"X-Error-Code": "GatedRepo"})
             elif path.startswith("/api/models/"):
                 self.describe(repository, path)
             else:
@@ -97,22 +96,22 @@ def standin_hub(token: str = "", repositories: Mapping[str, Mapping[str, bytes]]
             files = hub.repositories[repository]
             _, _, revision = path.partition("/revision/")
             if revision not in ("", "main", COMMIT):
-                self.answer(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+                self.respond(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
             elif "/tree/" in path:
-                self.answer(200, json.dumps([_entry(hub, name, files[name]) for name in files]).encode())
+                self.respond(200, json.dumps([_entry(hub, name, files[name]) for name in files]).encode())
             else:
                 siblings = [_sibling(hub, name, files[name]) for name in files]
                 about = {"id": repository, "sha": COMMIT, "siblings": siblings, "private": False}
-                self.answer(200, json.dumps(about).encode())
+                self.respond(200, json.dumps(about).encode())
 
         def file(self, repository: str, name: str) -> None:
             content = hub.repositories[repository].get(name)
             if content is None:
-                self.answer(404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+                self.respond(404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
                 return
             headers = {"ETag": f'"{_etag(name, content)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
             if self.command == "HEAD" or not name.endswith(_LARGE):
-                self.answer(200, content, headers)
+                self.respond(200, content, headers)
                 return
             wanted = self.headers.get("Range", "")
             hub.ranges.setdefault(name, []).append(wanted)
@@ -140,30 +139,12 @@ def standin_hub(token: str = "", repositories: Mapping[str, Mapping[str, bytes]]
             if end < len(content):
                 self.close_connection = True
 
-        def answer(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: what was asked is in `asked`."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
-        hub.closing.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(10)
+    with StandinServer(HubHandler) as server:
+        hub.url = server.url
+        try:
+            yield hub
+        finally:
+            hub.closing.set()
 
 
 def _etag(name: str, content: bytes) -> str:

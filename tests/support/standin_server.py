@@ -1,9 +1,10 @@
-"""What the stand-ins for other people's HTTP servers share: answers in JSON, and a server for the length of a block."""
+"""What the stand-ins for other people's HTTP servers share: whole answers, and a server for the length of a block."""
 
 from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,12 +19,17 @@ class Handler(BaseHTTPRequestHandler):
         return dict(json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
     def answer(self, status: int, body: dict[str, Any]) -> None:
-        data = json.dumps(body).encode()
+        self.respond(status, json.dumps(body).encode())
+
+    def respond(self, status: int, data: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Send a whole response, of JSON where the headers say nothing else; a HEAD gets no body."""
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        if self.command != "HEAD":
+            self.wfile.write(data)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing."""

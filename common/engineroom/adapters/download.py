@@ -13,7 +13,7 @@ from ..models.formats import adapter_base
 from ..models.settings import HubSettings
 from ..models.volumes import own_disk, why_unwritable
 from ..timeline import Timeline
-from .sources import AdapterForm
+from .sources import AdapterForm, adapter_in
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class AdapterDownloads:
             return await self._bring(name, BucketDownload(name, folder, self._environ, Timeline(), suffix=suffix))
         caches = cache_folders(self._environ, self._hub.base_path)
         cached = resolve(name, None, caches).folder
-        place = None if cached is None else self._in(cached)
+        place = None if cached is None else adapter_in(cached, self._form)
         if place is not None:
             return place
         formats = ("gguf",) if self._form == "gguf" else ()
@@ -80,17 +80,13 @@ class AdapterDownloads:
             raise _unavailable(name, download, str(error)) from error
         finally:
             await download.stop()
-        place = self._in(brought.folder, brought.first)
+        if self._form == "gguf" and brought.first is not None:
+            place = brought.first if adapter_base(brought.first) is not None else None
+        else:
+            place = adapter_in(brought.folder, self._form)
         if place is None:
             raise _unavailable(name, download, f"{name} is no LoRA adapter that this engine loads")
         return place
-
-    def _in(self, folder: Path, first: Path | None = None) -> Path | None:
-        """The adapter in a folder; None where it has none that the engine loads."""
-        if self._form == "peft":
-            return folder if adapter_base(folder) is not None else None
-        files = [first] if first is not None else sorted(folder.glob("*.gguf"))
-        return files[0] if len(files) == 1 and adapter_base(files[0]) is not None else None
 
     def _bucket_folder(self) -> Path:
         """Where adapters of buckets are kept: on the volume where there is one, else in the user's cache."""

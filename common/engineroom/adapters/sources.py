@@ -183,13 +183,18 @@ class AdapterSources:
         if self._folder is None or not is_plain(name):
             return None
         place = self._folder / name
-        if self._form == "peft":
-            return place if adapter_base(place) is not None else None
-        if place.is_dir():
-            files = sorted(place.glob("*.gguf"))
-            return files[0] if len(files) == 1 and adapter_base(files[0]) is not None else None
-        file = place.with_name(f"{name}.gguf")
-        return file if adapter_base(file) is not None else None
+        if self._form == "gguf" and not place.is_dir():
+            file = place.with_name(f"{name}.gguf")
+            return file if adapter_base(file) is not None else None
+        return adapter_in(place, self._form)
+
+
+def adapter_in(folder: Path, form: AdapterForm) -> Path | None:
+    """The adapter that a folder is, or whose one file it has; None where it has none of that form."""
+    if form == "peft":
+        return folder if adapter_base(folder) is not None else None
+    files = sorted(folder.glob("*.gguf"))
+    return files[0] if len(files) == 1 and adapter_base(files[0]) is not None else None
 
 
 def is_plain(name: str) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,9 @@ from typing import Any, NamedTuple
 
 from ..errors import EngineroomError
 from ..installation import how_to_install
-from ..progress import size_text
 from .choice import choose_adapter
+from .disk_space import check_room
+from .fetch import say
 from .hub import HubError
 
 _CONNECT_S = 4
@@ -57,10 +57,6 @@ def main() -> int:
     return 0
 
 
-def say(**fields: Any) -> None:
-    print(json.dumps(fields), flush=True)
-
-
 def bring(address: str, folder: Path, suffix: str) -> dict[str, str]:
     """Download what is missing; the folder, and the file in it that is wanted.
 
@@ -78,8 +74,9 @@ def bring(address: str, folder: Path, suffix: str) -> dict[str, str]:
         there = _listed(client, bucket, key.rstrip("/"), address)
         wanted = _wanted(there, address, suffix)
         missing = {name: file for name, file in wanted.items() if not _is_here(folder / name, file, known.get(name))}
-        _check_room(folder, address, sum(file.size for file in missing.values()))
         total = sum(file.size for file in missing.values())
+        check_room(address, folder, total)
+        folder.mkdir(parents=True, exist_ok=True)
         done = 0
         for name, file in missing.items():
             say(done=done, total=total)
@@ -151,17 +148,6 @@ def _known(folder: Path) -> dict[str, str]:
         return known
     except (OSError, ValueError):
         return {}
-
-
-def _check_room(folder: Path, address: str, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise HubError(
-            f"the disk is too small for {address}: {size_text(needed)} are still to be downloaded, and {folder} has "
-            f"{size_text(free)} left",
-            temporary=True,
-        )
 
 
 def _fetch(client: Any, bucket: str, file: BucketFile, place: Path, address: str) -> None:

@@ -17,7 +17,6 @@ import glob
 import hashlib
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +26,8 @@ from typing import Any, NamedTuple
 
 from ..errors import EngineroomError
 from ..installation import how_to_install
-from ..progress import size_text
 from .choice import ChosenFiles, beside, choose_adapter, choose_files
+from .disk_space import check_room
 from .hub import HubError, explain, hub_token, is_temporary
 
 _ASK_S = 4
@@ -174,7 +173,8 @@ def download(options: argparse.Namespace, repository: Repository) -> dict[str, s
     large = {name: repository.files[name] for name in wanted.files if repository.files[name].sha256 is not None}
     plain = {name: file for name, file in large.items() if file.size <= _LARGEST_PLAIN}
     counted = list(large.values())
-    _check_room(options.repository, cache, sum(file.size for file in counted) - _here(own / "blobs", counted))
+    missing = sum(file.size for file in counted) - _here(own / "blobs", counted)
+    check_room(options.repository, cache, missing, "make room, or set HF_HOME to a folder on another disk")
     with _progress(own / "blobs", counted):
         if not options.client:
             _transfer_all(options.repository, repository.commit, plain, cache)
@@ -185,17 +185,6 @@ def download(options: argparse.Namespace, repository: Repository) -> dict[str, s
             allow_patterns=[glob.escape(name) for name in wanted.files],
         )
     return {"folder": str(folder), "first": wanted.first}
-
-
-def _check_room(repository: str, cache: Path, needed: int) -> None:
-    place = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise HubError(
-            f"the disk is too small for {repository}: {size_text(needed)} are still to be downloaded, and "
-            f"{cache} has {size_text(free)} left; make room, or set HF_HOME to a folder on another disk",
-            temporary=True,
-        )
 
 
 def _here(blobs: Path, files: Sequence[HubFile]) -> int:

@@ -66,11 +66,11 @@ def set_up_table(
     residence = ResidenceSettings.load_valid(env, problems)
     entries = read_entries(residence, env, problems)
     table = [_table_entry(entry, env, door, problems) for entry in entries]
-    checked = _of_all(shared.check(env), [row for row in table if row is not None])
+    rows = [row for row in table if row is not None]
+    checked = _of_all(shared.check(env), rows)
     problems.extend(checked.problems)
     loaded: list[Door] = problems.collect(lambda: [load_door(worker, env, checked)], [])
     problems.check()
-    rows = [row for row in table if row is not None]
     models = [
         ConfiguredModel(
             row.entry,

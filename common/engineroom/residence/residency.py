@@ -171,7 +171,7 @@ class Residency:
             raise self._closed
         model = self._models[name]
         if model.phase == "absent" and model.refuses and now < model.retry_at:
-            raise _not_loaded(name, model.reason, model.retry_at - now)
+            raise not_loaded(name, model.reason, model.retry_at - now)
         model.demand = decayed(model.demand, now - model.demand_at) + 1
         model.demand_at = now
         place = Place(name, now)
@@ -223,7 +223,7 @@ class Residency:
         model.wanted = "pinned" if model.entry.pinned else None
         model.dismissed = False
         for place in list(model.waiting):
-            self._refuse(place, _not_loaded(name, reason, model.retry_at - now))
+            self._refuse(place, not_loaded(name, reason, model.retry_at - now))
         self._act(now)
 
     def short_of_memory(self, name: str, now: float, missing: int, reason: str) -> None:
@@ -438,7 +438,7 @@ def _seen(model: _ModelRecord, now: float) -> ResidentModel:
     )
 
 
-def _not_loaded(name: str, reason: str, seconds: float) -> APIError:
+def not_loaded(name: str, reason: str, seconds: float) -> APIError:
     """The error for clients of a model that could not be loaded. It may be later, so they may try again."""
     return APIError(
         f"The model `{name}` could not be loaded: {reason.rstrip('.')}.",

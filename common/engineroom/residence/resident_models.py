@@ -195,8 +195,8 @@ class ResidentModels(RunningEngine):
 
     async def adapters_by_entry(self) -> dict[str, tuple[str, ...]]:
         """The adapters of each entry, as far as they are known."""
-        for name, engine in self._able().items():
-            await self._note_facts(name, engine)
+        # All at once: one that does not answer takes its whole time.
+        await asyncio.gather(*(self._note_facts(name, engine) for name, engine in self._able().items()))
         return {name: facts.adapters for name, facts in self.facts.items()}
 
     async def start(self) -> None:

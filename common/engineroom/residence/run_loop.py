@@ -14,12 +14,14 @@ from ..asgi.types import Receive
 from ..engine import Engine
 from ..errors import APIError, EngineroomError
 from .engines import ModelLoader, ShortOfMemoryError
-from .residency import NeededMemory, Place, Residency
+from .residency import NeededMemory, Place, Residency, not_loaded
 
 logger = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
 """Seconds between two looks at the engines, and at the time."""
+_OPERATOR_RETRY_S = 10
+"""Seconds after which an operator may try again to have a model loaded."""
 
 
 class RunLoop:
@@ -139,8 +141,7 @@ class RunLoop:
             elif time.monotonic() > end:
                 reason = f"there was no room for it within {self._queue_timeout:g} s"
             if reason:
-                message = f"The model `{name}` could not be loaded: {reason.rstrip('.')}."
-                raise APIError(message, status=503, param="model", code="model_not_loaded", retry_after=10)
+                raise not_loaded(name, reason, _OPERATOR_RETRY_S)
             await self._next_change()
 
     async def unload(self, name: str) -> None:

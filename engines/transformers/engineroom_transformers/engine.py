@@ -47,8 +47,8 @@ class TransformersEngine(TokenEngine):
     model_formats = ("safetensors", "pytorch", "gguf")
     preference = 60
     memory = MEMORY
-    # Its tokeniser takes up to 16 s for a million characters.
-    # 128 choices on one core had a neighbour wait for nine seconds (`make bench-limits`).
+    # Its tokeniser takes up to 16 s for a million characters, and 128 choices on one core had a neighbour wait for nine
+    # seconds (`make bench-limits`).
     defaults: ClassVar[Mapping[str, str]] = {"MAX_CHOICES": "16", "MAX_PROMPT_CHARACTERS": "1000000"}
     usual_settings: ClassVar[Mapping[UsualSetting, str]] = {
         usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
