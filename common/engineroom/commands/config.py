@@ -16,13 +16,13 @@ from ..settings.worker import WorkerSettings
 from .setting_options import SettingsCommand
 from .settings_table import Row, print_rows
 
-_NAMED_BY_THE_TITLE = ("ENGINE", "OPENAI_SERVED_MODEL_NAME_OVERRIDE")
-
 if TYPE_CHECKING:
     from ..engine import Engine
     from ..plugins.setup import EngineChoice
     from ..settings.base import SettingsGroup
     from ..settings.environment import Environment
+
+_NAMED_BY_THE_TITLE = ("ENGINE", "OPENAI_SERVED_MODEL_NAME_OVERRIDE")
 
 
 @click.command(cls=SettingsCommand)
@@ -45,11 +45,16 @@ def config(settings: Mapping[str, str], show_all: bool, as_json: bool) -> None:
     engine: type[Engine] | None = None
     seen = env
     groups: Sequence[SettingsGroup] = common_settings()
+    table: Sequence[EngineChoice] = ()
+    of_table = NameCheck((), (), ())
     try:
-        check(env)
+        setup = check(env)
+        if setup.has_table:
+            table = setup.choices
+            of_table = setup.names
     except SettingsError as error:
         problems = error.problems
-    table = table_choices(env)
+        table = table_choices(env)
     try:
         if not env.get("MODELS"):
             engine, seen = engine_class(env)
@@ -57,9 +62,8 @@ def config(settings: Mapping[str, str], show_all: bool, as_json: bool) -> None:
     except (PluginError, HubError):
         pass  # It is one of the problems.
     names = known_names(engine, seen) if engine is not None else KnownNames(groups)
-    rows = [*_rows(groups, seen, names, problems), *_without_effect(names.check(seen))]
-    if env.get("MODELS"):
-        rows = [*_rows(groups, seen, names, problems), *_table_rows(table)]
+    checked = of_table if env.get("MODELS") else names.check(seen)
+    rows = [*_rows(groups, seen, names, problems), *_table_rows(table), *_without_effect(checked)]
     shown = [row for row in rows if show_all or row.problem or row.source != "default"]
     if as_json:
         import json

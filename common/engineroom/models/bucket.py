@@ -6,18 +6,19 @@ settings from the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS
 store that is not Amazon's, such as MinIO, R2 or a RunPod volume.
 
 A file gets its name only once it is whole. A file that is here with the bucket's size and ETag is not fetched again,
-and where the bucket cannot be reached, what is here whole is used.
+and where the bucket cannot be reached, a folder that is here whole is used.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from ..errors import EngineroomError
 from ..installation import how_to_install
@@ -30,9 +31,16 @@ _CONNECT_S = 4
 _READ_S = 30
 _TRIES = 2
 _KNOWN = ".etags.json"
-"""The file that notes the ETag of each file of the folder that is whole."""
+"""The file that notes what is here."""
 
 _REFUSED = frozenset({"AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"})
+
+
+class KnownFiles(msgspec.Struct):
+    """What is here of a folder. etags: that of each file that is whole. whole: whether these are all of its files."""
+
+    etags: dict[str, str]
+    whole: bool
 
 
 class BucketFile(NamedTuple):
@@ -71,25 +79,30 @@ def bring(address: str, folder: Path, suffix: str) -> dict[str, str]:
     known = _known(folder)
     try:
         client = _client(address)
-        there = _listed(client, bucket, key.rstrip("/"), address)
-        wanted = _wanted(there, address, suffix)
-        missing = {name: file for name, file in wanted.items() if not _is_here(folder / name, file, known.get(name))}
-        total = sum(file.size for file in missing.values())
-        check_room(address, folder, total)
-        folder.mkdir(parents=True, exist_ok=True)
-        done = 0
-        for name, file in missing.items():
-            say(done=done, total=total)
-            _fetch(client, bucket, file, folder / name, address)
-            known[name] = file.etag
-            (folder / _KNOWN).write_text(json.dumps(known))
-            done += file.size
-        names = list(wanted)
+        wanted = _wanted(_listed(client, bucket, key.rstrip("/"), address), address, suffix)
     except HubError as error:
-        names = [name for name in known if (folder / name).is_file()]
-        if not error.temporary or not any(name.endswith(suffix) for name in names):
+        if not error.temporary or not known.whole or not all((folder / name).is_file() for name in known.etags):
             raise
         say(note=f"{error}; what is on this machine is used")
+        return _brought(folder, known.etags, suffix)
+    missing = {name: file for name, file in wanted.items() if not _is_here(folder / name, file, known.etags.get(name))}
+    total = sum(file.size for file in missing.values())
+    check_room(address, folder, total)
+    folder.mkdir(parents=True, exist_ok=True)
+    etags = {name: file.etag for name, file in wanted.items() if name not in missing}
+    done = 0
+    for name, file in missing.items():
+        # Old files beside new ones are no adapter: until all are here, it is not whole.
+        _note(folder, KnownFiles(etags, whole=False))
+        say(done=done, total=total)
+        _fetch(client, bucket, file, folder / name, address)
+        etags[name] = file.etag
+        done += file.size
+    _note(folder, KnownFiles(etags, whole=True))
+    return _brought(folder, wanted, suffix)
+
+
+def _brought(folder: Path, names: Iterable[str], suffix: str) -> dict[str, str]:
     return {"folder": str(folder), "first": next(name for name in names if name.endswith(suffix))}
 
 
@@ -103,9 +116,10 @@ def _client(address: str) -> Any:
         remedy = how_to_install("engineroom[s3]")
         raise HubError(f"{address} needs boto3: {remedy}, or copy the folder into LORA_DIR") from None
     config = Config(connect_timeout=_CONNECT_S, read_timeout=_READ_S, retries={"total_max_attempts": _TRIES})
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     try:
-        return boto3.client("s3", config=config, region_name=region)
+        session = boto3.Session()
+        region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
+        return session.client("s3", config=config, region_name=region)
     except (BotoCoreError, ValueError) as error:
         raise HubError(f"{address} cannot be asked for: {error}") from error
 
@@ -142,12 +156,15 @@ def _is_here(path: Path, file: BucketFile, etag: str | None) -> bool:
     return etag == file.etag and path.is_file() and path.stat().st_size == file.size
 
 
-def _known(folder: Path) -> dict[str, str]:
+def _known(folder: Path) -> KnownFiles:
     try:
-        known: dict[str, str] = json.loads((folder / _KNOWN).read_bytes())
-        return known
-    except (OSError, ValueError):
-        return {}
+        return msgspec.json.decode((folder / _KNOWN).read_bytes(), type=KnownFiles)
+    except (OSError, msgspec.MsgspecError):
+        return KnownFiles({}, whole=False)
+
+
+def _note(folder: Path, known: KnownFiles) -> None:
+    (folder / _KNOWN).write_bytes(msgspec.json.encode(known))
 
 
 def _fetch(client: Any, bucket: str, file: BucketFile, place: Path, address: str) -> None:

@@ -133,6 +133,11 @@ ORDINARY = frozenset(
 )
 """Fields of most requests; one that has no others needs no more than its prompt looked at."""
 
+_READ = frozenset({"functions", "tools"})
+"""Fields with schemas that a model gets to read."""
+_LIMITED = frozenset({*_SCHEMAS, *_PATTERNS, *_GRAMMARS, *_CHOICES}) - _READ
+"""Fields that have limits of their own, and are nothing that a model reads."""
+
 _NAMES: Mapping[str, Sequence[Sequence[str]]] = {
     "functions": [("*", "name")],
     "tools": [("*", "function", "name"), ("*", "name"), ("*", "custom", "name")],
@@ -143,8 +148,10 @@ _LISTS = frozenset({"samplers"})
 """Fields with a list that may also be written as a text, a character for each entry."""
 
 _MEDIA = frozenset({"b64_json", "bytes", "data", "file_data"})
+"""Fields of what is no text: an image, a sound or a file."""
+_ADDRESSES = frozenset({"audio_url", "file_url", "image", "image_url", "images", "url", "video_url"})
 _DATA_URL = "data:"
-"""Fields and beginnings of what is no text: an image, a sound or a file."""
+"""Fields whose value is no text, either, where it begins so; elsewhere it is a text like any other."""
 
 _LABELS = frozenset({"call_id", "id", "model", "role", "tool_call_id", "type"})
 _LABEL_LENGTH = 64
@@ -203,28 +210,25 @@ def check_text(json: Mapping[str, Any], limits: RequestLimits) -> None:
     """
     characters = 0
     for name, value in json.items():
-        if name in _READ or not (name in _SCHEMAS or name in _PATTERNS or name in _GRAMMARS or name in _CHOICES):
+        if name not in _LIMITED:
             characters += _text_length({name: value})
             limits.check("max_prompt_characters", characters, name, "characters of text in one request")
 
 
-_READ = frozenset({"functions", "tools"})
-"""Fields with schemas that a model gets to read."""
-
-
 def _text_length(value: Mapping[str, Any]) -> int:
     characters = 0
-    level: list[Any] = [value]
+    level: list[tuple[str, Any]] = [("", value)]
     while level:
-        container = level.pop()
-        pairs = container.items() if isinstance(container, dict) else (("", item) for item in container)
-        for name, item in pairs:
+        field, container = level.pop()
+        named = isinstance(container, dict)
+        for name, item in container.items() if named else ((field, item) for item in container):
             if isinstance(item, str):
-                label = name in _LABELS and len(item) <= _LABEL_LENGTH
-                if not (label or name in _MEDIA or item.startswith(_DATA_URL)):
+                label = named and name in _LABELS and len(item) <= _LABEL_LENGTH
+                media = (named and name in _MEDIA) or (name in _ADDRESSES and item.startswith(_DATA_URL))
+                if not (label or media):
                     characters += len(item)
             elif isinstance(item, (dict, list)):
-                level.append(item)
+                level.append((name, item))
     return characters
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -75,6 +75,15 @@ def from_upstream(status: int, body: bytes) -> APIError:
         code=str(code) if code is not None and str(code) != str(status) else None,
         retry_after=1 if status in (429, 503) else None,
     )
+
+
+def field_about(message: str, fields: Sequence[tuple[str, str]]) -> str | None:
+    """The field that a message is about; None where none of them is.
+
+    Args:
+        fields: words of a message, and the field that it is about then.
+    """
+    return next((field for words, field in fields if words in message), None)
 
 
 def _fields(decoded: Any) -> dict[str, Any]:

@@ -43,6 +43,12 @@ class _TableEntry(NamedTuple):
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
 
+    def heeds(self, name: str) -> bool:
+        """Whether a name in the worker's own environment means something to the entry's engine, and is granted."""
+        refused = [problem.variable for problem in self.problems]
+        passed_over = [notice.variable for notice in self.checked.warnings]
+        return self.names.knows(name) and name not in (*refused, *passed_over)
+
 
 def set_up_table(
     env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: str | None
@@ -153,13 +159,14 @@ def _check_whose(entry: ModelEntry, names: KnownNames, problems: Problems) -> No
 
 
 def _of_all(shared: NameCheck, rows: Sequence[_TableEntry]) -> NameCheck:
-    """What became of the names in the worker's own environment: one counts as unknown only where no engine knows it."""
+    """What became of the names in the worker's own environment: what is wrong with one counts where no engine heeds
+    it."""
     if not rows:
         return shared
 
     def in_no_engine(noted: Iterable[Noted]) -> list[Noted]:
-        unknown = [each for each in noted if not any(row.names.knows(each.variable) for row in rows)]
-        return list({each.variable: each for each in reversed(unknown)}.values())
+        unheeded = [each for each in noted if not any(row.heeds(each.variable) for row in rows)]
+        return list({each.variable: each for each in reversed(unheeded)}.values())
 
     problems = in_no_engine([*shared.problems, *(problem for row in rows for problem in row.problems)])
     notices = in_no_engine([n for row in rows for n in row.checked.notices if not n.source.startswith(row.entry.place)])

@@ -87,11 +87,10 @@ class Upstream:
     async def is_served(self, path: str, json: Mapping[str, Any]) -> bool:
         """Whether a POST is answered whole, with whatever; a refusal is an answer, too."""
         try:
-            async with self.session.post(self.url + path, json=json, timeout=_ANSWER) as response:
-                await response.read()
-                return True
+            await self.post(path, json)
         except FAILURES:
             return False
+        return True
 
     async def close(self) -> None:
         await self.session.close()

@@ -107,6 +107,22 @@ async def test_an_s3_folder(bucket: StandinBucket, tmp_path: Path) -> None:
     assert await downloads(tmp_path, **gone).fetch("s3://bucket/loras/sql") == place, "what is here is used"
 
 
+async def test_new_weights_beside_an_old_config_are_no_adapter(tmp_path: Path) -> None:
+    with standin_bucket(OBJECTS) as bucket:
+        gone = {**bucket.environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+        await downloads(tmp_path, **bucket.environ).fetch("s3://bucket/loras/sql")
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            bucket.objects[f"bucket/loras/sql/{name}"] += b" "
+            bucket.broken = {f"bucket/loras/sql/{name}"}
+            for environ in (bucket.environ, gone):
+                broken_off = await refused(downloads(tmp_path, **environ), "s3://bucket/loras/sql")
+                assert broken_off.status == 503
+            bucket.broken = set()
+            place = await downloads(tmp_path, **bucket.environ).fetch("s3://bucket/loras/sql")
+            assert (place / name).read_bytes() == bucket.objects[f"bucket/loras/sql/{name}"]
+            assert await downloads(tmp_path, **gone).fetch("s3://bucket/loras/sql") == place
+
+
 async def test_a_gguf_file_of_a_bucket(bucket: StandinBucket, tmp_path: Path) -> None:
     source = downloads(tmp_path, "gguf", **bucket.environ)
     folder, file = await asyncio.gather(source.fetch("s3://bucket/gguf"), source.fetch("s3://bucket/gguf/one.gguf"))

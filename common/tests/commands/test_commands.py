@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -153,6 +154,19 @@ def test_a_dotenv_file_may_be_shared_with_other_programs(tmp_path: Path) -> None
     refused = engineroom("config", directory=tmp_path, ENGINE="echo")
     assert "did you mean REQUEST_TIMEOUT?" in refused.stdout + refused.stderr
     assert refused.returncode != 0
+
+
+def test_a_table_of_models_hides_no_wish_that_is_not_granted(tmp_path: Path) -> None:
+    table = json.dumps([{"name": "a", "engine": "echo"}])
+    shown = engineroom("config", directory=tmp_path, MODELS=table, NUM_CTX="4096")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"Without effect\n\s+NUM_CTX", shown.stdout), shown.stdout
+    table = json.dumps([{"name": "a", "engine": "echo"}, {"name": "b", "engine": "llamacpp"}])
+    heeded = engineroom("config", directory=tmp_path, MODELS=table, NUM_CTX="4096")
+    assert "Without effect" not in heeded.stdout, "it is one engine's"
+    refused = engineroom("config", directory=tmp_path, MODELS=table, CTXSIZE="4096")
+    assert refused.returncode == 2
+    assert "CTX_SIZE" in refused.stderr
 
 
 def test_engines_lists_what_is_installed_and_what_is_missing(tmp_path: Path) -> None:

@@ -234,6 +234,19 @@ def test_an_image_in_a_message_is_no_text() -> None:
     check(CHAT, {"messages": user([part])}, NO_LIMITS._replace(max_prompt_characters=10))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tools": [{"type": "function", "function": {"name": "go", "description": "data:" + "a" * 20}}]},
+        {"chat_template_kwargs": {"hint": "data:" + "a" * 20}},
+        {"chat_template_kwargs": {"hints": ["data:" + "a" * 20]}},
+    ],
+)
+def test_a_text_that_begins_as_an_image_s_address_is_a_text(fields: dict[str, Any]) -> None:
+    with pytest.raises(APIError, match="MAX_PROMPT_CHARACTERS"):
+        check(CHAT, {"messages": user("x"), **fields}, NO_LIMITS._replace(max_prompt_characters=20))
+
+
 def test_every_limit_is_a_setting_with_a_default() -> None:
     limits = RequestLimits.of(WorkerSettings())
     assert all(limits)

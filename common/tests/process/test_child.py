@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -28,13 +28,15 @@ async def test_a_process_that_is_stopped_as_it_starts_gets_the_sigterm() -> None
 
 
 @pytest.fixture
-def watched_by_pidfd() -> Iterator[None]:
+async def watched_by_pidfd(anyio_backend: str) -> AsyncIterator[None]:
     """Ends of processes reach asyncio through its loop, as they do from Python 3.12 on, and not through a thread."""
     if sys.version_info >= (3, 12):
         yield
         return
     before = asyncio.get_child_watcher()
-    asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
+    watcher = asyncio.PidfdChildWatcher()
+    watcher.attach_loop(asyncio.get_running_loop())
+    asyncio.set_child_watcher(watcher)
     yield
     asyncio.set_child_watcher(before)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from engineroom.errors import APIError
-from engineroom.openai.upstream_errors import from_upstream
+from engineroom.openai.upstream_errors import field_about, from_upstream
 
 _LIBRARY = re.compile(r"\[json\.exception\.[\w.]+\] ")
 _FIELD = re.compile(r"^(?:Field )?'(?P<field>[\w.]+)'(?: is required|:)")
@@ -53,14 +53,10 @@ def normalise(status: int, body: bytes) -> APIError:
     return APIError(
         message,
         status=status,
-        param=error.param or (field["field"] if field else _about(message)),
+        param=error.param or (field["field"] if field else field_about(message, _ABOUT)),
         code=code if code and not code.isdigit() else None,
         retry_after=error.retry_after,
     )
-
-
-def _about(message: str) -> str | None:
-    return next((field for words, field in _ABOUT if words in message), None)
 
 
 def explain_signal(returncode: int, log: Sequence[str]) -> str | None:

@@ -45,7 +45,7 @@ def explained(adapter: Adapter, place: Path, error: APIError) -> APIError:
     if error.status in (503, 504):
         return error
     text = error.message.replace(str(place), adapter.name).replace(str(adapter.path), adapter.name)
-    why = _AROUND.sub("", text).strip().splitlines()[0][:_LONGEST].rstrip(".")
+    why = _AROUND.sub("", text).strip().partition("\n")[0][:_LONGEST].rstrip(".") or "vLLM does not say why"
     for pattern, sentence in _CAUSES:
         if match := re.search(pattern, text):
             why = sentence.format(**match.groupdict())

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from engineroom.errors import APIError
-from engineroom.openai.upstream_errors import from_upstream
+from engineroom.openai.upstream_errors import field_about, from_upstream
 from engineroom.process import LogFormat
 from engineroom.server import LIBRARY_CAUSES, Cause, Diagnostics, Situation, diagnose, variable_of
 
@@ -187,15 +187,11 @@ def normalise(status: int, body: bytes) -> APIError:
     """
     error = from_upstream(status, body)
     message, param = _readable(_PLACE_IN_CODE.sub("", error.message))
-    param = (error.param or param or _about(message) or "").removeprefix("body.") or None
+    param = (error.param or param or field_about(message, _ABOUT) or "").removeprefix("body.") or None
     code = error.code
     if status == 404 and code is None and error.param == "model":
         code = "model_not_found"
     return APIError(message, status=status, param=param, code=code, retry_after=error.retry_after)
-
-
-def _about(message: str) -> str | None:
-    return next((field for words, field in _ABOUT if words in message), None)
 
 
 def _readable(message: str) -> tuple[str, str | None]:

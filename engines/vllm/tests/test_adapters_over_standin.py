@@ -12,9 +12,11 @@ import msgspec
 import pytest
 from standin_hub import standin_hub
 
+from engineroom.adapters import Adapter
 from engineroom.asgi import request
-from engineroom.errors import SettingsError
+from engineroom.errors import APIError, SettingsError
 from engineroom.testing import running
+from engineroom_vllm.adapter_errors import explained
 from engineroom_vllm.engine import VLLMEngine
 
 CHAT = "/v1/chat/completions"
@@ -185,3 +187,10 @@ async def test_one_of_the_hub_is_downloaded_when_it_is_asked_for(
             assert "the hub has no repository acme/none" in answer["error"]["message"]
             assert (await ask(engine, "other/sql"))[0] == 404
             assert not [path for path, _ in hub.asked if "other" in path]
+
+
+def test_an_adapter_that_vllm_refuses_without_a_reason() -> None:
+    adapter = Adapter("sql", Path("/loras/sql"), "1")
+    error = explained(adapter, adapter.path, APIError("Call to add_lora method failed: ", status=400))
+    assert (error.status, error.code) == (400, "adapter_not_loadable")
+    assert error.message == "The adapter `sql` cannot be loaded: vLLM does not say why."
