@@ -64,7 +64,7 @@ def bud_arguments(target: Mapping[str, Any]) -> list[str]:
     Docker's image format has the health check, which OCI's has no place for. buildah takes no short names: what names
     no registry is Docker Hub's.
     """
-    arguments = {**target["args"], "BASE": _with_registry(target["args"]["BASE"])}
+    arguments = {**target["args"], "BASE": with_registry(target["args"]["BASE"])}
     return [
         *("bud", "--format=docker", f"--file={target['dockerfile']}", f"--target={target['target']}"),
         *(f"--tag={tag}" for tag in target["tags"]),
@@ -127,7 +127,8 @@ def answers(*command: str) -> bool:
         return False
 
 
-def _with_registry(base: str) -> str:
+def with_registry(base: str) -> str:
+    """An image's name with its registry, which Docker leaves out where it is its own."""
     name = ImageName.parse(base)
     return f"{name.host}/{name.path}" + str(name).removeprefix(str(ImageName(name.registry, name.repository)))
 

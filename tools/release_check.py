@@ -9,7 +9,6 @@ changelog's date, the images' name.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -21,13 +20,14 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import click
 import packages
-from image_builders import answers
+from image_builders import DockerBuilder, answers, builder, with_registry
 from release_names import ReleaseNames
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from workflow_steps import UnknownValueError, WorkflowStep, filled_in, steps
 
+from engineroom.errors import EngineroomError
 from engineroom.hardware import IMAGE_REPOSITORY, Image, Matrix
 
 ROOT = packages.ROOT
@@ -204,9 +204,11 @@ class ReleaseCheck:
         yield CheckedStep(step.job, f"{step.title}: images for GPUs", "NOT CHECKED", remark)
 
     def _image(self, image: Image) -> tuple[Outcome, str]:
-        if not answers("docker", "version") and not answers("buildah", "--version"):
-            return "NOT CHECKED", "nothing here builds images: start Docker, or install Debian's package buildah"
-        unreachable = _why_no_base(image)
+        try:
+            with_docker = isinstance(builder(ROOT, []), DockerBuilder)
+        except EngineroomError as error:
+            return "NOT CHECKED", str(error)
+        unreachable = _why_no_base(image, with_docker)
         if unreachable is None:
             environ = {**self._environ, "ENGINE": image.engine, "IMAGE_TAG": self._version}
             return self._built([sys.executable, "tools/images.py", "build", "--again"], environ, f"over {image.base}")
@@ -305,20 +307,13 @@ def _compared(what: str, wrong: Iterable[str]) -> CheckedStep:
     return CheckedStep("names", what, "FAILED" if texts else "ok", "\n".join(texts))
 
 
-def _why_no_base(image: Image) -> str | None:
+def _why_no_base(image: Image, with_docker: bool) -> str | None:
     """Why an image's base cannot be had here; None where it can."""
-    if answers("docker", "image", "inspect", image.base):
+    if with_docker and answers("docker", "image", "inspect", image.base):
         return None
-    command = ["docker", "pull"] if answers("docker", "version") else ["buildah", "pull"]
-    name = (
-        image.base
-        if command[0] == "docker"
-        else f"docker.io/library/{image.base}"
-        if "/" not in image.base
-        else image.base
-    )
+    command = ["docker" if with_docker else "buildah", "pull", with_registry(image.base)]
     try:
-        done = subprocess.run([*command, name], capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired:
         return f"{image.base} cannot be pulled here: no answer"
     if done.returncode == 0:
@@ -344,10 +339,9 @@ def main(version: str | None, without_images: bool) -> None:
     """Try a release as VERSION, by default the version that the sources state."""
     version = version or packages.version()
     say = Console(stderr=True, highlight=False)
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="release-check-")))
+    with tempfile.TemporaryDirectory(prefix="release-check-") as folder:
         check = ReleaseCheck(
-            version, folder, not without_images, lambda text: say.print(text, style="dim", markup=False)
+            version, Path(folder), not without_images, lambda text: say.print(text, style="dim", markup=False)
         )
         rows = []
         for row in check.rows():

@@ -55,7 +55,8 @@ class Run(NamedTuple):
 
     def median_of(self, model: int) -> float:
         """P50 of a model's answers, from the request to the last token."""
-        return statistics.median(answer.all_s for answer in self.answers if answer.model == model)
+        whole = [answer for answer in self.answers if answer.status == "200"]
+        return statistics.median(answer.all_s for answer in whole if answer.model == model)
 
 
 def echoes(load_s: float = LOAD_S) -> list[Entry]:

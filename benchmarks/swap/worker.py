@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import aiohttp
 import psutil
 from processes import ENGINEROOM, free_port, memory_mb, running, until
+
+from engineroom_operations.load import Ask, HTTPClient, Measurement, OpenAISender
 
 Entry = Mapping[str, Any]
 """A model as MODELS has it."""
@@ -61,36 +62,28 @@ class SwapWorker:
         """Clients that each ask for the next model in the order as soon as they have an answer."""
         rest = iter(order)
         answers: list[SwapAnswer] = []
+        sender = OpenAISender(HTTPClient(f"{self._url}/v1"), timeout_s=120)
 
-        async def client(session: aiohttp.ClientSession) -> None:
+        async def client() -> None:
             for model in rest:
-                answers.append(await self._ask(session, model, tokens))
+                answers.append(await _ask(sender, model, tokens))
 
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=120)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-            await asyncio.gather(*(client(session) for _ in range(clients)))
+        try:
+            await asyncio.gather(*(client() for _ in range(clients)))
+        finally:
+            await sender.close()
         return answers
 
-    async def _ask(self, session: aiohttp.ClientSession, model: int, tokens: int) -> SwapAnswer:
-        message = {"role": "user", "content": "one two three four five six seven eight nine ten"}
-        body = {"model": f"m{model}", "messages": [message], "max_tokens": tokens, "stream": True}
-        began = time.perf_counter()
-        first = 0.0
-        whole = False
-        try:
-            async with session.post(f"{self._url}/v1/chat/completions", json=body) as response:
-                if response.status != 200:
-                    return SwapAnswer(model, f"{response.status} {(await response.text())[:200]}", 0, 0)
-                async for line in response.content:
-                    if not first and b'"content"' in line:
-                        first = time.perf_counter() - began
-                    if b'"error"' in line:
-                        return SwapAnswer(model, line.decode(errors="replace")[:200], 0, 0)
-                    whole = whole or line.startswith(b"data: [DONE]")
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
-            return SwapAnswer(model, type(error).__name__, 0, 0)
-        return SwapAnswer(model, "200" if whole else "broken off", first, time.perf_counter() - began)
+
+async def _ask(sender: OpenAISender, model: int, tokens: int) -> SwapAnswer:
+    message = {"role": "user", "content": "one two three four five six seven eight nine ten"}
+    body = {"model": f"m{model}", "messages": [message], "max_tokens": tokens}
+    measurement = Measurement(time.perf_counter())
+    await sender.send(Ask("chat", body), measurement)
+    failure = measurement.failure
+    if failure is not None:
+        return SwapAnswer(model, f"failed: {failure}"[:200], 0, 0)
+    return SwapAnswer(model, "200", measurement.ttft_s, measurement.end_to_end_s)
 
 
 @contextmanager

@@ -24,13 +24,14 @@ class StandinBucket:
     """A running stand-in.
 
     objects: `bucket/key` -> bytes; may be changed while it runs.
-    refuses: whether everybody is denied.
+    refuses: whether everybody is denied. broken: objects that are listed and cannot be read.
     asked: paths of the requests, in order.
     """
 
     url: str = ""
     objects: dict[str, bytes] = field(default_factory=dict)
     refuses: bool = False
+    broken: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
     @property
@@ -59,6 +60,8 @@ def standin_bucket(objects: dict[str, bytes]) -> Iterator[StandinBucket]:
                 self.fail(404, "NoSuchBucket")
             elif query.get("list-type") == "2":
                 self.list(bucket, query.get("prefix", ""))
+            elif path in store.broken:
+                self.fail(500, "InternalError")
             elif path in store.objects:
                 self.respond(200, store.objects[path], {"ETag": etag(store.objects[path]), **XML})
             else:

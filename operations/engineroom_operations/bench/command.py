@@ -221,8 +221,9 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         raise click.UsageError(
             "embeddings have no tokens to wait for: --slo-ttft, --slo-tokens and --search do not apply"
         )
+    options["streamed"] = options["stream"] and options["via"] != "runsync" and options["surface"] != "embeddings"
     objectives = options["slo_ttft"] or options["slo_tokens"] or options["search"]
-    if objectives and (not options["stream"] or options["via"] == "runsync"):
+    if objectives and not options["streamed"]:
         raise click.UsageError(
             "without streams there are no first tokens and no tokens a second: leave --no-stream and --via runsync out"
         )

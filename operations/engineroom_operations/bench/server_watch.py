@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from engineroom.engine import Measure
 
@@ -123,10 +123,8 @@ class ServerWatch:
             return
         snapshot = None
         if response.status == 200:
-            try:
+            with suppress(UnreadableMetrics):
                 snapshot = self._vocabulary.read(response.body.decode("utf-8", "replace"), time.monotonic())
-            except UnreadableMetrics:
-                snapshot = None
         if snapshot is None or snapshot.says_nothing:
             self.available = False
         else:

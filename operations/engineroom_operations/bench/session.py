@@ -101,7 +101,9 @@ def _raise_file_limit() -> None:
     if hard != resource.RLIM_INFINITY:
         wanted = min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        # macOS says that there is no hard limit, and has one all the same.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _on_a_loop(work: Any) -> Any:
@@ -226,13 +228,9 @@ def _plan(options: Mapping[str, Any]) -> BenchPlan:
         seed=options["seed"],
         warm_up=options["warm_up"],
         ramp_s=options["ramp"],
-        streamed=_streamed(options),
+        streamed=options["streamed"],
         exact=options["ignore_eos"],
     )
-
-
-def _streamed(options: Mapping[str, Any]) -> bool:
-    return bool(options["stream"]) and options["via"] != "runsync" and options["surface"] != "embeddings"
 
 
 def _scenario(options: Mapping[str, Any]) -> Scenario:

@@ -55,11 +55,14 @@ def engine_settings(env: Environment, file: DeploymentFile, matrix: Matrix) -> E
     asked = Environment([Layer("deployment", given, owned=False), *env.layers]) if given else env
     understood = KnownNames([WorkerSettings]).apply(asked)
     memory: ModelMemory | None = None
-    table = models_table(understood)
+    table = models_table(understood, own_image=file.image is not None)
     if table is not None:
         wanted = {"MODELS": table.text}
-        if file.image is None or "ENGINE" not in understood:
+        if file.image is None:
             wanted["ENGINE"] = one_engine(table)
+        elif "ENGINE" not in understood and table.engines:
+            # Only whose settings are checked: the image has its own, and no ENGINE is sent there.
+            wanted["ENGINE"] = table.engines[0]
         asked = asked.with_arguments(wanted, "deployment")
     elif "ENGINE" not in understood:
         memory = _look_up(understood)

@@ -19,8 +19,11 @@ class ModelsTable(NamedTuple):
     engines: tuple[str, ...]
 
 
-def models_table(env: Environment) -> ModelsTable | None:
+def models_table(env: Environment, own_image: bool = False) -> ModelsTable | None:
     """The table of the settings in force; None where there is one model.
+
+    Args:
+        own_image: whether the image is the user's own, which may have files in the places where they are here.
 
     Raises:
         SettingsError: something in it is wrong, or is a place on this machine; with every problem.
@@ -31,7 +34,8 @@ def models_table(env: Environment) -> ModelsTable | None:
     entries = read_entries(ResidenceSettings.load(env), env, problems)
     for entry in entries:
         for variable, value in entry.settings.items():
-            if value.startswith(("/", "./", "~/", "../")) and Path(value).expanduser().exists():
+            a_place = value.startswith(("/", "./", "~/", "../"))
+            if a_place and not own_image and Path(value).expanduser().exists():
                 message = f"{value} is on this machine and not on RunPod: name a repository of a hub, or bake it in"
                 problems.add(f"{entry.place}.{entry.written[variable]}", message, entry.source)
     problems.check()

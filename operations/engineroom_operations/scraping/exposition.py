@@ -100,14 +100,16 @@ class Exposition:
         from prometheus_client.parser import text_string_to_metric_families
 
         self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
+        has_samples = False
         try:
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
+                    has_samples = True
                     if not math.isnan(sample.value) and not _of_no_model(sample.labels):
                         self._samples[sample.name].append((sample.labels, sample.value))
         except (ValueError, KeyError, IndexError, AttributeError) as error:
             raise UnreadableMetrics(str(error)) from error
-        if text.strip() and not self._samples and not text.lstrip().startswith("#"):
+        if text.strip() and not has_samples and not text.lstrip().startswith("#"):
             raise UnreadableMetrics("there is no sample in it")
 
     def values(self, name: str) -> list[float]:

@@ -24,14 +24,14 @@ class GPU(NamedTuple):
 class ModelResidence(NamedTuple):
     """One of several models of a worker of ours.
 
-    phase: `absent`, `loading`, `resident`, `draining`, `unloading`, …; empty where the worker does not say.
+    phase: `absent`, `loading`, `resident`, `draining`, `unloading`, ….
     running, waiting: its requests; longest_wait_s: for how long the first of those has waited.
     memory: bytes that it takes, or would; None where nobody knows.
     loads, unloads, failures: since the worker's start; a failure is a load that did not come about.
     """
 
     name: str
-    phase: str = ""
+    phase: str
     running: float = 0
     waiting: float = 0
     longest_wait_s: float = 0

@@ -103,6 +103,15 @@ async def test_several_models_that_no_image_of_ours_has_are_named(platform: Runn
     assert (refused.code, "models[0].model" in refused.output) == (2, True), refused.output
 
 
+async def test_several_engines_in_an_image_of_one_s_own(platform: RunningPlatform, folder: Path) -> None:
+    (folder / "engineroom.yaml").write_text("name: mixed\nimage: me/mine:1\ngpu: [L4]\n")
+    (folder / "weights.gguf").write_bytes(b"GGUF")
+    mixed = '[{"name": "a", "engine": "echo"}, {"name": "b", "engine": "llamacpp", "model": "./weights.gguf"}]'
+    planned = await command(platform, "deploy", "--dry-run", MODELS=mixed)
+    assert planned.code == 0, planned.output
+    assert "me/mine:1" in planned.output
+
+
 async def test_a_template_that_exists_gives_image_and_environment(platform: RunningPlatform, folder: Path) -> None:
     (folder / "engineroom.yaml").write_text(FILE.replace("image:", "#").replace("name: hello", "name: from-template"))
     client = ManagementClient(platform.url)

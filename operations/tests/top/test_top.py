@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from http_door import COMMAND, Door, ask, free_port, serving
 from prepared_python import engineroom
@@ -41,11 +42,9 @@ def test_a_program_gets_all_targets_as_json(door: Door) -> None:
 
 def test_figures_are_of_what_happens_meanwhile(door: Door) -> None:
     """A stream of 2000 tokens at 200 a second: it is seen running, and its tokens are counted as they come."""
-    with process_groups() as start:
-        body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "w " * 2000}]}
-        headers = ["-H", "Authorization: Bearer sk-secret", "-H", "Content-Type: application/json"]
-        command = ["curl", "-sN", f"{door.url}/v1/chat/completions", *headers, "-d", json.dumps(body)]
-        start(command, stdout=subprocess.DEVNULL)
+    body = {"model": "echo", "stream": True, "messages": [{"role": "user", "content": "w " * 2000}]}
+    headers = {"Authorization": "Bearer sk-secret"}
+    with httpx.stream("POST", f"{door.url}/v1/chat/completions", headers=headers, json=body, timeout=60):
         until(lambda: _metrics(door, "engineroom_completion_tokens_total") > 10)
         result = top("--once", "--json", "--interval", "1", "--api-key", "sk-secret", door.url)
     reading = json.loads(result.stdout)

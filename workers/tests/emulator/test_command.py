@@ -17,6 +17,7 @@ import psutil
 import pytest
 from pages import ROOT, blocks
 from prepared_python import engineroom, started
+from programs import need
 
 from engineroom.settings import Environment
 from engineroom_workers.emulator import command
@@ -178,6 +179,7 @@ def test_nothing_that_was_created_outlives_a_killed_emulator(emulate: Callable[.
 
 
 def test_what_the_page_pastes_creates_an_endpoint(emulate: Callable[..., Running]) -> None:
+    need("curl", "--version")
     [block] = [block for block in blocks(ROOT / "docs" / "emulator.md", "sh") if "/v2/serverless" in block]
     url = emulate().prints(r"RUNPOD_API_URL=(http://\S+)")[1]
     script = block.replace("http://127.0.0.1:8088", url).replace("curl ", "curl -sSf ")

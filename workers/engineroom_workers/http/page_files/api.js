@@ -1,6 +1,7 @@
 // The door's API, and what is said of its errors. The key stays in this tab.
 
 export const $ = id => document.getElementById(id);
+export const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 
 let key = sessionStorage.getItem("key") || "";
 export const headers = () => key ? {authorization: "Bearer " + key} : {};

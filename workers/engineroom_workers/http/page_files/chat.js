@@ -1,6 +1,6 @@
 // The chat: a conversation that outlives a reload of the tab, and its requests.
 
-import {$, headers, inWords, refusal, RefusedError} from "./api.js";
+import {$, headers, inWords, make, refusal, RefusedError} from "./api.js";
 import {copyCode, MarkdownView} from "./markdown.js";
 
 const KEPT = "chat", MAX_MESSAGES = 200, MAX_CHARACTERS = 1_000_000;
@@ -8,8 +8,6 @@ const FIELDS = ["system", "temperature", "maxtokens"];
 
 // A message is {role, content} as the API takes it, and what is shown of it: its line, an answer's reasoning and figures.
 let history = [], images = [], stopping = null, answering = null, wantedModel = "", stateOf = () => "";
-
-const make = (tag, properties = {}) => Object.assign(document.createElement(tag), properties);
 
 // At the bottom the log follows what comes; whoever has scrolled up is left alone.
 function follow(change) {
@@ -312,7 +310,8 @@ export function noteStates(lookUp) {
   stateOf = lookUp;
   for (const option of $("model").options) {
     const state = stateOf(option.value);
-    option.textContent = state ? `${option.value} (${state})` : option.value;
+    const text = state ? `${option.value} (${state})` : option.value;
+    if (option.textContent !== text) option.textContent = text;  // A list that is open may be drawn anew.
   }
 }
 

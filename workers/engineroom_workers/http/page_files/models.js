@@ -1,12 +1,10 @@
 // Several models on one worker: which are loaded, who waits for them, and buttons to load and unload them.
 
-import {$, headers, inWords, refusal} from "./api.js";
+import {$, headers, inWords, make, refusal} from "./api.js";
 import {size} from "./figures.js";
 
 const LOADED = ["resident", "draining"];
 const lines = new Map();
-
-const make = (tag, className) => Object.assign(document.createElement(tag), {className});
 
 async function wish(name, what, button) {
   button.disabled = true;
@@ -23,11 +21,11 @@ async function wish(name, what, button) {
 
 // A model's line is made once and then only filled in, so that its button stays where a finger is.
 class Line {
-  name = make("span", "name");
+  name = make("span", {className: "name"});
   state = make("span");
-  work = make("span", "dim");
-  reason = make("small", "error");
-  button = Object.assign(make("button", "quiet"), {type: "button"});
+  work = make("span", {className: "dim"});
+  reason = make("small", {className: "error"});
+  button = make("button", {className: "quiet", type: "button"});
 
   constructor(name) {
     const row = $("models").insertRow(), about = make("div");
