@@ -15,9 +15,9 @@ from standin_chat import StandinChat, StandinExchange, paced
 from engineroom_operations.load import RequestFailure
 
 BENCHMARKS = ROOT / "benchmarks"
-PROGRAMS = sorted(file for file in BENCHMARKS.rglob("*.py") if file.name != "__init__.py")
 ELSEWHERE = ("bare.py", "bare_llamacpp.py", "source_engine.py")
-"""Those that run in environments of their own, or with packages that a test may not have."""
+"""Programs that run in environments of their own, or with packages that a test may not have."""
+PROGRAMS = sorted(file for file in BENCHMARKS.rglob("*.py") if file.name not in ("__init__.py", *ELSEWHERE))
 
 
 def _names(file: Path) -> set[str]:
@@ -43,8 +43,6 @@ def _beside(module: str, folder: Path) -> Path | None:
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda file: str(file.relative_to(BENCHMARKS)))
 def test_what_a_program_imports_is_there(program: Path) -> None:
-    if program.name in ELSEWHERE:
-        return
     for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom) or node.module in (None, "__future__"):
             continue

@@ -228,3 +228,8 @@ def test_windows_do_not_grow() -> None:
     for second in range(0, 4000, 2):
         window.add(MetricsSnapshot(second + generator.random(), counters={"completion_tokens": second}))
     assert len(window._snapshots) < 40
+
+
+def test_samples_of_pages_alone_are_samples() -> None:
+    """Any server counts its requests by their handler; that none is of a model makes its metrics none the worse."""
+    assert Exposition('http_requests_total{handler="/metrics"} 3\n').total("http_requests_total") is None
