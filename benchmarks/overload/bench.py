@@ -15,7 +15,7 @@ import random
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import uvloop
 from hits import hits
+from percentiles import percentile
 from processes import ENGINEROOM, free_port, machine, rss_mb, running, until
 from rounds import MEANING, ChatServer
 
@@ -83,10 +84,6 @@ async def arrivals(port: int, a_second: float, seconds: float) -> tuple[list[flo
     await LoadLoop(sender, asks, Measurement, count).open(Arrivals(a_second), Extent(seconds=seconds), seed=7)
     await sender.close()
     return latencies, outcomes
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[max(0, round(len(values) * share) - 1)]
 
 
 def overload(seconds: float) -> list[str]:

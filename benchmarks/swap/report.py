@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from baseline import BaselineRun
 from measures import CLIENTS, GONE_S, LOAD_S, MAX_WAIT_S, MODELS, ROOM, TOKENS, TOKENS_PER_S, Kill, Memory, Run
+from percentiles import percentile
 
 
 class Compared(NamedTuple):
@@ -119,7 +120,7 @@ def _orders(compared: Sequence[Compared]) -> str:
         waits = run.waits
         swaps = [str(run.swaps), str(strict.swaps), str(relaxed.swaps), f"{run.swaps / strict.swaps:.2f}"]
         took = [f"{outcome.seconds:.0f} s" for outcome in (run, strict, relaxed)]
-        shown = [f"{wait:.2f} s" for wait in (_percentile(waits, 0.5), _percentile(waits, 0.95), waits[-1])]
+        shown = [f"{wait:.2f} s" for wait in (percentile(waits, 0.5), percentile(waits, 0.95), waits[-1])]
         longest = [f"{outcome.longest_wait_s:.1f} s" for outcome in (strict, relaxed)]
         rows.append([name, f"{len(run.answers):,}", str(sum(run.failed.values())), *swaps, *took, *shown, *longest])
     head = ["order", "requests", "failed", "swaps", "in order", "relaxed", "share of in order"]
@@ -133,7 +134,7 @@ def _hot_row(hot: Hot) -> list[str]:
 
 def _real_row(run: Run) -> list[str]:
     waits = run.waits
-    shown = [f"{_percentile(waits, 0.5):.2f} s", f"{waits[-1]:.2f} s"]
+    shown = [f"{percentile(waits, 0.5):.2f} s", f"{waits[-1]:.2f} s"]
     return [str(len(run.answers)), str(sum(run.failed.values())), str(run.swaps), f"{run.seconds:.0f} s", *shown]
 
 
@@ -154,7 +155,3 @@ def _kills_row(kills: Sequence[Kill]) -> list[str]:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = "|".join(["---", *("--:" for _ in head[1:])])
     return "\n".join([f"| {' | '.join(head)} |", f"|{rule}|", *(f"| {' | '.join(row)} |" for row in rows)])
-
-
-def _percentile(values: Sequence[float], share: float) -> float:
-    return values[min(len(values) - 1, int(share * len(values)))]

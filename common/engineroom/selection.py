@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,16 @@ from .engine import Engine
 from .errors import PluginError
 from .models import reference
 from .models.files import cache_folders, resolve
-from .models.formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path
+from .models.formats import (
+    FORMAT_NAMES,
+    ModelFormat,
+    adapter_base,
+    formats,
+    formats_at,
+    generates,
+    is_path,
+    model_config,
+)
 from .models.hub import repository_files
 from .models.settings import HubSettings
 from .settings.environment import Environment
@@ -119,20 +127,15 @@ def _traits(model: str, env: Environment) -> ModelTraits:
 
 def _traits_at(place: Path) -> ModelTraits:
     names = [file.relative_to(place).as_posix() for file in place.rglob("*")] if place.is_dir() else []
-    return ModelTraits(formats_at(place) or formats(names), _embeds(names, place / "config.json"))
+    return ModelTraits(formats_at(place) or formats(names), _embeds(names, place))
 
 
-def _embeds(names: Sequence[str], config: Path | None = None) -> bool | None:
+def _embeds(names: Sequence[str], folder: Path | None = None) -> bool | None:
     """Whether a model makes vectors, by its files' names and its configuration; None where they do not say."""
     if "modules.json" in names or "1_Pooling/config.json" in names:
         return True
-    if config is None or not config.is_file():
-        return None
-    try:
-        architectures = json.loads(config.read_bytes()).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
-        return None
-    return not generates(architectures) if architectures else None
+    architectures = None if folder is None else model_config(folder).get("architectures")
+    return not generates(architectures) if isinstance(architectures, list) and architectures else None
 
 
 def _suits(engine: type[Engine], traits: ModelTraits) -> bool:

@@ -100,8 +100,8 @@ def test_what_takes_a_processor_or_waits_for_one_works(now: Activity, works: boo
     assert worked(before, now._replace(waited=now.waited or 20, faults=now.faults or 3), elapsed=1) == works
 
 
-class SilentEngine:
-    """One that answers nothing, though asked; its processes are real."""
+class StandinSilence:
+    """Stands in for one that answers nothing, though asked; its processes are real."""
 
     name = "silent"
     probed = "GET /health"
@@ -154,7 +154,7 @@ def computing(niceness: int, *parent: str) -> Iterator[tuple[int, int]]:
 async def test_an_engine_that_others_leave_no_processor_is_not_taken_for_one_that_hangs() -> None:
     shell = ("sh", "-c", '"$@"; true', "sh")  # An engine is watched from its parent.
     with computing(0), computing(0), computing(19, *shell) as (root, pid):
-        watchdog = Watchdog(SilentEngine(root), hang_timeout=20)
+        watchdog = Watchdog(StandinSilence(root), hang_timeout=20)
         watching = asyncio.ensure_future(watchdog.run())
         before = read_activity(root)
         began = time.monotonic()

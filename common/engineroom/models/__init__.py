@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import gguf, reference
 from .download import DownloadedModel, ModelDownload, download
 from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, weights, writable
-from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path
+from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path, model_config
 from .gguf import ModelChoiceError
 from .hub import HubError, explain
 from .settings import HubSettings
@@ -30,6 +30,7 @@ __all__ = [
     "hub_environ",
     "is_path",
     "is_whole",
+    "model_config",
     "reference",
     "resolve",
     "weights",

@@ -7,7 +7,7 @@ import re
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias, cast
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 ModelFormat: TypeAlias = Literal["gguf", "safetensors", "pytorch", "pdparams", "onnx"]
 """A format of weights. `pytorch` stands for pickled state dicts (`pytorch_model.bin`, `*.pt`, `*.pth`)."""
@@ -59,6 +59,15 @@ def formats_at(path: Path) -> frozenset[ModelFormat]:
 def generates(architectures: Iterable[str]) -> bool:
     """Whether a model generates text, by the `architectures` of its `config.json`; otherwise it makes vectors."""
     return any(str(name).endswith(_GENERATES) for name in architectures)
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """A model's `config.json`, in the folder that has its weights; empty where there is none that can be read."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def adapter_base(path: Path) -> str | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from . import gguf
 from .files import is_whole, weights
-from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at
+from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats_at, model_config
 
 _HF_PREFIX = "models--"
 _DEPTH = 2
@@ -125,15 +124,12 @@ def _quantisations(folder: Path, names: Sequence[str], repository: str | None) -
 
 
 def _number_type(folder: Path) -> str:
-    try:
-        config = json.loads((folder / "config.json").read_bytes())
-        quantised = config.get("quantization_config") or {}
-        if quantised:
-            bits = quantised.get("bits") or quantised.get("w_bit")
-            return f"{quantised.get('quant_method', 'quantised')}{f' {bits} bit' if bits else ''}"
-        return str(config.get("dtype") or config.get("torch_dtype") or "")
-    except (OSError, ValueError, AttributeError):
-        return ""
+    config = model_config(folder)
+    quantised = config.get("quantization_config")
+    if isinstance(quantised, dict) and quantised:
+        bits = quantised.get("bits") or quantised.get("w_bit")
+        return f"{quantised.get('quant_method', 'quantised')}{f' {bits} bit' if bits else ''}"
+    return str(config.get("dtype") or config.get("torch_dtype") or "")
 
 
 def _folders(folder: Path) -> list[Path]:

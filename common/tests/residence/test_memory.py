@@ -78,8 +78,8 @@ async def test_what_others_hold_is_no_room(gpu: Path) -> None:
         await worker.stop()
 
 
-class LateMemory:
-    """Memory that comes back after some looks."""
+class StandinMemory:
+    """Stands in for a GPU's memory, which comes back after some looks."""
 
     of_gpus = True
 
@@ -92,9 +92,9 @@ class LateMemory:
 
 
 async def test_memory_that_comes_back_late_is_waited_for_a_bounded_time() -> None:
-    assert await wait_for_room(LateMemory(2), 50, 10) == 0
-    assert await wait_for_room(LateMemory(2), 90, 0) == 90
-    assert await asyncio.wait_for(wait_for_room(LateMemory(9), 50, 0.1), 10) == 50
+    assert await wait_for_room(StandinMemory(2), 50, 10) == 0
+    assert await wait_for_room(StandinMemory(2), 90, 0) == 90
+    assert await asyncio.wait_for(wait_for_room(StandinMemory(9), 50, 0.1), 10) == 50
 
 
 async def test_the_machines_memory_is_what_a_container_may_have() -> None:

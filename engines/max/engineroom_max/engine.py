@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
 from pydantic import Field
 
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
-from engineroom.models import HubSettings, weights
+from engineroom.models import HubSettings, model_config, weights
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from engineroom.server import Address, ServerEngine, free_port, narrow_tools
 from engineroom.settings import (
@@ -159,22 +158,14 @@ class MAXEngine(ServerEngine):
         self._task = self.flags.get("task") or (task_line[1] if task_line else self._task)
         # By now MAX has what it had to download.
         downloaded = self._own.find(self.files.name, self._revision, self._variables).folder
-        config = _config(self.files.folder or downloaded)
+        folder = self.files.folder or downloaded
+        config = {} if folder is None else model_config(folder)
         vocabulary = {**config, **(config.get("text_config") or {})}.get("vocab_size")
         self._vocabulary = vocabulary if isinstance(vocabulary, int) else None
         if config and not any("vision" in name for name in config):
             self.capabilities = self.capabilities.narrow("This model takes no images.", images=False)
         if self._task == "text_generation":
             self.capabilities = await narrow_tools(self.capabilities, upstream, self.models[0])
-
-
-def _config(folder: Path | None) -> dict[str, Any]:
-    """A model's config.json; empty where there is none."""
-    try:
-        config = msgspec.json.decode((folder / "config.json").read_bytes()) if folder else {}
-    except (OSError, msgspec.DecodeError):
-        return {}
-    return config if isinstance(config, dict) else {}
 
 
 def _table(env: Environment) -> FlagTable:

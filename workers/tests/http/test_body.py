@@ -45,3 +45,13 @@ def test_the_rest_of_a_refused_body_may_still_come() -> None:
                 connection.sendall(b" " * 10_000)
             connection.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n")
             assert status_of(connection) == 200
+
+
+def test_a_wrong_url_is_said_before_a_wrong_body() -> None:
+    """Whoever tries a URL by hand often sends no body; that is not what is wrong."""
+    with serving() as door:
+        for content in (b"", b"{", b"\x1f\x8b"):
+            headers = {"content-encoding": "gzip"} if content.startswith(b"\x1f") else {}
+            answer = httpx.post(f"{door.url}/v1/chat/completion", content=content, headers=headers)
+            assert answer.status_code == 404
+            assert "Did you mean /v1/chat/completions?" in answer.json()["error"]["message"]

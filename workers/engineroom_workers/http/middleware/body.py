@@ -25,6 +25,11 @@ class BodyMiddleware(ErrorMiddleware):
         self._heartbeat = resources.options.http.stream_heartbeat
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = get_context(scope)
+        if context.route == OTHER_ROUTE:
+            # What the engine does not serve is a 404, whatever its body is.
+            await self.app(scope, receive, send)
+            return
         encoding = header(scope, b"content-encoding") or b"identity"
         if encoding.lower() != b"identity":
             raise APIError(
@@ -33,9 +38,7 @@ class BodyMiddleware(ErrorMiddleware):
                 code="unsupported_content_encoding",
             )
         request = await read_request(scope, receive, self._max_body)
-        context = get_context(scope)
-        if context.route != OTHER_ROUTE:
-            context.model = self._model(request)
+        context.model = self._model(request)
         if self._heartbeat and _streams(request, context.route):
             await self._serve_stream(context, scope, receive, send)
         else:
