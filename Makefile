@@ -134,7 +134,8 @@ bench-vllm: env-vllm ## Compare both doors with vLLM itself (writes benchmarks/v
 bench-engines: $(VENV)/.bench ## Compare the installed engines (writes benchmarks/engines/results.md)
 	@python benchmarks/engines/bench.py $(ARGS)
 
-bench-http: env-dev ## Compare the HTTP door with the engine behind it (writes benchmarks/http/results.md)
+bench-http: $(VENV)/.bench ## Compare the HTTP door with other proxies and with engines (writes benchmarks/http/results.md); ARGS="--only hop" tries one part
+	@python tools/proxies_env.py
 	@python benchmarks/http/bench.py $(ARGS)
 
 bench-load: env-dev ## Check what `engineroom bench` measures against a known source (writes benchmarks/load/results.md)

@@ -59,6 +59,8 @@ LOCKS = (
     # All that it shares with the one for CPUs is as in the tests.
     Lock("transformers-cuda", _IMAGE, like=("serve", "transformers-cpu")),
     Lock("max-cpu", ("--universal", "--python-version", "3.11")),
+    # Others' proxies, as their users install them.
+    Lock("proxies", ("--universal", "--python-version", "3.11")),
     # The newest clients, whichever releases of theirs the tests have.
     Lock("clients", ("--universal", "--python-version", "3.11", "--override", "clients.overrides")),
 )

@@ -1,90 +1,45 @@
 """`make bench-http`: what the HTTP door costs, side by side with what stands behind it, interleaved, medians.
 
-Three parts:
+Its parts, of which `ARGS="--only hop"` measures one and prints it:
 
-* a raw source of events at 50 tokens/s a stream, direct and through the door: CPU of the door's process a token;
-* llama.cpp with a small real model, its own server direct and through the door: tokens/s and TTFT;
-* the echo engine as fast as it goes: the ceiling of an engine inside the door's process.
+* hop: a raw source of events at 50 tokens/s a stream, direct and through nginx, vLLM's router, LiteLLM's proxy, a bare
+  app and the door: CPU of the proxy a token and a request, time to first token (`--contenders`, `--streams` choose);
+* sweep: CPU a token while 1 to 1,000 streams run;
+* layers: what each layer of the door adds;
+* llamacpp: a small real model, its own server direct and through the door: tokens/s and TTFT;
+* echo: the echo engine as fast as it goes: the ceiling of an engine inside the door's process;
+* start: how soon the door answers.
 
-And how soon the door answers. Writes benchmarks/http/results.md.
+Writes benchmarks/http/results.md, results.json and the plot. `--write` does so for one part, and leaves the others.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
+import os
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+import hop
+import layers
+import plot
+import sweep
 import uvloop
+from hop import MESSAGES
 from processes import ENGINEROOM, free_port, machine, rss_mb, running, status_of, until
 from rich.console import Console
 from rounds import MEANING, ChatServer, compare, median
 
 HERE = Path(__file__).parent
-MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
 console = Console()
-
-
-@contextmanager
-def nginx(port: int, source: int) -> Iterator[int | None]:
-    """nginx in front of the source, where there is one on this machine; its worker's process."""
-    if not (binary := shutil.which("nginx")):
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        text = (HERE / "nginx.conf").read_text().replace("PORT", str(port)).replace("SOURCE", str(source))
-        (Path(folder) / "nginx.conf").write_text(text)
-        with running([binary, "-p", folder, "-c", "nginx.conf"]) as master:
-            until(f"http://127.0.0.1:{port}/health")
-            yield int(Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0])
-
-
-async def source_part(rounds: int) -> list[str]:
-    port, bare_port, door_port, nginx_port = (free_port() for _ in range(4))
-    source_env = {"ENGINE": "source", "PYTHONPATH": str(HERE / "plugin"), "LOG_LEVEL": "WARNING"}
-    with (
-        running([sys.executable, str(HERE / "source.py"), str(port)]),
-        running([sys.executable, str(HERE / "bare_proxy.py"), str(bare_port), str(port)]) as bare,
-        running([ENGINEROOM, "serve"], source_env | {"PORT": str(door_port)}) as door,
-    ):
-        until(f"http://127.0.0.1:{port}/health")
-        until(f"http://127.0.0.1:{bare_port}/health")
-        until(f"http://127.0.0.1:{door_port}/ping")
-        with nginx(nginx_port, port) as nginx_pid:
-            targets = {"direct": (ChatServer(port), None)}
-            if nginx_pid:
-                targets["nginx"] = (ChatServer(nginx_port), nginx_pid)
-            targets |= {"bare": (ChatServer(bare_port), bare.pid), "door": (ChatServer(door_port), door.pid)}
-            plans = {n: {"model": "source", "messages": MESSAGES, "max_tokens": 200, "rate": 50} for n in (1, 16, 200)}
-            results = await compare("raw source, 50 tokens/s a stream", targets, plans, rounds, console)
-            first = await compare(
-                "first tokens, one at a time", targets, {1: {**plans[1], "max_tokens": 1}}, 20 * rounds, console
-            )
-        memory = rss_mb(door.pid)
-    results |= {(0, name): first_tokens for (_, name), first_tokens in first.items()}
-    proxies = [name for name in targets if name != "direct"]
-    rows = [
-        "### A raw source at 50 tokens/s a stream: what the hop costs",
-        "",
-        "`bare` is the least a Python proxy can be: a bare ASGI app over aiohttp on the same server. The door speaks",
-        "to the source over a Unix socket, as it does to engines that have one; the others over loopback TCP.",
-        "",
-        f"| streams | TTFT, ms: {' / '.join(targets)} | CPU, µs a token: {' / '.join(proxies)} |",
-        "|---|---|---|",
-    ]
-    for n, label in {0: "1, one token a request", **{n: str(n) for n in plans}}.items():
-        ttft = " / ".join(f"{median(results[n, name], 'ttft_ms'):.1f}" for name in targets)
-        cpu = " / ".join(f"{median(results[n, name], 'cpu_us'):.1f}" for name in proxies) if n else ""
-        rows.append(f"| {label} | {ttft} | {cpu} |")
-    return [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."]
 
 
 async def llamacpp_part(rounds: int) -> list[str]:
@@ -99,7 +54,6 @@ async def llamacpp_part(rounds: int) -> list[str]:
             plans = {
                 1: {**fields, "max_tokens": 200},
                 16: {**fields, "max_tokens": 60},
-                64: {**fields, "max_tokens": 24},
             }
             # Its server gives a connection a thread for as long as it is open, so each round has new ones.
             key = {"Authorization": "Bearer none"}
@@ -188,28 +142,69 @@ def _first_answer(port: int, began: float) -> float:
     raise SystemExit("the door did not answer within 30 s")
 
 
+class Measurand:
+    """One part of the results: what measures it, and what makes rows of that."""
+
+    def __init__(self, measure: Callable[[argparse.Namespace], Any], report: Callable[[Any], list[str]]) -> None:
+        self.measure = measure
+        self.report = report
+
+
+def _rows(rows: list[str]) -> list[str]:
+    return rows
+
+
+PARTS = {
+    "hop": Measurand(
+        lambda options: uvloop.run(hop.measure(options.rounds, options.contenders, options.streams, console)),
+        hop.report,
+    ),
+    "sweep": Measurand(lambda options: uvloop.run(sweep.measure(max(1, options.rounds // 2), console)), sweep.report),
+    "layers": Measurand(lambda options: uvloop.run(layers.measure(3 * options.rounds, console)), layers.report),
+    "llamacpp": Measurand(lambda options: uvloop.run(llamacpp_part(options.rounds)), _rows),
+    "echo": Measurand(lambda options: uvloop.run(echo_part(min(3, options.rounds))), _rows),
+    "start": Measurand(lambda options: start_part(options.rounds), _rows),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="counted rounds of each measurement (3)")
-    parser.add_argument("--only", choices=["source", "llamacpp", "echo", "start"], action="append")
+    parser.add_argument("--rounds", type=int, default=4, help="counted rounds of each measurement (4)")
+    parser.add_argument("--only", choices=list(PARTS), action="append", help="one part, printed and not written")
+    parser.add_argument("--write", action="store_true", help="write the part, and leave the others as they are")
+    parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="of the part hop")
+    parser.add_argument("--streams", nargs="+", type=int, default=list(hop.STREAMS), help="of the part hop (1 16 200)")
     options = parser.parse_args()
-    parts = options.only or ["source", "llamacpp", "echo", "start"]
+    results = HERE / "results.json"
+    data = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    for name in options.only or PARTS:
+        load = os.getloadavg()[0]
+        began = time.monotonic()
+        # As it will be read again: JSON's names are texts.
+        measured = json.loads(json.dumps(PARTS[name].measure(options)))
+        seconds = round(time.monotonic() - began)
+        data[name] = {"measured": measured, "rounds": options.rounds, "load_before": round(load, 1), "seconds": seconds}
+        console.print("\n".join(["", *PARTS[name].report(measured), "", _circumstances(data[name])]), markup=False)
+    if options.only and not options.write:
+        return
+    data["machine"] = machine()
+    results.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     lines = [
         "# The HTTP door, measured",
         "",
-        f"`make bench-http`: {options.rounds} rounds after a warm-up, interleaved, medians; client, door and engine "
-        f"share {machine()}. {MEANING}",
+        f"`make bench-http`: rounds after a warm-up, interleaved, medians; client, proxies and engine share "
+        f"{data['machine']}. {MEANING}",
     ]
-    for name in parts:
-        rows = (
-            start_part(options.rounds)
-            if name == "start"
-            else uvloop.run({"source": source_part, "llamacpp": llamacpp_part, "echo": echo_part}[name](options.rounds))
-        )
-        console.print("\n".join(["", *rows]), markup=False)
-        lines += ["", *rows]
-    if not options.only:
-        (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in PARTS:
+        if name in data:
+            lines += ["", *PARTS[name].report(data[name]["measured"]), "", _circumstances(data[name])]
+    (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if "sweep" in data:
+        plot.draw(data["sweep"]["measured"])
+
+
+def _circumstances(part: dict[str, Any]) -> str:
+    return f"{part['rounds']} rounds in {part['seconds']} s; load average of the machine before: {part['load_before']}."
 
 
 if __name__ == "__main__":

@@ -12,10 +12,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import uvloop
-from bench import HERE, MESSAGES
+from hop import MESSAGES
 from processes import ENGINEROOM, free_port, running, until
 from rounds import ChatServer
 
+HERE = Path(__file__).parent
 SECONDS = 8
 
 

@@ -158,9 +158,9 @@ class Others:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU seconds of all threads of one process, to the nanosecond (the scheduler's own count)."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    """CPU seconds of one process so far, to the nanosecond, with those of threads that have ended."""
+    # Linux' clock of another process, as clock_getcpuclockid(3) gives it.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def rss_mb(pid: int) -> float:
