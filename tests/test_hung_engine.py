@@ -52,6 +52,8 @@ def test_at_the_http_door_it_is_noticed_and_goes_on() -> None:
         assert health.status_code == 503
         assert health.json()["live"]
         assert health.json()["reason"].startswith("not responding: no answer to GET /health for")
+        assert httpx.get(f"{door.url}/readyz").status_code == 503
+        assert httpx.get(f"{door.url}/livez").status_code == 200, "a liveness probe would kill what may yet respond"
         refused = ask(door, max_tokens=2)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_loading")
         assert int(refused.headers["retry-after"]) > 0

@@ -141,8 +141,7 @@ def test_the_manifest_is_of_a_worker_that_drains_and_is_asked_where_it_answers()
     assert text
     pod = yaml.safe_load(text[1])["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod["terminationGracePeriodSeconds"] > pause + 30
-    assert {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe")} == {"/health"}
-    assert container["livenessProbe"]["httpGet"]["path"] == "/ping"
+    assert pod["terminationGracePeriodSeconds"] >= 15 + DoorSettings.model_fields["drain_timeout"].default + 15
+    probes = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "livenessProbe": "/livez"}
+    assert {probe: container[probe]["httpGet"]["path"] for probe in probes} == probes
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}

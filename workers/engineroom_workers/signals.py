@@ -1,4 +1,4 @@
-"""The signals that stop a door: at the first it drains, at the second it hurries."""
+"""The signals that stop a door: at the first it drains, at the next it hurries."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import signal
 from typing import Any
 
 
-def stop_signals() -> tuple[asyncio.Future[None], asyncio.Future[None]]:
-    """Two futures of the running loop: done at the first SIGTERM or SIGINT, and at the second."""
+def stop_signals(count: int = 2) -> tuple[asyncio.Future[None], ...]:
+    """Futures of the running loop: done at the first SIGTERM or SIGINT, at the second, and so on.
+
+    Args:
+        count: how many there are. Signals after that are nothing.
+    """
     loop = asyncio.get_running_loop()
-    first: asyncio.Future[None] = loop.create_future()
-    second: asyncio.Future[None] = loop.create_future()
+    futures: tuple[asyncio.Future[None], ...] = tuple(loop.create_future() for _ in range(count))
 
     def received() -> None:
-        if not first.done():
-            first.set_result(None)
-        elif not second.done():
-            second.set_result(None)
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+                return
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received)
-    return first, second
+    return futures
 
 
 async def either(*futures: asyncio.Future[Any], timeout: float | None = None) -> None:

@@ -51,6 +51,9 @@ def test_it_is_downloaded_and_served_and_a_stop_in_the_midst_loses_nothing(tmp_p
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 204, "the door is open meanwhile"
+        start = httpx.get(f"http://127.0.0.1:{port}/startupz")
+        assert (start.status_code, start.json()["phase"]) == (503, "downloading")
+        assert start.json()["progress"]["done"] < start.json()["progress"]["total"]
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=30)
         assert process.returncode == 0

@@ -89,6 +89,7 @@ async def own_server(model: str, engine: str, env: Environment) -> AsyncIterator
     command = [sys.executable, "-c", _SERVE, "serve", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--engine", engine] if engine else []
     environ = {**os.environ, "API_KEYS": f"chat:{key}", "PAGE": "false", "LOG_FORMAT": "text", "NO_COLOR": "1"}
+    environ["LAME_DUCK"] = "0"  # Nobody else sends it requests.
     process = await Process.spawn([*command, "--", model], name="chat", environ=environ, grace=_GRACE_S, log=False)
     scheme = "https" if env.get("UVICORN_SSL_CERTFILE") else "http"
     target = RemoteTarget(parse(f"{scheme}://127.0.0.1:{port}"), "a server of this chat's own", key, "this chat")

@@ -37,25 +37,30 @@ class OperatorRoutes:
         return any(route.method == scope["method"] or route.path == path for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = None if scope["method"] == "GET" else self._refusal(scope)
+        error = None if scope["method"] == "GET" else operator_refusal(scope, self._locked)
         if error is not None:
             await error_response(send, scope, error)
         else:
             await self._app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> APIError | None:
-        """Why whoever asks may not change anything; None for an operator."""
-        if self._locked:
-            key = get_context(scope).key
-            if key.operator:
-                return None
-            reason = f"the key {key.name} is not an operator's (`operator: true` in API_KEYS_FILE)"
-        elif by_its_own_programs(Request(scope)):
+
+def operator_refusal(scope: Scope, locked: bool) -> APIError | None:
+    """Why whoever asks may not change anything; None for an operator.
+
+    Args:
+        locked: whether clients need a key.
+    """
+    if locked:
+        key = get_context(scope).key
+        if key.operator:
             return None
-        else:
-            reason = (
-                "without keys it is only for programs on the server's own machine, and this request came from "
-                "elsewhere. Start the server with API_KEYS, and send one of them"
-            )
-        message = f"{scope['method']} {scope['path']} is for operators: {reason}."
-        return APIError(message, status=403, code="operators_only")
+        reason = f"the key {key.name} is not an operator's (`operator: true` in API_KEYS_FILE)"
+    elif by_its_own_programs(Request(scope)):
+        return None
+    else:
+        reason = (
+            "without keys it is only for programs on the server's own machine, and this request came from "
+            "elsewhere. Start the server with API_KEYS, and send one of them"
+        )
+    message = f"{scope['method']} {scope['path']} is for operators: {reason}."
+    return APIError(message, status=403, code="operators_only")

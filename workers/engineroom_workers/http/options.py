@@ -15,6 +15,8 @@ from .settings import AccessSettings, CacheSettings, HTTPSettings, LimitSettings
 
 _USUAL_MEMORY = 160_000_000
 _BODIES = 5
+_POD_LAME_DUCK_S = 15.0
+"""What Kubernetes' own advice is for a preStop hook: by then each node knows that a pod is on its way out."""
 _LEAST_BODIES = 4
 """How many times MAX_REQUEST_MB all requests together may take, by default and at least: a body counts twice, as sent
 and decoded, its values count extra, and an eighth is for small requests."""
@@ -31,6 +33,16 @@ class Options(NamedTuple):
     watch: WatchSettings
     cache: CacheSettings
     observe: ObserveSettings
+    in_pod: bool = False
+    """Whether it runs in a pod of Kubernetes."""
+
+    @property
+    def lame_duck(self) -> float:
+        """Seconds for which requests are served once the door is not ready any more: as LAME_DUCK says, else 15 in a
+        pod, whose address goes on getting requests for a while."""
+        if self.http.lame_duck is None:
+            return _POD_LAME_DUCK_S if self.in_pod else 0.0
+        return self.http.lame_duck
 
     @property
     def page(self) -> bool:
@@ -59,6 +71,7 @@ class Options(NamedTuple):
             WatchSettings.load_valid(env, problems),
             CacheSettings.load_valid(env, problems),
             ObserveSettings.load_valid(env, problems),
+            in_pod=bool(env.get("KUBERNETES_SERVICE_HOST")),
         )
         problems.extend(options.access.check_names(env, names))
         problems.extend(options.check_memory())

@@ -20,14 +20,16 @@ def health_routes(resources: Resources) -> list[Route]:
     """`/ping` and `/health`.
 
     `/ping` answers as RunPod's load balancer asks: 204 while the engine loads, 200 when it is ready, 503 once it is
-    dead, and while it does not respond: a worker that answers so gets no more requests. `/health` says live, ready and
-    why, and what the layers are at, with 200 when ready and 503 when not.
+    dead, and while it does not respond: a worker that answers so gets no more requests. A door that drains is as one
+    that loads: alive, and to get no requests. `/health` says live, ready and why, and what the layers are at, with 200
+    when ready and 503 when not.
     """
     engine = resources.engine
+    lifecycle = resources.lifecycle
 
     async def ping(request: Request) -> Response:
         health = engine.health()
-        if health.ready:
+        if health.ready and not lifecycle.draining:
             return PlainTextResponse("ready")
         if health.live and not health.hung:
             return Response(status_code=204)

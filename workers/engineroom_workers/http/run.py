@@ -1,4 +1,4 @@
-"""The door's life: open, load, serve, drain, shut."""
+"""The door's life: open, load, serve, be a lame duck, drain, shut."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from engineroom.engine import RunningEngine
 
+    from .lifecycle import DoorLifecycle
     from .options import Options
     from .settings import HTTPSettings
     from .stack import Stack
@@ -41,7 +42,7 @@ class EngineDied(EngineroomError):
 
 
 async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) -> None:
-    """Serve until SIGTERM or SIGINT; a second signal ends it at once.
+    """Serve until SIGTERM or SIGINT; the next signal skips LAME_DUCK, one after that ends it at once.
 
     Raises:
         EngineStartError: the engine could not be started.
@@ -49,7 +50,8 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
     """
     engine = stack.engine
     server = Server(stack.app, options.http, stack.memory)
-    first_signal, second_signal = stop_signals()
+    lifecycle = stack.lifecycle
+    first_signal, second_signal, third_signal = stop_signals(3)
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
     watching = asyncio.ensure_future(watch([*stack.watched, *server.watched]))
@@ -60,6 +62,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         if starting.done():
             starting.result()
             engine.timeline.mark("engine ready")
+            lifecycle.started = True
             if engine.health().ready:
                 _announce(engine, _url(sockets[0], options.http), options.page, _open_to_all(options))
             else:
@@ -69,13 +72,34 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         starting.cancel()
         watching.cancel()
         await asyncio.gather(starting, watching, return_exceptions=True)
+        if engine.health().ready:
+            await _be_lame_duck(engine, lifecycle, second_signal)
+        lifecycle.end(now=True)
         grace = options.door.drain_timeout if engine.health().ready else 0
         if first_signal.done():
             _say_stopping(engine, len(server.server_state.tasks), grace)
-        await _shut(engine, server, serving, grace, second_signal)
+        hurry = third_signal if second_signal.done() else second_signal
+        await _shut(engine, server, serving, grace, hurry)
         await stack.close()
         if first_signal.done():
             logger.info("stopped")
+
+
+async def _be_lame_duck(engine: RunningEngine, lifecycle: DoorLifecycle, skip: asyncio.Future[None]) -> None:
+    """Be a lame duck: not ready any more, and serving what still comes, until the time is over or the engine dead."""
+    lifecycle.end()
+    left = lifecycle.lame_duck_left
+    if not left:
+        return
+    logger.info(
+        "not ready any more; requests are served for %g s (LAME_DUCK), until balancers have noticed; a second signal "
+        "skips that",
+        round(left, 1),
+    )
+    died = asyncio.ensure_future(engine.died())
+    await either(died, skip, timeout=left)
+    died.cancel()
+    await asyncio.gather(died, return_exceptions=True)
 
 
 def _say_stopping(engine: RunningEngine, running: int, grace: float) -> None:
@@ -88,7 +112,7 @@ def _say_stopping(engine: RunningEngine, running: int, grace: float) -> None:
         logger.info("stopping: no request is running, %s is ended", engine.name)
     elif grace:
         logger.info(
-            "draining: %d running requests have %g s to finish; a second signal ends them at once", running, grace
+            "draining: %d running requests have %g s to finish; another signal ends them at once", running, grace
         )
     else:
         logger.info("stopping: %d running requests are ended", running)
@@ -115,11 +139,17 @@ async def _until_stopped(engine: RunningEngine, stop: asyncio.Future[None]) -> N
 async def _shut(
     engine: RunningEngine, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
 ) -> None:
-    """Close the sockets, give running requests `grace` seconds, then end them by stopping the engine."""
-    server.should_exit = True
-    running = len(server.server_state.tasks)
+    """Give running requests `grace` seconds, then close the sockets, and end what is left by stopping the engine.
+
+    Until then the sockets are open: probes and metrics are answered, and requests refused with a word instead of an
+    error of the network. Idle connections are open as long: a request may be on its way on any of them.
+    """
+    running = set(server.server_state.tasks)
     if running and grace:
-        await either(serving, hurry, timeout=grace)
+        finished = asyncio.ensure_future(asyncio.wait(running))
+        await either(serving, finished, hurry, timeout=grace)
+        finished.cancel()
+    server.should_exit = True
     await stop_engine(engine, hurry)
     done, _ = await asyncio.wait({serving}, timeout=_CLOSE_S)
     if not done:

@@ -77,6 +77,13 @@ class HTTPSettings(Settings):
         "disconnected, which ends its generation. 0 waits for ever.",
     )
 
+    lame_duck: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds after SIGTERM for which requests are still served while `/readyz` answers 503 already: "
+        "balancers need so long to send them elsewhere. Then DRAIN_TIMEOUT begins. A second signal skips it. Default: "
+        "15 in a pod of Kubernetes, else 0.",
+    )
     stream_heartbeat: float = Field(
         15,
         ge=0,

@@ -63,6 +63,7 @@ class Stack:
     engine: the engine that serves, or what starts one engine after another.
     app: what the server calls.
     memory: for requests that do not run yet.
+    lifecycle: whoever runs the door says there what becomes of it.
 
     Raises:
         SettingsError: the keys are wrong, or a library that a setting needs is not installed.
@@ -72,6 +73,7 @@ class Stack:
         options = setup.door
         self.engine = _restarting(setup)
         self._resources = Resources(options, setup.choices, self.engine)
+        self.lifecycle = self._resources.lifecycle
         self.memory = memory = RequestMemory(options.request_memory)
         self.app: ASGIApp = self.engine.app
         for layer in reversed(LAYERS):

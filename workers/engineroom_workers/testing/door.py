@@ -145,7 +145,8 @@ def serving(
     """
     given = (env or {}).get("PORT", "")
     port = int(given) if given.isdigit() else free_port()
-    process = start(command, {**os.environ, "PORT": str(port), **(env or {})})
+    # In a pod of Kubernetes it would serve on for a quarter of a minute at its end.
+    process = start(command, {**os.environ, "LAME_DUCK": "0", "PORT": str(port), **(env or {})})
     door = Door(process, port)
     try:
         if ready:

@@ -31,14 +31,16 @@ class MetricsRegistry:
     """The door's measurements.
 
     Labels are bounded: only served models and routes, and keys by their names, ever become one.
+
+    running: requests that are being served now, those that wait in the queue included.
     """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(namespace="engineroom", registry=self._registry)
         self._requests = self._counter("requests", "Requests answered.", "route", "status", "model", "key")
-        self._running = 0
-        self.add_gauge("requests_running", "Requests being served now.", lambda: self._running)
+        self.running = 0
+        self.add_gauge("requests_running", "Requests being served now.", lambda: self.running)
         self.add_gauge("process_tasks", "Tasks in the door's event loop.", _count_tasks)
         self._request_seconds = self._histogram(
             "request_seconds",
@@ -89,7 +91,7 @@ class MetricsRegistry:
 
     def request_started(self) -> None:
         """Note that a request has come; `request_finished` notes its end."""
-        self._running += 1
+        self.running += 1
 
     def request_finished(
         self, route: str, status: int, model: str, key: str, seconds: float, cached: bool = False
@@ -105,7 +107,7 @@ class MetricsRegistry:
             seconds: since it arrived.
             cached: whether the answer came out of the cache.
         """
-        self._running -= 1
+        self.running -= 1
         self._requests.labels(route, str(status), model, key).inc()
         self._by_status[str(status)] += 1
         outcome = _outcome(status, cached)
@@ -145,7 +147,7 @@ class MetricsRegistry:
         """
         return {
             "window_s": WINDOW_S,
-            "running_now": self._running,
+            "running_now": self.running,
             "requests": {"total": sum(self._by_status.values()), "by_status": dict(self._by_status)},
             "tokens": {"prompt": self._tokens["prompt"], "completion": self._tokens["completion"]},
             "cache": dict(self._by_cache_result),

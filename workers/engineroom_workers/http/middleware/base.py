@@ -12,6 +12,8 @@ from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Recei
 from engineroom.errors import APIError, drop_tracebacks
 from engineroom.openai.errors import error_response
 
+from ..lifecycle import DoorLifecycle
+
 if TYPE_CHECKING:
     from engineroom.engine import RunningEngine
     from engineroom.plugins import EngineChoice
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OPEN = frozenset({"/ping", "/health"})
+OPEN = frozenset({"/ping", "/health", "/livez", "/readyz", "/startupz"})
 """Routes of the door that everybody may ask, whatever is switched on: a platform's health checks have no key."""
 PAGE_FILES = (
     "api.js",
@@ -39,7 +41,7 @@ PAGE_FILES = (
 """What the page at `/` loads, in the folder `page_files`; served under `/page/` by their last names."""
 PAGE = frozenset({"/", "/dashboard", *(f"/page/{file.rpartition('/')[2]}" for file in PAGE_FILES)})
 """The page's routes that everybody may ask: there is nothing secret in them."""
-OWN = OPEN | PAGE | {"/metrics", "/metrics.json", "/settings.json"}
+OWN = OPEN | PAGE | {"/metrics", "/metrics.json", "/settings.json", "/drain"}
 """Routes that the door answers itself; it neither counts nor limits nor caches them."""
 
 
@@ -103,6 +105,7 @@ class Resources:
     choices: the engine's class, which knows its settings, and what it is configured from; of several models each one's.
         `engine` may be what starts one after another.
     layers: those that are switched on, outermost first; the stack fills it in.
+    lifecycle: whether the engine has started, and whether the door drains; whoever runs the door says so.
     watched: the files that layers read again when they change; whoever runs the door watches them.
     """
 
@@ -110,6 +113,7 @@ class Resources:
         self.options = options
         self.choices = choices
         self.engine = engine
+        self.lifecycle = DoorLifecycle(options.lame_duck)
         self.layers: list[Middleware] = []
         self.watched: list[WatchedFiles] = []
 
@@ -137,6 +141,8 @@ class Resources:
     def state(self) -> dict[str, Any]:
         """What `/health` shows of all layers and of Redis."""
         state: dict[str, Any] = {}
+        if self.lifecycle.draining:
+            state |= {"ready": False, "reason": self.lifecycle.reason}
         for layer in self.layers:
             state |= layer.state()
         link = self._used_redis()

@@ -6,12 +6,18 @@ from engineroom.asgi import ASGIApp, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
+from ..drain_route import drain_route
 from ..operator_routes import OperatorRoutes
 from ..page import page_off, page_routes
+from ..probes import probe_routes
 from ..routes import health_routes, metrics_routes
 from .base import Middleware, Resources
+from .context import get_context
 
 _MODELS = "/v1/models"
+_CLOSE = (b"connection", b"close")
+_RETRY_AFTER_S = 1
+"""When a client whose request was refused may try again: another worker may have its place already."""
 
 
 class OwnRoutesMiddleware(Middleware):
@@ -20,11 +26,15 @@ class OwnRoutesMiddleware(Middleware):
     A slip of such a route, which no engine serves, gets a 404 that names it. `POST /v1/models`, by which clients of
     max-serve-llama ask for the models, is served as the GET that OpenAI's clients send. What is for operators goes to
     the engine at once.
+
+    What goes on is for the engine. A door that drains lets it through with a response that ends its connection, so that
+    the client's next request goes elsewhere, and refuses it once the time of the lame duck is over.
     """
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
         super().__init__(app, resources)
-        routes = health_routes(resources)
+        self._lifecycle = resources.lifecycle
+        routes = [*health_routes(resources), *probe_routes(resources), drain_route(resources)]
         if resources.options.observe.metrics:
             routes += metrics_routes(resources)
         routes += page_routes(resources) if resources.options.page else [page_off()]
@@ -49,4 +59,11 @@ class OwnRoutesMiddleware(Middleware):
             await self.serve(scope, receive, send)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._lifecycle.draining:
+            if self._lifecycle.refuses:
+                message = "The server is draining, and takes no more requests. Another may have taken its place."
+                error = APIError(message, status=503, code="draining", retry_after=_RETRY_AFTER_S)
+                await error_response(send, scope, error, [_CLOSE])
+                return
+            get_context(scope).headers.append(_CLOSE)
         await self.app(scope, receive, send)
