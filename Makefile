@@ -95,6 +95,13 @@ test-max: env-max ## Test with real MAX on a CPU; the first run compiles the mod
 test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end (SOURCE=checkout MODEL=folder)
 	@python -m pytest -m real_frontend engines/fastdeploy/tests $(ARGS)
 
+.PHONY: env-kubernetes manifests
+env-kubernetes: env-dev ## Create .venv-kubernetes (0.3 GB) and fetch helm and kubectl: what the tests of deploy/ run with
+	@python tools/kubernetes_env.py
+
+manifests: env-kubernetes hub ## Write the Helm chart's generated files, and render deploy/kustomize from it
+	@python tools/kustomization.py
+
 drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, max, …; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
 

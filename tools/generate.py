@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import chart
 import hub_files
 import image_table
 import images
@@ -33,6 +34,7 @@ def generated(matrix: Matrix) -> Iterator[tuple[str, str]]:
     yield "Dockerfile", dockerfile(matrix.rows[0])
     yield "worker-config.json", _json(hub_files.worker_config(matrix))
     yield "common/engineroom/hardware/images.json", images.MATRIX.read_text(encoding="utf-8")
+    yield from chart.files(matrix)
     for name in image_table.pages(ROOT):
         yield name, page(name, matrix)
 
@@ -46,6 +48,8 @@ def page(name: str, matrix: Matrix) -> str:
         return re.sub(r"(?<=\$\{IMAGE:-)[^}]*", str(matrix.full_name(matrix.rows[0], "dev")), text)
     if name == "docs/limits.md":
         return limit_table.fill(text)
+    if name == "docs/kubernetes.md":
+        return chart.fill(text)
     return image_table.fill(text, matrix) if name == "docs/images.md" else text
 
 

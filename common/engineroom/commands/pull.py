@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--revision", help="A branch, tag or commit of the repository.  [default: main]")
 @click.option("--engine", metavar="NAME", help="Take the weights that this engine loads (or set ENGINE).")
-def pull(model: str, revision: str | None, engine: str | None) -> None:
+@click.option("--if-missing", is_flag=True, help="Ask the hub only where no cache has the model whole.")
+def pull(model: str, revision: str | None, engine: str | None, if_missing: bool) -> None:
     """Download a model, and say where it is and how to serve it.
 
     MODEL is a repository of the Hugging Face Hub, `org/name` or its address. Of several GGUF files the usual
@@ -29,6 +30,7 @@ def pull(model: str, revision: str | None, engine: str | None) -> None:
         engineroom pull Qwen/Qwen3-0.6B
 
     HF_TOKEN opens gated and private repositories, HF_ENDPOINT names another hub, HF_HOME the folder of the cache.
+    With --if-missing, which is for whatever starts again and again, a model that is here needs no hub.
     """
     from .. import logs
     from ..errors import PluginError, Problem, Problems, SettingsError
@@ -59,6 +61,10 @@ def pull(model: str, revision: str | None, engine: str | None) -> None:
         formats = engine_class(env)[0].model_formats
     except PluginError as error:
         lacking = str(error)
+    cached = settings.cached(named.repository, named.wanted, env.get("MODEL_REVISION"), environ) if if_missing else None
+    if cached is not None:
+        click.echo(f"{named.name} is on this machine already, {size_text(_size(cached))}: {cached}")
+        return
     options: dict[str, Any] = {
         "revision": env.get("MODEL_REVISION"),
         "cache": str(cache_folders(environ)[0]),

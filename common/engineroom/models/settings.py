@@ -84,6 +84,17 @@ class HubSettings(Settings):
         """The model's files, where they are there already: at its path, in a cache or on the volume."""
         return resolve(model, revision, cache_folders(environ, self.base_path))
 
+    def cached(
+        self, repository: str, wanted: str, revision: str | None, environ: Mapping[str, str]
+    ) -> Path | None:
+        """A repository's folder or GGUF file where a cache has it whole, else None; no hub is asked.
+
+        Args:
+            wanted: the quantisation or GGUF file that is meant.
+        """
+        folder = self.find(repository, revision, environ).folder
+        return None if folder is None else place_in(folder, repository, wanted)
+
     async def obtain(
         self, model: str, revision: str | None, environ: Mapping[str, str], timeline: Timeline, formats: Sequence[str]
     ) -> Path:
@@ -101,11 +112,9 @@ class HubSettings(Settings):
         if Path(model).exists():
             return Path(model)
         repository, _, wanted = model.partition(":")
-        folder = self.find(repository, revision, environ).folder
-        if folder is not None:
-            place = place_in(folder, repository, wanted)
-            if place is not None:
-                return place
+        place = self.cached(repository, wanted, revision, environ)
+        if place is not None:
+            return place
         cache = str(cache_folders(environ)[0])
         options: dict[str, Any] = {"revision": revision, "cache": cache, "wanted": wanted, "formats": formats}
         return (await download(repository, environ, timeline, **options)).place

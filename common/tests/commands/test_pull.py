@@ -79,6 +79,20 @@ def test_a_split_model_is_downloaded_with_all_its_parts(hub: StandinHub, tmp_pat
     ]
 
 
+def test_a_model_that_is_there_needs_no_hub_if_only_what_is_missing_is_wanted(hub: StandinHub, tmp_path: Path) -> None:
+    wanted = ("pull", "--if-missing", "org/Small-GGUF:Q8_0")
+    (tmp_path / "volume").mkdir()
+    done = engineroom(hub, tmp_path, *wanted)
+    assert done.returncode == 0, done.stderr
+    away = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    again = engineroom(hub, tmp_path, *wanted, **away)
+    assert again.returncode == 0, again.stderr
+    assert "org/Small-GGUF:Q8_0 is on this machine already" in again.stdout
+    assert str(tmp_path / "volume") in again.stdout
+    # Another quantisation of the same repository is not there.
+    assert engineroom(hub, tmp_path, "pull", "--if-missing", "org/Small-GGUF:Q4_K_M", **away).returncode == 1
+
+
 def test_weights_for_which_no_engine_is_ready_are_downloaded_with_what_to_install(
     hub: StandinHub, tmp_path: Path
 ) -> None:
