@@ -109,10 +109,10 @@ class AutoscalingValues(_Values):
     target_requests: int = Field(
         16,
         ge=1,
-        description="Running and waiting requests for each pod. docs/scale.md says how to choose it.",
+        description="Running and waiting requests for each pod.",
     )
     metric: str = Field(
-        "engineroom_requests_in_flight", min_length=1, description="With `hpa`: what the adapter calls their sum."
+        "engineroom_requests_running", min_length=1, description="With `hpa`: what the adapter calls their number."
     )
     scale_down_seconds: int = Field(
         300, ge=0, le=3600, description="For how long the load has to be lower before a pod is taken away."
@@ -208,7 +208,7 @@ class Values(_Values):
     shared_memory: Quantity = Field(
         "8Gi", description="The limit of /dev/shm, through which an engine's processes share tensors."
     )
-    cache: CacheValues = Field(CacheValues(), description="The volume of models, at /models, where the engine loads any.")
+    cache: CacheValues = Field(CacheValues(), description="The volume of models, at /models.")
     download: bool = Field(
         True,
         description="Whether an init container fetches the model (`engineroom pull --if-missing`) where the engine "

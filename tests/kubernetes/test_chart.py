@@ -234,7 +234,7 @@ def test_an_autoscaler_counts_what_runs_and_what_waits() -> None:
     assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", "24")
     query = trigger["metadata"]["query"]
     labels = f'{{namespace="{NAMESPACE}", app_kubernetes_io_instance="{RELEASE}"}}'
-    assert query == f"sum(engineroom_requests_running{labels}) + sum(engineroom_requests_waiting{labels})"
+    assert query == f"sum(engineroom_requests_running{labels})"
     assert "replicas" not in of_kind(objects, "Deployment")["spec"]
     values["autoscaling"] = {"kind": "hpa", "maxReplicas": 8, "targetRequests": 24}
     (metric,) = of_kind(render(values), "HorizontalPodAutoscaler")["spec"]["metrics"]

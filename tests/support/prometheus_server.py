@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,14 @@ def program(name: str) -> str:
 
 
 class Prometheus:
-    """Scrapes the worker at `port`, every half second. `environ` is what docker-compose.yml says of keys."""
+    """Scrapes the worker at `port`, every half second.
 
-    def __init__(self, folder: Path, port: int, **environ: str) -> None:
+    Args:
+        labels: what the worker's series have beside their own.
+        environ: what docker-compose.yml says of keys.
+    """
+
+    def __init__(self, folder: Path, port: int, labels: Mapping[str, str] | None = None, **environ: str) -> None:
         program("prometheus")
         shutil.copytree(FILES, folder / "etc")
         key = str(folder / "metrics_key")
@@ -35,7 +40,7 @@ class Prometheus:
         configuration = yaml.safe_load((FILES / "prometheus.yml").read_text())
         (job,) = configuration["scrape_configs"]
         del job["dns_sd_configs"]
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"]}]
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{port}"], "labels": dict(labels or {})}]
         (folder / "etc/prometheus.yml").write_text(yaml.safe_dump(configuration))
         for name, here in {
             "/tmp/metrics_key": key,
