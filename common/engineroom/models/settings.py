@@ -84,9 +84,7 @@ class HubSettings(Settings):
         """The model's files, where they are there already: at its path, in a cache or on the volume."""
         return resolve(model, revision, cache_folders(environ, self.base_path))
 
-    def cached(
-        self, repository: str, wanted: str, revision: str | None, environ: Mapping[str, str]
-    ) -> Path | None:
+    def cached(self, repository: str, wanted: str, revision: str | None, environ: Mapping[str, str]) -> Path | None:
         """A repository's folder or GGUF file where a cache has it whole, else None; no hub is asked.
 
         Args:
