@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
-from chart_values import Values
+from chart_values import ChartValues
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -135,7 +135,7 @@ def setting_facts(matrix: Matrix) -> dict[str, Any]:
 
 def schema(matrix: Matrix) -> dict[str, Any]:
     """values.schema.json: the models' own, with the images, engines and settings that there are."""
-    result = Values.model_json_schema(by_alias=True)
+    result = ChartValues.model_json_schema(by_alias=True)
     properties = result["properties"]
     properties["engine"]["enum"] = ["", *matrix.engines]
     properties["row"]["enum"] = ["", *(row.name for row in matrix.rows)]
@@ -234,7 +234,7 @@ def _plain(node: Any) -> Any:
 def values_yaml() -> str:
     """values.yaml: every value with its default, and what it is for in a comment."""
     head = "# Written by `make hub` from tools/chart_values.py. docs/kubernetes.md goes through it.\n"
-    return head + "\n".join(_lines(Values(), "")) + "\n"
+    return head + "\n".join(_lines(ChartValues(), "")) + "\n"
 
 
 def _lines(model: BaseModel, indent: str) -> Iterator[str]:
@@ -261,7 +261,7 @@ def _example(field: FieldInfo) -> str:
 
 def table() -> str:
     """The values as a table in Markdown."""
-    rows = "\n".join(_rows(Values(), ""))
+    rows = "\n".join(_rows(ChartValues(), ""))
     return f"| value | default | |\n|---|---|---|\n{rows}"
 
 

@@ -21,18 +21,20 @@ Mapping = dict[str, Any]
 """A part of a pod's specification that goes there as it is."""
 
 
-class _Values(BaseModel):
+class ChartPart(BaseModel):
+    """A mapping of values, in which no other key may stand."""
+
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-class SecretKey(_Values):
+class SecretKey(ChartPart):
     """One key of a Kubernetes Secret in the release's namespace."""
 
     name: Annotated[DNSName, StringConstraints(min_length=1)] = Field(description="The Secret.")
     key: Annotated[str, StringConstraints(min_length=1)] = Field(description="The key in it.")
 
 
-class TLSValues(_Values):
+class TLSValues(ChartPart):
     secret_name: DNSName = Field(
         "",
         description="A Secret of the type kubernetes.io/tls, as cert-manager makes it. The worker then speaks HTTPS, "
@@ -40,7 +42,7 @@ class TLSValues(_Values):
     )
 
 
-class CacheValues(_Values):
+class CacheValues(ChartPart):
     kind: Literal["claim", "existingClaim", "hostPath", "emptyDir"] = Field(
         "claim",
         description="Where downloaded models and compiled code are kept: a claim that the chart makes, one that is "
@@ -60,13 +62,13 @@ class CacheValues(_Values):
     )
 
 
-class ServiceValues(_Values):
+class ServiceValues(ChartPart):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field("ClusterIP", description="The Service's type.")
     port: int = Field(80, ge=1, le=65535, description="The Service's port; the worker itself listens on 8000.")
     annotations: dict[str, str] = Field({}, description="For a cloud's load balancer.")
 
 
-class PodMonitorValues(_Values):
+class PodMonitorValues(ChartPart):
     enabled: bool = Field(
         False, description="Whether Prometheus' operator is told of the pods. KEDA's query needs its labels."
     )
@@ -77,7 +79,7 @@ class PodMonitorValues(_Values):
     )
 
 
-class KEDAValues(_Values):
+class KEDAValues(ChartPart):
     prometheus: str = Field(
         "http://prometheus-operated.monitoring.svc:9090",
         pattern=r"^https?://",
@@ -98,7 +100,7 @@ class KEDAValues(_Values):
     authentication: DNSName = Field("", description="A TriggerAuthentication for Prometheus.")
 
 
-class AutoscalingValues(_Values):
+class AutoscalingValues(ChartPart):
     kind: Literal["none", "keda", "hpa"] = Field(
         "none",
         description="`keda`: a ScaledObject, which asks Prometheus. `hpa`: a HorizontalPodAutoscaler, which needs an "
@@ -120,12 +122,12 @@ class AutoscalingValues(_Values):
     keda: KEDAValues = Field(KEDAValues(), description="With `kind: keda`.")
 
 
-class DisruptionBudgetValues(_Values):
+class DisruptionBudgetValues(ChartPart):
     enabled: bool = Field(True, description="Whether nodes that are emptied take one pod at a time.")
     max_unavailable: int = Field(1, ge=1, description="Pods that may be away at a time.")
 
 
-class NetworkPolicyValues(_Values):
+class NetworkPolicyValues(ChartPart):
     enabled: bool = Field(True, description="Whether the network is closed but for what follows.")
     clients: list[Mapping] = Field(
         [{"podSelector": {}}], description="Who may use the API (NetworkPolicyPeer); [] for everybody."
@@ -140,7 +142,7 @@ class NetworkPolicyValues(_Values):
     egress: list[Mapping] = Field([], description="More rules (NetworkPolicyEgressRule), such as one for Redis.")
 
 
-class PoolValues(_Values):
+class PoolValues(ChartPart):
     enabled: bool = Field(
         False, description="Whether the pods are members of an InferencePool, which the chart makes (llm-d's gateway)."
     )
@@ -151,7 +153,7 @@ class PoolValues(_Values):
     picker_port: int = Field(9002, ge=1, le=65535, description="Its port.")
 
 
-class KServeValues(_Values):
+class KServeValues(ChartPart):
     kind: Literal["none", "ServingRuntime", "LLMInferenceServiceConfig"] = Field(
         "none",
         description="Make this object of KServe's instead of everything else: KServe makes the pods, fetches the model "
@@ -160,13 +162,13 @@ class KServeValues(_Values):
     model_format: str = Field("engineroom", min_length=1, description="What an InferenceService asks for.")
 
 
-class ServiceAccountValues(_Values):
+class ServiceAccountValues(ChartPart):
     create: bool = Field(True, description="Whether the chart makes one. It has no rights, and no token is mounted.")
     name: DNSName = Field("", description="Its name; empty for the release's.")
     annotations: dict[str, str] = Field({}, description="Of the one that is made.")
 
 
-class Values(_Values):
+class ChartValues(ChartPart):
     """All of them."""
 
     image: str = Field(
