@@ -60,6 +60,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from .asgi.types import ASGIApp
 from .memory import MemoryProfile
+from .pool_load import PoolFacts, Scrape, read_load
 from .timeline import Timeline
 
 if TYPE_CHECKING:
@@ -277,6 +278,11 @@ def exposition(metrics: Iterable[Metric]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def label_value(text: str) -> str:
+    """A label's value as Prometheus' text has it between quotes."""
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
 class RunningEngine(ABC):
     """What whoever runs an engine needs of it. The module's docstring says what both sides promise.
 
@@ -393,6 +399,10 @@ class RunningEngine(ABC):
         """The engine's own metrics in Prometheus' text format; empty if it has none."""
         return ""
 
+    async def scrape(self) -> Scrape:
+        """Those metrics, and how busy the engine is: what a door's `/metrics` has of it (`engineroom.pool_gauges`)."""
+        return Scrape(await self.metrics())
+
 
 class Engine(RunningEngine):
     """One engine: a plugin that is configured from settings, and then runs."""
@@ -443,6 +453,17 @@ class Engine(RunningEngine):
 
     memory: ClassVar[MemoryProfile | None] = None
     """How it uses a GPU's memory, so that one can say beforehand whether a model fits; None where nobody knows."""
+
+    def pool_facts(self) -> PoolFacts:
+        """What it knows of its load. The base classes count its requests; an engine adds what else it knows."""
+        return PoolFacts()
+
+    async def scrape(self) -> Scrape:
+        text = await self.metrics()
+        names = self.metric_names
+        running = names.get("requests_running", ())
+        load = read_load(text, running, names.get("cache_usage", ()), self.pool_facts())
+        return Scrape(text, load, self.name, self.models[0] if self.models else "")
 
     @property
     def can_sleep(self) -> bool:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from ..engine import Metric
 from ..errors import APIError
+from ..pool_load import AdapterOccupancy
 from .pool import AdapterPool
 from .sources import Adapter, AdapterSources
 
@@ -53,6 +54,10 @@ class Adapters:
         """End loads and downloads that are under way."""
         await self.pool.close()
         await self.sources.close()
+
+    def occupancy(self) -> AdapterOccupancy:
+        """Which adapters are loaded, and which are waited for."""
+        return AdapterOccupancy(self.pool.capacity, self.pool.loaded, self.pool.awaited)
 
     def metrics(self) -> list[Metric]:
         """How many adapters are loaded, and what became of those that were asked for."""

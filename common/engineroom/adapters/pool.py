@@ -49,7 +49,7 @@ class AdapterPool:
     Args:
         load: has the engine load an adapter; raises APIError where it cannot.
         unload: has it forget one that is loaded, by name.
-        capacity: how many may be loaded at a time.
+        capacity: how many may be loaded at a time; at least 1 may.
 
     counts: how many `loads`, `unloads` and `failures` there have been.
     """
@@ -62,7 +62,7 @@ class AdapterPool:
     ) -> None:
         self._load = load
         self._unload = unload
-        self._capacity = max(1, capacity)
+        self.capacity = max(1, capacity)
         self._loaded: dict[str, _LoadedAdapter] = {}
         """By name, the one that was used longest ago first."""
         self._waiting: dict[str, _WaitingRequests] = {}
@@ -75,6 +75,11 @@ class AdapterPool:
     def loaded(self) -> tuple[str, ...]:
         """The names of the adapters that are loaded now, the one that was used longest ago first."""
         return tuple(self._loaded)
+
+    @property
+    def awaited(self) -> tuple[str, ...]:
+        """The names of the adapters that requests wait for, the one that has been asked for longest first."""
+        return tuple(self._waiting)
 
     @asynccontextmanager
     async def use(self, adapter: Adapter) -> AsyncIterator[None]:
@@ -170,7 +175,7 @@ class AdapterPool:
         no room, any, the one that was used longest ago first."""
         if name in self._loaded:
             return [self._loaded[name]]
-        return list(self._loaded.values()) if len(self._loaded) >= self._capacity else []
+        return list(self._loaded.values()) if len(self._loaded) >= self.capacity else []
 
     def _ask_to_leave(self, busy: list[_LoadedAdapter]) -> None:
         """One more is to take no further requests: the one with the fewest."""

@@ -14,6 +14,7 @@ from ..engine import MODELS, Capabilities, Engine, Health, Route
 from ..errors import engine_dead
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from ..openai.serving.tokens import TokenRequest, TokenSource
+from ..pool_load import PoolFacts
 from ..process.activity import own_activity, thread_activity
 from ..watchdog import Activity, Watchdog
 from .threads import exit_without
@@ -133,6 +134,9 @@ class TokenEngine(Engine, TokenSource):
         if self._watchdog is not None and self._watchdog.suspicion and self._health.ready:
             return Health(live=True, ready=False, reason=self._watchdog.suspicion, hung=True)
         return self._health
+
+    def pool_facts(self) -> PoolFacts:
+        return PoolFacts(in_flight=self._gateway.work.running)
 
     @property
     def hangs(self) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ..engine import label_value
+
 _SAMPLE = re.compile(r"([a-zA-Z_:][\w:]*)(\{(.*)\})?( .+)")
 _ABOUT = re.compile(r"# (HELP|TYPE) (\S+)")
 _PARTS = ("_bucket", "_count", "_sum", "_total", "_created")
@@ -34,11 +36,6 @@ def labelled(texts: Mapping[str, str]) -> str:
     for family, of_family in samples.items():
         lines += [*about.get(family, {}).values(), *of_family]
     return "\n".join([*lines, ""]) if lines else ""
-
-
-def label_value(text: str) -> str:
-    """A label's value as Prometheus' text has it between quotes."""
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _family(name: str, about: Mapping[str, object]) -> str:

@@ -9,11 +9,23 @@ from contextlib import suppress
 from typing import Any
 
 from ..asgi.types import ASGIApp
-from ..engine import MODELS, Capabilities, Engine, Health, Metric, Route, RunningEngine, ToolUse, exposition
+from ..engine import (
+    MODELS,
+    Capabilities,
+    Engine,
+    Health,
+    Metric,
+    Route,
+    RunningEngine,
+    ToolUse,
+    exposition,
+    label_value,
+)
 from ..errors import APIError
 from ..openai.gateway import unknown_model
+from ..pool_load import Scrape, together
 from .engines import ConfiguredModel, Engines, ModelFacts
-from .labelled_metrics import label_value, labelled
+from .labelled_metrics import labelled
 from .machine_memory import MachineMemory
 from .operator_routes import OPERATOR_ROUTES
 from .phases import TAKES_MEMORY
@@ -236,9 +248,15 @@ class ResidentModels(RunningEngine):
         }
 
     async def metrics(self) -> str:
+        return (await self.scrape()).text
+
+    async def scrape(self) -> Scrape:
         engines = self._run_loop.engines()
-        texts = await asyncio.gather(*(engine.metrics() for engine in engines.values()))
-        return exposition(model_metrics(self.residents())) + labelled(dict(zip(engines, texts, strict=True)))
+        scrapes = await asyncio.gather(*(engine.scrape() for engine in engines.values()))
+        residents = self.residents()
+        own = {name: scrape.text for name, scrape in zip(engines, scrapes, strict=True)}
+        load = together((scrape.load for scrape in scrapes), sum(model.waiting for model in residents))
+        return Scrape(exposition(model_metrics(residents)) + labelled(own), load)
 
 
 def model_metrics(residents: Sequence[ResidentModel]) -> list[Metric]:

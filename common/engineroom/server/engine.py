@@ -18,6 +18,7 @@ from ..errors import APIError, EngineStartError, engine_dead
 from ..models.files import ModelFiles
 from ..openai.body import requested_model
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
+from ..pool_load import PoolFacts
 from ..process.child import Process
 from ..process.secrets import without_secrets
 from ..watchdog import Activity, Watchdog
@@ -387,6 +388,10 @@ class ServerEngine(Engine):
 
     def memory_held(self) -> int | None:
         return None if self._process is None else self._process.memory()
+
+    def pool_facts(self) -> PoolFacts:
+        adapters = None if self.lora is None else self.lora.occupancy()
+        return PoolFacts(in_flight=self._gateway.work.running, adapters=adapters)
 
     async def metrics(self) -> str:
         if self.metrics_path is None or self._upstream is None or not self._health.live:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
-from . import aborting, answering, messaging, refusing, responding, scripts, silences, splitting
+from . import aborting, answering, messaging, pooling, refusing, responding, scripts, silences, splitting
 from .target import NotOffered, Target
 
 
@@ -53,7 +53,7 @@ _OTHER_PATHS = {
 
 CHECKS = tuple(
     Check(function.__name__, function, _OTHER_PATHS.get(function, CHAT_COMPLETIONS))
-    for module in (answering, splitting, responding, messaging, scripts, silences, refusing, aborting)
+    for module in (answering, splitting, responding, messaging, scripts, silences, refusing, aborting, pooling)
     for function in module.CHECKS
 )
 

@@ -13,6 +13,7 @@ import msgspec
 from ..asgi.client import request
 from ..engine import ASSUMED, Capabilities, RunningEngine
 from ..openai.routes import COMPLETIONS, MESSAGES, RESPONSES
+from ..pool_gauges import PoolGauges
 from .responses import is_honest_refusal
 
 _PERHAPS_MISSING = frozenset({COMPLETIONS, MESSAGES, RESPONSES})
@@ -69,6 +70,7 @@ class Target:
         expectations: what only a person knows.
         capabilities: what the engine declares; assumed for a server that declares nothing.
         paths: the routes that are served; None where nobody knows.
+        pool_metrics: the text of the metrics in which a pool finds its gauges; `metrics` by default.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class Target:
         expectations: Expectations | None = None,
         capabilities: Capabilities = ASSUMED,
         paths: Collection[str] | None = None,
+        pool_metrics: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self.call = call
         self._metrics = metrics
+        self.pool_metrics = pool_metrics or metrics
         self.expects = expectations or Expectations()
         self.capabilities = capabilities
         self._paths = paths
@@ -183,11 +187,16 @@ def engine_target(engine: RunningEngine, expectations: Expectations | None = Non
     def call(method: str, path: str, body: bytes) -> AbstractAsyncContextManager[TargetResponse]:
         return request(engine.app, method, path, body=body)
 
+    gauges = PoolGauges()
+
+    async def pool_metrics() -> str:
+        return gauges.text(await engine.scrape())
+
     expectations = expectations or Expectations()
     if expectations.model is None:
         expectations = replace(expectations, model=engine.models[0])
     paths = {route.path for route in engine.served_routes}
-    return Target(call, engine.metrics, expectations, engine.capabilities, paths)
+    return Target(call, engine.metrics, expectations, engine.capabilities, paths, pool_metrics)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.installation import how_to_install
 from engineroom.models import ModelChoiceError, cache_folders, download
 from engineroom.openai import routes
+from engineroom.pool_load import AdapterOccupancy, PoolFacts
 from engineroom.server import Address, ServerEngine
 from engineroom.settings import WorkerSettings
 
@@ -102,6 +103,7 @@ class LlamaCppEngine(ServerEngine):
         self._sources = sources
         self._adapter_files: Mapping[str, Path] = {}
         self._adapters = adapters.LoadedAdapters()
+        self._places: int | None = None
         self._key = secrets.token_hex(16)
         self._routes = frozenset(Route(*route) for route in self._possible())
         super().__init__(worker)
@@ -232,6 +234,7 @@ class LlamaCppEngine(ServerEngine):
             reason = "This model's chat template has no place for tools, so the model would never see them. "
             reason += "Set CHAT_TEMPLATE_FILE to a template that has one."
             self.capabilities = self.capabilities.narrow(reason, tools="none")
+        self._places = props.get("total_slots")
         inputs = props.get("modalities", {})
         for kind, name, capability in (("image", "vision", "images"), ("audio", "audio", "audio")):
             if not inputs.get(name):
@@ -252,6 +255,11 @@ class LlamaCppEngine(ServerEngine):
             raise EngineStartError("llama.cpp does not list its adapters; its version is not known here") from None
         if files:
             logger.info("adapters that clients may ask for by name: %s", ", ".join(self._adapters.ids))
+
+    def pool_facts(self) -> PoolFacts:
+        names = tuple(self._adapters.ids)
+        occupancy = AdapterOccupancy(len(names), names) if names else None
+        return super().pool_facts()._replace(places=self._places, adapters=occupancy)
 
     async def stop(self) -> None:
         await self._sources.close()

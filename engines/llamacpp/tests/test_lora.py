@@ -13,6 +13,7 @@ from llamacpp_made import make
 
 from engineroom.asgi import request
 from engineroom.errors import SettingsError
+from engineroom.pool_load import AdapterOccupancy
 from engineroom.testing import running
 from engineroom_llamacpp import LlamaCppEngine
 
@@ -68,6 +69,7 @@ async def test_adapters_of_a_folder_are_chosen_by_name(
             for name in ("odd", "small", "strange", "small", "odd", "odd", "strange", "small"):
                 assert await _answer(adapted, {**asked, "model": name}) == answers[name], name
 
+            assert (await adapted.scrape()).load.adapters == AdapterOccupancy(2, ("odd", "strange"))
             for stream in (False, True):
                 assert await _named(adapted, {**ASKED, "model": "odd", "stream": stream}) == {"odd"}
 

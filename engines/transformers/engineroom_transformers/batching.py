@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from engineroom.errors import APIError
+from engineroom.pool_load import CacheBlocks
 
 from .sampling import Sampler, Sampling
 
@@ -52,7 +53,8 @@ class ContinuousBatch:
         manager.logit_processor = Sampler(vocabulary)
         manager.output_router.output_queue = _Unclaimed(manager)
         manager.warmup()
-        self.capacity: int = manager.batch_processor.cache.num_blocks * _PAGE
+        self.cache_blocks = CacheBlocks(_PAGE, manager.batch_processor.cache.num_blocks)
+        self.capacity: int = self.cache_blocks.block_count * _PAGE
         """Tokens that the cache holds."""
         manager.start()
 
@@ -85,6 +87,11 @@ class ContinuousBatch:
         """Requests running and waiting."""
         scheduler = self._manager.batch_processor.scheduler
         return len(scheduler.active_requests), len(scheduler.waiting_requests) + self._manager.input_queue.qsize()
+
+    @property
+    def cache_usage(self) -> float:
+        """The share of the cache that is in use, 0 to 1."""
+        return 1.0 - float(self._manager.batch_processor.cache.compute_free_capacity())
 
     async def generate(
         self, prompt: Sequence[int], limit: int, sampling: Sampling

@@ -12,13 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engineroom.engine import Capabilities, Metric, Requirement, Route, exposition
+from engineroom.engine import Capabilities, Measure, Metric, Requirement, Route, exposition
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.in_process import Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.installation import how_to_install
 from engineroom.models import hub_environ, resolve
 from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
+from engineroom.pool_load import PoolFacts
 from engineroom.settings import WorkerSettings, read_text
 from engineroom.settings import usual_settings as usual
 
@@ -61,6 +62,12 @@ class TransformersEngine(TokenEngine):
         usual.DTYPE: "DTYPE",
         usual.CHAT_TEMPLATE: "CHAT_TEMPLATE",
         usual.REMOTE_CODE: "TRUST_REMOTE_CODE",
+    }
+    metric_names: ClassVar[Mapping[Measure, Sequence[str]]] = {
+        "requests_running": ("engineroom_transformers_running",),
+        "requests_waiting": ("engineroom_transformers_waiting",),
+        "completion_tokens": ("engineroom_transformers_tokens_total",),
+        "cache_usage": ("engineroom_transformers_cache_usage",),
     }
     sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
     capabilities = Capabilities(
@@ -202,10 +209,15 @@ class TransformersEngine(TokenEngine):
             loaded = self._loaded
             return await in_daemon_thread(lambda: embedding.embed(loaded, prompts))
 
+    def pool_facts(self) -> PoolFacts:
+        return super().pool_facts()._replace(cache_blocks=self._batch.cache_blocks if self._batch is not None else None)
+
     async def metrics(self) -> str:
         running, waiting = self._batch.load if self._batch is not None else (0, 0)
+        usage = self._batch.cache_usage if self._batch is not None else 0.0
         return exposition(
             [
+                Metric("engineroom_transformers_cache_usage", "gauge", "Share of the cache in use.", {"": usage}),
                 Metric("engineroom_transformers_running", "gauge", "Requests in the batch.", {"": running}),
                 Metric("engineroom_transformers_waiting", "gauge", "Requests before the batch.", {"": waiting}),
                 Metric("engineroom_transformers_tokens_total", "counter", "Tokens generated.", {"": self._generated}),

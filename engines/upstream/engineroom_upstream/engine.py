@@ -23,6 +23,7 @@ from engineroom.openai.routes import (
     RERANK,
     RESPONSES,
 )
+from engineroom.pool_load import PoolFacts
 from engineroom.runpod_account import RunPodAccount
 from engineroom.settings import WorkerSettings
 
@@ -257,6 +258,9 @@ class UpstreamEngine(Engine):
     async def died(self) -> str:
         never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         return await never
+
+    def pool_facts(self) -> PoolFacts:
+        return PoolFacts(in_flight=self._gateway.work.running)
 
     async def metrics(self) -> str:
         labels = {server: f'server="{server.name}"' for server in self._servers}

@@ -15,6 +15,7 @@ from standin_hub import standin_hub
 from engineroom.adapters import Adapter
 from engineroom.asgi import request
 from engineroom.errors import APIError, SettingsError
+from engineroom.pool_load import AdapterOccupancy
 from engineroom.testing import running
 from engineroom_vllm.adapter_errors import explained
 from engineroom_vllm.engine import VLLMEngine
@@ -85,6 +86,7 @@ async def test_they_are_loaded_when_asked_for_and_the_one_used_longest_ago_gives
     metrics = await engine.metrics()
     assert "engineroom_adapters_loaded 2" in metrics
     assert "engineroom_adapter_loads_total 3" in metrics
+    assert (await engine.scrape()).load.adapters == AdapterOccupancy(2, ("sql", "prose"))
     assert len(list((Path(str(engine.directory)) / "adapters").iterdir())) == 2, "nothing is left of what was unloaded"
     assert await listed(engine) == expected, "loaded or not, and no path is told"
     async with request(engine.app, "GET", "/v1/models/sql") as answer:

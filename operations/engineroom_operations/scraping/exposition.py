@@ -105,7 +105,7 @@ class Exposition:
             for family in text_string_to_metric_families(text):
                 for sample in family.samples:
                     has_samples = True
-                    if not math.isnan(sample.value) and not _of_no_model(sample.labels):
+                    if not math.isnan(sample.value) and not _says_nothing(sample.labels):
                         self._samples[sample.name].append((sample.labels, sample.value))
         except (ValueError, KeyError, IndexError, AttributeError) as error:
             raise UnreadableMetrics(str(error)) from error
@@ -155,5 +155,8 @@ class Exposition:
         return Histogram(tuple(Bucket(limit, counts[limit]) for limit in sorted(counts)), self.total(f"{name}_sum"))
 
 
-def _of_no_model(labels: Mapping[str, str]) -> bool:
+def _says_nothing(labels: Mapping[str, str]) -> bool:
+    """Whether a sample is of no model, or is there for pools alone, which want a number also where nobody has one."""
+    if labels.get("measured") == "false":
+        return True
     return any(labels.get(label, "").removesuffix("/") in _NO_MODEL for label in _ROUTE_LABELS)

@@ -9,6 +9,7 @@ from typing import TypeVar, get_args
 
 from engineroom import plugins
 from engineroom.engine import Measure
+from engineroom.pool_gauges import PoolDialects
 from engineroom.settings import Environment
 
 from .exposition import Exposition, Histogram
@@ -74,6 +75,9 @@ class MetricVocabulary:
 
     def __init__(self, names: Mapping[Measure, Sequence[str]]) -> None:
         self._names = names
+        pools = PoolDialects.load()
+        self._pool_waiting = pools.dialects[pools.default].waiting
+        """By which our door says to pools what waits, at the door and behind it."""
         known = {name for several in names.values() for name in several}
         self._known = frozenset(name + end for name in known for end in ("", "_bucket", "_sum", "_count"))
 
@@ -142,6 +146,9 @@ class MetricVocabulary:
 
     def _waiting(self, exposition: Exposition) -> float:
         """Requests that wait at our door, and in the engine behind it."""
+        for_pools = exposition.total(self._pool_waiting)
+        if for_pools is not None:
+            return for_pools
         at_the_door = OUR_DOOR["requests_waiting"]
         waiting = sum(exposition.total(name) or 0.0 for name in at_the_door)
         for name in self._names.get("requests_waiting", ()):

@@ -19,6 +19,7 @@ from .middleware.context import get_context
 if TYPE_CHECKING:
     from engineroom.asgi import ASGIApp, Receive, Scope, Send
     from engineroom.engine import Capabilities, Route
+    from engineroom.pool_load import Scrape
     from engineroom.timeline import Timeline
 
 logger = logging.getLogger(__name__)
@@ -104,10 +105,15 @@ class RestartingEngine(RunningEngine):
 
     async def metrics(self) -> str:
         """The engine's own, and how often it was replaced."""
-        restarts = Metric(
-            "engineroom_engine_restarts", "gauge", "Engines started to replace one that died.", {"": self.restarted}
-        )
-        return exposition([restarts]) + await self._engine.metrics()
+        return exposition([self._restarts_metric()]) + await self._engine.metrics()
+
+    async def scrape(self) -> Scrape:
+        scrape = await self._engine.scrape()
+        return scrape._replace(text=exposition([self._restarts_metric()]) + scrape.text)
+
+    def _restarts_metric(self) -> Metric:
+        about = "Engines started to replace one that died."
+        return Metric("engineroom_engine_restarts", "gauge", about, {"": self.restarted})
 
     def health(self) -> Health:
         health = self._engine.health()

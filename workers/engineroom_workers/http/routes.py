@@ -11,6 +11,7 @@ from starlette.routing import Route
 from engineroom.asgi import Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
+from engineroom.pool_gauges import PoolGauges
 
 if TYPE_CHECKING:
     from .middleware.base import Resources
@@ -43,7 +44,8 @@ def health_routes(resources: Resources) -> list[Route]:
 
 
 def metrics_routes(resources: Resources) -> list[Route]:
-    """`/metrics`, Prometheus' text with the engine's own metrics, and `/metrics.json`, with counts and percentiles.
+    """`/metrics`, Prometheus' text with the engine's own metrics and the gauges of pools, and `/metrics.json`, with
+    counts and percentiles.
 
     `/metrics` gives the JSON, too, to who asks for JSON and for no text.
     """
@@ -53,11 +55,15 @@ def metrics_routes(resources: Resources) -> list[Route]:
     engine = resources.engine
     metrics = resources.metrics
     gpus = GPUs()
+    gauges = PoolGauges()
 
     async def prometheus(request: Request) -> Response:
         if _wants_json(request.headers.get("accept", "")):
             return await as_json(request)
-        text = metrics.text() + read_engine_processes().text() + await gpus.text() + await engine.metrics()
+        gpus_text = await gpus.text()
+        scrape = await engine.scrape()
+        # All at one moment, so that requests that wait and requests that run are those of the clients.
+        text = metrics.text() + read_engine_processes().text() + gpus_text + gauges.text(scrape, metrics.running)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers={"vary": "accept"})
 
     async def as_json(request: Request) -> Response:
