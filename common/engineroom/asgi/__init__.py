@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from .client import Response, request
-from .disconnect import ClientDisconnected, RequestTimeoutError, disconnected, race
+from .disconnect import ClientDisconnected, Departure, InterruptibleRequest, RequestTimeoutError, disconnected, race
 from .held import HeldResponse
 from .stream import Pump, StreamBuffer, StreamSource
-from .types import RESERVATION, ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
+from .types import ON_LEAVE, RESERVATION, SENT, ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
 
 __all__ = [
+    "ON_LEAVE",
     "RESERVATION",
+    "SENT",
     "ASGIApp",
     "ClientDisconnected",
+    "Departure",
     "Headers",
     "HeldResponse",
+    "InterruptibleRequest",
     "Message",
     "Pump",
     "Receive",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from .types import Message, Send
+from .types import SENT, Message, Send
 
 
 class HeldResponse:
@@ -21,12 +21,13 @@ class HeldResponse:
         self._send = send
         self.held: list[Message] = []
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message on, or hold it back. It is on the path of every token, and no coroutine: that is cheaper."""
         failed = message["type"] == "http.response.start" and message["status"] >= 500
         if self.held or (failed and self._is_dead()):
             self.held.append(message)
-        else:
-            await self._send(message)
+            return SENT
+        return self._send(message)
 
     async def release(self) -> None:
         """Send them after all."""

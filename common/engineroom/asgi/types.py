@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from typing import Any, cast
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,6 +16,28 @@ Headers = list[tuple[bytes, bytes]]
 RESERVATION = "engineroom.reservation"
 """Where a scope carries what its request holds of the memory for those that wait, if that is limited. Whoever lets it
 run calls `release()`."""
+
+
+class Sent:
+    """The end of a `send` that took its message at once: awaiting it ends at once, too.
+
+    A piece of a stream passes through a dozen of them. As plain functions that hand this on they cost a fraction of as
+    many coroutines, and who sees that it is this need not even wait.
+    """
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return cast("Generator[Any, None, None]", iter(()))
+
+
+SENT = Sent()
+"""The one that there is: compare with `is`."""
+
+
+ON_LEAVE = "engineroom.on_leave"
+"""Where a scope carries the `Departure` of its client, if its server tells of it by a call: that spares a task for each
+request that does nothing but wait in `receive`."""
 
 
 async def send_body(send: Send, status: int, body: bytes, content_type: bytes, headers: Headers | None = None) -> None:
@@ -36,4 +58,7 @@ async def send_body(send: Send, status: int, body: bytes, content_type: bytes, h
 
 def header(scope: Scope, name: bytes) -> bytes | None:
     """The first value of header `name` (lower case) in a request's scope, or None."""
-    return next((value for key, value in scope["headers"] if key == name), None)
+    for key, value in scope["headers"]:
+        if key == name:
+            return cast("bytes", value)
+    return None

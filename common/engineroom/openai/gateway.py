@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Collection, Iterable
-from typing import NoReturn
 
-from ..asgi.disconnect import ClientDisconnected, RequestTimeoutError, race
+from ..asgi.disconnect import ClientDisconnected, InterruptibleRequest, RequestTimeoutError
 from ..asgi.types import ASGIApp, Headers, Message, Receive, Scope, Send, header
 from ..engine import Engine, Route
 from ..errors import APIError, drop_tracebacks, engine_dead
@@ -67,7 +65,7 @@ class Gateway:
         self._timeout = timeout
         self._limits = limits
         self._surfaces: ASGIApp | None = None
-        self._closing: asyncio.Future[NoReturn] | None = None
+        self._running: set[InterruptibleRequest] = set()
         self._reason: APIError | None = None
         self.work = Work()
 
@@ -81,8 +79,8 @@ class Gateway:
         self._reason = reason or APIError(
             "The server is shutting down.", status=503, code="shutting_down", retry_after=1
         )
-        if self._closing is not None:
-            _fail(self._closing, self._reason)
+        for request in list(self._running):
+            request.end(self._reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = self.work if _generates(scope) else Work()
@@ -139,20 +137,20 @@ class Gateway:
             raise unknown_model(model, self._engine.models)
 
     async def _serve(self, scope: Scope, receive: Receive, response: ResponseTracker) -> None:
-        if self._closing is None:
-            # Made here, because a future belongs to the loop in which requests are served.
-            self._closing = asyncio.get_running_loop().create_future()
-            if self._reason is not None:
-                _fail(self._closing, self._reason)
+        if self._reason is not None:
+            raise self._reason
         if scope["path"].startswith(MESSAGES):
             response.headers.append((b"request-id", request_id(scope)))
         self.work.running += 1
+        running = InterruptibleRequest()
+        self._running.add(running)
         try:
-            await race(self._app(scope)(scope, receive, response.send), receive, self._timeout, self._closing)
+            await running.run(self._app(scope)(scope, receive, response.send), scope, receive, self._timeout)
         except RequestTimeoutError as error:
             message = f"The request took longer than {self._timeout:g} s."
             raise APIError(message, status=504, code="timeout") from error
         finally:
+            self._running.discard(running)
             self.work.running -= 1
 
     def _app(self, scope: Scope) -> ASGIApp:
@@ -188,6 +186,8 @@ def check_route(scope: Scope, routes: Collection[Route]) -> None:
     """
     path = scope["path"]
     method = scope["method"]
+    if Route(method, path) in routes:
+        return
     allowed = {route.method for route in routes if route.matches(path)}
     if not allowed:
         raise APIError(f"Invalid URL ({method} {path}). {hint(path, routes)}".rstrip(), status=404)
@@ -217,16 +217,10 @@ def model_not_text() -> APIError:
 def without_body(send: Send) -> Send:
     """Passes on a response with nothing in it: what HEAD asks for (RFC 9110, 9.3.2)."""
 
-    async def send_empty(message: Message) -> None:
-        await send({**message, "body": b""} if message.get("body") else message)
+    def send_empty(message: Message) -> Awaitable[None]:
+        return send({**message, "body": b""} if message.get("body") else message)
 
     return send_empty
-
-
-def _fail(future: asyncio.Future[NoReturn], reason: APIError) -> None:
-    future.set_exception(reason)
-    # Perhaps no request is running; asyncio would complain then that nobody has looked at the exception.
-    future.exception()
 
 
 class Work:

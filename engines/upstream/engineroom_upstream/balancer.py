@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from engineroom.asgi import Message, Receive, Scope, Send
 from engineroom.errors import APIError, drop_tracebacks
@@ -33,10 +33,10 @@ class Balancer:
         candidates = list(self._servers)
         sent = False
 
-        async def send_and_note(message: Message) -> None:
+        def send_and_note(message: Message) -> Awaitable[None]:
             nonlocal sent
             sent = True
-            await send(message)
+            return send(message)
 
         failure: APIError | None = None
         doubtful: list[UpstreamServer] = []

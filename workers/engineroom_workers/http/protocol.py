@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -12,12 +12,13 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from engineroom.asgi import RESERVATION, ASGIApp, Receive, Scope, Send, send_body
+from engineroom.asgi import ON_LEAVE, RESERVATION, SENT, ASGIApp, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
+    from uvicorn.protocols.http.flow_control import FlowControl
 
 _MAX_HEAD_BYTES = 256 * 1024
 """Bytes of a request's line and headers; several times what browsers and proxies send at most."""
@@ -50,6 +51,9 @@ _OBJECT_BYTES = 240
 _VALUE_BYTES = 64
 """What Python takes for a header, for an object in JSON with one field, and for any other value, at most, beside the
 bytes of its text."""
+
+_COPIED_BYTES = 32 * 1024
+"""Up to which size a piece of a body is copied into its chunk; a larger one goes to the system as it is."""
 
 _INVALID = "invalid_http"
 
@@ -157,6 +161,7 @@ class Protocol(HttpToolsProtocol):
             if not cycle.response_complete:
                 cycle.disconnected = True
                 cycle.message_event.set()
+                cycle.departure.note()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -346,20 +351,56 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
 
+class _Departure:
+    """Tells whoever serves a request that its client has left. Holds nothing of the request: its scope holds this."""
+
+    __slots__ = ("_callback", "_flow", "_gone")
+
+    def __init__(self, flow: FlowControl) -> None:
+        self._flow = flow
+        self._gone = False
+        self._callback: Callable[[], None] | None = None
+
+    def watch(self, callback: Callable[[], None]) -> None:
+        self._flow.resume_reading()  # A large body may have paused it, and then nobody would notice.
+        self._callback = callback
+        if self._gone:
+            callback()
+
+    def forget(self) -> None:
+        self._callback = None
+
+    def note(self) -> None:
+        """The client has left."""
+        self._gone = True
+        if self._callback is not None:
+            self._callback()
+
+
 class _Cycle(RequestResponseCycle):
-    """One request and its response: its body has to arrive in time, and to find room."""
+    """One request and its response: its body has to arrive in time, and to find room.
+
+    A piece of a stream is written at once, in a plain call, unless the client is slow: nothing is made for it but its
+    bytes. The transport writes what it was given within one turn of the loop with one system call.
+    """
 
     reservation: Reservation
     """What it holds; also in its scope."""
+    departure: _Departure
     _timeout: float
     _timer: asyncio.TimerHandle | None = None
     _failure: Callable[[], APIError] | None = None
+    _streaming = False
+    """Whether pieces of the body can be written as they come, each a chunk of HTTP's own."""
 
     def prepare(self, timeout: float, reservation: Reservation) -> None:
         """Take the place of `__init__`, which has run before this was of this class."""
         self._timeout = timeout
         self.reservation = reservation
-        cast("Scope", self.scope)[RESERVATION] = reservation
+        self.departure = _Departure(self.flow)
+        scope = cast("Scope", self.scope)
+        scope[RESERVATION] = reservation
+        scope[ON_LEAVE] = self.departure
 
     @property
     def failed(self) -> bool:
@@ -383,6 +424,29 @@ class _Cycle(RequestResponseCycle):
             raise self._failure()
         return message
 
+    def send(self, message: ASGISendEvent) -> Awaitable[None]:  # type: ignore[override]
+        if not self._streaming or self.flow.write_paused or not message.get("more_body"):
+            return self._send_with_care(message)
+        body = cast("bytes", message.get("body", b""))
+        if self.disconnected or not body:
+            return SENT
+        size = len(body)
+        if size < _COPIED_BYTES:
+            self.transport.write(b"%x\r\n%b\r\n" % (size, body))
+        else:
+            self.transport.writelines((b"%x\r\n" % size, body, b"\r\n"))
+        return SENT
+
+    async def _send_with_care(self, message: ASGISendEvent) -> None:
+        """Send a response's start or end, all of one with a length, and what a slow client has to be waited for."""
+        await super().send(message)
+        self._streaming = (
+            self.response_started
+            and not self.response_complete
+            and self.chunked_encoding is True
+            and self.scope["method"] != "HEAD"
+        )
+
     def stop_timer(self) -> None:
         """The body is there, or is not wanted any more."""
         if self._timer is not None:
@@ -398,13 +462,13 @@ class _CycleWithoutChunks(_Cycle):
 
     _has_length = False
 
-    async def send(self, message: ASGISendEvent) -> None:
+    async def _send_with_care(self, message: ASGISendEvent) -> None:
         if message["type"] == "http.response.start":
             self._has_length = any(name.lower() == b"content-length" for name, _ in message.get("headers", ()))
             self.chunked_encoding = None if self._has_length else False
         elif message["type"] == "http.response.body" and not self._has_length:
             self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)
+        await super()._send_with_care(message)
 
 
 def _too_large(what: str) -> APIError:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+
+from .histograms import HistogramSeries, UnlockedHistogram
 
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
@@ -38,7 +40,7 @@ class MetricsRegistry:
     def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(namespace="engineroom", registry=self._registry)
-        self._requests = self._counter("requests", "Requests answered.", "route", "status", "model", "key")
+        self._requests = _Series(self._counter("requests", "Requests answered.", "route", "status", "model", "key"))
         self.running = 0
         self.add_gauge("requests_running", "Requests being served now.", lambda: self.running)
         self.add_gauge("process_tasks", "Tasks in the door's event loop.", _count_tasks)
@@ -67,14 +69,18 @@ class MetricsRegistry:
         self._queue_seconds = self._histogram(
             "queue_seconds", "Seconds that requests waited in the queue, of those that had to wait.", _REQUEST_BUCKETS
         )
-        self._prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, as responses report them.", "model", "key")
-        self._completion_tokens = self._counter(
-            "completion_tokens",
-            "Completion tokens, as responses report them; otherwise the events of streams.",
-            "model",
-            "key",
+        self._prompt_tokens = _Series(
+            self._counter("prompt_tokens", "Prompt tokens, as responses report them.", "model", "key")
         )
-        self._cache_requests = self._counter("cache_requests", "Requests by the cache's result.", "result")
+        self._completion_tokens = _Series(
+            self._counter(
+                "completion_tokens",
+                "Completion tokens, as responses report them; otherwise the events of streams.",
+                "model",
+                "key",
+            )
+        )
+        self._cache_requests = _Series(self._counter("cache_requests", "Requests by the cache's result.", "result"))
         self._by_status: Tally[str] = Tally()
         self._tokens: Tally[str] = Tally()
         self._by_cache_result: Tally[str] = Tally()
@@ -108,37 +114,35 @@ class MetricsRegistry:
             cached: whether the answer came out of the cache.
         """
         self.running -= 1
-        self._requests.labels(route, str(status), model, key).inc()
+        self._requests[route, str(status), model, key].inc()
         self._by_status[str(status)] += 1
         outcome = _outcome(status, cached)
-        self._request_seconds.labels(route, model, outcome).observe(seconds)
+        self._request_seconds.series(route, model, outcome).observe(seconds)
         self._recent["request" if outcome == "answered" else outcome].add(seconds)
 
     def request_queued(self, seconds: float) -> None:
         """Note how long a request waited for its turn."""
-        self._queue_seconds.observe(seconds)
+        self._queue_seconds.series().observe(seconds)
         self._recent["queue"].add(seconds)
 
     def cache_asked(self, result: str) -> None:
         """Note what the cache had for a request: `hit`, `miss`, `collapsed` or `bypass`."""
-        self._cache_requests.labels(result).inc()
+        self._cache_requests[(result,)].inc()
         self._by_cache_result[result] += 1
 
     def time_stream(self, route: str, model: str, started: float) -> StreamTimer:
         """What times the pieces of one stream, whose request arrived at `started` by `time.perf_counter`."""
         return StreamTimer(
             started,
-            self._first_token_seconds.labels(route, model),
-            self._inter_token_seconds.labels(route, model),
+            self._first_token_seconds.series(route, model),
+            self._inter_token_seconds.series(route, model),
             self._recent["time_to_first_token"],
             self._recent["inter_token"],
         )
 
     def token_counter(self, model: str, key: str) -> TokenCounter:
         """What counts the tokens of one request, while its response streams and at its end."""
-        return TokenCounter(
-            self._prompt_tokens.labels(model, key), self._completion_tokens.labels(model, key), self._tokens
-        )
+        return TokenCounter(self._prompt_tokens[model, key], self._completion_tokens[model, key], self._tokens)
 
     def summary(self) -> dict[str, Any]:
         """Counts since the start, and percentiles in seconds over the last five minutes.
@@ -158,8 +162,22 @@ class MetricsRegistry:
     def _counter(self, name: str, description: str, *labels: str) -> Counter:
         return Counter(f"engineroom_{name}", description, labels, registry=self._registry)
 
-    def _histogram(self, name: str, description: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
-        return Histogram(f"engineroom_{name}", description, labels, buckets=buckets, registry=self._registry)
+    def _histogram(self, name: str, description: str, bounds: tuple[float, ...], *labels: str) -> UnlockedHistogram:
+        histogram = UnlockedHistogram(f"engineroom_{name}", description, bounds, labels)
+        self._registry.register(histogram)
+        return histogram
+
+
+class _Series(dict[tuple[str, ...], Counter]):
+    """The series of a counter by their labels' values: the library's own look-up takes a lock."""
+
+    def __init__(self, counter: Counter) -> None:
+        super().__init__()
+        self._counter = counter
+
+    def __missing__(self, values: tuple[str, ...]) -> Counter:
+        series = self[values] = self._counter.labels(*values)
+        return series
 
 
 class TokenCounter:
@@ -195,7 +213,7 @@ class TokenCounter:
 
 
 class StreamTimer:
-    """Times one stream, in a few microseconds a piece.
+    """Times one stream, in about a microsecond a piece.
 
     Args:
         started: when its request arrived, by `time.perf_counter`.
@@ -206,8 +224,8 @@ class StreamTimer:
     def __init__(
         self,
         started: float,
-        first_token: Histogram,
-        inter_token: Histogram,
+        first_token: HistogramSeries,
+        inter_token: HistogramSeries,
         recent_first: RecentSamples,
         recent_inter: RecentSamples,
     ) -> None:
@@ -224,14 +242,15 @@ class StreamTimer:
         events = body.count(b"\ndata: {") + body.startswith(b"data: {")
         if not events:
             return now
-        if self._previous is None:
+        previous = self._previous
+        self._previous = now
+        if previous is None:
             self._first_token.observe(now - self._started)
             self._recent_first.add(now - self._started, now)
         else:
-            gap = (now - self._previous) / events
+            gap = (now - previous) / events
             self._inter_token.observe(gap)
             self._recent_inter.add(gap, now)
-        self._previous = now
         return now
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Receive, Scope, Send
@@ -196,10 +196,10 @@ class ErrorMiddleware(Middleware):
 def with_headers(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> Send:
     """`send`, its response starting with more headers. `headers` is read when the response starts."""
 
-    async def send_with_headers(message: Message) -> None:
+    def send_with_headers(message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             more: Headers = list(headers)
             message = {**message, "headers": [*message.get("headers", ()), *more]}
-        await send(message)
+        return send(message)
 
     return send_with_headers

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any
 
-from engineroom.asgi import ASGIApp, Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+
+from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
 
 from .base import PAGE, Middleware, Resources, with_headers
 
@@ -53,14 +56,24 @@ class SecurityHeadersMiddleware(Middleware):
         await self.app(scope, receive, with_headers(send, headers))
 
 
+class _CORSMiddleware(CORSMiddleware):
+    """Starlette's, which leaves all but a response's start as it is: that need not pass through its coroutine."""
+
+    async def simple_response(self, scope: Any, receive: Any, send: Any, request_headers: Any) -> None:
+        def send_with_leave(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                return self.send(message, send=send, request_headers=request_headers)
+            return send(message)  # type: ignore[no-any-return]
+
+        await self.app(scope, receive, send_with_leave)
+
+
 class CrossOriginMiddleware(Middleware):
     """Lets pages of the origins in CORS_ORIGINS call the API, by Starlette's CORS middleware."""
 
     def __init__(self, app: ASGIApp, resources: Resources) -> None:
-        from starlette.middleware.cors import CORSMiddleware
-
         super().__init__(app, resources)
-        self._cors = CORSMiddleware(
+        self._cors = _CORSMiddleware(
             app,
             allow_origins=resources.options.access.cors_origins,
             allow_methods=["GET", "POST"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -44,13 +45,13 @@ class CircuitBreakerMiddleware(ErrorMiddleware):
             )
         status = 0
 
-        async def send_watched(message: Message) -> None:
+        def send_watched(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if status < 400:
                     self._breaker.succeeded()
-            await send(message)
+            return send(message)
 
         await self.app(scope, receive, send_watched)
         if status in _FAILURES:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from engineroom.engine import Route
 
 from ..keys import APIKey
 from .base import Middleware, Resources
@@ -107,4 +108,7 @@ class RequestContextMiddleware(Middleware):
 
     def _route(self, path: str) -> str:
         """A known route's path, so that what clients invent makes no new time series."""
-        return next((route.path for route in self._engine.served_routes if route.matches(path)), OTHER_ROUTE)
+        routes = self._engine.served_routes
+        if Route("POST", path) in routes:
+            return path
+        return next((route.path for route in routes if route.matches(path)), OTHER_ROUTE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from engineroom.asgi import ASGIApp, Headers, Receive, Scope, Send
@@ -187,10 +188,38 @@ class SlidingWindow(NamedTuple):
             return _seconds_to_fade(self.previous, room - self.current) - (_MINUTE_S - self.previous_expires)
         return self.current_expires + _seconds_to_fade(self.current, room)
 
+    def budget(self, taken: bool, limit: int, cost: int) -> Budget:
+        """What a client has left that asked for `cost`; what it got of that is counted here already."""
+        wait = 0 if taken else self.wait(limit - cost)
+        return Budget(taken, limit, max(0, limit - self.used), wait, self.wait(0))
+
 
 def _seconds_to_fade(count: int, room: int) -> float:
     """Seconds of a minute after which a count that fades away during it is, rounded down, not more than `room`."""
     return _MINUTE_S * max(0.0, 1 - (room + 1) / count)
+
+
+class LocalCounts:
+    """Limits a minute of this process alone, as `limits` counts them in Redis: a minute begins with the clock's."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int], tuple[float, int, int]] = {}
+        """By unit, owner and limit: the minute, and what was taken in the one before and in it."""
+
+    def take(self, unit: str, owner: str, limit: int, cost: int) -> Budget:
+        """Take `cost` of the `limit` a minute that `owner` has of `unit`; all or nothing."""
+        minute, passed = divmod(time.time(), _MINUTE_S)
+        counted, previous, current = self._counts.get((unit, owner, limit), (minute, 0, 0))
+        if counted != minute:
+            previous = current if counted == minute - 1 else 0
+            current = 0
+        remaining = _MINUTE_S - passed
+        window = SlidingWindow(previous, remaining if previous else 0.0, current, remaining)
+        taken = window.used + cost <= limit
+        if taken:
+            window = window._replace(current=current + cost)
+        self._counts[unit, owner, limit] = (minute, previous, window.current)
+        return window.budget(taken, limit, cost)
 
 
 class RateLimiter:
@@ -200,30 +229,31 @@ class RateLimiter:
         link: None where there is no Redis.
 
     Raises:
-        SettingsError: the library is not installed.
+        SettingsError: the library that counts in Redis is not installed.
     """
 
     def __init__(self, link: RedisLink | None) -> None:
+        self._link = link
+        self._local = LocalCounts()
+        self._shared: SlidingWindowCounterRateLimiter | None = None
+        self._items: dict[int, RateLimitItem] = {}
+        if link is None:
+            return
         try:
-            from limits.aio.storage import MemoryStorage, RedisStorage
+            from limits.aio.storage import RedisStorage
             from limits.aio.strategies import SlidingWindowCounterRateLimiter
         except ModuleNotFoundError as error:
             raise SettingsError(
                 [
                     Problem(
                         "REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE or API_KEYS_FILE",
-                        f"needs the package limits: {how_to_install('engineroom-workers[limits]')}",
+                        f"with REDIS_URL needs the package limits: {how_to_install('engineroom-workers[limits]')}",
                     )
                 ]
             ) from error
-        self._link = link
-        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared = None
-        if link is not None:
-            shared: dict[str, Any] = {"implementation": "redispy", "connection_pool": link.pool}
-            storage = RedisStorage(f"async+{link.url}", **shared)
-            self._shared = SlidingWindowCounterRateLimiter(storage)
-        self._items: dict[int, RateLimitItem] = {}
+        shared: dict[str, Any] = {"implementation": "redispy", "connection_pool": link.pool}
+        storage = RedisStorage(f"async+{link.url}", **shared)
+        self._shared = SlidingWindowCounterRateLimiter(storage)
 
     async def take(self, unit: str, owner: str, limit: int, cost: int) -> Budget:
         """Take `cost` of the `limit` a minute that `owner` has of `unit`; all or nothing."""
@@ -232,8 +262,8 @@ class RateLimiter:
             try:
                 return await self._link.ask(lambda: self._take(shared, unit, owner, limit, cost))
             except RedisAway:
-                return await self._take(self._local, unit, owner, limit, cost)
-        return await self._take(self._local, unit, owner, limit, cost)
+                pass
+        return self._local.take(unit, owner, limit, cost)
 
     async def take_up_to(self, unit: str, owner: str, limit: int, cost: int) -> None:
         """Take `cost`, or what is left if that is less."""
@@ -251,8 +281,7 @@ class RateLimiter:
         previous, previous_expires, current, current_expires = counts
         # The library keeps a minute's count for two minutes.
         window = SlidingWindow(previous, previous_expires, current, max(0.0, current_expires - _MINUTE_S))
-        wait = 0 if taken else window.wait(limit - cost)
-        return Budget(taken, limit, max(0, limit - window.used), wait, window.wait(0))
+        return window.budget(taken, limit, cost)
 
     def _item(self, limit: int) -> RateLimitItem:
         from limits import RateLimitItemPerMinute

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
@@ -67,13 +68,13 @@ class TracingMiddleware(Middleware):
         others = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") not in carrier]
         scope["headers"] = [*others, *((name.encode(), value.encode()) for name, value in carrier.items())]
 
-        async def send_traced(message: Message) -> None:
+        def send_traced(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 span.set_attribute("http.response.status_code", message["status"])
                 if message["status"] == 404:  # What clients invent makes no new names.
                     span.update_name(scope["method"])
                 span.add_event("response started", {"seconds": time.perf_counter() - context.started})
-            await send(message)
+            return send(message)
 
         try:
             await self.app(scope, receive, send_traced)

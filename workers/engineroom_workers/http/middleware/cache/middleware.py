@@ -7,11 +7,12 @@ import hashlib
 import math
 import re
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, race
+from engineroom.asgi import SENT, ASGIApp, Headers, Message, Receive, Scope, Send, race
 from engineroom.errors import APIError
 from engineroom.openai.body import get_request
 from engineroom.openai.routes import EMBEDDINGS, TEXT_ROUTES
@@ -168,9 +169,13 @@ class _Flight:
         self._send = send
         self._sending_since = math.inf
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
+        sending = self._send(message)
+        return sending if sending is SENT else self._wait(sending)
+
+    async def _wait(self, sending: Awaitable[None]) -> None:
         self._sending_since = time.monotonic()
-        await self._send(message)
+        await sending
         self._sending_since = math.inf
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,10 +19,14 @@ from rounds import ChatServer
 
 HERE = Path(__file__).parent
 SECONDS = 8
+_IDLE = ("epoll_pwait", "epoll_wait", "poll (")
+_OTHER_THREADS = ("_queue_SimpleQueue_get", "thread_run", "_worker (")
+_SYSTEM_CALLS = ("write", "writev", "read", "recv", "send", "sendmsg")
+_PYTHON = re.compile(r"\((\S+\.py):\d+\)")
 
 
 def sample(pid: int, file: str) -> subprocess.Popen[bytes]:
-    command = ["py-spy", "record", "--native", "--rate", "250", "--duration", str(SECONDS), "--format", "raw"]
+    command = ["py-spy", "record", "--native", "--rate", "400", "--duration", str(SECONDS), "--format", "raw"]
     return subprocess.Popen(
         [*command, "--output", file, "--pid", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -37,18 +42,23 @@ def main(streams: int) -> None:
         result = uvloop.run(ChatServer(port).round([body] * streams, door.pid))
         sampler.wait(30)
         stacks = Path(file.name).read_text(encoding="utf-8").splitlines()
-    own, within, total = Counter[str](), Counter[str](), 0
+    by_file, by_function, total = Counter[str](), Counter[str](), 0
     for stack in stacks:
         frames, _, count = stack.rpartition(" ")
-        names = [frame.rpartition(":")[0] if frame[-1:].isdigit() else frame for frame in frames.split(";")]
-        own[names[-1]] += int(count)
-        within.update({name: int(count) for name in set(names)})
+        names = frames.split(";")
+        if any(idle in names[-1] for idle in _IDLE) or any(thread in frames for thread in _OTHER_THREADS):
+            continue
         total += int(count)
-    print(f"{streams} streams, {result.cpu_us:.1f} µs of CPU a token while sampled; {total} samples\n")
-    for title, counter in (("in itself", own), ("with what it calls", within)):
-        print(f"| % {title} | function |\n|---|---|")
-        for name, count in counter.most_common(22):
-            print(f"| {100 * count / total:.1f} | `{name}` |")
+        function = next((name for name in reversed(names) if _PYTHON.search(name)), names[-1])
+        where = _PYTHON.search(function)
+        call = next((call for call in _SYSTEM_CALLS if names[-1].startswith(f"{call} ")), None)
+        by_file[f"system call {call}" if call else (where[1] if where else "elsewhere")] += int(count)
+        by_function[re.sub(r":\d+\)", ")", function) + (f": {call}" if call else "")] += int(count)
+    print(f"{streams} streams, {result.cpu_us:.1f} µs of CPU a token while sampled; {total} samples of work\n")
+    for title, counter in (("file", by_file), ("function", by_function)):
+        print(f"| µs a token | % | the {title} of the innermost Python frame, or the system call |\n|---:|---:|---|")
+        for name, count in counter.most_common(24):
+            print(f"| {result.cpu_us * count / total:.1f} | {100 * count / total:.1f} | `{name}` |")
         print()
 
 
