@@ -164,6 +164,13 @@ echo      LORA_DIR                /tmp        warned  LORA_DIR
 echo      MAX_LORAS               2           warned  MAX_LORAS
 transformers LORA_MODULES         a           warned  LORA_MODULES
 max       LORA_DIR                /tmp        refused LORA_PATHS
+ollama    NUM_CTX                 4096        taken   OLLAMA_CONTEXT_LENGTH
+ollama    OLLAMA_NUM_CTX          4096        taken   OLLAMA_CONTEXT_LENGTH
+ollama    N_GPU_LAYERS            9           taken   OLLAMA_NUM_GPU
+ollama    OLLAMA_HOST             127.0.0.1   warned  HOST
+ollama    OLLAMA_ORIGINS          *           warned  CORS_ORIGINS
+ollama    OLLAMA_API_KEY          sk-canary   warned  ollama.com
+ollama    OLLAMA_KEEPALIVE        5m          refused OLLAMA_KEEP_ALIVE
 llamacpp  MAX_LORAS               2           refused LORA_DIR
 llamacpp  SGLANG_API_KEY          sk-canary   warned  API_KEYS
 echo      LOCALAI_API_KEY         sk-canary   warned  API_KEYS
@@ -186,6 +193,7 @@ echo      WORKERS                 4           warned  process
 upstream  UPSTREAM_URL            http://a    refused UPSTREAM_URLS
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
+SPOKEN_OF = ("echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "transformers", "upstream")
 
 
 @pytest.mark.parametrize(("engine", "name", "value", "expected", "ours"), ROWS, ids=lambda text: text)
@@ -195,7 +203,9 @@ def test_a_name_from_elsewhere(engine: str, name: str, value: str, expected: str
     assert "canary" not in text
 
 
-@pytest.mark.parametrize("engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "transformers", "upstream"])
+@pytest.mark.parametrize(
+    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "transformers", "upstream"]
+)
 @pytest.mark.parametrize("door", ["http", "runpod"])
 @pytest.mark.parametrize("layer", ["environment", ".env"])
 def test_what_is_not_meant_for_us_is_not_spoken_of(engine: str, door: str, layer: str) -> None:
@@ -214,7 +224,9 @@ def test_every_name_a_process_may_have_is_near_to_itself_only() -> None:
         assert not names.notices
 
 
-@pytest.mark.parametrize("engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "transformers", "upstream"])
+@pytest.mark.parametrize(
+    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "transformers", "upstream"]
+)
 def test_other_names_lead_to_settings(engine: str) -> None:
     """A name that is taken or refused for a setting that is none would be a wish lost."""
     engine_type, env = plugins.engine_class(Environment.of({"ENGINE": engine}))

@@ -29,6 +29,7 @@ ENGINES: Mapping[str, Mapping[str, str]] = {
     "transformers": {"MODEL_NAME": "org/model"},
     "llamacpp": {"LLAMA_SERVER": ""},
     "vllm": {"MODEL_NAME": "org/model"},
+    "ollama": {"MODEL_NAME": "model"},
     "max": {"MODEL_NAME": "org/model", "ENABLE_STRUCTURED_OUTPUT": "true", "TASK": "text_generation"},
     "fastdeploy": {
         "MODEL_NAME": "org/model",
@@ -153,7 +154,10 @@ class FieldObserver:
 
         async def open_recorded(scope: Mapping[str, Any], body: bytes) -> StandinResponse:
             sent = json.loads(body)
-            self._sent.append(sent)
+            # A server with an API of its own gets a request in its own words; its adapter makes the stream's events.
+            streams = {name: sent[name] for name in ("stream", "stream_options") if name in sent}
+            native = {**engine.native(scope["path"], sent), **streams} if hasattr(engine, "native") else sent
+            self._sent.append(native)
             return StandinResponse(scope["path"], sent)
 
         proxy.open = open_recorded
@@ -180,6 +184,7 @@ class StandinResponse:
         if path.endswith("/embeddings"):
             vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
             whole: Any = {"object": "list", "data": [vector], "model": "m", "usage": {"prompt_tokens": 1}}
+            whole["embeddings"] = [[0.5]]  # In Ollama's words, which its adapter puts into these.
             self._body = json.dumps(whole).encode()
         else:
             self._body = self._generated()

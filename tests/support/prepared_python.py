@@ -36,6 +36,7 @@ _IMPORTED = (
     "engineroom_fastdeploy.engine",
     "engineroom_llamacpp.engine",
     "engineroom_max.engine",
+    "engineroom_ollama.engine",
     "engineroom_operations.bench.run",
     "engineroom_operations.chat.run",
     "engineroom_operations.fit.report",

@@ -199,6 +199,11 @@ class ServerEngine(Engine):
     async def on_ready(self, upstream: Upstream) -> None:
         """Look at the running server, e.g. which routes its model has. Raises EngineStartError."""
 
+    def canary(self, path: str, json: dict[str, Any]) -> tuple[str, Mapping[str, Any]]:
+        """What the watchdog POSTs to see whether the server works, and where: a small request that `prepare` has made
+        ready. Override where requests go to other paths of the server than clients'."""
+        return path, json
+
     async def tell(self, path: str, json: Mapping[str, Any]) -> bytes:
         """POST to the server what is no client's request, e.g. that it load an adapter; the body of its answer.
 
@@ -463,7 +468,8 @@ class _WatchedServer:
         for path, body in _CANARIES.items():
             if path in paths:
                 request = {"model": model, **body}
-                return await self._engine.upstream.is_served(path, self._engine.prepare(path, request) or request)
+                prepared = self._engine.prepare(path, request) or request
+                return await self._engine.upstream.is_served(*self._engine.canary(path, prepared))
         return True
 
     def activity(self) -> Activity | None:

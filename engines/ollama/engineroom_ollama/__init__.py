@@ -1,0 +1,5 @@
+"""Ollama as an engineroom engine."""
+
+from .engine import OllamaEngine
+
+__all__ = ["OllamaEngine"]
