@@ -5,6 +5,9 @@ The doors' are entry points, so that the core can name every setting without imp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from ..engine import Engine
 from ..installation import entry_points_of
 from ..residence.settings import ResidenceSettings
@@ -19,11 +22,14 @@ from .versions import check_version
 DOOR_SETTINGS = "engineroom.door_settings"
 
 
+Doors: TypeAlias = str | Sequence[str] | None
+"""The door that is opened; several where one has another's layers in it, and any with None."""
+
 SHARED = ("doors", "start")
 """Entry points of that group whose settings are every door's."""
 
 
-def door_settings(door: str | None = None) -> list[SettingsGroup]:
+def door_settings(door: Doors = None) -> list[SettingsGroup]:
     """The settings groups of all installed doors, by the entry points' names; or of one door, with what all share."""
     return [group for name, group in door_groups().items() if belongs(name, door)]
 
@@ -33,7 +39,7 @@ def common_settings() -> list[SettingsGroup]:
     return [WorkerSettings, ResidenceSettings, *door_settings()]
 
 
-def settings_groups(engine: type[Engine], env: Environment, door: str | None = None) -> list[SettingsGroup]:
+def settings_groups(engine: type[Engine], env: Environment, door: Doors = None) -> list[SettingsGroup]:
     """Every group of settings that is understood with this engine: the worker's, the doors', the engine's.
 
     Args:
@@ -42,7 +48,7 @@ def settings_groups(engine: type[Engine], env: Environment, door: str | None = N
     return [WorkerSettings, ResidenceSettings, *door_settings(door), *engine.settings(env)]
 
 
-def known_names(engine: type[Engine], env: Environment, door: str | None = None) -> KnownNames:
+def known_names(engine: type[Engine], env: Environment, door: Doors = None) -> KnownNames:
     """Every name by which something can be set with this engine.
 
     Args:
@@ -76,6 +82,7 @@ def door_groups() -> dict[str, SettingsGroup]:
     return {point.name: point.load() for point in points}
 
 
-def belongs(name: str, door: str | None) -> bool:
+def belongs(name: str, door: Doors) -> bool:
     """Whether an entry point's settings are of a door, or of all; of any door with None."""
-    return door is None or name.partition("_")[0] in (door, *SHARED)
+    doors = (door,) if isinstance(door, str) else door
+    return doors is None or name.partition("_")[0] in (*doors, *SHARED)

@@ -11,14 +11,14 @@ from ..settings.base import Settings
 from ..settings.environment import Environment
 from ..settings.name_check import NameCheck
 from ..settings.worker import WorkerSettings
-from .groups import door_settings
+from .groups import Doors, door_settings
 from .recognition import recognise
 from .setup import Door, EngineChoice, Setup, configured
 from .table import set_up_table
 
 
 def set_up(
-    env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: str | None = None
+    env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: Doors = None
 ) -> Setup[Door]:
     """Read every setting once, and configure the engine from them.
 

@@ -14,7 +14,7 @@ from ..settings.environment import Environment
 from ..settings.known_names import KnownNames
 from ..settings.worker import WorkerSettings
 from .engines import engine_names, load_engine, loadable_of
-from .groups import known_names
+from .groups import Doors, known_names
 
 SELECTED = "selected for MODEL_NAME"
 """The layer that has ENGINE where the user did not set it."""
@@ -44,7 +44,7 @@ def engine_class(env: Environment) -> tuple[type[Engine], Environment]:
     return recognised.engine, recognised.env
 
 
-def recognise(env: Environment, door: str | None) -> Recognised:
+def recognise(env: Environment, door: Doors) -> Recognised:
     core = KnownNames([WorkerSettings])
     env = core.apply(env)
     only = comma_list(env.get("ENGINEROOM_ENGINES", ""))

@@ -18,7 +18,7 @@ from ..settings.known_names import KnownNames
 from ..settings.name_check import NameCheck, Notice
 from ..settings.worker import WorkerSettings
 from .engines import engine_names
-from .groups import belongs, door_groups, door_settings
+from .groups import Doors, belongs, door_groups, door_settings
 from .recognition import recognise
 from .setup import Door, EngineChoice, Setup, configured
 
@@ -51,7 +51,7 @@ class _TableEntry(NamedTuple):
 
 
 def set_up_table(
-    env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: str | None
+    env: Environment, load_door: Callable[[WorkerSettings, Environment, NameCheck], Door], door: Doors
 ) -> Setup[Door]:
     """As `set_up`, of several models."""
     from ..residence.engines import ConfiguredModel
@@ -117,7 +117,7 @@ def table_choices(env: Environment) -> list[EngineChoice]:
     return [row.choice for row in rows if row is not None]
 
 
-def _table_entry(entry: ModelEntry, env: Environment, door: str | None, problems: Problems) -> _TableEntry | None:
+def _table_entry(entry: ModelEntry, env: Environment, door: Doors, problems: Problems) -> _TableEntry | None:
     """An entry with its engine; None where there is none to be had, with a problem that says why."""
     served = json.dumps([*entry.names])
     values = {"OPENAI_SERVED_MODEL_NAME_OVERRIDE": served, **entry.settings}

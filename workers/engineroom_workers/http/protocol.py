@@ -150,7 +150,7 @@ class Protocol(HttpToolsProtocol):
         if self._reservation.hold(_CONNECTION_BYTES):
             self._start_head_timer()
         else:
-            self._refuse(_no_room())
+            self._refuse(no_room())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timers()
@@ -186,7 +186,7 @@ class Protocol(HttpToolsProtocol):
         elif self._unread_bytes > _MAX_UNREAD_BYTES:
             self._refuse(_too_large("trailers"))
         elif not self._reservation.hold(_CONNECTION_BYTES + self._unread_bytes):
-            self._refuse(_no_room())
+            self._refuse(no_room())
 
     def _refuse_unparsed(self, cause: BaseException | None) -> None:
         """Refuse what the parser has given up, at an error of its own or at one that a callback raised."""
@@ -202,7 +202,7 @@ class Protocol(HttpToolsProtocol):
         if self._head_bytes > _MAX_HEAD_BYTES:
             self._refuse(_too_large("headers"))
         elif not self._reservation.hold(_CONNECTION_BYTES + self._head_bytes + count * _HEADER_BYTES):
-            self._refuse(_no_room())
+            self._refuse(no_room())
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -267,7 +267,7 @@ class Protocol(HttpToolsProtocol):
         if cycle.reservation.hold(size):
             super().on_body(body)
         else:
-            cycle.fail(_no_room if size <= self.memory.limit * 7 // 8 else _never_room)
+            cycle.fail(no_room if size <= self.memory.limit * 7 // 8 else never_room)
 
     def on_message_complete(self) -> None:
         self._unread_bytes = 0
@@ -418,7 +418,7 @@ class _Cycle(RequestResponseCycle):
 
     async def receive(self) -> ASGIReceiveEvent:
         if self.more_body and self._timer is None and not self.disconnected:
-            self._timer = asyncio.get_running_loop().call_later(self._timeout, self.fail, self._late)
+            self._timer = asyncio.get_running_loop().call_later(self._timeout, self.fail, lambda: late(self._timeout))
         message = await super().receive()
         if self._failure is not None and message["type"] == "http.request":
             raise self._failure()
@@ -452,10 +452,6 @@ class _Cycle(RequestResponseCycle):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _late(self) -> APIError:
-        message = f"The request's body did not arrive within {self._timeout:g} s."
-        return APIError(message, status=408, code="request_timeout")
-
 
 class _CycleWithoutChunks(_Cycle):
     """One response to a client of HTTP/1.0: where its length is not known, it ends with the connection (RFC 9112)."""
@@ -475,7 +471,13 @@ def _too_large(what: str) -> APIError:
     return APIError(f"The request's {what} are too large.", status=431, code="request_too_large")
 
 
-def _no_room() -> APIError:
+def late(timeout: float) -> APIError:
+    """The error for a body that has not arrived within `timeout` seconds."""
+    return APIError(f"The request's body did not arrive within {timeout:g} s.", status=408, code="request_timeout")
+
+
+def no_room() -> APIError:
+    """The error for a request that finds no room now."""
     return APIError(
         "The server is busy: it holds as much of other requests as it may (REQUEST_MEMORY_MB). Please try again later.",
         status=503,
@@ -484,7 +486,8 @@ def _no_room() -> APIError:
     )
 
 
-def _never_room() -> APIError:
+def never_room() -> APIError:
+    """The error for a request that can never find room."""
     return APIError(
         "The request takes more memory, once it is decoded, than there is for all requests (REQUEST_MEMORY_MB).",
         status=413,

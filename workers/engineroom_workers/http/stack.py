@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from engineroom.engine import RunningEngine
     from engineroom.plugins import Setup
 
+    from .metrics.registry import MetricsRegistry
     from .options import Options
     from .watched_files import WatchedFiles
 
@@ -87,6 +88,11 @@ class Stack:
             self._resources.metrics.add_gauge(
                 "request_memory_bytes", "What counts towards REQUEST_MEMORY_MB now.", lambda: memory.held
             )
+
+    @property
+    def metrics(self) -> MetricsRegistry:
+        """What the layers measure."""
+        return self._resources.metrics
 
     @property
     def watched(self) -> Sequence[WatchedFiles]:

@@ -1,0 +1,60 @@
+"""The limits on how a request arrives that the HTTP door's own server has, and Serve's has not."""
+
+from __future__ import annotations
+
+import asyncio
+
+from engineroom.asgi import RESERVATION, ASGIApp, Message, Receive, Scope, Send
+from engineroom.errors import APIError
+
+from ..http.protocol import RequestMemory, Reservation, decoded_bytes, late, never_room, no_room
+
+
+class Arrival:
+    """Gives each body BODY_TIMEOUT to arrive, and as much of REQUEST_MEMORY_MB as it takes until its request runs.
+
+    Args:
+        app: the layers, which answer the errors.
+        memory: for requests that do not run yet.
+        timeout: seconds.
+    """
+
+    def __init__(self, app: ASGIApp, memory: RequestMemory, timeout: float) -> None:
+        self._app = app
+        self._memory = memory
+        self._timeout = timeout
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        reservation = Reservation(self._memory)
+        scope[RESERVATION] = reservation
+        try:
+            await self._app(scope, self._limited(receive, reservation), send)
+        finally:
+            reservation.release()
+
+    def _limited(self, receive: Receive, reservation: Reservation) -> Receive:
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        arrived = False
+
+        async def receive_limited() -> Message:
+            nonlocal arrived
+            if arrived:
+                return await receive()
+            remaining = deadline - asyncio.get_running_loop().time()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, remaining))
+            except asyncio.TimeoutError:
+                raise late(self._timeout) from None
+            if message["type"] != "http.request":
+                return message
+            arrived = not message.get("more_body", False)
+            self._hold(reservation, message.get("body", b""))
+            return message
+
+        return receive_limited
+
+    def _hold(self, reservation: Reservation, body: bytes) -> None:
+        size = reservation.held + decoded_bytes(body)
+        if not reservation.hold(size):
+            error: APIError = no_room() if size <= self._memory.limit * 7 // 8 else never_room()
+            raise error

@@ -1,0 +1,103 @@
+"""Ray for `engineroom ray`: a cluster of our own on this machine for as long as it runs, or one that runs already."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from .haproxy import find_haproxy, write_starter
+
+logger = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 100_000_000
+"""What Ray sets aside for objects that its tasks share: requests never go that way here."""
+
+
+@contextmanager
+def own_cluster(on_loopback: bool) -> Iterator[None]:
+    """Ray on this machine, with Serve's HAProxy; at the end of the block none of it is left.
+
+    Args:
+        on_loopback: whether all of it listens on this machine's own address.
+    """
+    # HAProxy's sockets go below it, with a node's id of 56 characters in their path, which may have 97.
+    with tempfile.TemporaryDirectory(prefix="er-", dir="/tmp") as folder:
+        os.environ.update(_cluster_environment(Path(folder)))
+        import ray
+
+        options: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if on_loopback else {}
+        ray.init(
+            "local",
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            configure_logging=False,
+            **options,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def cluster_at(address: str) -> Iterator[None]:
+    """A cluster that runs already, and goes on when the block has ended."""
+    import ray
+
+    ray.init(address, configure_logging=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _cluster_environment(folder: Path) -> Mapping[str, str]:
+    """What the cluster's processes get beside this one's environment; what is set there stays as it is.
+
+    HAProxy, which comes with Ray, hands a request straight to a replica's own socket. Serve's older proxy makes a call
+    of an actor for it, and another for each piece of its stream.
+
+    Args:
+        folder: for its files. By default all clusters of a machine would have them in one place.
+    """
+    haproxy = find_haproxy()
+    if haproxy is None:
+        logger.warning("there is no HAProxy here: Serve's own proxy is slower, which docs/ray.md shows in figures")
+    stats_port, metrics_port, fallback_port = _free_ports(3)
+    wanted = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1" if haproxy else "0",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(folder / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        # Nobody but this HAProxy has to learn that a replica is about to end.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        # Serve's own lines are in Ray's folder of logs; replicas' come to the terminal.
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Ray reports its use to its makers unless it is told not to.
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    environment = {name: value for name, value in wanted.items() if name not in os.environ}
+    if haproxy is not None:
+        environment["RAY_SERVE_HAPROXY_BINARY_PATH"] = str(write_starter(haproxy, folder))
+    return environment
+
+
+def _free_ports(number: int) -> list[int]:
+    """Ports that nobody has."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

@@ -1,0 +1,143 @@
+"""`engineroom ray`, from settings that are read to the end at a signal."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import FrameType
+from typing import Any
+
+from engineroom import plugins
+from engineroom.errors import EngineStartError, Problem, SettingsError
+from engineroom.plugins import Setup
+
+from .cluster import cluster_at, own_cluster
+from .deployment import NAME, check_resources, deployment, deployment_options
+from .options import RayOptions
+
+logger = logging.getLogger(__name__)
+
+_REASON = re.compile(r"(?:EngineStartError|SettingsError|PluginError): (.+?)(?=\n\S|\Z)", re.DOTALL)
+"""Why a replica could not start, in the traceback that Serve hands on."""
+_REPLICA_LOGS = {"RAY_SERVE_LOG_TO_STDERR": "1"}
+"""Replicas' lines come to this terminal; Serve's own processes write into Ray's folder of logs alone."""
+
+
+def run(setup: Setup[RayOptions]) -> None:
+    """Deploy the application, and serve until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: the address cannot be had, or the cluster has no room for a replica.
+        EngineStartError: no replica could start its engine.
+    """
+    options = setup.door
+    stop = threading.Event()
+    try:
+        _on_signals(_interrupt)
+        with _cluster(options):
+            _on_signals(_interrupt)  # Ray has set its own.
+            _deploy(setup)
+            _on_signals(lambda *_: stop.set())
+            _announce(setup)
+            stop.wait()
+            logger.info("stopping: running requests have %g s to finish", options.http.door.drain_timeout)
+            _delete()
+    except KeyboardInterrupt:
+        logger.info("stopped before it was ready")
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have SIGTERM and SIGINT handled so, from now on."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _cluster(options: RayOptions) -> AbstractContextManager[None]:
+    address = options.ray.ray_address
+    if address is not None:
+        return cluster_at(address)
+    _check_port(options)
+    return own_cluster(options.http.http.on_loopback)
+
+
+def _check_port(options: RayOptions) -> None:
+    """Raises SettingsError where somebody listens on PORT: HAProxy would say so only in a log of Ray's."""
+    http = options.http.http
+    try:
+        family = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)[0][0]
+        socket.create_server((http.host, http.port), family=family).close()
+    except OSError as error:
+        message = f"cannot listen on {http.host}:{http.port}: {error.strerror or error}; choose another"
+        raise SettingsError([Problem("PORT", message)]) from error
+
+
+def _deploy(setup: Setup[RayOptions]) -> None:
+    import ray
+    from ray import serve
+
+    options = setup.door
+    http = options.http.http
+    own = options.ray.ray_address is None
+    if own:
+        nodes = [node["Resources"] for node in ray.nodes()]
+        check_resources(deployment_options(setup, ray.cluster_resources().get("GPU", 0)), nodes)
+    serve.start(
+        http_options={
+            "host": http.host,
+            "port": http.port,
+            "keep_alive_timeout_s": http.uvicorn_timeout_keep_alive,
+        }
+    )
+    try:
+        serve.run(deployment(setup, carried(setup), _REPLICA_LOGS), name=NAME, route_prefix="/")
+    except RuntimeError as error:
+        reason = _REASON.search(str(error))
+        if reason is None:
+            raise
+        raise EngineStartError(reason[1].strip(), logged=True) from None
+
+
+def carried(setup: Setup[RayOptions]) -> dict[str, str]:
+    """The settings that are in force here, for replicas anywhere: whatever is not at its default."""
+    settings: dict[str, str] = {}
+    for choice in setup.choices:
+        for group in plugins.settings_groups(choice.engine, setup.env):
+            for setting in group.describe():
+                value, source = setting.in_force(setup.env)
+                if value and not source.startswith("default"):
+                    settings[setting.name] = value
+    settings["HOST"] = "127.0.0.1" if _is_local(setup.door) else "0.0.0.0"
+    return settings
+
+
+def _is_local(options: RayOptions) -> bool:
+    """Whether only programs on this machine reach the proxies."""
+    return options.ray.ray_address is None and options.http.http.on_loopback
+
+
+def _delete() -> None:
+    from ray import serve
+
+    serve.delete(NAME)
+
+
+def _announce(setup: Setup[RayOptions]) -> None:
+    options = setup.door
+    http = options.http.http
+    host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host
+    if options.http.open_to_all:
+        logger.warning("anyone who reaches this machine may use the model: HOST=%s and no API_KEYS", http.host)
+    where = f"http://{host}:{http.port}"
+    replicas: Any = options.ray.replicas
+    if options.ray.max_replicas is not None:
+        replicas = f"{replicas} to {options.ray.max_replicas}"
+    logger.info("ready: %s serves %s on %s (replicas: %s)", setup.engine.name, setup.engine.served, where, replicas)
