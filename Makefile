@@ -92,6 +92,16 @@ env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB), and the small 
 test-max: env-max ## Test with real MAX on a CPU; the first run compiles the model, which takes minutes
 	@python -m pytest -m real_max engines/max/tests $(ARGS)
 
+.PHONY: env-ray test-ray bench-ray
+env-ray: env-dev ## Create .venv-ray with Ray Serve (0.6 GB)
+	@python tools/ray_env.py
+
+test-ray: env-ray ## Test the Ray Serve door with real Ray on this machine: replicas, streams, kills, drains
+	@.venv-ray/bin/python -m pytest -m real_ray workers/tests/ray $(ARGS)
+
+bench-ray: env-ray ## Compare the Ray Serve door with the HTTP door (writes benchmarks/ray/results.md)
+	@python benchmarks/ray/bench.py $(ARGS)
+
 test-fastdeploy-frontend: env-dev ## Test with FastDeploy's real HTTP front end (SOURCE=checkout MODEL=folder)
 	@python -m pytest -m real_frontend engines/fastdeploy/tests $(ARGS)
 

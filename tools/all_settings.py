@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,12 +21,12 @@ class Listed(NamedTuple):
     own: bool
 
 
-def of_image(image: Image, door: str | None = None) -> Iterator[Listed]:
+def of_image(image: Image, door: str | Sequence[str] | None = None) -> Iterator[Listed]:
     """The settings that make sense for an image: without those it sets itself, and without variables that the
     engine reads but nobody documents.
 
     Args:
-        door: leave out what only other doors read.
+        door: leave out what only other doors read; several may be named.
     """
     # An engine's flags depend on its version; the image says which, not whatever is installed here.
     version = {f"{image.engine.upper()}_VERSION": image.version, f"{image.engine.upper()}_PYTHON": "/nonexistent"}

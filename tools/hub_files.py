@@ -118,13 +118,17 @@ def tests(image: Image) -> dict[str, Any]:
     }
 
 
+_DOORS = ("http", "runpod")
+"""Those that images can open."""
+
+
 def worker_config(matrix: Matrix) -> dict[str, Any]:
     """`worker-config.json`: every image with its settings by group, and each setting once."""
     versions: dict[str, Any] = {}
     schema: dict[str, Any] = {}
     for image in matrix.rows:
         groups: dict[str, list[str]] = {}
-        for listed in all_settings.of_image(image):
+        for listed in all_settings.of_image(image, _DOORS):
             groups.setdefault(listed.group, []).append(listed.setting.name)
             field = schema.setdefault(listed.setting.name, _field(listed))
             if field["value"] != _field(listed)["value"]:

@@ -62,6 +62,7 @@ LOCKS = (
     # Others' proxies, as their users install them.
     Lock("proxies", ("--universal", "--python-version", "3.11")),
     Lock("kubernetes", ("--universal", "--python-version", "3.11")),
+    Lock("ray", ("--universal", "--python-version", "3.11"), like=("serve", "dev")),
     # The newest clients, whichever releases of theirs the tests have.
     Lock("clients", ("--universal", "--python-version", "3.11", "--override", "clients.overrides")),
 )

@@ -6,6 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
+from engineroom.errors import APIError
+from engineroom.openai.errors import error_response
+
+_NO_DRAIN = (
+    "Ray Serve drains its replicas itself, when it removes one: scale the deployment down. A replica that drained by "
+    "itself would still be sent requests."
+)
 
 
 class ReplicaApp:
@@ -35,6 +42,8 @@ class ReplicaApp:
             await self._live(receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1003, "reason": "There are no WebSockets here."})
+        elif scope["path"].endswith("/drain"):
+            await error_response(send, scope, APIError(_NO_DRAIN, status=404, code="serve_drains"))
         else:
             await self._app(self._inner_scope(scope), receive, _without_request_id(send))
 

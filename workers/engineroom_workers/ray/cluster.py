@@ -20,15 +20,16 @@ _OBJECT_STORE_BYTES = 100_000_000
 
 
 @contextmanager
-def own_cluster(on_loopback: bool) -> Iterator[None]:
+def own_cluster(on_loopback: bool, lame_duck: float | None) -> Iterator[None]:
     """Ray on this machine, with Serve's HAProxy; at the end of the block none of it is left.
 
     Args:
         on_loopback: whether all of it listens on this machine's own address.
+        lame_duck: seconds for which a replica that is to end still serves what comes; a second by default.
     """
     # HAProxy's sockets go below it, with a node's id of 56 characters in their path, which may have 97.
     with tempfile.TemporaryDirectory(prefix="er-", dir="/tmp") as folder:
-        os.environ.update(_cluster_environment(Path(folder)))
+        os.environ.update(_cluster_environment(Path(folder), 1.0 if lame_duck is None else lame_duck))
         import ray
 
         options: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if on_loopback else {}
@@ -57,7 +58,7 @@ def cluster_at(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _cluster_environment(folder: Path) -> Mapping[str, str]:
+def _cluster_environment(folder: Path, lame_duck: float) -> Mapping[str, str]:
     """What the cluster's processes get beside this one's environment; what is set there stays as it is.
 
     HAProxy, which comes with Ray, hands a request straight to a replica's own socket. Serve's older proxy makes a call
@@ -81,8 +82,7 @@ def _cluster_environment(folder: Path) -> Mapping[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback_port),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
-        # Nobody but this HAProxy has to learn that a replica is about to end.
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": f"{lame_duck:g}",
         # Serve's own lines are in Ray's folder of logs; replicas' come to the terminal.
         "RAY_SERVE_LOG_TO_STDERR": "0",
         # Ray reports its use to its makers unless it is told not to.

@@ -27,12 +27,13 @@ _NOT_HERE = {
 }
 """Settings of the HTTP door that nothing can grant here -> what to do instead."""
 
-_OF_THE_PROXIES = {
-    "HOST": "host",
-    "PORT": "port",
-    "UVICORN_TIMEOUT_KEEP_ALIVE": "keep_alive_timeout_s",
+_OF_THE_CLUSTER = {
+    "HOST": "`host` in the http_options of Serve's configuration",
+    "PORT": "`port` in the http_options of Serve's configuration",
+    "UVICORN_TIMEOUT_KEEP_ALIVE": "`keep_alive_timeout_s` in the http_options of Serve's configuration",
+    "LAME_DUCK": "the variable RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S of all of Ray's processes",
 }
-"""Settings that are Serve's http_options -> their names there."""
+"""Settings that are for whoever starts the cluster -> what they are called there."""
 
 
 class RayOptions(NamedTuple):
@@ -60,14 +61,9 @@ class RayOptions(NamedTuple):
         return cls(options[0], ray)
 
     def log_of_no_effect(self, env: Environment) -> None:
-        """Warn of settings that `engineroom ray` hands to Serve's proxies, where others have started these."""
-        for name, theirs in _OF_THE_PROXIES.items():
+        """Warn of settings that only `engineroom ray` could grant, since it starts the cluster."""
+        for name, theirs in _OF_THE_CLUSTER.items():
             if name in env:
                 logger.warning(
-                    "%s=%s (from %s) is of no effect here: where Serve's proxies listen is `%s` in the http_options of "
-                    "Serve's configuration",
-                    name,
-                    env[name],
-                    env.source(name),
-                    theirs,
+                    "%s=%s (from %s) is of no effect here: it is %s", name, env[name], env.source(name), theirs
                 )

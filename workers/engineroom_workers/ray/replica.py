@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from ..http.stack import Stack
 
 logger = logging.getLogger(__name__)
+
+_LAST_WORDS_S = 0.5
+"""For the errors of the requests that ran when the engine died."""
 
 
 class UnhealthyEngine(EngineroomError):
@@ -58,10 +62,11 @@ class Replica:
             await stack.close()
             raise
         engine.timeline.mark("engine ready")
+        stack.lifecycle.started = True
         logger.info("ready: %s serves %s", engine.name, engine.served)
         self._drain = Drain(engine, options.http.door.drain_timeout)
         self._metrics = RayMetrics(stack) if options.http.observe.metrics else None
-        tasks = [watch(stack.watched), self._drain.run()]
+        tasks = [watch(stack.watched), self._drain.run(), self._end_with_engine()]
         if self._metrics is not None:
             tasks.append(self._metrics.run())
         self._tasks = [asyncio.ensure_future(task) for task in tasks]
@@ -82,6 +87,19 @@ class Replica:
         health = self._engine.health()
         if not health.live or (health.hung and self._hangs_are_ended):
             raise UnhealthyEngine(f"{self._engine.name}: {health.reason}")
+
+    async def _end_with_engine(self) -> None:
+        """End this process once its engine is dead.
+
+        Serve notices that at once, and HAProxy gives what it cannot deliver to another replica. One that stayed until
+        Serve's checks have failed would answer its share of the requests with errors.
+        """
+        reason = await self._engine.died()
+        logger.error("the engine is gone: %s; this replica ends, and Serve starts another", reason)
+        await asyncio.sleep(_LAST_WORDS_S)
+        await self._engine.stop()
+        await self._stack.close()
+        os._exit(1)
 
     async def _close(self) -> None:
         """Stop the engine, and give up what the layers hold, at the replica's end."""

@@ -66,7 +66,7 @@ def _cluster(options: RayOptions) -> AbstractContextManager[None]:
     if address is not None:
         return cluster_at(address)
     _check_port(options)
-    return own_cluster(options.http.http.on_loopback)
+    return own_cluster(options.http.http.on_loopback, options.http.http.lame_duck)
 
 
 def _check_port(options: RayOptions) -> None:
