@@ -49,7 +49,7 @@ _RUNNING = re.compile(r"^engineroom_echo_running(?:{.*})? (\S+)", re.MULTILINE)
 console = Console()
 
 
-class Target(NamedTuple):
+class ServedEngine(NamedTuple):
     """How one of them is started."""
 
     command: str
@@ -57,9 +57,9 @@ class Target(NamedTuple):
 
 
 TARGETS = {
-    DOOR: Target("serve", {}),
-    HAPROXY: Target("ray", {"CPUS_PER_REPLICA": "0.5"}),
-    PROXY: Target("ray", {"CPUS_PER_REPLICA": "0.5", "RAY_SERVE_ENABLE_HA_PROXY": "0"}),
+    DOOR: ServedEngine("serve", {}),
+    HAPROXY: ServedEngine("ray", {"CPUS_PER_REPLICA": "0.5"}),
+    PROXY: ServedEngine("ray", {"CPUS_PER_REPLICA": "0.5", "RAY_SERVE_ENABLE_HA_PROXY": "0"}),
 }
 
 
