@@ -510,6 +510,11 @@ class Engine(RunningEngine):
             SettingsError: with every problem found.
         """
 
+    def share(self) -> bytes | None:
+        """What another process of this machine needs to send requests to its server, too, for `join_engine` of
+        `engineroom.server`; None where only this process can. Only once it is ready."""
+        return None
+
     def memory_held(self) -> int | None:
         """Resident bytes of its own processes, as far as the system says; None for an engine without any."""
         return None

@@ -43,5 +43,10 @@ def serving(
         anew: whether it is started as a user starts it, with a new Python: for tests of the start.
     """
     start = new_process if anew else _fork
-    with serving_any({"ENGINE": "echo", **(env or {})}, ready, seconds, start=start) as door:
+    with serving_any(
+        {"ENGINE": "echo", **(env or {})},
+        ready,
+        seconds,
+        start=start,
+    ) as door:
         yield door

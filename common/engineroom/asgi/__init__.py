@@ -6,10 +6,26 @@ from .client import Response, request
 from .disconnect import ClientDisconnected, Departure, InterruptibleRequest, RequestTimeoutError, disconnected, race
 from .held import HeldResponse
 from .stream import Pump, StreamBuffer, StreamSource
-from .types import ON_LEAVE, RESERVATION, SENT, ASGIApp, Headers, Message, Receive, Scope, Send, header, send_body
+from .types import (
+    HANDOVER,
+    ON_LEAVE,
+    PIECES,
+    RESERVATION,
+    SENT,
+    ASGIApp,
+    Headers,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    send_body,
+)
 
 __all__ = [
+    "HANDOVER",
     "ON_LEAVE",
+    "PIECES",
     "RESERVATION",
     "SENT",
     "ASGIApp",

@@ -17,6 +17,14 @@ RESERVATION = "engineroom.reservation"
 """Where a scope carries what its request holds of the memory for those that wait, if that is limited. Whoever lets it
 run calls `release()`."""
 
+HANDOVER = "engineroom.handover"
+"""Where a scope carries what can have another process ask an engine's server, and send its answer to the client from
+there: see `Handover` in `engineroom.openai.gateway`."""
+
+PIECES = "engineroom.pieces"
+"""Where a message of a response, which has no body itself, says what another process has sent to the client: pairs of
+a time by `time.perf_counter` and how many events the piece had."""
+
 
 class Sent:
     """The end of a `send` that took its message at once: awaiting it ends at once, too.

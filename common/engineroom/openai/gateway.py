@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Collection, Iterable
+from typing import Protocol
 
 from ..asgi.disconnect import ClientDisconnected, InterruptibleRequest, RequestTimeoutError
-from ..asgi.types import ASGIApp, Headers, Message, Receive, Scope, Send, header
+from ..asgi.types import HANDOVER, ASGIApp, Headers, Message, Receive, Scope, Send, header
 from ..engine import Engine, Route
 from ..errors import APIError, drop_tracebacks, engine_dead
 from .body import Request, read_request
@@ -22,6 +23,18 @@ logger = logging.getLogger(__name__)
 
 _MADE_OF_CHAT = (RESPONSES, MESSAGES)
 """Beginnings of the paths that the core answers of an engine's chat, where the engine does not itself."""
+
+
+class Handover(Protocol):
+    """What a scope may carry as `HANDOVER`: it has another process ask the engine's server (`Engine.share`)."""
+
+    def suits(self, scope: Scope, engine: Engine) -> bool:
+        """Whether it serves a checked request in place of the engine's own app."""
+        ...
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send, engine: Engine) -> None:
+        """Serve it. May raise APIError, before its response has started or amid it."""
+        ...
 
 
 class Gateway:
@@ -145,13 +158,21 @@ class Gateway:
         running = InterruptibleRequest()
         self._running.add(running)
         try:
-            await running.run(self._app(scope)(scope, receive, response.send), scope, receive, self._timeout)
+            await running.run(self._answer(scope, receive, response.send), scope, receive, self._timeout)
         except RequestTimeoutError as error:
             message = f"The request took longer than {self._timeout:g} s."
             raise APIError(message, status=504, code="timeout") from error
         finally:
             self._running.discard(running)
             self.work.running -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app(scope)
+        handover: Handover | None = scope.get(HANDOVER)
+        if handover is not None and app is self._inner and handover.suits(scope, self._engine):
+            await handover.serve(scope, receive, send, self._engine)
+        else:
+            await app(scope, receive, send)
 
     def _app(self, scope: Scope) -> ASGIApp:
         """What answers a request: the engine itself, unless the core does."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .address import Address, free_port, free_ports
 from .diagnostics import Cause, Diagnostics, Situation, diagnose, diagnose_exception, safer_settings, variable_of
 from .engine import ServerEngine
+from .joined import JoinedEngine, join_engine
 from .library_causes import LIBRARY_CAUSES
 from .python import EnginePython, find_python
 from .read_ahead import ReadAhead
@@ -25,6 +26,7 @@ __all__ = [
     "Diagnostics",
     "EnginePython",
     "FanOutProxy",
+    "JoinedEngine",
     "Proxy",
     "ReadAhead",
     "ServerEngine",
@@ -37,6 +39,7 @@ __all__ = [
     "find_python",
     "free_port",
     "free_ports",
+    "join_engine",
     "narrow_tools",
     "safer_settings",
     "variable_of",

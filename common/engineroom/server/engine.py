@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import pickle
 import shutil
 import signal
 import tempfile
@@ -27,7 +28,7 @@ from .diagnostics import Diagnostics, Situation, diagnose, safer_settings
 
 if TYPE_CHECKING:
     from ..adapters.adapters import Adapters
-    from ..asgi.types import Receive, Scope, Send
+    from ..asgi.types import ASGIApp, Receive, Scope, Send
     from ..settings.worker import WorkerSettings
     from .address import Address
     from .connection import Upstream
@@ -44,6 +45,10 @@ _CANARIES: Mapping[str, Mapping[str, Any]] = {
 }
 """The least that a server can be asked to do, by what it serves."""
 _LAST_S = 60
+_OF_ONE_PROCESS = frozenset(
+    {"_gateway", "_gone", "_guard", "_process", "_proxy", "_upstream", "_watch", "_watchdog", "app", "timeline"}
+)
+"""What a `ServerEngine` has that no other process can have."""
 
 
 class ServerEngine(Engine):
@@ -107,13 +112,19 @@ class ServerEngine(Engine):
     """Seconds that its server may be silent during a request before that ends with a 504; None for no limit."""
 
     def __init__(self, worker: WorkerSettings, files: ModelFiles | None = None) -> None:
-        from ..openai.gateway import Gateway
-        from ..openai.limits import RequestLimits
-
         self.worker = worker
         self.files = files or ModelFiles(worker.model_name or "", None)
         self.directory: Path | None = None
         self._health = Health(live=True, ready=False, reason="loading")
+        self._server_address: Address | None = None
+        self._log_s: float | None = None
+        self._prepare_process()
+
+    def _prepare_process(self) -> None:
+        """Make what no other process can have: `share` leaves it out."""
+        from ..openai.gateway import Gateway
+        from ..openai.limits import RequestLimits
+
         self._process: Process | None = None
         self._upstream: Upstream | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -121,8 +132,8 @@ class ServerEngine(Engine):
         self._guard: asyncio.Task[None] | None = None
         self._hang = ""
         self._gone: asyncio.Future[str] | None = None
-        self._log_s: float | None = None
         self._proxy: Proxy | None = None
+        worker = self.worker
         self.app = self._gateway = Gateway(
             self, self._forward, worker.max_body, worker.request_timeout, limits=RequestLimits.of(worker)
         )
@@ -255,7 +266,7 @@ class ServerEngine(Engine):
         await self.before_start()
         self.timeline.mark("model resolved")
         self.directory = Path(tempfile.mkdtemp(prefix="engineroom-"))
-        address = self._address(self.directory)
+        self._server_address = address = self._address(self.directory)
         self._process = await Process.spawn(
             self.command(address),
             name=self.name,
@@ -361,6 +372,30 @@ class ServerEngine(Engine):
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
             self.directory = None
+
+    def share(self) -> bytes | None:
+        """Itself, without what belongs to this process. Adapters are loaded at run time in one process only."""
+        return None if self.lora is not None else pickle.dumps(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in _OF_ONE_PROCESS}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare_process()
+
+    def join(self) -> ASGIApp:
+        """Where `share` came from another process: an app that sends requests, which are checked already, to the server
+        that runs there. `leave` ends it."""
+        assert self._server_address is not None
+        self._proxy = self.make_proxy()
+        self._upstream = _upstream_class()(self._server_address, self.headers(), self.keep_alive, self.idle_timeout)
+        return self._forward
+
+    async def leave(self) -> None:
+        """Close the connections that `join` has opened. The server goes on."""
+        if self._upstream is not None:
+            await self._upstream.close()
 
     @property
     def can_sleep(self) -> bool:

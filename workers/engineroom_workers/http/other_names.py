@@ -101,7 +101,7 @@ LISTENING: Mapping[str, OtherName] = {
             "UVICORN_ROOT_PATH": "the door serves at the root; let the proxy in front strip the path",
             "UVICORN_UDS": "the door listens on HOST and PORT; remove it",
             "WORKERS": "one process serves all requests; remove it",
-            "UVICORN_WORKERS": "one process serves all requests; remove it",
+            "UVICORN_WORKERS": "use DOOR_PROCESSES",
         }
     ),
 }

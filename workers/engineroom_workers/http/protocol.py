@@ -71,6 +71,13 @@ class RequestMemory:
         self.limit = limit
         self.held = 0
 
+    def take(self, more: int, size: int) -> bool:
+        """Hold `more` bytes from now on, for what holds `size` in all then; False where there is no room for them."""
+        if more > 0 and not self.allows(more, size):
+            return False
+        self.held += more
+        return True
+
     def allows(self, more: int, size: int) -> bool:
         """Whether what is to hold `size` bytes in all may take `more` of them now."""
         limit = self.limit if size <= _SMALL_BYTES else self.limit * 7 // 8
@@ -89,9 +96,8 @@ class Reservation:
     def hold(self, size: int) -> bool:
         """Hold `size` bytes in all from now on; False, and nothing changes, where there is no room for more."""
         more = size - self.held
-        if more > 0 and not self._memory.allows(more, size):
+        if more and not self._memory.take(more, size):
             return False
-        self._memory.held += more
         self.held = size
         return True
 

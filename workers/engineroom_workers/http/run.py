@@ -15,7 +15,6 @@ from engineroom.errors import EngineroomError
 from ..ending import stop_engine
 from ..loading import loading
 from ..signals import either, stop_signals
-from .server import Server
 from .watched_files import watch
 
 if TYPE_CHECKING:
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from .lifecycle import DoorLifecycle
     from .options import Options
+    from .processes.door_processes import DoorProcesses
+    from .server import Server
     from .settings import HTTPSettings
     from .stack import Stack
 
@@ -49,7 +50,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         EngineDied: it ended while it served.
     """
     engine = stack.engine
-    server = Server(stack.app, options.http, stack.memory)
+    server = _server(stack, options)
     lifecycle = stack.lifecycle
     first_signal, second_signal, third_signal = stop_signals(3)
     starting = asyncio.ensure_future(engine.start())
@@ -67,7 +68,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
                 _announce(engine, _url(sockets[0], options.http), options.page, _open_to_all(options))
             else:
                 logger.info("started: %s is %s", engine.name, engine.health().reason)
-            await _until_stopped(engine, first_signal)
+            await _until_stopped(engine, serving, first_signal)
     finally:
         starting.cancel()
         watching.cancel()
@@ -77,7 +78,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
         lifecycle.end(now=True)
         grace = options.door.drain_timeout if engine.health().ready else 0
         if first_signal.done():
-            _say_stopping(engine, len(server.server_state.tasks), grace)
+            _say_stopping(engine, len(server.running), grace)
         hurry = third_signal if second_signal.done() else second_signal
         await _shut(engine, server, serving, grace, hurry)
         await stack.close()
@@ -102,6 +103,17 @@ async def _be_lame_duck(engine: RunningEngine, lifecycle: DoorLifecycle, skip: a
     await asyncio.gather(died, return_exceptions=True)
 
 
+def _server(stack: Stack, options: Options) -> Server | DoorProcesses:
+    """What serves the sockets: this process, or several door processes."""
+    if options.http.door_processes == 1:
+        from .server import Server
+
+        return Server(stack.app, options.http, stack.memory)
+    from .processes.door_processes import DoorProcesses
+
+    return DoorProcesses(stack.app, options, stack.memory)
+
+
 def _say_stopping(engine: RunningEngine, running: int, grace: float) -> None:
     """Say what is waited for from now on."""
     if engine.health().hung:
@@ -118,15 +130,18 @@ def _say_stopping(engine: RunningEngine, running: int, grace: float) -> None:
         logger.info("stopping: %d running requests are ended", running)
 
 
-async def _until_stopped(engine: RunningEngine, stop: asyncio.Future[None]) -> None:
+async def _until_stopped(engine: RunningEngine, serving: asyncio.Future[None], stop: asyncio.Future[None]) -> None:
     """Return at the signal to stop.
 
     Raises:
         EngineDied: the engine ended before.
+        DoorProcessError: the server ended before.
     """
     died = asyncio.ensure_future(engine.died())
     try:
-        await either(died, stop)
+        await either(died, serving, stop)
+        if serving.done() and not stop.done():
+            serving.result()
         if died.done() and not stop.done():
             reason = died.result()
             logger.error("the engine is gone: %s; exiting in %d s", reason, _DEAD_S)
@@ -137,14 +152,18 @@ async def _until_stopped(engine: RunningEngine, stop: asyncio.Future[None]) -> N
 
 
 async def _shut(
-    engine: RunningEngine, server: Server, serving: asyncio.Future[None], grace: float, hurry: asyncio.Future[None]
+    engine: RunningEngine,
+    server: Server | DoorProcesses,
+    serving: asyncio.Future[None],
+    grace: float,
+    hurry: asyncio.Future[None],
 ) -> None:
     """Give running requests `grace` seconds, then close the sockets, and end what is left by stopping the engine.
 
     Until then the sockets are open: probes and metrics are answered, and requests refused with a word instead of an
     error of the network. Idle connections are open as long: a request may be on its way on any of them.
     """
-    running = set(server.server_state.tasks)
+    running = set(server.running)
     if running and grace:
         finished = asyncio.ensure_future(asyncio.wait(running))
         await either(serving, finished, hurry, timeout=grace)

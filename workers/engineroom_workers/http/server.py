@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,11 @@ class Server(uvicorn.Server):
             config.load()
             config.ssl = certificates.context
         super().__init__(config)
+
+    @property
+    def running(self) -> Set[asyncio.Task[None]]:
+        """The tasks of the requests that run."""
+        return self.server_state.tasks
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

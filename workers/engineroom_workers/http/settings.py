@@ -91,6 +91,14 @@ class HTTPSettings(Settings):
         "one after as long again: proxies and clients would take a long prefill, or a place in the queue, for a dead "
         "server. An error after that is an event of the stream instead of a status. 0 switches this off.",
     )
+    door_processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that speak HTTP with clients. Above 1 they share the port, and pass each request to one "
+        "more, which has the engine, the limits, the queue, the cache and the metrics; the events of an engine that is "
+        "a server go to clients past it. More than one helps where one processor is not enough for all streams.",
+    )
 
     @property
     def on_loopback(self) -> bool:

@@ -240,8 +240,17 @@ class StreamTimer:
         """Note a piece of the body, of whole events; the time of it, by `time.perf_counter`."""
         now = time.perf_counter()
         events = body.count(b"\ndata: {") + body.startswith(b"data: {")
-        if not events:
-            return now
+        if events:
+            self._note(now, events)
+        return now
+
+    def add_pieces(self, pieces: Sequence[tuple[float, int]]) -> float:
+        """Note pieces that another process has sent: of each the time and its events. The time now."""
+        for at, events in pieces:
+            self._note(at, events)
+        return time.perf_counter()
+
+    def _note(self, now: float, events: int) -> None:
         previous = self._previous
         self._previous = now
         if previous is None:
@@ -251,7 +260,6 @@ class StreamTimer:
             gap = (now - previous) / events
             self._inter_token.observe(gap)
             self._recent_inter.add(gap, now)
-        return now
 
 
 class RecentSamples:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
+from engineroom.asgi import PIECES, ASGIApp, Message, Receive, Scope, Send, header
 from engineroom.openai.usage import TokenUsage, get_usage
 
 from .base import Gauge, Middleware, Resources
@@ -89,7 +89,8 @@ class _MeasuredResponse:
             if is_stream and context.cache not in _FROM_CACHE:
                 self._timer = self._metrics.time_stream(context.route, context.model, context.started)
         elif self._timer is not None:
-            now = self._timer.add(message.get("body", b""))
+            pieces = message.get(PIECES)
+            now = self._timer.add(message.get("body", b"")) if pieces is None else self._timer.add_pieces(pieces)
             if now >= self._next_count:
                 self._next_count = now + _COUNT_INTERVAL_S
                 self.count_tokens()
