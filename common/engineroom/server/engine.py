@@ -388,6 +388,8 @@ class ServerEngine(Engine):
         """Where `share` came from another process: an app that sends requests, which are checked already, to the server
         that runs there. `leave` ends it."""
         assert self._server_address is not None
+        # Whoever has started the server says why it died, soon after a connection to it broke: `lost` waits for that.
+        self._gone = asyncio.get_running_loop().create_future()
         self._proxy = self.make_proxy()
         self._upstream = _upstream_class()(self._server_address, self.headers(), self.keep_alive, self.idle_timeout)
         return self._forward

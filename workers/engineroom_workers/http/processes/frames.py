@@ -94,7 +94,7 @@ class EngineError(_Frame):
     error: ErrorFields
 
 
-class Stopped(_Frame):
+class StreamStopped(_Frame):
     """Nothing more goes from the engine's server to the client."""
 
 
@@ -149,7 +149,7 @@ class StreamLeave(_Frame):
     """The client has the response's beginning: the stream may go to it."""
 
 
-class Stop(_Frame):
+class StopStream(_Frame):
     """End what the engine's server was asked."""
 
 
@@ -184,10 +184,10 @@ FromDoor: TypeAlias = (
     | StreamEnded
     | WholeAnswer
     | EngineError
-    | Stopped
+    | StreamStopped
 )
 FromMain: TypeAlias = (
-    BodyWanted | Admitted | ResponseStart | ResponseBody | SharedEngine | Go | StreamLeave | Stop | RequestOver
+    BodyWanted | Admitted | ResponseStart | ResponseBody | SharedEngine | Go | StreamLeave | StopStream | RequestOver
 )
 Frame: TypeAlias = FromDoor | FromMain
 

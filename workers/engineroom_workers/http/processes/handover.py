@@ -20,12 +20,12 @@ from .frames import (
     FrameConnection,
     Go,
     SharedEngine,
-    Stop,
-    Stopped,
+    StopStream,
     StreamEnded,
     StreamLeave,
     StreamProgress,
     StreamStarted,
+    StreamStopped,
     UnknownEngine,
     WholeAnswer,
 )
@@ -52,7 +52,7 @@ class SharedEngines:
         return self._shared[engine]
 
 
-class Handover:
+class StreamHandover:
     """Lets the door process that has a request's client fetch the answer from the engine's server.
 
     Args:
@@ -138,10 +138,10 @@ class Handover:
 
     async def _stop(self) -> None:
         """Have the door process end what it has asked, so that nothing of it follows what is sent next."""
-        self._connection.write(Stop())
+        self._connection.write(StopStream())
         try:
             frame = await asyncio.wait_for(self._frames.get(), _STOP_S)
-            while frame is not None and not isinstance(frame, Stopped):
+            while frame is not None and not isinstance(frame, StreamStopped):
                 frame = await asyncio.wait_for(self._frames.get(), _STOP_S)
         except asyncio.TimeoutError:
             logger.error("a door process did not end a stream within %d s; its connection is closed", _STOP_S)

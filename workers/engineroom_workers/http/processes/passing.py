@@ -31,9 +31,9 @@ from .frames import (
     ResponseBody,
     ResponseStart,
     SharedEngine,
-    Stop,
-    Stopped,
+    StopStream,
     StreamLeave,
+    StreamStopped,
 )
 from .streaming import EngineStream, JoinedEngines
 
@@ -161,9 +161,9 @@ class _PassingRequest:
             self._stream.start()
         elif isinstance(frame, StreamLeave) and self._stream is not None:
             self._stream.leave_given.set()
-        elif isinstance(frame, Stop):
+        elif isinstance(frame, StopStream):
             await self._stop_stream()
-            self._connection.write(Stopped())
+            self._connection.write(StreamStopped())
 
     async def _pass_body(self) -> None:
         """Pass the body on as it comes, and then that the client has left."""

@@ -28,7 +28,7 @@ from .frames import (
     ResponseBody,
     ResponseStart,
 )
-from .handover import Handover, SharedEngines
+from .handover import SharedEngines, StreamHandover
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class PassedRequest:
         self._left = asyncio.Event()
         self._body_asked = False
         self._body_read = False
-        self._handover = Handover(connection, engines, head.path)
+        self._handover = StreamHandover(connection, engines, head.path)
         self._scope: Scope = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
