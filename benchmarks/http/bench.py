@@ -6,6 +6,7 @@ Its parts, of which `ARGS="--only hop"` measures one and prints it:
   app and the door: CPU of the proxy a token and a request, time to first token (`--contenders`, `--streams` choose);
 * sweep: CPU a token while 1 to 1,000 streams run;
 * layers: what each layer of the door adds;
+* processes: what several door processes spare the main one;
 * llamacpp: a small real model, its own server direct and through the door: tokens/s and TTFT;
 * echo: the echo engine as fast as it goes: the ceiling of an engine inside the door's process;
 * start: how soon the door answers.
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import hop
 import layers
 import plot
+import several
 import sweep
 import uvloop
 from hop import MESSAGES
@@ -161,6 +163,9 @@ PARTS = {
     ),
     "sweep": Measurand(lambda options: uvloop.run(sweep.measure(max(1, options.rounds // 2), console)), sweep.report),
     "layers": Measurand(lambda options: uvloop.run(layers.measure(3 * options.rounds, console)), layers.report),
+    "processes": Measurand(
+        lambda options: uvloop.run(several.measure(max(1, options.rounds // 2), console)), several.report
+    ),
     "llamacpp": Measurand(lambda options: uvloop.run(llamacpp_part(options.rounds)), _rows),
     "echo": Measurand(lambda options: uvloop.run(echo_part(min(3, options.rounds))), _rows),
     "start": Measurand(lambda options: start_part(options.rounds), _rows),

@@ -28,6 +28,10 @@ class ReadAhead:
         self._stopped = threading.Event()
         self._work: asyncio.Future[int] | None = None
 
+    def __reduce__(self) -> tuple[type[ReadAhead], tuple[Sequence[Path]]]:
+        """For another process there is nothing to read ahead."""
+        return ReadAhead, ((),)
+
     def start(self) -> None:
         """Begin, unless the files are more than fits."""
         size = sum(file.stat().st_size for file in self._files)

@@ -13,9 +13,12 @@ from typing import Any
 import msgspec
 
 from ..asgi.client import request
+from ..asgi.types import Message, Scope
 from ..engine import Engine
 from ..errors import EngineStartError
+from ..openai.body import Request, with_request
 from ..openai.routes import CHAT_COMPLETIONS
+from ..openai.usage import get_usage
 from ..process.reaper import descendants
 from .responses import QUESTION
 from .running import stopped
@@ -57,6 +60,7 @@ async def health_goes_through_its_phases(kinds: Lifecycle) -> None:
         await engine.start()
         _check_health(engine, "after its start", live=True, ready=True)
         await _check_answers(engine, "after its start")
+        await _check_sharing(engine)
     finally:
         await engine.stop()
     _check_health(engine, "after its stop", live=False, ready=False)
@@ -229,6 +233,34 @@ async def _check_answers(engine: Engine, when: str) -> None:
     async with request(engine.app, "POST", CHAT_COMPLETIONS, body=_body(engine)) as answer:
         text = await answer.read()
         assert answer.status == 200, f"{when} a chat is answered with 200; it was {answer.status}: {text!r}"
+
+
+async def _check_sharing(engine: Engine) -> None:
+    """What an engine shares is enough for another process to ask its server, and to count the tokens."""
+    from ..server.joined import join_engine
+
+    description = engine.share()
+    if description is None:
+        return
+    joined = join_engine(description)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("a request that is checked has been read")
+
+    headers = [(b"content-type", b"application/json")]
+    scope: Scope = {"type": "http", "method": "POST", "path": CHAT_COMPLETIONS, "query_string": b"", "headers": headers}
+    usage = get_usage(scope)
+    json = {"model": engine.models[0], "messages": QUESTION, "max_tokens": 8, "stream": True}
+    try:
+        await joined.app(with_request(scope, Request(None, json)), receive, send)
+    finally:
+        await joined.close()
+    assert sent[0]["status"] == 200, f"whom an engine is shared with gets an answer; it got {sent}"
+    assert usage.completion_tokens, f"whom an engine is shared with counts its tokens; it counted {usage}"
 
 
 async def _check_unavailable(engine: Engine, when: str, code: str | None = None) -> None:
