@@ -33,8 +33,12 @@ _LONGEST_S = 1e9
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """The seconds that a `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); 0 without a valid one."""
-    value = headers.get("Retry-After", "").strip()
+    """The seconds that a `Retry-After` asks for, as a number or a date (RFC 9110, 10.2.3); 0 without a valid one.
+
+    Args:
+        headers: by their names in lower case, or in any.
+    """
+    value = headers.get("retry-after", "").strip()
     if value.isdecimal():
         return min(float(value), _LONGEST_S)
     try:

@@ -98,6 +98,10 @@ class ServerEngine(Engine):
     keep_alive: ClassVar[float] = 4
     """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
 
+    keep_limit: int | None = None
+    """Connections up to which an idle one is kept, for a server that has a thread for each that is open; None for a
+    server that may have any number."""
+
     follows: str = ""
     """Why its process takes no requests, for people, where it computes for a server on another machine: then nothing is
     asked of the process, and the engine is live and never ready. Empty for a server."""
@@ -221,7 +225,7 @@ class ServerEngine(Engine):
         Raises:
             APIError: its own error, normalised, or that it is gone.
         """
-        from .connection import FAILURES
+        from ..http_client.errors import FAILURES
 
         try:
             status, body = await self.upstream.post(path, json)
@@ -286,7 +290,13 @@ class ServerEngine(Engine):
         # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
         # to go, and the door answers meanwhile.
         self._proxy, upstream_class = await asyncio.to_thread(lambda: (self.make_proxy(), _upstream_class()))
-        self._upstream = upstream_class(address, self.headers(), self.keep_alive, self.idle_timeout)
+        self._upstream = upstream_class.at(
+            address,
+            self.headers(),
+            self.keep_alive,
+            keep_limit=self.keep_limit,
+            idle_timeout=self.idle_timeout,
+        )
         await self._until_ready(self._process, self._upstream)
         await self.on_ready(self._upstream)
         self.timeline.mark("engine ready")

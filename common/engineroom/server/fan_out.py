@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from ..asgi.types import Receive, Scope, Send
@@ -42,7 +41,7 @@ class FanOutProxy(Proxy):
         try:
             await asyncio.gather(*tasks)
             await merged.close()
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+        except (ConnectionError, asyncio.TimeoutError) as error:
             raise await self._engine.lost(error) from error
         finally:
             for task in tasks:
@@ -54,8 +53,7 @@ class FanOutProxy(Proxy):
         async with await self.open(scope, msgspec.json.encode(part)) as response:
             if response.status >= 400:
                 raise self._engine.normalise_error(response.status, await response.read())
-            chunks = response.content.iter_any()
-            async for batch in read_events(chunks, scope["path"], self._engine.normalise_error):
+            async for batch in read_events(response.pieces(), scope["path"], self._engine.normalise_error):
                 for data in batch:
                     await merged.add(index, decode_event(data))
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
-from yarl import URL
 
 from ..asgi.types import Headers, Receive, Scope, Send, send_body
 from ..errors import APIError, incomplete_stream
+from ..http_client.response import ServerResponse
 from ..openai.body import Request, checked_request
 from ..openai.chat_opening import ChatOpening
 from ..openai.event_stream import error_in
@@ -38,6 +39,8 @@ _PLAIN = "/:@!$&'()*+,;=[]"
 """Characters that mean nothing else in a URL's path: what a client quoted stays quoted (RFC 3986)."""
 
 _LARGEST_ERROR = 65536
+_LAST_EVENT_BYTES = 32
+"""More than the event that ends a stream has."""
 _COMMENTS = re.compile(rb"(?::[^\n]*\n|\r?\n)*")
 _EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Nothing between us and the client is to hold events back (nginx reads the second)."""
@@ -61,8 +64,9 @@ class Proxied(Protocol):
 class Proxy:
     """The inner app of a `ServerEngine`, behind the gateway, which cancels it when the client disconnects.
 
-    JSON is answered whole, anything else is streamed chunk by chunk: the next chunk is read from the engine only
-    once the last has gone to the client, so a slow reader slows the engine's socket, not our memory.
+    JSON is answered whole, anything else is streamed: what arrives together goes out together, at that moment. As long
+    as the client does not take it nothing more is read from the engine, so a slow reader slows the engine's socket, not
+    our memory.
     """
 
     def __init__(self, engine: Proxied) -> None:
@@ -79,43 +83,30 @@ class Proxy:
         try:
             async with await self.open(scope, body) as response:
                 await self.answer(scope, request, response, send)
-        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+        except (ConnectionError, asyncio.TimeoutError) as error:
             raise await self._engine.lost(error) from error
 
-    async def open(self, scope: Scope, body: bytes) -> aiohttp.ClientResponse:
-        """Send the request and return the response once its headers are here.
-
-        A kept-alive connection that the server closed at that moment is tried once more on a new one: nothing
-        had been answered on it.
-        """
-        upstream = self._engine.upstream
-        url = upstream.url + quote(self.path(scope), safe=_PLAIN)
+    async def open(self, scope: Scope, body: bytes) -> ServerResponse:
+        """Send the request and return the response once its head is here. Raises one of `FAILURES`."""
+        target = quote(self.path(scope), safe=_PLAIN)
         if scope["query_string"]:
-            url += "?" + quote(scope["query_string"], safe=_PLAIN + "%?")
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED_ON}
-        for last in (False, True):
-            try:
-                return await upstream.session.request(
-                    scope["method"], URL(url, encoded=True), data=body or None, headers=headers, allow_redirects=False
-                )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if last or not self._engine.health().live:
-                    raise
-        raise AssertionError("unreachable")
+            target += "?" + quote(scope["query_string"], safe=_PLAIN + "%?")
+        headers = {name: value for name, value in scope["headers"] if name in _PASSED_ON}
+        return await self._engine.upstream.request(scope["method"], target, headers, body)
 
     def path(self, scope: Scope) -> str:
         """Where the request goes, below the server's URL. Override where the server has another layout."""
         return str(scope["path"])
 
-    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
         """Pass the response on. Override to change what an engine answers.
 
         Raises:
             APIError: the engine's own error, normalised.
         """
         if response.status >= 400:
-            raise self._engine.normalise_error(response.status, await response.content.read(_LARGEST_ERROR))
-        content_type = response.headers.get("Content-Type", "application/octet-stream")
+            raise self._engine.normalise_error(response.status, await response.read(_LARGEST_ERROR))
+        content_type = response.headers.get("content-type", "application/octet-stream")
         if content_type.startswith("application/json") or response.status in (204, 304):
             whole = await self.rewrite(scope["path"], await response.read())
             await send_body(send, response.status, whole, content_type.encode("latin-1"))
@@ -139,8 +130,8 @@ class Proxy:
             if error is not None:
                 raise error
 
-    async def stream(self, scope: Scope, response: aiohttp.ClientResponse, content_type: str, send: Send) -> None:
-        """Pass a streamed body on, chunk by chunk; a chat whose server skips the chunk with the role gets one.
+    async def stream(self, scope: Scope, response: ServerResponse, content_type: str, send: Send) -> None:
+        """Pass a streamed body on as it arrives; a chat whose server skips the chunk with the role gets one.
 
         Raises:
             APIError: 502 where an event stream ends before it is complete.
@@ -148,14 +139,12 @@ class Proxy:
         events = content_type.startswith("text/event-stream")
         # Some servers send a stream's headers long before its first token. Until that is there the client gets
         # nothing, so that a server which dies meanwhile is told by a status, and can be followed by another.
-        content = response.content
-        end = b""
-        chunk = await _first_events(content) if events else await content.readany()
+        first = await _first_events(response) if events else await response.read_available()
         ends_with_done = events and scope["path"] in TEXT_ROUTES
-        if ends_with_done and not chunk:
+        if ends_with_done and not first:
             raise incomplete_stream()
         if events:
-            self.look_at_first(chunk)
+            self.look_at_first(first)
         headers: Headers = [(b"content-type", content_type.encode("latin-1"))]
         await send(
             {
@@ -165,17 +154,46 @@ class Proxy:
             }
         )
         opening = ChatOpening(_choices(scope)) if events and scope["path"] == CHAT_COMPLETIONS else None
-        while chunk:
-            end = chunk if len(chunk) > 32 else (end + chunk)[-64:]
-            if opening is not None:
-                chunk = opening.feed(chunk)
-                opening = None if opening.complete else opening
-            if chunk:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            chunk = await content.readany()
-        if ends_with_done and not end.rstrip().endswith(b"[DONE]"):
+        body = _StreamedBody(send, opening)
+        sent = body.take(first) if first else None
+        if sent is not None:
+            await sent
+        await response.relay(body.take)
+        if ends_with_done and not body.ends_with_done:
             raise incomplete_stream()
-        await send({"type": "http.response.body", "body": b"" if opening is None else opening.finish()})
+        await send({"type": "http.response.body", "body": body.rest()})
+
+
+class _StreamedBody:
+    """A streamed body on its way to the client.
+
+    Args:
+        opening: puts in the chunk with the role, for a chat.
+    """
+
+    def __init__(self, send: Send, opening: ChatOpening | None) -> None:
+        self._send = send
+        self._opening = opening
+        self._end = b""
+
+    def take(self, piece: bytes) -> Awaitable[None] | None:
+        """Send what has arrived. It is on the path of every token, and no coroutine: that is cheaper."""
+        self._end = piece if len(piece) > _LAST_EVENT_BYTES else (self._end + piece)[-2 * _LAST_EVENT_BYTES :]
+        if self._opening is not None:
+            piece = self._opening.feed(piece)
+            if self._opening.complete:
+                self._opening = None
+            if not piece:
+                return None
+        return self._send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    @property
+    def ends_with_done(self) -> bool:
+        return self._end.rstrip().endswith(b"[DONE]")
+
+    def rest(self) -> bytes:
+        """What is left to send at the end."""
+        return b"" if self._opening is None else self._opening.finish()
 
 
 def _choices(scope: Scope) -> Any:
@@ -183,13 +201,13 @@ def _choices(scope: Scope) -> Any:
     return (checked_request(scope).json or {}).get("n")
 
 
-async def _first_events(content: aiohttp.StreamReader) -> bytes:
+async def _first_events(response: ServerResponse) -> bytes:
     """A stream's first piece that is more than comments; empty at the end of one that has nothing else.
 
     With comments a server says that it is still at work. That is no beginning: another may still answer instead.
     """
     piece = b""
-    while more := await content.readany():
+    while more := await response.read_available():
         piece = _COMMENTS.sub(b"", piece + more, count=1)
         if piece and not piece.startswith(b":"):
             return piece

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
-
 from ..asgi.types import Scope, Send
+from ..http_client.response import ServerResponse
 from ..openai.body import Request
 from ..openai.event_stream import ResponseWriter, decode_event, read_events
 from .proxy import Proxy
@@ -51,7 +50,7 @@ class StreamedProxy(Proxy):
         """
         return None
 
-    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
         path = scope["path"]
         json = request.json
         if response.status >= 400 or json is None or response.content_type != "text/event-stream":
@@ -64,7 +63,7 @@ class StreamedProxy(Proxy):
                 return
             rewriter = StreamRewriter()
         writer = ResponseWriter(path, json, send, at_once=rewriter.at_once, finish=rewriter.finish)
-        async for batch in read_events(response.content.iter_any(), path, self._engine.normalise_error):
+        async for batch in read_events(response.pieces(), path, self._engine.normalise_error):
             await writer.write(_rewritten(batch, rewriter))
         last = rewriter.last_event()
         await writer.write([] if last is None else [last])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import aiohttp
 import pytest
 from aiohttp import web
 
@@ -25,8 +24,8 @@ async def test_what_a_server_is_slow_to_say_of_itself_is_waited_for(monkeypatch:
     runner = web.AppRunner(routes)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    monkeypatch.setattr(Upstream.text, "__defaults__", (aiohttp.ClientTimeout(total=0.05),))
-    upstream = Upstream(Address(None, runner.addresses[0][1]), {}, 4)
+    monkeypatch.setattr(Upstream.text, "__defaults__", (0.05,))
+    upstream = Upstream.at(Address(None, runner.addresses[0][1]), {}, 4)
     try:
         assert await upstream.text("/description") == ""
         assert await upstream.description("/description") == "embeddings"

@@ -103,7 +103,7 @@ async def app(server: StandinServer) -> AsyncIterator[ASGIApp]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    upstream = Upstream(Address(None, runner.addresses[0][1]), {}, 4)
+    upstream = Upstream.at(Address(None, runner.addresses[0][1]), {}, 4)
     proxy = FanOutProxy(Engine(upstream))
 
     async def behind_the_gateway(scope: Scope, receive: Receive, send: Send) -> None:

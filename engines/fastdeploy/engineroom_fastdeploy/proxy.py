@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from engineroom.asgi import Scope, Send
 from engineroom.errors import APIError
+from engineroom.http_client import ServerResponse
 from engineroom.openai.body import Request
 from engineroom.openai.routes import COMPLETIONS
 from engineroom.openai.usage import ChoicesUsage
@@ -14,14 +15,11 @@ from engineroom.server import StreamedProxy, StreamRewriter
 
 from .errors import normalise
 
-if TYPE_CHECKING:
-    import aiohttp
-
 
 class FastDeployProxy(StreamedProxy):
     """Whether the client asked for a stream or not, FastDeploy was: not streamed it hides errors and loses answers."""
 
-    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
         if response.status == 304:
             raise APIError("The engine's weights are not loaded.", status=503, code="engine_unavailable", retry_after=2)
         await super().answer(scope, request, response, send)

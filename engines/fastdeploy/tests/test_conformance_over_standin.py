@@ -34,5 +34,5 @@ def lifecycle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Lifecy
 
 async def kill(engine: Engine) -> None:
     assert isinstance(engine, FastDeployEngine)
-    async with engine.upstream.session.post(engine.upstream.url + "/standin/die") as response:
+    async with await engine.upstream.request("POST", "/standin/die") as response:
         assert response.status == 200

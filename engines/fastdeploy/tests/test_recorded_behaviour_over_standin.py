@@ -45,9 +45,8 @@ async def stream(engine: FastDeployEngine, body: dict[str, Any], path: str = CHA
 
 async def seen(engine: FastDeployEngine) -> dict[str, Any]:
     """What reached the stand-in: bodies, options, environment."""
-    async with engine.upstream.session.get(engine.upstream.url + "/standin/seen") as response:
-        found: dict[str, Any] = await response.json()
-        return found
+    reached: dict[str, Any] = msgspec.json.decode(await engine.upstream.text("/standin/seen"))
+    return reached
 
 
 def text_of(events: list[Any]) -> str:

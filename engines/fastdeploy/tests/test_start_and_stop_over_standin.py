@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import stat
@@ -59,9 +60,8 @@ async def start_error(engine: FastDeployEngine) -> EngineStartError:
 
 
 async def environment_of(engine: FastDeployEngine) -> dict[str, Any]:
-    async with engine.upstream.session.get(engine.upstream.url + "/standin/seen") as response:
-        found: dict[str, Any] = await response.json()
-        return found
+    environment: dict[str, Any] = json.loads(await engine.upstream.text("/standin/seen"))
+    return environment
 
 
 @pytest.mark.parametrize("version", ["2.3", "2.6"])
@@ -157,8 +157,7 @@ async def test_its_environment_and_its_options(configure: Configure, version: st
 async def test_a_server_that_ends_by_itself_is_noticed(configure: Configure, version: str) -> None:
     """When a worker dies FastDeploy ends its server, with 0."""
     async with running(configure()) as engine:
-        async with engine.upstream.session.post(engine.upstream.url + "/standin/die") as response:
-            assert response.status == 200
+        assert (await engine.upstream.post("/standin/die", {}))[0] == 200
         reason = await engine.died()
     assert "exited with code 0" in reason
 

@@ -86,7 +86,7 @@ def over_real_max(real_max: MAXEngine, tmp_path_factory: pytest.TempPathFactory)
     Its MAX_COMMAND stands in for the process only: it forwards both ports to those of the real one.
     """
     forwarder = Path(__file__).with_name("forwarder.py")
-    server = real_max.upstream.url.rpartition(":")[2]
+    server = real_max.upstream.origin.port
     metrics = str(real_max.metrics_path).removesuffix("/metrics").rpartition(":")[2]
     forwarding = FORWARDING.format(python=sys.executable, forwarder=forwarder, server=server, metrics=metrics)
     command = script(tmp_path_factory.mktemp("forwarding") / "max", forwarding)

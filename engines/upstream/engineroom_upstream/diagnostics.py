@@ -13,7 +13,7 @@ class WrongAnswerError(Exception):
 
 _LASTING = (
     r"status (?:401|403)\b|no list of models|CERTIFICATE_VERIFY_FAILED|WRONG_VERSION_NUMBER|"
-    r"BadStatusLine|BadHttpMessage|Expected HTTP/"
+    r"InvalidResponseError"
 )
 """Errors that will be the same the next time; a server that is only starting has others."""
 
@@ -59,11 +59,11 @@ _CAUSES = (
         "nothing listens there: start the server, or correct host and port in UPSTREAM_URLS",
     ),
     Cause(
-        r"ServerDisconnected|Connection reset|ClientOSError",
+        r"ConnectionLostError|Connection reset",
         "it closed the connection without an answer: a server that wants https does so; UPSTREAM_URLS says which",
     ),
     Cause(
-        r"BadStatusLine|BadHttpMessage|Expected HTTP/",
+        r"InvalidResponseError",
         "what answers there speaks no HTTP: check the port in UPSTREAM_URLS",
     ),
     Cause(r"Timeout", "it did not answer within 5 s: it hangs, or a firewall swallows what is sent"),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-import aiohttp
 import msgspec
 
 from engineroom.breaker import Breaker
 from engineroom.engine import Health
 from engineroom.errors import APIError
+from engineroom.http_client import FAILURES, ConnectionPool, Origin
 from engineroom.openai.upstream_errors import from_upstream, retry_after
 from engineroom.server import Proxy, Upstream
 
@@ -24,12 +22,17 @@ from .error_bodies import begins_well, error_status, first_error
 
 if TYPE_CHECKING:
     from engineroom.asgi import Scope, Send
+    from engineroom.http_client import ServerResponse
     from engineroom.openai.body import Request
 
 logger = logging.getLogger(__name__)
 
-_CHECK = aiohttp.ClientTimeout(total=4)
+_CHECK_S = 4
 _CONNECT_S = 10
+_KEEP_S = 15
+"""Seconds that an idle connection is kept."""
+_QUOTED = "/:@!$&'()*+,;=%"
+"""What stays as it is in the path of a URL that a user has written."""
 _FAILURES = 3
 _REST_S = 10
 _SILENT_S = 30
@@ -40,35 +43,6 @@ _REFUSED = frozenset({401, 403})
 ELSEWHERE = frozenset({404, 429, 500, 502, 503, 504})
 """Statuses after which another server is asked: this one has not what is asked for, is busy, is broken, cannot be
 reached, or refuses our key."""
-
-
-class URLConnection(Upstream):
-    """The connection to a server at a URL."""
-
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
-        self.url = url
-        self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=_watched_socket),
-            # What is compressed could not be looked at, nor passed on to a client that did not ask for it.
-            headers={**headers, "Accept-Encoding": "identity"},
-            # The whole request is timed by the gateway; a long prefill sends nothing for minutes.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S),
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent",),
-        )
-
-
-def _watched_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket on which the kernel notices that the other machine has vanished, also while nothing is sent."""
-    family, kind, protocol, *_ = address
-    watched = socket.socket(family, kind, protocol)
-    watched.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENT_S // 2)
-        watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _SILENT_S // 6)
-        watched.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _SILENT_S)
-    return watched
 
 
 class BaseURLProxy(Proxy):
@@ -85,12 +59,12 @@ class BaseURLProxy(Proxy):
     def path(self, scope: Scope) -> str:
         return str(scope["path"]).removeprefix("/v1")
 
-    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
         if not 200 <= response.status < 600:
             raise self._server.answered_with(f"the status {response.status}")
         if 300 <= response.status < 400 and response.status != 304:
             raise self._server.answered_with(
-                f"a redirect ({response.status} to {response.headers.get('Location', '')})"
+                f"a redirect ({response.status} to {response.headers.get('location', '')})"
             )
         if response.status < 300 and response.content_type == "text/html":
             raise self._server.answered_with("a page")
@@ -102,7 +76,7 @@ class BaseURLProxy(Proxy):
                 error.retry_after = math.ceil(retry_after(response.headers)) or error.retry_after
             raise
 
-    async def _check_form(self, request: Request, response: aiohttp.ClientResponse) -> None:
+    async def _check_form(self, request: Request, response: ServerResponse) -> None:
         """Raises APIError where a client that wants a stream would get a whole answer, or the other way round."""
         if request.json is None or response.status >= 300:
             return
@@ -159,7 +133,7 @@ class UpstreamServer:
         self.url = url
         base = url.rstrip("/") + ("" if urlsplit(url).path.strip("/") else "/v1")
         self.name = base.partition("://")[2].removesuffix("/v1")
-        self.upstream = URLConnection(base, headers)
+        self.upstream = _connection(base, headers)
         self.breaker = Breaker(_FAILURES, _REST_S)
         self.running = 0
         self.models: tuple[str, ...] = ()
@@ -211,7 +185,7 @@ class UpstreamServer:
         self.misconfigured = False
         try:
             self.models = await self._list()
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, WrongAnswerError) as error:
+        except (*FAILURES, WrongAnswerError) as error:
             reason = explain(error)
             self.misconfigured = is_lasting(error)
         if reason != self.reason:
@@ -219,11 +193,9 @@ class UpstreamServer:
         self.reason = reason
 
     async def _list(self) -> tuple[str, ...]:
-        url = self.upstream.url + "/models"
-        async with self.upstream.session.get(url, timeout=_CHECK, allow_redirects=False) as response:
-            body = await response.read()
+        response, body = await self.upstream.fetch("GET", "/models", timeout=_CHECK_S)
         if response.status != 200:
-            where = response.headers.get("Location")
+            where = response.headers.get("location")
             raise WrongAnswerError(f"status {response.status}" + (f" to {where}" if where else ""))
         try:
             return _names(body)
@@ -277,6 +249,17 @@ def _is_json(body: bytes) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True
+
+
+def _connection(url: str, headers: Mapping[str, str]) -> Upstream:
+    """The connection to a server at a URL."""
+    # What is compressed could not be looked at, nor passed on to a client that did not ask for it. The whole request is
+    # timed by the gateway; a long prefill sends nothing for minutes.
+    headers = {**headers, "Accept-Encoding": "identity"}
+    pool = ConnectionPool(
+        Origin.of_url(url), headers, keep_alive=_KEEP_S, connect_timeout=_CONNECT_S, silence=_SILENT_S
+    )
+    return Upstream(pool, headers, quote(urlsplit(url).path.rstrip("/"), safe=_QUOTED))
 
 
 async def _read_already() -> dict[str, Any]:

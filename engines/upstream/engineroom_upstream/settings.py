@@ -60,4 +60,6 @@ class UpstreamSettings(Settings):
             parts = urlsplit(url)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
                 raise ValueError("must be http:// or https:// URLs without a user; a key goes to UPSTREAM_API_KEY")
+            if parts.query or parts.fragment:
+                raise ValueError("must be URLs that end with a path, without ? or # behind it")
         return urls

@@ -1,6 +1,5 @@
 """What engineroom's kit asks of every engine."""
 
-import aiohttp
 import pytest
 from engineroom_narrator import NarratorEngine
 
@@ -15,8 +14,8 @@ def make(**settings: str) -> NarratorEngine:
 
 
 async def kill(engine: NarratorEngine) -> None:
-    with pytest.raises(aiohttp.ClientError):
-        await engine.upstream.session.post(engine.upstream.url + "/standin/die")
+    with pytest.raises(ConnectionError):
+        await engine.upstream.post("/standin/die", {})
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,202 @@
+"""Connections to one server: kept between requests, and made anew where there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from .connection import ClientConnection
+from .errors import ConnectionFailedError, ConnectionLostError, ResponseTimeoutError
+from .origin import Origin
+from .response import ServerResponse
+
+_BACKLOG_S = 0.005
+"""Seconds between two tries of a Unix socket whose server has not accepted its last connections yet."""
+
+
+class ConnectionPool:
+    """A client of one server. It follows no redirect, keeps no cookie, decodes no body and asks no proxy.
+
+    Make it inside a running loop; `close()` it.
+
+    Args:
+        headers: sent with each request.
+        keep_alive: seconds that an idle connection is kept; 0 for a new one for every request.
+        keep_limit: a connection is kept only while no more than so many are open; None for no limit.
+        connect_timeout: seconds within which a connection has to stand, TLS included.
+        idle_timeout: seconds that the server may be silent during a request; None for no limit.
+        silence: seconds without an acknowledgement by the other machine's kernel after which it counts as gone, also
+            while there is nothing to send; None for the system's own.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        headers: Mapping[str, str],
+        *,
+        keep_alive: float,
+        keep_limit: int | None = None,
+        connect_timeout: float = 30,
+        idle_timeout: float | None = None,
+        silence: int | None = None,
+    ) -> None:
+        self.origin = origin
+        lines = {"host": origin.authority, "accept": "*/*"}
+        lines |= {name.lower(): value for name, value in headers.items()}
+        self._headers = {name.encode("latin-1"): value.encode("latin-1") for name, value in lines.items()}
+        self._head = _lines(self._headers.items())
+        self._keep_alive = keep_alive
+        self._keep_limit = keep_limit
+        self._connect_timeout = connect_timeout
+        self._silence = silence
+        self._make = partial(ClientConnection, self, idle_timeout)
+        self._idle: list[ClientConnection] = []
+        self._open: set[ClientConnection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def request(
+        self, method: str, target: str, headers: Mapping[bytes, bytes] | None = None, body: bytes = b""
+    ) -> ServerResponse:
+        """Send a request and return its response, once its head is here. Use that in an `async with` block.
+
+        A kept connection that the server closed at that moment, without a byte of an answer, is followed by a new one.
+
+        Args:
+            target: the path with its query, quoted.
+            headers: beside those of all requests, and in place of those; names in lower case.
+
+        Raises:
+            OSError: one of `FAILURES`.
+            ValueError: a line break in the method, the target or a header.
+        """
+        head = self._request_head(method, target, headers or {}, body)
+        connection = self._kept()
+        if connection is not None:
+            try:
+                return await connection.exchange(head, body)
+            except ConnectionLostError:
+                if connection.answered:
+                    raise
+        connection = await self._connect()
+        return await connection.exchange(head, body)
+
+    def close(self) -> None:
+        """Close all connections; responses that are not complete break off."""
+        self._keep_alive = 0
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in [*self._open]:
+            connection.close()
+        self._idle.clear()
+
+    # The connections' side.
+
+    def connection_free(self, connection: ClientConnection) -> None:
+        if self._keep_alive <= 0 or (self._keep_limit is not None and len(self._open) > self._keep_limit):
+            self._open.discard(connection)
+            connection.abort()
+            return
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._keep_alive, self._sweep)
+
+    def connection_gone(self, connection: ClientConnection) -> None:
+        self._open.discard(connection)
+
+    def _request_head(self, method: str, target: str, headers: Mapping[bytes, bytes], body: bytes) -> bytes:
+        line = f"{method} {target} HTTP/1.1\r\n".encode("latin-1")
+        count = 2 + len(self._headers) + len(headers)
+        if headers.keys() & self._headers.keys():
+            own = _lines((name, value) for name, value in self._headers.items() if name not in headers)
+            count -= len(headers.keys() & self._headers.keys())
+        else:
+            own = self._head
+        length = b""
+        if body or method in ("POST", "PUT", "PATCH"):
+            length = b"content-length: %d\r\n" % len(body)
+            count += 1
+        head = b"".join((line, own, _lines(headers.items()), length, b"\r\n"))
+        if head.count(b"\n") != count or head.count(b"\r") != count:
+            raise ValueError("a request's head cannot have a line break in its method, target or headers")
+        return head
+
+    def _kept(self) -> ClientConnection | None:
+        """The connection that was used last, if one is kept: the others may go."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() - self._keep_alive
+        kept = []
+        for connection in self._idle:
+            if connection.closed:
+                continue
+            if connection.idle_since <= until:
+                connection.abort()
+            else:
+                kept.append(connection)
+        self._idle = kept
+        self._sweeper = loop.call_at(kept[0].idle_since + self._keep_alive, self._sweep) if kept else None
+
+    async def _connect(self) -> ClientConnection:
+        try:
+            connection = await asyncio.wait_for(self._opened(), self._connect_timeout)
+        except asyncio.TimeoutError:
+            raise ResponseTimeoutError(f"no connection within {self._connect_timeout:g} s") from None
+        except OSError as error:
+            raise ConnectionFailedError(f"no connection: {error}") from error
+        self._open.add(connection)
+        return connection
+
+    async def _opened(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        origin = self.origin
+        if origin.unix is not None:
+            connected = await _unix_socket(origin.unix)
+            _, connection = await loop.create_unix_connection(self._make, sock=connected)
+            return connection
+        name = None if origin.tls is None else origin.host
+        transport, connection = await loop.create_connection(
+            self._make, origin.host, origin.port, ssl=origin.tls, server_hostname=name
+        )
+        if self._silence is not None:
+            _watch(transport.get_extra_info("socket"), self._silence)
+        return connection
+
+
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%s: %s\r\n" % header for header in headers])
+
+
+async def _unix_socket(path: str) -> socket.socket:
+    """A connected Unix socket. Where the server's backlog is full the kernel refuses at once: then again in a while."""
+    while True:
+        connecting = socket.socket(socket.AF_UNIX)
+        connecting.setblocking(False)
+        try:
+            connecting.connect(path)
+            return connecting
+        except BlockingIOError:
+            connecting.close()
+            await asyncio.sleep(_BACKLOG_S)
+        except BaseException:
+            connecting.close()
+            raise
+
+
+def _watch(connected: socket.socket, silence: int) -> None:
+    """Let the kernel notice that the other machine has vanished, also while nothing is sent."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, silence // 2)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, silence // 6)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * silence)

@@ -1,0 +1,167 @@
+"""Connections that are kept, for how long, how many; Unix sockets and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+from certificates import Pair
+from scripted_server import Call, ScriptedServer, scripted
+
+from engineroom.http_client import ConnectionFailedError, ConnectionPool, Origin
+
+ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+
+
+async def answer(call: Call) -> None:
+    await call.send(ANSWER)
+
+
+async def ask(pool: ConnectionPool) -> bytes:
+    async with await pool.request("POST", "/", {}, b"{}") as response:
+        return await response.read()
+
+
+async def test_requests_one_after_another_share_a_connection_and_those_at_once_do_not() -> None:
+    async with scripted(answer) as (server, port):
+        pool = ConnectionPool(Origin("127.0.0.1", port), {}, keep_alive=5)
+        for _ in range(3):
+            await ask(pool)
+        assert server.connections == 1
+        await asyncio.gather(*(ask(pool) for _ in range(20)))
+        assert server.connections == 20
+        await asyncio.gather(*(ask(pool) for _ in range(20)))
+        assert server.connections == 20
+        pool.close()
+
+
+async def test_nothing_is_kept_where_it_is_to_be_new_each_time() -> None:
+    async with scripted(answer) as (server, port):
+        pool = ConnectionPool(Origin("127.0.0.1", port), {}, keep_alive=0)
+        for number in range(3):
+            await ask(pool)
+            assert server.connections == number + 1
+        pool.close()
+
+
+async def test_an_idle_connection_is_closed_after_its_time() -> None:
+    async with scripted(answer) as (server, port):
+        pool = ConnectionPool(Origin("127.0.0.1", port), {}, keep_alive=0.05)
+        await ask(pool)
+        await asyncio.wait_for(server.gone.wait(), 5)
+        await ask(pool)
+        assert server.connections == 2
+        pool.close()
+
+
+async def test_no_more_are_kept_open_than_the_server_has_threads_for() -> None:
+    release = asyncio.Event()
+    all_arrived = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        if server.connections == 5:
+            all_arrived.set()
+        await release.wait()
+        await call.send(ANSWER)
+
+    async with scripted(wait) as (server, port):
+        pool = ConnectionPool(Origin("127.0.0.1", port), {}, keep_alive=5, keep_limit=2)
+        asking = [asyncio.ensure_future(ask(pool)) for _ in range(5)]
+        await asyncio.wait_for(all_arrived.wait(), 5)
+        release.set()
+        await asyncio.gather(*asking)
+        await asyncio.gather(ask(pool), ask(pool))
+        assert server.connections == 5
+        await asyncio.gather(ask(pool), ask(pool), ask(pool))
+        assert server.connections == 6
+        pool.close()
+
+
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "engine.sock"
+    async with scripted(answer, unix=path) as (server, _):
+        pool = ConnectionPool(Origin("engine", 80, str(path)), {}, keep_alive=5)
+        assert await ask(pool) == b"hi"
+        assert b"host: engine\r\n" in server.heads[0]
+        pool.close()
+
+
+async def test_a_unix_socket_whose_server_is_slow_to_accept(tmp_path: Path) -> None:
+    """The kernel refuses what exceeds the backlog at once, where it lets TCP wait."""
+    import socket
+
+    path = tmp_path / "engine.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen(0)
+        listening.setblocking(False)
+        pool = ConnectionPool(Origin("engine", 80, str(path)), {}, keep_alive=5)
+        asking = [asyncio.ensure_future(ask(pool)) for _ in range(5)]
+        await asyncio.sleep(0.02)
+        server = await asyncio.start_unix_server(ScriptedServer(answer).serve, sock=listening)
+        assert await asyncio.wait_for(asyncio.gather(*asking), 5) == [b"hi"] * 5
+        pool.close()
+        server.close()
+
+
+def tls(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """A server's side, and the certificate of who signed it."""
+    pair = Pair()
+    (folder / "certificate.pem").write_bytes(pair.certificate)
+    (folder / "key.pem").write_bytes(pair.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    return context, folder / "certificate.pem"
+
+
+async def test_tls_with_an_authority_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, certificate = tls(tmp_path)
+    async with scripted(answer, tls=context) as (server, port):
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        pool = ConnectionPool(Origin.of_url(f"https://127.0.0.1:{port}/v1"), {}, keep_alive=5)
+        for _ in range(2):
+            assert await ask(pool) == b"hi"
+        assert server.connections == 1
+        pool.close()
+
+
+async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a server without TLS says to one that begins it."""
+    await reader.read(1)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+    writer.close()
+
+
+async def test_tls_with_a_stranger_or_with_none(tmp_path: Path) -> None:
+    context, _ = tls(tmp_path)
+    async with scripted(answer, tls=context) as (_, port):
+        with pytest.raises(ConnectionFailedError, match="certificate verify failed"):
+            await ask(ConnectionPool(Origin.of_url(f"https://127.0.0.1:{port}"), {}, keep_alive=5))
+    plain = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = plain.sockets[0].getsockname()[1]
+    with pytest.raises(ConnectionFailedError, match=r"WRONG_VERSION_NUMBER|record layer"):
+        await ask(ConnectionPool(Origin.of_url(f"https://127.0.0.1:{port}"), {}, keep_alive=5))
+    plain.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "authority"),
+    [
+        ("http://host/v1", "host", 80, "host"),
+        ("http://host:8000", "host", 8000, "host:8000"),
+        ("https://host:443/x", "host", 443, "host"),
+        ("http://[::1]:8000/v1", "::1", 8000, "[::1]:8000"),
+        ("http://bücher.example/v1", "xn--bcher-kva.example", 80, "xn--bcher-kva.example"),
+    ],
+)
+def test_a_url_has_an_origin(url: str, host: str, port: int, authority: str) -> None:
+    origin = Origin.of_url(url)
+    assert (origin.host, origin.port, origin.authority) == (host, port, authority)
+
+
+@pytest.mark.parametrize("url", ["", "host:80", "ftp://host", "http://", "unix:/x"])
+def test_what_is_no_url_of_http(url: str) -> None:
+    with pytest.raises(ValueError, match="not the URL of an HTTP server"):
+        Origin.of_url(url)
