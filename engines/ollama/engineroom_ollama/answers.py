@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
 from engineroom.asgi import Scope, Send, send_body
 from engineroom.engine import MODELS
+from engineroom.http_client import ServerResponse, Sink
 from engineroom.openai import sse
 from engineroom.openai.body import Request
 from engineroom.openai.event_stream import decode_event, wants_usage_event
@@ -22,10 +23,6 @@ from engineroom.openai.stop_strings import TextCutter
 from engineroom.server import FanOutProxy, ServerEngine, StreamedProxy
 
 from .requests import PATHS, STOPS_HERE
-
-if TYPE_CHECKING:
-    import aiohttp
-
 
 Native: TypeAlias = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 """Makes a request in Ollama's words of OpenAI's route and a prepared request."""
@@ -45,7 +42,7 @@ class OllamaProxy(FanOutProxy, StreamedProxy):
         path: str = scope["path"]
         return PATHS.get(path, path)
 
-    async def open(self, scope: Scope, body: bytes) -> aiohttp.ClientResponse:
+    async def open(self, scope: Scope, body: bytes) -> ServerResponse:
         path = scope["path"]
         if path not in PATHS:
             return await super().open(scope, body)
@@ -55,9 +52,9 @@ class OllamaProxy(FanOutProxy, StreamedProxy):
             return response
         # The core's proxies read of a response no more than this one has.
         translator = Translator(path, json)
-        return cast("aiohttp.ClientResponse", EventStream(response, translator, self._ollama, self._native))
+        return cast(ServerResponse, EventStream(response, translator, self._ollama, self._native))
 
-    async def answer(self, scope: Scope, request: Request, response: aiohttp.ClientResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
         if scope["path"] != EMBEDDINGS or response.status != 200:
             await super().answer(scope, request, response, send)
             return
@@ -79,16 +76,13 @@ class EventStream:
     status = 200
     content_type = "text/event-stream"
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, translator: Translator, engine: ServerEngine, native: Native
-    ) -> None:
+    def __init__(self, response: ServerResponse, translator: Translator, engine: ServerEngine, native: Native) -> None:
         self._native = native
         self._response = response
         self._translator = translator
         self._engine = engine
         self._rest = b""
         self._ended = False
-        self.content = self
 
     async def __aenter__(self) -> EventStream:
         return self
@@ -97,15 +91,21 @@ class EventStream:
         # A connection that is not read to its end is closed, at which Ollama ends the generation.
         self._response.close()
 
-    async def iter_any(self) -> AsyncIterator[bytes]:
-        while events := await self.readany():
+    async def pieces(self) -> AsyncIterator[bytes]:
+        while events := await self.read_available():
             yield events
 
-    async def readany(self) -> bytes:
+    async def relay(self, sink: Sink) -> None:
+        while events := await self.read_available():
+            sending = sink(events)
+            if sending is not None:
+                await sending
+
+    async def read_available(self) -> bytes:
         """The next events; empty behind the last. Raises APIError where Ollama fails amid its answer."""
         events = b""
         while not events and not self._ended:
-            chunk = await self._response.content.readany()
+            chunk = await self._response.read_available()
             *lines, self._rest = (self._rest + (chunk or b"\n")).split(b"\n")
             for line in filter(None, lines):
                 answer = decode_event(line)

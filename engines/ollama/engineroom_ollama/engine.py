@@ -154,8 +154,10 @@ class OllamaEngine(ServerEngine):
     async def on_ready(self, upstream: Upstream) -> None:
         import aiohttp
 
+        url = f"http://{upstream.origin.authority}"
         try:
-            await self._prepare_model(ModelStore(upstream, self.timeline))
+            async with aiohttp.ClientSession(url, timeout=aiohttp.ClientTimeout(total=None)) as session:
+                await self._prepare_model(ModelStore(session, self.timeline))
         except (aiohttp.ClientError, OSError) as error:
             raise EngineStartError(f"ollama broke off while it prepared {self.files.name}: {error}") from error
 

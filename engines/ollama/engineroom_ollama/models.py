@@ -14,7 +14,8 @@ from engineroom.errors import EngineStartError
 from engineroom.progress import Progress
 
 if TYPE_CHECKING:
-    from engineroom.server import Upstream
+    import aiohttp
+
     from engineroom.timeline import Timeline
 
 _PARTS = ("*.safetensors", "*.json", "tokenizer.model", "*.jinja")
@@ -23,15 +24,19 @@ _CHUNK = 1 << 20
 
 
 class ModelStore:
-    """The models of a running Ollama."""
+    """The models of a running Ollama.
 
-    def __init__(self, upstream: Upstream, timeline: Timeline) -> None:
-        self._upstream = upstream
+    Args:
+        session: at Ollama's URL, and without a limit of time: what is pulled or uploaded may be large.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, timeline: Timeline) -> None:
+        self._session = session
         self._timeline = timeline
 
     async def version(self) -> str:
         """Ollama's own."""
-        async with self._upstream.session.get(self._upstream.url + "/api/version") as response:
+        async with self._session.get("/api/version") as response:
             return str((await response.json())["version"])
 
     async def show(self, model: str) -> Mapping[str, Any] | None:
@@ -57,7 +62,7 @@ class ModelStore:
 
     async def post(self, path: str, json: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """The status and the answer; it may take as long as it takes, until START_TIMEOUT."""
-        async with self._upstream.session.post(self._upstream.url + path, json=json) as response:
+        async with self._session.post(path, json=json) as response:
             return response.status, msgspec.json.decode(await response.read() or b"{}")
 
     async def _create(self, path: Path) -> str:
@@ -74,13 +79,12 @@ class ModelStore:
 
     async def _upload(self, file: Path) -> str:
         digest = await asyncio.to_thread(_digest, file)
-        url = f"{self._upstream.url}/api/blobs/{digest}"
-        session = self._upstream.session
-        async with session.head(url) as there:
+        url = f"/api/blobs/{digest}"
+        async with self._session.head(url) as there:
             if there.status == 200:
                 return digest
         with file.open("rb") as data:
-            async with session.post(url, data=data) as response:
+            async with self._session.post(url, data=data) as response:
                 if response.status >= 400:
                     raise EngineStartError(f"Ollama does not take {file}: {await response.text()}")
         return digest
@@ -89,7 +93,7 @@ class ModelStore:
         """Have something done that tells of its progress; the error that it ends with, empty where it ends well."""
         pieces: dict[str, tuple[int, int]] = {}
         try:
-            async with self._upstream.session.post(self._upstream.url + path, json=json) as response:
+            async with self._session.post(path, json=json) as response:
                 async for line in response.content:
                     step = msgspec.json.decode(line)
                     if "error" in step:
