@@ -290,13 +290,7 @@ class ServerEngine(Engine):
         # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
         # to go, and the door answers meanwhile.
         self._proxy, upstream_class = await asyncio.to_thread(lambda: (self.make_proxy(), _upstream_class()))
-        self._upstream = upstream_class.at(
-            address,
-            self.headers(),
-            self.keep_alive,
-            keep_limit=self.keep_limit,
-            idle_timeout=self.idle_timeout,
-        )
+        self._upstream = self._connection(upstream_class, address)
         await self._until_ready(self._process, self._upstream)
         await self.on_ready(self._upstream)
         self.timeline.mark("engine ready")
@@ -311,6 +305,10 @@ class ServerEngine(Engine):
         if self.transport == "unix":
             return Address(str(directory / "engine.sock"), None)
         return Address(None, free_port())
+
+    def _connection(self, upstream_class: type[Upstream], address: Address) -> Upstream:
+        limits: dict[str, Any] = {"keep_limit": self.keep_limit, "idle_timeout": self.idle_timeout}
+        return upstream_class.at(address, self.headers(), self.keep_alive, **limits)
 
     async def _until_ready(self, process: Process, upstream: Upstream) -> None:
         ended = asyncio.ensure_future(process.wait())
@@ -401,7 +399,7 @@ class ServerEngine(Engine):
         # Whoever has started the server says why it died, soon after a connection to it broke: `lost` waits for that.
         self._gone = asyncio.get_running_loop().create_future()
         self._proxy = self.make_proxy()
-        self._upstream = _upstream_class()(self._server_address, self.headers(), self.keep_alive, self.idle_timeout)
+        self._upstream = self._connection(_upstream_class(), self._server_address)
         return self._forward
 
     async def leave(self) -> None:
