@@ -78,7 +78,7 @@ class OllamaEngine(ServerEngine):
         super().__init__(worker)
         self._own = own
         self._variables = variables
-        self._model = worker.required_model()
+        self._model = worker.model_name or ""
         self._embeds = False
         self._port: int | None = None
 
@@ -91,7 +91,7 @@ class OllamaEngine(ServerEngine):
         problems = Problems()
         own = OllamaSettings.load_valid(env, problems)
         variables: dict[str, str] = problems.collect(lambda: own.variables(env), {})
-        wrong_model = _problem(worker.required_model())
+        wrong_model = _problem(worker.model_name or "")
         if wrong_model:
             problems.add("MODEL_NAME", wrong_model, env.source("MODEL_NAME"))
         problems.check()
@@ -184,6 +184,8 @@ class OllamaEngine(ServerEngine):
 
 def _problem(model: str) -> str:
     """Why MODEL_NAME can be nothing that Ollama has or loads; empty where it can."""
+    if not model:
+        return "which model? Name one of Ollama's library, such as llama3.2:1b, or a GGUF file"
     path = Path(model).expanduser()
     if model.endswith(("-cloud", ":cloud")):
         return f"{model} runs on ollama.com's computers, not here; take a tag that is downloaded"

@@ -204,15 +204,17 @@ async def answer(
     if ends:
         words = _TOKEN.findall(text[: min(ends)])
         reason = "stop"
-    response = await lines(call)
+    whole: list[dict[str, Any]] = []
+    response = web.StreamResponse() if body.get("stream") is False else await lines(call)
 
     async def piece(done: bool = False, thinking: str = "", content: str = "", **more: Any) -> None:
         what: dict[str, Any] = {"role": "assistant", "content": content, **({"thinking": thinking} if thinking else {})}
         what |= {"tool_calls": more.pop("tool_calls")} if "tool_calls" in more else {}
         where = {"message": what} if chat else {"response": content}
-        await line(
-            response, {"model": body["model"], "created_at": "2026-01-01T00:00:00Z", **where, "done": done, **more}
-        )
+        content_of_line = {"model": body["model"], "created_at": "2026-01-01T00:00:00Z", **where, "done": done, **more}
+        whole.append(content_of_line)
+        if body.get("stream") is not False:
+            await line(response, content_of_line)
 
     if thinks:
         await piece(thinking="Well, ")
@@ -244,7 +246,7 @@ async def answer(
     if "repeats-itself" not in said:
         counts = {"prompt_eval_count": prompt, "eval_count": max(1, len(words))}
         await piece(done=True, done_reason=reason, **counts)
-    return response
+    return web.json_response(whole[-1]) if body.get("stream") is False else response
 
 
 def example(schema: dict[str, Any]) -> Any:
