@@ -155,6 +155,10 @@ bench-http: $(VENV)/.bench ## Compare the HTTP door with other proxies and with 
 	@python tools/proxies_env.py
 	@python benchmarks/http/bench.py $(ARGS)
 
+.PHONY: profile-http
+profile-http: env-dev ## Sample where the HTTP door's CPU goes (writes benchmarks/http/profile.md)
+	@python benchmarks/http/profile_door.py $(ARGS)
+
 bench-load: env-dev ## Check what `engineroom bench` measures against a known source (writes benchmarks/load/results.md)
 	@python benchmarks/load/bench.py $(ARGS)
 

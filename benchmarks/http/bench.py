@@ -7,6 +7,7 @@ Its parts, of which `ARGS="--only hop"` measures one and prints it:
 * sweep: CPU a token while 1 to 1,000 streams run;
 * layers: what each layer of the door adds;
 * processes: what several door processes spare the main one;
+* servers: others that the door might stand on;
 * llamacpp: a small real model, its own server direct and through the door: tokens/s and TTFT;
 * echo: the echo engine as fast as it goes: the ceiling of an engine inside the door's process;
 * start: how soon the door answers.
@@ -32,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import hop
 import layers
 import plot
+import servers
 import several
 import sweep
 import uvloop
@@ -165,6 +167,9 @@ PARTS = {
     "layers": Measurand(lambda options: uvloop.run(layers.measure(3 * options.rounds, console)), layers.report),
     "processes": Measurand(
         lambda options: uvloop.run(several.measure(max(1, options.rounds // 2), console)), several.report
+    ),
+    "servers": Measurand(
+        lambda options: uvloop.run(servers.measure(max(1, options.rounds // 2), console)), servers.report
     ),
     "llamacpp": Measurand(lambda options: uvloop.run(llamacpp_part(options.rounds)), _rows),
     "echo": Measurand(lambda options: uvloop.run(echo_part(min(3, options.rounds))), _rows),

@@ -247,6 +247,8 @@ def without_body(send: Send) -> Send:
 class Work:
     """What an engine is at, for its watchdog: running requests, and the pieces of answers that it has generated."""
 
+    __slots__ = ("running", "sent")
+
     def __init__(self) -> None:
         self.running = 0
         self.sent = 0
@@ -257,6 +259,8 @@ class ResponseTracker:
 
     headers: what a response from further in has beside its own.
     """
+
+    __slots__ = ("_complete", "_generated", "_send", "_started", "_work", "headers")
 
     def __init__(self, send: Send, work: Work) -> None:
         self.headers: Headers = []

@@ -41,6 +41,22 @@ class HeartbeatStream:
     late_status: the status of an error that found the headers gone; 0 where there was none.
     """
 
+    __slots__ = (
+        "_begun",
+        "_between_events",
+        "_flowing",
+        "_heartbeat",
+        "_last",
+        "_late_body",
+        "_late_head",
+        "_loop",
+        "_path",
+        "_seconds",
+        "_send",
+        "_timer",
+        "late_status",
+    )
+
     def __init__(self, path: str, send: Send, seconds: float) -> None:
         self.late_status = 0
         self._path = path

@@ -43,6 +43,8 @@ class EventSplitter:
         limit: largest event in bytes.
     """
 
+    __slots__ = ("_limit", "_rest")
+
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._limit = limit
         self._rest = bytearray()

@@ -90,6 +90,8 @@ def _refuses_stream_options(error: APIError) -> bool:
 class _CountedResponse:
     """One response on its way to the client, which gets it as it is."""
 
+    __slots__ = ("_parts", "_path", "_send", "_splitter", "_tokens", "_usage")
+
     def __init__(self, path: str, json: Mapping[str, Any], usage: TokenUsage, send: Send) -> None:
         self._path = path
         self._usage = usage
@@ -101,10 +103,10 @@ class _CountedResponse:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Count a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
-        if message["type"] == "http.response.start":
-            self._start(message)
-        elif self._splitter is not None:
+        if self._splitter is not None:
             self._count(self._splitter.feed(message.get("body", b"")))
+        elif message["type"] == "http.response.start":
+            self._start(message)
         elif self._parts is not None:
             self._parts.append(message.get("body", b""))
             if not message.get("more_body"):
@@ -122,7 +124,11 @@ class _CountedResponse:
         """Count whole events: as the usage in them says, else by their number."""
         if not events:
             return
-        tokens = self._count_token_events(events)
+        # A line's end is never part of JSON.
+        if self._path in TEXT_ROUTES:
+            tokens = events.count(b"\ndata: {") + events.startswith(b"data: {")
+        else:
+            tokens = self._count_deltas(events)
         if tokens:
             self._tokens += tokens
             self._usage.completion_tokens = max(self._usage.completion_tokens, self._tokens)
@@ -131,8 +137,8 @@ class _CountedResponse:
                 if _FIGURES in data:
                     self._read(data)
 
-    def _count_token_events(self, events: bytes) -> int:
-        """How many events are probably one token each. A line's end is never part of JSON."""
+    def _count_deltas(self, events: bytes) -> int:
+        """How many events are probably one token each."""
         if self._path == MESSAGES:
             return events.count(b"event: content_block_delta")
         if self._path == RESPONSES:
@@ -157,9 +163,16 @@ def _usage_of(holder: Any) -> Any:
 
 
 class _StrippedResponse(_CountedResponse):
-    """One stream on its way to a client that shall not see the usage for which the engine was asked."""
+    """One stream on its way to a client that shall not see the usage for which the engine was asked.
 
-    started = False
+    started: whether anything was sent.
+    """
+
+    __slots__ = ("started",)
+
+    def __init__(self, path: str, json: Mapping[str, Any], usage: TokenUsage, send: Send) -> None:
+        super().__init__(path, json, usage, send)
+        self.started = False
 
     def send(self, message: Message) -> Awaitable[None]:
         self.started = True

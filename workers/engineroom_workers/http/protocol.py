@@ -134,8 +134,10 @@ class Protocol(HttpToolsProtocol):
     asked for until that must be."""
     memory: ClassVar[RequestMemory]
 
+    _in_head = False
+    """Whether a head has begun, or is waited for, and is not whole yet."""
     _head_timer: asyncio.TimerHandle | None = None
-    """Runs while a head is not whole yet."""
+    """Runs while a head is waited for: most are whole in the piece in which they begin, and need none."""
     _body_timer: asyncio.TimerHandle | None = None
     """Runs while a request that has its response is not whole yet."""
     _head_bytes = 0
@@ -154,6 +156,7 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._reservation = Reservation(self.memory)
         if self._reservation.hold(_CONNECTION_BYTES):
+            self._in_head = True
             self._start_head_timer()
         else:
             self._refuse(no_room())
@@ -185,7 +188,9 @@ class Protocol(HttpToolsProtocol):
                 self._refuse_unparsed(error.__context__)
         if self.transport.is_closing():
             return
-        if self._head_timer is not None:  # A head is not whole yet.
+        if self._in_head:
+            if self._head_timer is None:
+                self._start_head_timer()
             self._head_bytes += len(data)
             self._unread_bytes = 0
             self._check_head()
@@ -215,11 +220,11 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._cancel_timers()
         self._head_bytes = 0
-        self._start_head_timer()
+        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Each is a call of Python's: many short ones would take longer than all their bytes.
-        if self._head_timer is None:
+        if not self._in_head:
             self._trailers += 1
             if self._trailers > _MAX_HEADERS:
                 raise _too_large("trailers")
@@ -229,6 +234,7 @@ class Protocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
         self._cancel_timers()
         self._unread_bytes = 0
         self._trailers = 0
@@ -383,11 +389,31 @@ class _Departure:
             self._callback()
 
 
+class _GatheredWrites:
+    """Takes the place of a transport while uvicorn writes, so that what belongs together leaves together.
+
+    A transport hands every write to the system as it comes: a head, a body and an end would be three calls, each dearer
+    than all that we do for a piece of a stream.
+    """
+
+    __slots__ = ("closes", "parts")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+        self.closes = False
+
+    def write(self, data: bytes) -> None:
+        self.parts.append(data)
+
+    def close(self) -> None:
+        self.closes = True
+
+
 class _Cycle(RequestResponseCycle):
     """One request and its response: its body has to arrive in time, and to find room.
 
     A piece of a stream is written at once, in a plain call, unless the client is slow: nothing is made for it but its
-    bytes. The transport writes what it was given within one turn of the loop with one system call.
+    bytes. A head goes out with the first piece after it.
     """
 
     reservation: Reservation
@@ -398,6 +424,9 @@ class _Cycle(RequestResponseCycle):
     _failure: Callable[[], APIError] | None = None
     _streaming = False
     """Whether pieces of the body can be written as they come, each a chunk of HTTP's own."""
+    _head = b""
+    """The response's head, while it waits for what comes after it in the same turn of the loop."""
+    _head_flush: asyncio.Handle | None = None
 
     def prepare(self, timeout: float, reservation: Reservation) -> None:
         """Take the place of `__init__`, which has run before this was of this class."""
@@ -437,7 +466,9 @@ class _Cycle(RequestResponseCycle):
         if self.disconnected or not body:
             return SENT
         size = len(body)
-        if size < _COPIED_BYTES:
+        if self._head:
+            self._write([b"%x\r\n" % size, body, b"\r\n"])
+        elif size < _COPIED_BYTES:
             self.transport.write(b"%x\r\n%b\r\n" % (size, body))
         else:
             self.transport.writelines((b"%x\r\n" % size, body, b"\r\n"))
@@ -445,13 +476,42 @@ class _Cycle(RequestResponseCycle):
 
     async def _send_with_care(self, message: ASGISendEvent) -> None:
         """Send a response's start or end, all of one with a length, and what a slow client has to be waited for."""
-        await super().send(message)
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        transport = self.transport
+        gathered = _GatheredWrites()
+        self.transport = cast("asyncio.Transport", gathered)
+        try:
+            await super().send(message)  # Which does not wait now.
+        finally:
+            self.transport = transport
+        if message["type"] == "http.response.start" and not self.disconnected:
+            self._head = b"".join(gathered.parts)
+            self._head_flush = asyncio.get_running_loop().call_soon(self._flush_head)
+        elif gathered.parts or self._head:
+            self._write(gathered.parts)
+        if gathered.closes:
+            transport.close()
         self._streaming = (
             self.response_started
             and not self.response_complete
             and self.chunked_encoding is True
             and self.scope["method"] != "HEAD"
         )
+
+    def _write(self, parts: Sequence[bytes]) -> None:
+        """Write these at once, after the head, where that is still here."""
+        data = b"".join([self._head, *parts])
+        self._head = b""
+        if self._head_flush is not None:
+            self._head_flush.cancel()
+            self._head_flush = None
+        if data:
+            self.transport.write(data)
+
+    def _flush_head(self) -> None:
+        if self._head and not self.transport.is_closing():
+            self._write(())
 
     def stop_timer(self) -> None:
         """The body is there, or is not wanted any more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
@@ -40,11 +41,10 @@ class APIKeyMiddleware(Middleware):
     def wanted(cls, options: Options) -> bool:
         return options.access.keys_in_use
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http" or scope["path"] in self._open:
-            await self.app(scope, receive, send)
-        else:
-            await self.serve(scope, receive, send)
+            return self.app(scope, receive, send)
+        return self.serve(scope, receive, send)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         secret = _presented_secret(scope)

@@ -40,11 +40,10 @@ class SecurityHeadersMiddleware(Middleware):
     def wanted(cls, options: Options) -> bool:
         return options.access.security_headers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http":
-            await self.serve(scope, receive, send)  # The door's own routes too.
-        else:
-            await self.app(scope, receive, send)
+            return self.serve(scope, receive, send)  # The door's own routes too.
+        return self.app(scope, receive, send)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = list(_HEADERS)
@@ -86,8 +85,8 @@ class CrossOriginMiddleware(Middleware):
     def wanted(cls, options: Options) -> bool:
         return bool(options.access.cors_origins)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.serve(scope, receive, send)  # The door's own routes too.
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self.serve(scope, receive, send)  # The door's own routes too.
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._cors(scope, receive, send)

@@ -72,6 +72,8 @@ class MetricsMiddleware(Middleware):
 class _MeasuredResponse:
     """One response on its way to the client."""
 
+    __slots__ = ("_context", "_counter", "_metrics", "_next_count", "_send", "_timer", "_usage")
+
     def __init__(self, metrics: MetricsRegistry, context: RequestContext, usage: TokenUsage, send: Send) -> None:
         self._metrics = metrics
         self._context = context
