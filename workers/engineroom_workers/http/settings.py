@@ -80,6 +80,7 @@ class HTTPSettings(Settings):
     lame_duck: float | None = Field(
         None,
         ge=0,
+        le=86_400,
         description="Seconds after SIGTERM for which requests are still served while `/readyz` answers 503 already: "
         "balancers need so long to send them elsewhere. Then DRAIN_TIMEOUT begins. A second signal skips it. Default: "
         "15 in a pod of Kubernetes, else 0.",

@@ -37,8 +37,9 @@ class KeptConnection:
         self._connection.connect()
         self._connection.auto_open = 0
 
-    def ask(self) -> Answer:
-        body = json.dumps({"messages": [{"role": "user", "content": "Hello"}]})
+    def ask(self, size: int = 0) -> Answer:
+        """size: bytes of its question, about."""
+        body = json.dumps({"messages": [{"role": "user", "content": "Hello" + " " * size}]})
         self._connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
         return Answer(self._connection.getresponse())
 
@@ -114,6 +115,16 @@ def test_what_comes_after_it_is_refused_so_that_it_can_be_tried_again() -> None:
             assert [status(door, path) for path in ("/livez", "/readyz", "/ping", "/metrics")] == [200, 503, 204, 200]
         assert lines[-2:] == ["data: [DONE]", ""]
         assert door.ended() == 0
+
+
+def test_a_large_request_is_refused_by_an_answer_and_not_by_a_broken_connection() -> None:
+    """Closed amid what its client sends, a connection would take the answer with it."""
+    with serving() as door:
+        drain(door)
+        for _ in range(3):
+            with kept_connection(door) as connection:
+                answer = connection.ask(size=20_000_000)
+                assert (answer.status, answer.headers["connection"]) == (503, "close")
 
 
 def test_a_third_signal_ends_the_drain() -> None:

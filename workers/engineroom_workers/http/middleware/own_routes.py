@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engineroom.asgi import ASGIApp, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Receive, Scope, Send, header
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
@@ -61,9 +61,22 @@ class OwnRoutesMiddleware(Middleware):
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._lifecycle.draining:
             if self._lifecycle.refuses:
+                await _read_rest(scope, receive)
                 message = "The server is draining, and takes no more requests. Another may have taken its place."
                 error = APIError(message, status=503, code="draining", retry_after=_RETRY_AFTER_S)
                 await error_response(send, scope, error, [_CLOSE])
                 return
             get_context(scope).headers.append(_CLOSE)
         await self.app(scope, receive, send)
+
+
+async def _read_rest(scope: Scope, receive: Receive) -> None:
+    """Let the client send what it has begun to send, and keep nothing of it: a connection that is closed amid that is
+    broken for the client, which then never reads why. One that asks first (`Expect: 100-continue`) has sent nothing."""
+    if header(scope, b"expect") is not None:
+        return
+    try:
+        while (await receive()).get("more_body"):
+            pass
+    except APIError:
+        pass  # It did not come in time, or there is no room for more of it.
