@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from ..engine import Route
+from ..engine import SURFACE_PATHS, Route
 from . import routes
 from .model_list import LIST
 
@@ -55,6 +55,8 @@ def hint(path: str, served: Iterable[Route]) -> str:
     equivalent = _equivalent(names)
     if equivalent in paths:
         return f"That path is of another API; here {equivalent} does the same, in OpenAI's or Anthropic's form."
+    if path in SURFACE_PATHS.values():
+        return "This engine, or its model, does not serve it; `engineroom engines` lists the engines that do."
     meant = nearest(path, paths)
     if meant:
         return f"Did you mean {meant}?"

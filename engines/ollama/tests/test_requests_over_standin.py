@@ -154,6 +154,7 @@ async def test_a_route_that_it_has_not(plain: OllamaEngine, path: str) -> None:
     status, answer = await ask(plain, path, query="x", documents=["y"], input="x")
     assert status == 404
     assert path in answer["error"]["message"]
+    assert "`engineroom engines` lists the engines that do" in answer["error"]["message"]
 
 
 async def test_a_prompt_that_is_too_long_is_an_error_with_its_code(plain: OllamaEngine) -> None:

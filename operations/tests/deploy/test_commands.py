@@ -201,3 +201,15 @@ async def test_a_mistake_is_named_and_changes_nothing(
     assert finished.code in (1, 2)
     assert reason in finished.output
     assert len(platform.account.endpoints) == before
+
+
+async def test_ollama_as_runpod_llm_manager_s_backend(platform: RunningPlatform, folder: Path) -> None:
+    """A model by its name in Ollama's library, which no hub has."""
+    model = {"name": "llama3.2:1b", "backend": "ollama"}
+    compute = {"gpu_type_id": "NVIDIA RTX A4000", "gpu_count": 1}
+    (folder / "llm_config.json").write_text(json.dumps({"mode": "serverless", "model": model, "compute": compute}))
+    words = ("deploy", "-f", "llm_config.json", "--dry-run")
+    made = await command(platform, *words, IMAGE_REPOSITORY="ghcr.io/me/engineroom")
+    assert made.code == 0, made.output
+    assert "-ollama-" in made.output
+    assert "llama3.2:1b" in made.output

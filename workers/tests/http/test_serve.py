@@ -266,6 +266,12 @@ def test_what_no_worker_has_is_told_as_another_s(door: Door, method: str, path: 
     assert "/v1/models" in answer.json()["error"]["message"]
 
 
+def test_an_api_that_the_engine_has_not_is_told_with_where_it_is(door: Door) -> None:
+    answer = httpx.post(f"{door.url}/v1/rerank", json={"query": "a", "documents": ["b"]})
+    assert answer.status_code == 404
+    assert "`engineroom engines` lists the engines that do" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("path", ["/nothing", "/v1", "/v1/", "/%2e%2e/etc/passwd"])
 def test_a_path_that_is_near_nothing_gets_no_hint(door: Door, path: str) -> None:
     answer = httpx.get(door.url + path)
