@@ -16,11 +16,14 @@ import httpx
 import openai
 import pytest
 from http_door import Door, serving
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
 from redis import Redis
 from redis_server import RedisServer
 from server_process import until
 
-from engineroom_workers.http.middleware.rate_limit import RateLimiter
+from engineroom_workers.http.middleware.rate_limit import LocalCounts, RateLimiter
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
@@ -112,6 +115,22 @@ async def test_after_its_reset_all_of_a_limit_is_there(monkeypatch: pytest.Monke
             assert not (await limiter.take("tokens", "alice", 1000, 1000)).taken
             now = before + window.reset + 0.001
             assert (await limiter.take("tokens", "alice", 1000, 1000)).taken
+
+
+async def test_this_process_counts_as_the_library_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts while Redis is away, and where there is none, must not be another limit."""
+    now, chance = 1_000_000_000.0, random.Random(7)
+    monkeypatch.setattr(time, "time", lambda: now)
+    theirs, ours, refused = SlidingWindowCounterRateLimiter(MemoryStorage()), LocalCounts(), 0
+    item = RateLimitItemPerMinute(1000)
+    for _ in range(2000):
+        now += chance.choice((0.1, 3, 20, 70))
+        cost = chance.randint(1, 600)
+        budget = ours.take("tokens", "alice", 1000, cost)
+        assert budget.taken == theirs.hit(item, "alice", cost=cost)
+        refused += not budget.taken
+        assert budget.remaining == theirs.get_window_stats(item, "alice").remaining
+    assert refused > 300
 
 
 def test_looking_costs_nothing() -> None:
