@@ -15,6 +15,8 @@ _MAX_HEAD_BYTES = 1 << 16
 _MAX_HEADERS = 256
 _MAX_FRAMING_BYTES = 1 << 16
 """Bytes after a head that are no part of the body, on end: the trailers, and a chunk's extensions."""
+_SMALL_BYTES = 1 << 16
+"""A body below that is copied to leave in one write with its head; a larger one is not copied."""
 _BODILESS = frozenset({204, 304})
 """Statuses whose responses end with their heads, whatever these say (RFC 9112, 6.3)."""
 _LARGE_HEAD = f"the response's head is larger than {_MAX_HEAD_BYTES} bytes"
@@ -91,10 +93,10 @@ class ClientConnection(asyncio.Protocol):
             raise InvalidResponseError(_UNASKED) if self._unasked else ConnectionLostError(_CLOSED)
         head: asyncio.Future[ServerResponse] = loop.create_future()
         self._head = head
-        if body:
-            self._transport.writelines([request, body])
+        if len(body) < _SMALL_BYTES:
+            self._transport.write(request + body)
         else:
-            self._transport.write(request)
+            self._transport.writelines([request, body])
         if self._idle_timeout is not None:
             self._heard = loop.time()
             self._idle_timer = loop.call_later(self._idle_timeout, self._look)
@@ -167,7 +169,7 @@ class ClientConnection(asyncio.Protocol):
                 self._framing_bytes = 0
                 piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 pieces.clear()
-                response.feed(piece)
+                response.feed(piece, self._complete)
             elif error is None and self._framing_bytes > _MAX_FRAMING_BYTES:
                 error = InvalidResponseError(f"more than {_MAX_FRAMING_BYTES} bytes of extensions or trailers")
         if self._complete:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
-Sink = Callable[[bytes], "Awaitable[None] | None"]
-"""Takes a piece of a body; None where there is nothing to wait for before it may get the next."""
+Sink = Callable[[bytes, bool], "Awaitable[None] | None"]
+"""Takes a piece of a body, and whether it is known to be the last; None where there is nothing to wait for before the
+next."""
 
 _HIGH_WATER = 1 << 16
 """Bytes of a body that nobody has taken yet, beyond which no more is read from the server."""
@@ -53,6 +54,11 @@ class ServerResponse:
     def content_type(self) -> str:
         """The media type alone, in lower case; empty where the server names none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the body has arrived and been read."""
+        return self._ended and self._error is None and not self._pieces
 
     async def __aenter__(self) -> ServerResponse:
         return self
@@ -108,7 +114,8 @@ class ServerResponse:
             yield piece
 
     async def relay(self, sink: Sink) -> None:
-        """Give the sink the rest of the body, all that arrives together in one piece; returns at the body's end.
+        """Give the sink the rest of the body, all that arrives together in one piece; returns at the body's end, of
+        which the sink may not have known with the last piece.
 
         The sink is called at the moment of an arrival, in this task's context but outside of any task: most pieces
         cost no switch to this task. Only where the sink has to wait, this task waits with it, and the server with both.
@@ -122,7 +129,8 @@ class ServerResponse:
             if self._refusal is not None:
                 raise self._refusal
             while self._pieces:
-                waiting = sink(self._take())
+                piece = self._take()
+                waiting = sink(piece, self.complete)
                 if waiting is not None:
                     await waiting
             if self._error is not None:
@@ -142,8 +150,12 @@ class ServerResponse:
 
     # The connection's side.
 
-    def feed(self, piece: bytes) -> None:
-        """Take a piece of the body, which is not empty."""
+    def feed(self, piece: bytes, last: bool) -> None:
+        """Take a piece of the body, which is not empty.
+
+        Args:
+            last: whether the body is complete with it; `feed_end` follows then.
+        """
         if self._sink is None or self._suspended is not None:
             self._pieces.append(piece)
             self._size += len(piece)
@@ -152,7 +164,7 @@ class ServerResponse:
             self._wake()
         else:
             assert self._context is not None
-            self._context.run(self._give, self._sink, piece)
+            self._context.run(self._give, self._sink, piece, last)
 
     def feed_end(self, error: Exception | None = None) -> None:
         """Nothing more will come: the response is complete, or has broken off with an error."""
@@ -162,10 +174,10 @@ class ServerResponse:
             self._error = error
         self._wake()
 
-    def _give(self, sink: Sink, piece: bytes) -> None:
+    def _give(self, sink: Sink, piece: bytes, last: bool) -> None:
         """Call the sink, and go on with what it gives up to where it waits, if it does."""
         try:
-            waiting = sink(piece)
+            waiting = sink(piece, last)
             if waiting is None:
                 return
             steps = waiting.__await__()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from ..asgi.types import Headers, Receive, Scope, Send, send_body
+from ..asgi.types import SENT, Headers, Receive, Scope, Send, send_body
 from ..errors import APIError, incomplete_stream
 from ..http_client.response import ServerResponse
 from ..openai.body import Request, checked_request
@@ -41,6 +41,7 @@ _PLAIN = "/:@!$&'()*+,;=[]"
 _LARGEST_ERROR = 65536
 _LAST_EVENT_BYTES = 32
 """More than the event that ends a stream has."""
+_COMMENT_STARTS = b":\r\n"
 _COMMENTS = re.compile(rb"(?::[^\n]*\n|\r?\n)*")
 _EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 """Nothing between us and the client is to hold events back (nginx reads the second)."""
@@ -124,6 +125,8 @@ class Proxy:
             APIError: to answer with that instead. Some servers begin a stream before they look at the request, and
                 refuse it in the first event; the client gets that with its status.
         """
+        if b"error" not in events:
+            return
         first, blank_line, _ = events.replace(b"\r\n", b"\n").partition(b"\n\n")
         for data in payloads(first) if blank_line else ():
             error = error_in(data, self._engine.normalise_error)
@@ -154,14 +157,12 @@ class Proxy:
             }
         )
         opening = ChatOpening(_choices(scope)) if events and scope["path"] == CHAT_COMPLETIONS else None
-        body = _StreamedBody(send, opening)
-        sent = body.take(first) if first else None
+        body = _StreamedBody(send, opening, ends_with_done)
+        sent = body.take(first, response.complete)
         if sent is not None:
             await sent
         await response.relay(body.take)
-        if ends_with_done and not body.ends_with_done:
-            raise incomplete_stream()
-        await send({"type": "http.response.body", "body": body.rest()})
+        await body.finish()
 
 
 class _StreamedBody:
@@ -169,31 +170,44 @@ class _StreamedBody:
 
     Args:
         opening: puts in the chunk with the role, for a chat.
+        ends_with_done: whether it is broken unless it ends with `[DONE]`.
     """
 
-    def __init__(self, send: Send, opening: ChatOpening | None) -> None:
+    def __init__(self, send: Send, opening: ChatOpening | None, ends_with_done: bool) -> None:
         self._send = send
         self._opening = opening
+        self._ends_with_done = ends_with_done
         self._end = b""
+        self._finished = False
 
-    def take(self, piece: bytes) -> Awaitable[None] | None:
+    def take(self, piece: bytes, last: bool) -> Awaitable[None] | None:
         """Send what has arrived. It is on the path of every token, and no coroutine: that is cheaper."""
         self._end = piece if len(piece) > _LAST_EVENT_BYTES else (self._end + piece)[-2 * _LAST_EVENT_BYTES :]
         if self._opening is not None:
             piece = self._opening.feed(piece)
             if self._opening.complete:
                 self._opening = None
-            if not piece:
-                return None
-        return self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        if last and self._opening is None and self._is_whole:
+            # Its last piece and the response's end leave in one write.
+            self._finished = True
+            return self._send({"type": "http.response.body", "body": piece})
+        if not piece:
+            return None
+        sent = self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        return None if sent is SENT else sent
 
     @property
-    def ends_with_done(self) -> bool:
-        return self._end.rstrip().endswith(b"[DONE]")
+    def _is_whole(self) -> bool:
+        return not self._ends_with_done or self._end.rstrip().endswith(b"[DONE]")
 
-    def rest(self) -> bytes:
-        """What is left to send at the end."""
-        return b"" if self._opening is None else self._opening.finish()
+    async def finish(self) -> None:
+        """End the response, unless that has been done with its last piece. Raises APIError where it is not whole."""
+        if self._finished:
+            return
+        if not self._is_whole:
+            raise incomplete_stream()
+        rest = b"" if self._opening is None else self._opening.finish()
+        await self._send({"type": "http.response.body", "body": rest})
 
 
 def _choices(scope: Scope) -> Any:
@@ -208,7 +222,9 @@ async def _first_events(response: ServerResponse) -> bytes:
     """
     piece = b""
     while more := await response.read_available():
-        piece = _COMMENTS.sub(b"", piece + more, count=1)
+        piece += more
+        if piece[0] in _COMMENT_STARTS:
+            piece = _COMMENTS.sub(b"", piece, count=1)
         if piece and not piece.startswith(b":"):
             return piece
     return b""

@@ -66,8 +66,11 @@ async def pooled(script: Script, **options: float) -> AsyncIterator[tuple[Script
 
 async def relayed(response: ServerResponse) -> bytes:
     parts: list[bytes] = []
+    ended: list[bool] = []
 
-    def sink(piece: bytes) -> Awaitable[None] | None:
+    def sink(piece: bytes, last: bool) -> Awaitable[None] | None:
+        assert not ended
+        ended.extend([last] * last)
         parts.append(piece)
         # Now at once, now in a while: both have to keep the order.
         return asyncio.sleep(0.001) if len(parts) % 3 == 0 else None
@@ -284,7 +287,7 @@ async def test_a_task_that_is_cancelled_ends_the_connection(moment: str) -> None
         async with await pool.request("POST", "/", {}, b"{}") as response:
             pieces = 0
 
-            def sink(piece: bytes) -> Awaitable[None] | None:
+            def sink(piece: bytes, last: bool) -> Awaitable[None] | None:
                 nonlocal pieces
                 pieces += len(piece) // 5
                 if pieces == 2:
@@ -311,7 +314,7 @@ async def test_a_sink_that_fails_ends_the_relay_with_its_error() -> None:
             await call.send(b"5\r\nhello\r\n")
             await asyncio.sleep(0.001)
 
-    def sink(piece: bytes) -> None:
+    def sink(piece: bytes, last: bool) -> None:
         if calls:
             raise LookupError("no more")
         calls.append(piece)
@@ -343,7 +346,7 @@ async def test_a_slow_reader_slows_the_server(how: str) -> None:
         total = 0
         released = asyncio.Event()
 
-        async def wait(piece: bytes) -> None:
+        async def wait(piece: bytes, last: bool) -> None:
             nonlocal total
             total += len(piece)
             await released.wait()
@@ -358,6 +361,19 @@ async def test_a_slow_reader_slows_the_server(how: str) -> None:
         else:
             await task
         assert total == size
+
+
+async def test_the_last_piece_is_known_where_the_end_arrives_with_it() -> None:
+    pieces: list[tuple[bytes, bool]] = []
+
+    async def script(call: Call) -> None:
+        await call.send(OK + b"content-length: 10\r\n\r\nfirst")
+        await asyncio.sleep(0.01)
+        await call.send(b"other")
+
+    async with pooled(script) as (_, pool), await pool.request("POST", "/", {}, b"{}") as response:
+        await response.relay(lambda piece, last: pieces.append((piece, last)))
+    assert pieces == [(b"first", False), (b"other", True)]
 
 
 async def test_context_variables_are_those_of_the_task_that_relays() -> None:
@@ -375,7 +391,7 @@ async def test_context_variables_are_those_of_the_task_that_relays() -> None:
     ids: set[str] = set()
     async with pooled(script) as (_, pool), await pool.request("POST", "/", {}, b"{}") as response:
         request_id.set("mine")
-        await response.relay(lambda piece: ids.add(request_id.get()))
+        await response.relay(lambda piece, last: ids.add(request_id.get()))
     assert ids == {"mine"}
 
 

@@ -50,6 +50,8 @@ _ALWAYS = (
     ("GET", "/slots"),
     ("GET", "/lora-adapters"),
 )
+_OWN_SLOTS = 4
+"""What llama.cpp makes of PARALLEL=-1 at least."""
 _EMBEDDING = (("POST", routes.EMBEDDINGS),)
 _RERANKING = (("POST", routes.RERANK),)
 
@@ -83,7 +85,6 @@ class LlamaCppEngine(ServerEngine):
     remedy = "LLAMA_SERVER and LLAMACPP_PYTHON must name programs that are there; leave them out for those of PATH"
     transport = "unix"
     secrets = ("LLAMA_API_KEY",)  # Ours to it; the worker downloads its models.
-    keep_alive = 0  # Its server gives a connection a thread for as long as it is open.
 
     def __init__(
         self,
@@ -105,6 +106,10 @@ class LlamaCppEngine(ServerEngine):
         self._adapters = adapters.LoadedAdapters()
         self._places: int | None = None
         self._key = secrets.token_hex(16)
+        slots = values.get("parallel", -1)
+        # Its server gives a connection a thread for as long as it is open, and may have no more than two beside those
+        # of its slots: one that is kept must not keep a request waiting.
+        self.keep_limit = 2 + (slots if slots > 0 else _OWN_SLOTS)
         self._routes = frozenset(Route(*route) for route in self._possible())
         super().__init__(worker)
 

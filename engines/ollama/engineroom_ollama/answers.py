@@ -84,6 +84,10 @@ class EventStream:
         self._rest = b""
         self._ended = False
 
+    @property
+    def complete(self) -> bool:
+        return self._ended
+
     async def __aenter__(self) -> EventStream:
         return self
 
@@ -97,7 +101,7 @@ class EventStream:
 
     async def relay(self, sink: Sink) -> None:
         while events := await self.read_available():
-            sending = sink(events)
+            sending = sink(events, self._ended)
             if sending is not None:
                 await sending
 
