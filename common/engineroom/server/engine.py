@@ -71,6 +71,9 @@ class ServerEngine(Engine):
     ready_path: ClassVar[str] = "/health"
     """The path that answers 200 once requests are served."""
 
+    access_log: ClassVar[str] = '"GET {path} HTTP/'
+    """How its log notes a request for `{path}`: notes of our own health checks are left out."""
+
     progress_metrics: ClassVar[tuple[str, ...]] = ()
     """Counters among its metrics that move with each of its steps, also amid a long prompt: while they do, it works.
     Where it has none, it works as long as its processes take the processor."""
@@ -280,7 +283,7 @@ class ServerEngine(Engine):
             remove_if_stopped=[str(self.directory)],
             log=self.worker.engine_logs,
             log_format=self.diagnostics.log_format,
-            ignored=f'"GET {self.ready_path} HTTP/',
+            ignored=self.access_log.format(path=self.ready_path),
         )
         self.timeline.mark("engine spawned")
         if self.follows:

@@ -20,6 +20,7 @@ from engineroom.openai.serving import logprobs
 from engineroom.openai.serving.response import Envelope, new_id
 from engineroom.openai.serving.tokens import Token
 from engineroom.openai.stop_strings import TextCutter
+from engineroom.openai.validation import invalid
 from engineroom.server import FanOutProxy, ServerEngine, StreamedProxy
 
 from .requests import PATHS, STOPS_HERE
@@ -209,8 +210,12 @@ class Translator:
 
 
 def as_vectors(json: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a request for embeddings."""
+    """The answer to a request for embeddings. Raises APIError for more dimensions than there are."""
     vectors = answer["embeddings"]
+    dimensions = json.get("dimensions") or len(vectors[0])
+    if dimensions > len(vectors[0]):
+        message = f"Invalid 'dimensions': this model's vectors have {len(vectors[0])}, but got {dimensions}."
+        raise invalid(message, "dimensions", "integer_above_max_value")
     if json.get("encoding_format") == "base64":
         vectors = [base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode() for vector in vectors]
     tokens = answer.get("prompt_eval_count", 0)

@@ -39,6 +39,7 @@ _CAUSES = (
         "Ollama's folder `lib/ollama` is missing, in which its runners are: install it whole (docs/ollama.md)",
     ),
 )
+_LINE = r"time=\S+ level=(?P<level>\w+)\S* source=(?P<source>\S+) (?:msg=)?"
 _FIELDS = (
     ("does not support thinking", "reasoning_effort"),
     ("does not support insert", "suffix"),
@@ -54,6 +55,7 @@ class OllamaEngine(ServerEngine):
     summary = "Ollama: models of its library by their names, and GGUF"
     preference = 60
     ready_path = "/api/version"
+    access_log = '"{path}"'  # Gin's
     metrics_path = None
     generating_processes = r"llama-server|ollama runner"
     remedy = (
@@ -72,7 +74,9 @@ class OllamaEngine(ServerEngine):
     other_names = OTHER_NAMES
     usual_settings = USUAL_SETTINGS
     namespaces = ("OLLAMA_",)
-    diagnostics = Diagnostics(LogFormat((r"time=\S+ level=(?P<level>\w+) source=(?P<source>\S+) (?:msg=)?",)), _CAUSES)
+    diagnostics = Diagnostics(
+        LogFormat((r"time=\S+ level=(?P<level>\w+)\S* source=(?P<source>\S+) (?:msg=)?",)), _CAUSES
+    )
 
     def __init__(self, worker: WorkerSettings, own: OllamaSettings, variables: Mapping[str, str]) -> None:
         super().__init__(worker)

@@ -58,7 +58,7 @@ class _OllamaOptions(msgspec.Struct):
     repeat_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
     repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] | None = None
     top_k: Annotated[int, msgspec.Meta(ge=-1)] | None = None
-    typical_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    typical_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
 
 
 def prepare(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,9 +68,14 @@ def prepare(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
     json = only_honoured(path, json, HONOURED, "Ollama", _INSTEAD)
     check(json, _OllamaOptions)
     for field in ("prompt", "input"):
-        texts = json.get(field)
-        if isinstance(texts, list) and not all(isinstance(text, str) for text in texts):
-            raise invalid(f"Invalid '{field}': Ollama takes text only, no token ids.", field, "unsupported_value")
+        texts = json.get(field, "x")
+        for text in texts if isinstance(texts, list) else [texts]:
+            if not isinstance(text, str) or not text:
+                message = f"Invalid '{field}': Ollama takes text only, and some of it; no token ids."
+                raise invalid(message, field, "unsupported_value")
+    if json.get("max_tokens") == 0:
+        # It would take that for none, and generate without end.
+        raise invalid("Invalid 'max_tokens': Ollama generates one token at least.", "max_tokens", "invalid_value")
     if path == CHAT_COMPLETIONS:
         json = {**json, "messages": shown_messages(json["messages"], _MEMBERS, "Ollama")}
         native(path, json)
@@ -85,8 +90,9 @@ def native(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
     if path == EMBEDDINGS:
         return {"input": json["input"], "truncate": False, "dimensions": json.get("dimensions", 0)}
     options = {_RENAMED.get(name, name): value for name, value in json.items() if name in _OPTIONS or name in _RENAMED}
-    if STOPS_HERE in json:
-        del options["stop"]
+    if STOPS_HERE in json or not options.get("stop"):
+        # With an empty list the model's own would not count.
+        options.pop("stop", None)
     if "seed" in options:
         options["seed"] %= _SEEDS
     if options.get("top_k") == -1:
@@ -95,7 +101,7 @@ def native(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
     if path == COMPLETIONS:
         suffix = {"suffix": json["suffix"]} if json.get("suffix") else {"raw": True}
         logprobs = {} if json.get("logprobs") is None else {"logprobs": True, "top_logprobs": json["logprobs"]}
-        return {"prompt": json["prompt"], **suffix, **logprobs, **request}
+        return {"prompt": json["prompt"], "think": False, **suffix, **logprobs, **request}
     names: dict[str, str] = {}
     request["messages"] = [_message(f"messages.{at}", each, names) for at, each in enumerate(json["messages"])]
     request["think"] = _think(json)

@@ -72,6 +72,8 @@ class OllamaSettings(Settings):
             if name in given and not _DURATION.fullmatch(given[name]):
                 problems.add(name.upper(), f"expected seconds, or a duration such as 5m; got {given[name]!r}")
         problems.check()
+        if "ollama_models" in given:
+            given["ollama_models"] = str(Path(given["ollama_models"]).expanduser())
         volume = writable(self.base_path)
         kept: dict[str, Any] = {"ollama_models": str(volume / "ollama" / "models")} if volume else {}
         defaults = {flag.name: flag.parse(flag.default) for flag in VARIABLES.flags if flag.default is not None}

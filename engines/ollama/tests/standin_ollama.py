@@ -72,6 +72,7 @@ async def line(answer: web.StreamResponse, content: Mapping[str, Any]) -> None:
 
 
 async def version(call: web.Request) -> web.Response:
+    print('[GIN] 2026/01/01 - 00:00:00 | 200 |      21.583µs |       127.0.0.1 | GET      "/api/version"', flush=True)
     return web.json_response({"version": os.environ.get("STANDIN_VERSION", "0.32.15")})
 
 

@@ -52,7 +52,8 @@ async def test_fields_are_ollama_s_options_and_nothing_is_to_be_cut(plain: Ollam
     assert (got["truncate"], got["shift"], got["stream"], got["model"]) == (False, False, True, MODEL)
     own = await sent(plain, repetition_penalty=1.1, repeat_last_n=64, typical_p=0.9, min_p=0.1)
     assert own["options"] == {"repeat_penalty": 1.1, "repeat_last_n": 64, "typical_p": 0.9, "min_p": 0.1}
-    assert "temperature" not in (await sent(plain))["options"], "the model's own parameters count"
+    for nothing in ({}, {"stop": ""}, {"stop": []}, {"temperature": None}):
+        assert (await sent(plain, **nothing))["options"] == {}, "the model's own parameters count"
 
 
 async def test_a_completion_s_prompt_goes_to_the_model_as_it_is(plain: OllamaEngine) -> None:
@@ -135,6 +136,10 @@ async def test_formats(plain: OllamaEngine) -> None:
         ("completions", {"prompt": [1, 2]}, "prompt"),
         ("completions", {"prompt": [[1], [2]]}, "prompt"),
         ("completions", {"echo": True}, "echo"),
+        ("completions", {"prompt": ""}, "prompt"),
+        ("completions", {"prompt": ["a", ""]}, "prompt"),
+        ("completions", {"max_tokens": 0}, "max_tokens"),
+        ("completions", {"typical_p": 0}, "typical_p"),
         ("completions", {"best_of": 3}, "best_of"),
         ("completions", {"suffix": "x"}, "suffix"),
     ],
@@ -176,6 +181,8 @@ async def test_thoughts_come_apart(thinking: OllamaEngine) -> None:
     assert (await sent(thinking, reasoning_effort="none"))["think"] is False
     assert (await sent(thinking, chat_template_kwargs={"enable_thinking": False}))["think"] is False
     assert "think" not in await sent(thinking)
+    _, answer = await ask(thinking, COMPLETIONS, prompt="one two", max_tokens=2)
+    assert answer["choices"][0]["text"] == "one two", "a completion's text is all of it"
 
 
 async def test_pictures(seeing: OllamaEngine) -> None:
@@ -206,4 +213,7 @@ async def test_embeddings(embedding: OllamaEngine) -> None:
     assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
     status, answer = await ask(embedding, EMBEDDINGS, input=[[1, 2]])
     assert (status, answer["error"]["param"]) == (400, "input")
+    for wrong, param in (({"input": "x", "dimensions": 5}, "dimensions"), ({"input": ["a", ""]}, "input")):
+        status, answer = await ask(embedding, EMBEDDINGS, **wrong)
+        assert (status, answer["error"]["param"]) == (400, param)
     assert (await ask(embedding))[0] == 404, "it only makes vectors"
