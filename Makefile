@@ -183,6 +183,13 @@ soak: env-dev ## Run clients of every kind for minutes and watch the HTTP door's
 siege: env-dev ## Attack both doors for 15 minutes (writes benchmarks/siege/results.md); ARGS=--quick takes three
 	@python benchmarks/siege/siege.py $(ARGS)
 
+.PHONY: bench-scale scale
+bench-scale: $(VENV)/.bench ## Hold a simulated fleet of workers against a real one (writes benchmarks/scale/results.md); ARGS=--quick tries it
+	@python benchmarks/scale/bench.py $(ARGS)
+
+scale: env-dev ## How many workers for which load, what scaling to zero costs (ARGS="--start 90 --rates 1=60,16=35 --loads 1,5")
+	@python benchmarks/scale/plan.py $(ARGS)
+
 .PHONY: bench-hangs
 bench-hangs: env-dev ## Measure how soon an engine that hangs is noticed, and that long work is not (writes benchmarks/siege/hangs.md); ARGS=--quick tries it
 	@python benchmarks/siege/hangs.py $(ARGS)

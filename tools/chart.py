@@ -89,7 +89,8 @@ def image_facts(row: Image) -> dict[str, Any]:
 
     compute: for each major compute capability that it runs on, the minor ones, as strings.
     user: whom it runs as in a pod.
-    formats: whether the engine loads weights, which can be fetched beforehand.
+    loads: whether the engine loads weights that `engineroom pull` can fetch beforehand.
+    keeps: whether it keeps models, or what it compiles, on a volume.
     nodes: the variables that a replica on several machines needs; null where it can have only one.
     """
     engine, env = engine_of(row)
@@ -103,6 +104,7 @@ def image_facts(row: Image) -> dict[str, Any]:
         "compute": {major: [number[-1] for number in row.sm if number[:-1] == major] for major in majors},
         "user": pod_user(row),
         "loads": bool(engine.model_formats),
+        "keeps": "BASE_PATH" in names,
         "nodes": _nodes(names),
     }
 

@@ -17,8 +17,8 @@ Quantity = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G
 """A quantity of Kubernetes', `8Gi`."""
 Duration = Annotated[str, StringConstraints(pattern=r"^([0-9]+(ms|s|m|h))+$")]
 """A duration of Prometheus', `15s`."""
-Mapping = dict[str, Any]
-"""A part of a pod's specification that goes there as it is."""
+ManifestPart = dict[str, Any]
+"""A part of a manifest, which goes there as it is."""
 
 
 class ChartPart(BaseModel):
@@ -92,7 +92,7 @@ class KEDAValues(ChartPart):
     )
     polling_interval: int = Field(15, ge=1, description="Seconds between two questions.")
     cooldown_period: int = Field(300, ge=0, description="Seconds without work before the last pod is taken away.")
-    triggers: list[Mapping] = Field(
+    triggers: list[ManifestPart] = Field(
         [],
         description="More triggers. `minReplicas: 0` needs one: without a pod there are no gauges, so it has to count "
         "what waits in front of the pods.",
@@ -111,7 +111,7 @@ class AutoscalingValues(ChartPart):
     target_requests: int = Field(
         16,
         ge=1,
-        description="Running and waiting requests for each pod.",
+        description="Running and waiting requests for each pod: 40 to 60 % of MAX_CONCURRENT_REQUESTS (docs/scale.md).",
     )
     metric: str = Field(
         "engineroom_requests_running", min_length=1, description="With `hpa`: what the adapter calls their number."
@@ -129,17 +129,17 @@ class DisruptionBudgetValues(ChartPart):
 
 class NetworkPolicyValues(ChartPart):
     enabled: bool = Field(True, description="Whether the network is closed but for what follows.")
-    clients: list[Mapping] = Field(
+    clients: list[ManifestPart] = Field(
         [{"podSelector": {}}], description="Who may use the API (NetworkPolicyPeer); [] for everybody."
     )
-    metrics: list[Mapping] = Field(
+    metrics: list[ManifestPart] = Field(
         [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
         description="Who may reach the port besides, to read metrics.",
     )
     egress_ports: list[Annotated[int, Field(ge=1, le=65535)]] = Field(
         [443], description="TCP ports anywhere that the worker may connect to, beside DNS; 443 is for the hub."
     )
-    egress: list[Mapping] = Field([], description="More rules (NetworkPolicyEgressRule), such as one for Redis.")
+    egress: list[ManifestPart] = Field([], description="More rules (NetworkPolicyEgressRule), such as one for Redis.")
 
 
 class PoolValues(ChartPart):
@@ -192,7 +192,7 @@ class ChartValues(ChartPart):
     keys_file: SecretKey | None = Field(
         None, description="API_KEYS_FILE: a Secret with a file of keys, which is read again when it changes."
     )
-    extra_env: list[Mapping] = Field(
+    extra_env: list[ManifestPart] = Field(
         [], description="More variables (EnvVar), such as those that an engine's libraries read."
     )
     replicas: int = Field(1, ge=0, description="Pods, or groups of pods where `nodes` is more than 1.")
@@ -204,7 +204,7 @@ class ChartValues(ChartPart):
         description="Nodes whose GPU and driver the image is for, by the labels of NVIDIA's feature discovery. "
         "`required` leaves the pod pending where no node has them.",
     )
-    resources: Mapping = Field(
+    resources: ManifestPart = Field(
         {"requests": {"cpu": "2", "memory": "8Gi"}}, description="CPU and memory; the GPUs are added."
     )
     shared_memory: Quantity = Field(
@@ -246,8 +246,8 @@ class ChartValues(ChartPart):
     pod_labels: dict[str, str] = Field({}, description="More labels of the pods.")
     pod_annotations: dict[str, str] = Field({}, description="Annotations of the pods.")
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
-    tolerations: list[Mapping] = Field([], description="Beside the one for nodes with GPUs.")
-    topology_spread: list[Mapping] = Field([], description="topologySpreadConstraints.")
+    tolerations: list[ManifestPart] = Field([], description="Beside the one for nodes with GPUs.")
+    topology_spread: list[ManifestPart] = Field([], description="topologySpreadConstraints.")
     priority_class: DNSName = Field("", description="priorityClassName.")
     runtime_class: DNSName = Field("", description="runtimeClassName, such as nvidia.")
     name_override: DNSName = Field("", description="What the objects are called, in the place of the release's name.")

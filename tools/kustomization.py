@@ -22,7 +22,8 @@ FOLDER = ROOT / "deploy" / "kustomize"
 NAME = "engineroom"
 
 _BASE = ("deployment", "service", "serviceaccount", "claim", "poddisruptionbudget", "networkpolicy")
-_QUERY = f'sum(engineroom_requests_running{{app_kubernetes_io_instance="{NAME}"}})'
+_LABEL = f'{{app_kubernetes_io_instance="{NAME}"}}'
+_QUERY = f"sum(vllm:num_requests_running{_LABEL}) + sum(vllm:num_requests_waiting{_LABEL})"
 """As the chart's, but for the namespace, which Kustomize sets later."""
 
 RENDERED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -94,6 +94,9 @@ def test_a_model_is_fetched_beforehand_where_an_engine_loads_one() -> None:
     for image in FIRST:
         specification = pod(render(settings_of(image)))
         loads = bool(chart.engine_of(image)[0].model_formats)
+        keeps = "BASE_PATH" in variables(container(specification))
+        assert keeps == any(each["mountPath"] == "/models" for each in container(specification)["volumeMounts"])
+        assert keeps or not loads
         assert [each["args"] for each in specification.get("initContainers", [])] == (
             [["pull", "--if-missing", "$(MODEL_NAME)"]] if loads else []
         )
@@ -234,7 +237,7 @@ def test_an_autoscaler_counts_what_runs_and_what_waits() -> None:
     assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", "24")
     query = trigger["metadata"]["query"]
     labels = f'{{namespace="{NAMESPACE}", app_kubernetes_io_instance="{RELEASE}"}}'
-    assert query == f"sum(engineroom_requests_running{labels})"
+    assert query == f"sum(vllm:num_requests_running{labels}) + sum(vllm:num_requests_waiting{labels})"
     assert "replicas" not in of_kind(objects, "Deployment")["spec"]
     values["autoscaling"] = {"kind": "hpa", "maxReplicas": 8, "targetRequests": 24}
     (metric,) = of_kind(render(values), "HorizontalPodAutoscaler")["spec"]["metrics"]
@@ -285,6 +288,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"engine": "max", "nodes": 2, "cache": {"kind": "hostPath"}}, "nodes: max runs on one machine"),
     ({"autoscaling": {"kind": "keda", "minReplicas": 0}, "cache": {"kind": "emptyDir"}}, "nothing would ever start"),
     ({"autoscaling": {"kind": "hpa", "minReplicas": 0}, "cache": {"kind": "emptyDir"}}, "keeps at least 1 pod"),
+    (
+        {"autoscaling": {"kind": "keda", "targetRequests": 64}, "settings": {"MAX_CONCURRENT_REQUESTS": 32},
+         "cache": {"kind": "emptyDir"}},
+        "autoscaling.targetRequests: 64 is more than a pod runs at a time",
+    ),
     ({"autoscaling": {"minReplicas": 9}}, "autoscaling.minReplicas: 9 is more than maxReplicas, 4"),
     ({"pool": {"enabled": True}}, "pool.picker: an InferencePool needs the Service of its endpoint picker"),
     ({"keysFile": {"name": "s", "key": "k"}, "podMonitor": {"enabled": True}}, "podMonitor.key: clients need a key"),

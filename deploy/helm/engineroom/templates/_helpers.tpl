@@ -82,7 +82,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* Whether models are in a claim that one node can use at a time. */}}
 {{- define "engineroom.claimOfOneNode" -}}
 {{- $row := include "engineroom.row" . | fromJson -}}
-{{- if and $row.loads (eq .Values.cache.kind "claim") (ne .Values.cache.accessMode "ReadWriteMany") }}yes{{ end -}}
+{{- if and $row.keeps (eq .Values.cache.kind "claim") (ne .Values.cache.accessMode "ReadWriteMany") }}yes{{ end -}}
 {{- end }}
 
 {{/* A setting's value as a variable carries it. YAML's numbers arrive as floating point. */}}
@@ -127,6 +127,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas) -}}
   {{- fail (printf "autoscaling.minReplicas: %d is more than maxReplicas, %d" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- end -}}
+{{- $places := int (.Values.settings.MAX_CONCURRENT_REQUESTS | default 0) -}}
+{{- if and (ne .Values.autoscaling.kind "none") $places (gt (int .Values.autoscaling.targetRequests) $places) -}}
+  {{- fail (printf "autoscaling.targetRequests: %d is more than a pod runs at a time (settings.MAX_CONCURRENT_REQUESTS, %d); what is more waits or is refused before another pod is added. Half to two thirds of it leave room for the time of a start" (int .Values.autoscaling.targetRequests) $places) -}}
+{{- end -}}
 {{- if and (eq .Values.autoscaling.kind "hpa") (eq (int .Values.autoscaling.minReplicas) 0) -}}
   {{- fail "autoscaling.minReplicas: a HorizontalPodAutoscaler keeps at least 1 pod; use kind keda for none" -}}
 {{- end -}}
@@ -151,7 +155,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - {name: WORKER, value: http}
 - {name: HOST, value: 0.0.0.0}
 - {name: PORT, value: "8000"}
-{{- if $row.loads }}
+{{- if $row.keeps }}
 - {name: BASE_PATH, value: /models}
 {{- end }}
 - {name: HOME, value: /scratch}
@@ -194,7 +198,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "engineroom.mounts" -}}
-{{- if (include "engineroom.row" . | fromJson).loads }}
+{{- if (include "engineroom.row" . | fromJson).keeps }}
 - {name: models, mountPath: /models}
 {{- end }}
 - {name: scratch, mountPath: /scratch}
@@ -212,7 +216,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{- define "engineroom.volumes" -}}
-{{- if (include "engineroom.row" . | fromJson).loads }}
+{{- if (include "engineroom.row" . | fromJson).keeps }}
 - name: models
   {{- if eq .Values.cache.kind "emptyDir" }}
   emptyDir: {sizeLimit: {{ .Values.cache.size }}}
