@@ -41,8 +41,8 @@ def test_waits_are_those_of_queueing_theory(fleet: ModuleType) -> None:
     arrivals, due = [], 0.0
     for _ in range(60_000):
         due += chance.expovariate(offered / mean_s)
-        arrivals.append(fleet.Arrival(due, 1 + round(chance.expovariate(1 / tokens))))
-    report = fleet.Fleet(profile, fleet.ScalingRule(1, 1, 1)).run(arrivals)
+        arrivals.append(fleet.DueRequest(due, 1 + round(chance.expovariate(1 / tokens))))
+    report = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 1, 1)).run(arrivals)
     waits = [each.began - each.due for each in report.outcomes]
     expected = erlang_c(places, offered) * mean_s / (places - offered)
     assert sum(waits) / len(waits) == pytest.approx(expected, rel=0.1)
@@ -52,9 +52,11 @@ def test_waits_are_those_of_queueing_theory(fleet: ModuleType) -> None:
 def test_streams_that_run_together_share_what_there_is(fleet: ModuleType) -> None:
     """100 tokens/s alone, 50 each for two: a second request that comes halfway slows the first for the rest."""
     profile = fleet.WorkerProfile(0, 0.5, ((1, 100.0), (2, 50.0)), 2, 0)
-    alone = fleet.Fleet(profile, fleet.ScalingRule(1, 1, 1)).run([fleet.Arrival(0, 101)])
+    alone = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 1, 1)).run([fleet.DueRequest(0, 101)])
     assert (alone.outcomes[0].first, alone.outcomes[0].ended) == (pytest.approx(0.5), pytest.approx(1.5))
-    both = fleet.Fleet(profile, fleet.ScalingRule(1, 1, 1)).run([fleet.Arrival(0, 101), fleet.Arrival(1.0, 101)])
+    both = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 1, 1)).run(
+        [fleet.DueRequest(0, 101), fleet.DueRequest(1.0, 101)]
+    )
     first, second = both.outcomes
     # Half a second of 100 tokens/s, then 50 tokens at 50: one second.
     assert first.ended == pytest.approx(2.0)
@@ -64,23 +66,28 @@ def test_streams_that_run_together_share_what_there_is(fleet: ModuleType) -> Non
 
 def test_what_finds_no_place_is_refused_and_what_finds_no_worker_waits_for_one(fleet: ModuleType) -> None:
     profile = fleet.WorkerProfile(30, 0.5, ((1, 10.0),), 1, 1)
-    together = [fleet.Arrival(1, 11)] * 4
-    report = fleet.Fleet(profile, fleet.ScalingRule(1, 1, 1)).run(together)
+    together = [fleet.DueRequest(1, 11)] * 4
+    report = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 1, 1)).run(together)
     assert [each.refused for each in report.outcomes] == [False, False, True, True]
     assert [each.ttft_s for each in report.outcomes[:2]] == [pytest.approx(0.5), pytest.approx(2.0)]
-    two = fleet.Fleet(profile, fleet.ScalingRule(2, 2, 1)).run(together)
+    two = fleet.SimulatedFleet(profile, fleet.ScalingRule(2, 2, 1)).run(together)
     assert not any(each.refused for each in two.outcomes)
     # At 10 s an autoscaler sees one request and no worker; 30 s later there is one.
-    none = fleet.Fleet(profile, fleet.ScalingRule(0, 1, 1, poll_s=10, down_s=60)).run([fleet.Arrival(1, 11)])
+    none = fleet.SimulatedFleet(profile, fleet.ScalingRule(0, 1, 1, poll_s=10, down_s=60)).run(
+        [fleet.DueRequest(1, 11)]
+    )
     assert none.outcomes[0].ttft_s == pytest.approx(39.5)
     assert (none.starts, none.ready) == (1, [pytest.approx(40)])
+    # A queue in front holds what would be refused: each waits for the one before it.
+    held = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 1, 1), front=True).run(together)
+    assert [each.ttft_s for each in held.outcomes] == [pytest.approx(0.5 + 1.5 * number) for number in range(4)]
 
 
 def test_workers_are_dismissed_only_after_a_while_of_less_load(fleet: ModuleType) -> None:
     profile = fleet.WorkerProfile(0, 0.1, ((1, 10.0),), 4, 0)
-    burst = [fleet.Arrival(0.5, 30)] * 4
-    late = [fleet.Arrival(100.0, 1), fleet.Arrival(500.0, 1)]
-    report = fleet.Fleet(profile, fleet.ScalingRule(1, 4, 1, poll_s=1, down_s=60)).run([*burst, *late])
+    burst = [fleet.DueRequest(0.5, 30)] * 4
+    late = [fleet.DueRequest(100.0, 1), fleet.DueRequest(500.0, 1)]
+    report = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 4, 1, poll_s=1, down_s=60)).run([*burst, *late])
     # One is always there; three more from the first look at the burst until a minute after its end.
     more = report.worker_s - report.outcomes[-1].ended
     assert 3 * 60 < more < 3 * 70

@@ -18,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 import plan
 import plot
-from fleet import Arrival, Fleet, FleetReport, ScalingRule, WorkerProfile
+from fleet import DueRequest, FleetReport, ScalingRule, SimulatedFleet, WorkerProfile
 from percentiles import percentile
 from processes import ENGINEROOM, Others, free_port, machine, running, until
 from rich.console import Console
@@ -44,11 +44,14 @@ WORKER = {
     "ECHO_TTFT_MS": "200",
     "ECHO_TOKENS_PER_S": "40",
     "MAX_CONCURRENT_REQUESTS": str(PLACES),
+    "MAX_QUEUED_REQUESTS": str(QUEUE),
     "QUEUE_TIMEOUT": "120",
     "LOG_LEVEL": "WARNING",
     "DRAIN_TIMEOUT": "0",
 }
-BALANCER = {"ENGINE": "upstream", "UPSTREAM_CHECK": "0.25", "LOG_LEVEL": "WARNING", "DRAIN_TIMEOUT": "0"}
+CHECK_S = 0.25
+"""Seconds between two looks of the balancer at its workers."""
+BALANCER = {"ENGINE": "upstream", "UPSTREAM_CHECK": f"{CHECK_S:g}", "LOG_LEVEL": "WARNING", "DRAIN_TIMEOUT": "0"}
 TOKENS = 80
 """Of an answer, on average."""
 MESSAGES = [{"role": "user", "content": "How many workers does it take?"}]
@@ -60,23 +63,21 @@ console = Console()
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """load: requests a second, as a share of what the workers can do. queue: requests that may wait at a worker.
-    scaled: whether the workers come as the rule wants them.
+class FleetScenario:
+    """load: requests a second, as a share of what the workers can do. scaled: whether the workers come as the rule
+    wants them, and a queue in front holds requests until one has a free place.
     """
 
     name: str
     load: float
-    queue: int = QUEUE
     scaled: bool = False
 
 
 SCENARIOS = (
-    Scenario("60 % of what four workers can do", 0.6),
-    Scenario("85 %", 0.85),
-    Scenario("130 %", 1.3),
-    # The first worker is asked for all that has come until then, as where a gateway holds requests for a cluster.
-    Scenario("60 %, from no worker at all", 0.6, queue=1000, scaled=True),
+    FleetScenario("60 % of what four workers can do", 0.6),
+    FleetScenario("85 %", 0.85),
+    FleetScenario("130 %", 1.3),
+    FleetScenario("60 %, from no worker at all", 0.6, scaled=True),
 )
 
 
@@ -98,16 +99,20 @@ class Figures:
     ready_s: list[float] = field(default_factory=list)
 
 
-class HeldSender(Sender):
-    """Holds requests until there is a worker, as a queue in front of a cluster does."""
+class FrontQueue(Sender):
+    """Holds requests until a worker has a free place, as a queue in front of a cluster does; first come, first served.
 
-    def __init__(self, sender: Sender, ready: asyncio.Event) -> None:
+    Args:
+        places: of the workers that are ready; what makes one ready releases its places.
+    """
+
+    def __init__(self, sender: Sender, places: asyncio.Semaphore) -> None:
         self._sender = sender
-        self._ready = ready
+        self._places = places
 
     async def send(self, ask: Ask, measurement: Measurement) -> None:
-        await self._ready.wait()
-        await self._sender.send(ask, measurement)
+        async with self._places:
+            await self._sender.send(ask, measurement)
 
     async def prepare(self, streams: int) -> None:
         await self._sender.prepare(streams)
@@ -119,9 +124,8 @@ class HeldSender(Sender):
 class Cluster:
     """Four places for workers, and a balancer in front that knows them all."""
 
-    def __init__(self, queue: int = QUEUE) -> None:
+    def __init__(self) -> None:
         self.ports = [free_port() for _ in range(WORKERS)]
-        self._queue = queue
         self._port = free_port()
         self._stack = ExitStack()
         self.started = 0
@@ -145,9 +149,7 @@ class Cluster:
         """Start the next one; its port."""
         port = self.ports[self.started]
         self.started += 1
-        self._stack.enter_context(
-            running([ENGINEROOM, "serve"], {**WORKER, "MAX_QUEUED_REQUESTS": str(self._queue), "PORT": str(port)})
-        )
+        self._stack.enter_context(running([ENGINEROOM, "serve"], {**WORKER, "PORT": str(port)}))
         return port
 
     def sender(self) -> OpenAISender:
@@ -204,17 +206,15 @@ def _endless() -> Iterator[Ask]:
         yield ask(TOKENS)
 
 
-def requests(rate: float, seconds: float) -> list[Arrival]:
+def requests(rate: float, seconds: float) -> list[DueRequest]:
     return list(plan.arrivals(rate, seconds, TOKENS, seed=7))
 
 
-def predict(profile: WorkerProfile, scenario: Scenario, arrivals: Sequence[Arrival]) -> Figures:
+def predict(profile: WorkerProfile, scenario: FleetScenario, arrivals: Sequence[DueRequest]) -> Figures:
     """What the simulation says of these requests."""
     rule = RULE if scenario.scaled else ScalingRule(WORKERS, WORKERS, 1)
-    report: FleetReport = Fleet(replace(profile, queue=scenario.queue), rule).run(arrivals)
+    report: FleetReport = SimulatedFleet(profile, rule, front=scenario.scaled).run(arrivals)
     answered = [each for each in report.outcomes if not each.refused]
-    # A request that was held in front has not waited in a worker's queue.
-    begin = min(report.ready, default=0.0)
     return Figures(
         len(answered),
         len(report.outcomes) - len(answered),
@@ -222,15 +222,15 @@ def predict(profile: WorkerProfile, scenario: Scenario, arrivals: Sequence[Arriv
         max(each.ended for each in answered) - arrivals[0].due,
         [each.ttft_s for each in answered],
         [each.latency_s for each in answered],
-        sum(max(0.0, each.began - max(each.due, begin)) for each in answered),
+        # In front of a cluster requests wait for a worker, and not in its queue.
+        0.0 if scenario.scaled else sum(each.began - each.due for each in answered),
         report.ready,
     )
 
 
-async def measure(scenario: Scenario, rate: float, arrivals: Sequence[Arrival]) -> Figures:
+async def measure(scenario: FleetScenario, rate: float, arrivals: Sequence[DueRequest]) -> Figures:
     """What four real workers make of these requests."""
-    with Cluster(scenario.queue) as cluster:
-        ready = asyncio.Event()
+    with Cluster() as cluster:
         if not scenario.scaled:
             for _ in range(WORKERS):
                 cluster.start_worker()
@@ -238,16 +238,17 @@ async def measure(scenario: Scenario, rate: float, arrivals: Sequence[Arrival]) 
             for port in cluster.ports:
                 until(f"http://127.0.0.1:{port}/readyz")
             await asyncio.sleep(1)
-            ready.set()
         sender = cluster.sender()
         await sender.prepare(WORKERS * (PLACES + QUEUE))
         ended: list[Measurement] = []
         asks = (ask(each.tokens) for each in arrivals)
-        loop = LoadLoop(HeldSender(sender, ready), asks, Measurement, ended.append)
+        places = asyncio.Semaphore(0)
+        through = FrontQueue(sender, places) if scenario.scaled else sender
+        loop = LoadLoop(through, asks, Measurement, ended.append)
         before = cluster.waits_s()
         began = time.perf_counter()
         ready_s: list[float] = []
-        scaling = asyncio.ensure_future(_scale(cluster, loop, ready, began, ready_s)) if scenario.scaled else None
+        scaling = asyncio.ensure_future(_scale(cluster, loop, places, began, ready_s)) if scenario.scaled else None
         await loop.open(Arrivals(rate), Extent(requests=len(arrivals)), seed=7)
         if scaling is not None:
             scaling.cancel()
@@ -270,18 +271,20 @@ async def measure(scenario: Scenario, rate: float, arrivals: Sequence[Arrival]) 
     )
 
 
-async def _scale(cluster: Cluster, loop: LoadLoop, ready: asyncio.Event, began: float, ready_s: list[float]) -> None:
-    """Start workers as the rule wants them, and note when each is ready."""
+async def _scale(
+    cluster: Cluster, loop: LoadLoop, places: asyncio.Semaphore, began: float, ready_s: list[float]
+) -> None:
+    """Start workers as the rule wants them; give out the places of each when it is ready."""
     starting: list[asyncio.Task[None]] = []
 
-    def watch(port: int) -> None:
-        """In a thread of its own: the moment when a worker is ready, and when the balancer knows one."""
-        ready_s.append(until(f"http://127.0.0.1:{port}/readyz") - began)
-        until(f"{cluster.url}/readyz")
-
     async def follow(port: int) -> None:
-        await asyncio.to_thread(watch, port)
-        ready.set()
+        moment = await asyncio.to_thread(until, f"http://127.0.0.1:{port}/readyz")
+        # By then the balancer has looked at it.
+        await asyncio.sleep(CHECK_S)
+        await asyncio.to_thread(until, f"{cluster.url}/readyz")
+        ready_s.append(moment - began)
+        for _ in range(PLACES):
+            places.release()
 
     number = 0
     while True:
@@ -346,7 +349,7 @@ def report(profile: WorkerProfile, results: Sequence[Mapping[str, Any]], others:
     lines += ["", "![Times to first token, predicted and measured](scale.svg)", ""]
     lines += ["## Plans", "", "By the same simulation, with figures of vLLM's from `make bench-engines`: a small model "
               "on this machine's cores. `make scale` makes these tables of yours.", ""]  # fmt: skip
-    question = plan.Question(plan.measured_profile(), 200, (0.1, 0.3, 1, 3, 10), 2)
+    question = plan.CapacityQuestion(plan.measured_profile(), 200, (0.1, 0.3, 1, 3, 10), 2)
     return [*lines, *plan.pages(question)]
 
 

@@ -3,13 +3,13 @@
 A worker has places for requests that run, and a queue for some that wait. A request that runs has its first token after
 a fixed time, and then tokens at a rate that depends on how many run beside it. The balancer gives a request to the
 ready worker with the fewest; one that is full hands it on, and where all are full it is refused. Where no worker is
-ready, requests are held in front until one is.
+ready, requests are held in front until one is; a queue in front of a cluster holds them until a place is free.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ _DONE = 1e-9
 """Tokens or seconds below which nothing is left: sums of floating point numbers do not end at zero."""
 
 
-class Arrival(NamedTuple):
+class DueRequest(NamedTuple):
     """A request. due: seconds from the beginning; tokens: of its answer, at least one."""
 
     due: float
@@ -45,15 +45,15 @@ class WorkerProfile:
 
     def rate(self, streams: int) -> float:
         """Tokens a second of each stream, between two numbers that were measured by a straight line."""
-        below = self.rates[0]
-        for above in self.rates:
-            if above[0] >= streams:
-                if above[0] == below[0]:
-                    return above[1]
-                share = (streams - below[0]) / (above[0] - below[0])
-                return below[1] + share * (above[1] - below[1])
-            below = above
-        return below[1]
+        lower = self.rates[0]
+        for upper in self.rates:
+            if upper[0] >= streams:
+                if upper[0] == lower[0]:
+                    return upper[1]
+                share = (streams - lower[0]) / (upper[0] - lower[0])
+                return lower[1] + share * (upper[1] - lower[1])
+            lower = upper
+        return lower[1]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ScalingRule:
 
 
 @dataclass
-class Outcome:
+class SimulatedRequest:
     """What became of a request. Moments are seconds from the beginning.
 
     began: when it had a place. first: its first token. ended: its last.
@@ -105,7 +105,7 @@ class FleetReport:
     starts: workers that were ordered, beside those that were there at the beginning. ready: when each was ready.
     """
 
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[SimulatedRequest] = field(default_factory=list)
     worker_s: float = 0
     starts: int = 0
     ready: list[float] = field(default_factory=list)
@@ -114,21 +114,28 @@ class FleetReport:
 class _Running(NamedTuple):
     """A request that runs: seconds to its first token, and tokens that follow it."""
 
-    outcome: Outcome
+    outcome: SimulatedRequest
     left: list[float]
 
 
 class SimulatedWorker:
-    """One worker. `requests` counts those that run and those that wait."""
+    """One worker. `requests` counts those that run and those that wait.
 
-    def __init__(self, env: simpy.Environment, profile: WorkerProfile, ordered: float) -> None:
+    Args:
+        freed: called when a request has ended.
+    """
+
+    def __init__(
+        self, env: simpy.Environment, profile: WorkerProfile, ordered: float, freed: Callable[[], object]
+    ) -> None:
         self.ordered = ordered
         self.ready = False
         self.leaving = False
         self._env = env
         self._profile = profile
+        self._freed = freed
         self._running: list[_Running] = []
-        self._waiting: deque[Outcome] = deque()
+        self._waiting: deque[SimulatedRequest] = deque()
         self._change = env.event()
         env.process(self._work())
 
@@ -140,7 +147,11 @@ class SimulatedWorker:
     def full(self) -> bool:
         return self.requests >= self._profile.places + self._profile.queue
 
-    def take(self, outcome: Outcome) -> None:
+    @property
+    def has_free_place(self) -> bool:
+        return self.requests < self._profile.places
+
+    def take(self, outcome: SimulatedRequest) -> None:
         """Run a request, or let it wait."""
         self._waiting.append(outcome)
         self._wake()
@@ -184,7 +195,10 @@ class SimulatedWorker:
                 each.outcome.ended = self._env.now
             else:
                 still.append(each)
+        ended = len(still) < len(self._running)
         self._running = still
+        if ended:
+            self._freed()
 
 
 def _seconds_left(left: Sequence[float], rate: float) -> float:
@@ -192,29 +206,30 @@ def _seconds_left(left: Sequence[float], rate: float) -> float:
     return left[0] if left[0] > _DONE else left[1] / rate
 
 
-class Fleet:
-    """A simulation: `Fleet(profile, rule).run(arrivals)`.
+class SimulatedFleet:
+    """A simulation: `SimulatedFleet(profile, rule).run(arrivals)`.
 
     Args:
         rule: how many workers there are; with an equal minimum and maximum their number is fixed.
         warm: workers that are ready at the beginning; by default the rule's minimum.
+        front: whether a queue in front holds requests until a worker has a free place for them.
     """
 
-    def __init__(self, profile: WorkerProfile, rule: ScalingRule, warm: int | None = None) -> None:
+    def __init__(self, profile: WorkerProfile, rule: ScalingRule, warm: int | None = None, front: bool = False) -> None:
         self._env = simpy.Environment()
         self._profile = profile
         self._rule = rule
+        self._front = front
         self._workers: list[SimulatedWorker] = []
-        self._held: deque[Outcome] = deque()
+        self._held: deque[SimulatedRequest] = deque()
         self._report = FleetReport()
-        self._under_way = 0
         self._arrived_all = False
         for _ in range(rule.minimum if warm is None else warm):
-            worker = SimulatedWorker(self._env, profile, 0)
+            worker = SimulatedWorker(self._env, profile, 0, self._release)
             worker.ready = True
             self._workers.append(worker)
 
-    def run(self, arrivals: Iterable[Arrival]) -> FleetReport:
+    def run(self, arrivals: Iterable[DueRequest]) -> FleetReport:
         """What becomes of these requests."""
         self._env.process(self._arrive(arrivals))
         self._env.process(self._scale())
@@ -227,23 +242,26 @@ class Fleet:
     def _requests(self) -> int:
         return len(self._held) + sum(worker.requests for worker in self._workers)
 
-    def _arrive(self, arrivals: Iterable[Arrival]) -> Generator[simpy.Event, Any, None]:
+    def _arrive(self, arrivals: Iterable[DueRequest]) -> Generator[simpy.Event, Any, None]:
         for arrival in arrivals:
             yield self._env.timeout(max(0.0, arrival.due - self._env.now))
-            outcome = Outcome(arrival.due, arrival.tokens)
+            outcome = SimulatedRequest(arrival.due, arrival.tokens)
             self._report.outcomes.append(outcome)
-            if any(worker.ready and not worker.leaving for worker in self._workers):
-                self._balance(outcome)
-            else:
-                self._held.append(outcome)
+            self._held.append(outcome)
+            self._release()
         self._arrived_all = True
 
-    def _balance(self, outcome: Outcome) -> None:
-        open_to_it = [each for each in self._workers if each.ready and not each.leaving and not each.full]
-        if open_to_it:
-            min(open_to_it, key=lambda worker: worker.requests).take(outcome)
-        else:
-            outcome.refused = True
+    def _release(self) -> None:
+        """Give what is held in front to workers, or refuse it, as far as that is due."""
+        while self._held:
+            serving = [each for each in self._workers if each.ready and not each.leaving]
+            takers = [each for each in serving if (each.has_free_place if self._front else not each.full)]
+            if takers:
+                min(takers, key=lambda worker: worker.requests).take(self._held.popleft())
+            elif serving and not self._front:
+                self._held.popleft().refused = True
+            else:
+                return
 
     def _scale(self) -> Generator[simpy.Event, Any, None]:
         rule = self._rule
@@ -267,11 +285,10 @@ class Fleet:
             yield self._env.timeout(rule.poll_s)
 
     def _start(self) -> Generator[simpy.Event, Any, None]:
-        worker = SimulatedWorker(self._env, self._profile, self._env.now)
+        worker = SimulatedWorker(self._env, self._profile, self._env.now, self._release)
         self._workers.append(worker)
         self._report.starts += 1
         yield self._env.timeout(self._profile.start_s)
         worker.ready = True
         self._report.ready.append(self._env.now)
-        while self._held:
-            self._balance(self._held.popleft())
+        self._release()

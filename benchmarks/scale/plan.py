@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from fleet import Arrival, Fleet, FleetReport, ScalingRule, WorkerProfile
+from fleet import DueRequest, FleetReport, ScalingRule, SimulatedFleet, WorkerProfile
 from percentiles import percentile
 
 from engineroom_operations.load import Arrivals
@@ -29,7 +29,7 @@ _MOST_REQUESTS = 15_000
 """Of one worker in the last table; fifteen such fleets are simulated."""
 
 
-class Question(NamedTuple):
+class CapacityQuestion(NamedTuple):
     """What is asked.
 
     tokens: of an answer, on average; answers are spread as waiting times are (exponentially).
@@ -43,20 +43,20 @@ class Question(NamedTuple):
     ttft_s: float
 
 
-def arrivals(rate: float, seconds: float, tokens: float, seed: int = 1) -> Iterator[Arrival]:
+def arrivals(rate: float, seconds: float, tokens: float, seed: int = 1) -> Iterator[DueRequest]:
     """Requests of many users: a Poisson process, and answers of exponential lengths."""
     lengths = random.Random(seed + 1)
     for due in Arrivals(rate).due(seed):
         if due >= seconds:
             return
-        yield Arrival(due, max(1, round(lengths.expovariate(1 / tokens))))
+        yield DueRequest(due, max(1, round(lengths.expovariate(1 / tokens))))
 
 
-def growing(rate: Callable[[float], float], most: float, seconds: float, tokens: float) -> Iterator[Arrival]:
+def growing(rate: Callable[[float], float], highest: float, seconds: float, tokens: float) -> Iterator[DueRequest]:
     """Requests whose rate changes: of those at the highest rate each stays with a chance, as it should be then."""
     chance = random.Random(3)
-    for arrival in arrivals(most, seconds, tokens, seed=2):
-        if chance.random() < rate(arrival.due) / most:
+    for arrival in arrivals(highest, seconds, tokens, seed=2):
+        if chance.random() < rate(arrival.due) / highest:
             yield arrival
 
 
@@ -71,21 +71,21 @@ def refused(report: FleetReport) -> float:
     return sum(each.refused for each in report.outcomes) / max(1, len(report.outcomes))
 
 
-def busy_s(question: Question) -> float:
+def busy_s(question: CapacityQuestion) -> float:
     """For how long a request has a place, on average, while all places are taken."""
     profile = question.profile
     return profile.first_s + question.tokens / profile.rate(profile.places)
 
 
-def fixed(profile: WorkerProfile, workers: int, requests: Sequence[Arrival]) -> FleetReport:
-    return Fleet(profile, ScalingRule(workers, workers, 1)).run(requests)
+def fixed(profile: WorkerProfile, workers: int, requests: Sequence[DueRequest]) -> FleetReport:
+    return SimulatedFleet(profile, ScalingRule(workers, workers, 1)).run(requests)
 
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def workers_table(question: Question) -> list[str]:
+def workers_table(question: CapacityQuestion) -> list[str]:
     """The fewest workers for each load, and how it would be with one fewer."""
     limit = f"{question.ttft_s:g} s"
     titles = ("requests/s", "tokens/s", f"workers for a TTFT of {limit} (95 %)", "TTFT, median / 95 %",
@@ -113,7 +113,7 @@ def workers_table(question: Question) -> list[str]:
     return rows
 
 
-def zero_table(question: Question) -> list[str]:
+def zero_table(question: CapacityQuestion) -> list[str]:
     """A day of few requests: who waits for a start, and for how long a worker is there."""
     rows = [
         "| requests/h | wait for a start | TTFT, median / 95 % | worker-hours a day | with one always there |",
@@ -122,7 +122,7 @@ def zero_table(question: Question) -> list[str]:
     rule = ScalingRule(0, 4, target=question.profile.places, poll_s=15, down_s=300)
     for hourly in (1, 4, 12, 30, 60):
         requests = list(arrivals(hourly / _HOUR_S, _DAY_S, question.tokens))
-        report = Fleet(question.profile, rule).run(requests)
+        report = SimulatedFleet(question.profile, rule, front=True).run(requests)
         usual = question.profile.first_s * 2
         waited = sum(each.ttft_s > usual for each in report.outcomes) / len(report.outcomes)
         rows.append(
@@ -132,7 +132,7 @@ def zero_table(question: Question) -> list[str]:
     return rows
 
 
-def target_table(question: Question) -> list[str]:
+def target_table(question: CapacityQuestion) -> list[str]:
     """A load that trebles within five minutes, by the autoscaler's target and the time of a start."""
     profile = question.profile
     one = profile.places / busy_s(question)
@@ -154,13 +154,13 @@ def target_table(question: Question) -> list[str]:
         cells = []
         for start in starts:
             slow = WorkerProfile(start, profile.first_s, profile.rates, profile.places, profile.queue)
-            report = Fleet(slow, ScalingRule(1, 12, target), warm=-(-profile.places // target)).run(requests)
+            report = SimulatedFleet(slow, ScalingRule(1, 12, target), warm=-(-profile.places // target)).run(requests)
             cells.append(f"{ttft(report, 0.95):.1f} s, {100 * refused(report):.1f} %, {report.worker_s / seconds:.1f}")
         rows.append(f"| {target} ({100 * share:.0f} % of {profile.places}) | " + " | ".join(cells) + " |")
     return rows
 
 
-def pages(question: Question) -> list[str]:
+def pages(question: CapacityQuestion) -> list[str]:
     """All three tables, in Markdown."""
     profile = question.profile
     rates = ", ".join(f"{rate:.1f} at {streams}" for streams, rate in profile.rates)
@@ -175,7 +175,7 @@ def pages(question: Question) -> list[str]:
         "",
         "### What scaling to zero costs",
         "",
-        "The last worker goes after five minutes without work; KEDA looks every 15 s.",
+        "The last worker goes after five minutes without work; KEDA looks every 15 s; a queue in front holds requests.",
         "",
         *zero_table(question),
         "",
@@ -223,7 +223,7 @@ def main() -> None:
     queue = max(1, given.places // 8) if given.queue is None else given.queue
     profile = WorkerProfile(given.start, given.first, given.rates, given.places, queue)
     loads = [float(load) for load in given.loads.split(",")]
-    print("\n".join(pages(Question(profile, given.tokens, loads, given.ttft))))
+    print("\n".join(pages(CapacityQuestion(profile, given.tokens, loads, given.ttft))))
 
 
 if __name__ == "__main__":
