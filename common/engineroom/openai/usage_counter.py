@@ -90,21 +90,24 @@ def _refuses_stream_options(error: APIError) -> bool:
 class _CountedResponse:
     """One response on its way to the client, which gets it as it is."""
 
-    __slots__ = ("_parts", "_path", "_send", "_splitter", "_tokens", "_usage")
+    __slots__ = ("_is_text", "_parts", "_path", "_send", "_splitter", "_tokens", "_usage")
 
     def __init__(self, path: str, json: Mapping[str, Any], usage: TokenUsage, send: Send) -> None:
         self._path = path
+        self._is_text = path in TEXT_ROUTES
         self._usage = usage
         self._send = send
         self._splitter: EventSplitter | None = None
         self._parts: list[bytes] | None = None
         n = json.get("n")
-        self._tokens = -_FRAMING_EVENTS * (n if isinstance(n, int) and n > 0 else 1) if path in TEXT_ROUTES else 0
+        self._tokens = -_FRAMING_EVENTS * (n if isinstance(n, int) and n > 0 else 1) if self._is_text else 0
 
     def send(self, message: Message) -> Awaitable[None]:
         """Count a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
         if self._splitter is not None:
-            self._count(self._splitter.feed(message.get("body", b"")))
+            events = self._splitter.feed(message.get("body", b""))
+            if events:
+                self._count(events)
         elif message["type"] == "http.response.start":
             self._start(message)
         elif self._parts is not None:
@@ -122,16 +125,15 @@ class _CountedResponse:
 
     def _count(self, events: bytes) -> None:
         """Count whole events: as the usage in them says, else by their number."""
-        if not events:
-            return
         # A line's end is never part of JSON.
-        if self._path in TEXT_ROUTES:
+        if self._is_text:
             tokens = events.count(b"\ndata: {") + events.startswith(b"data: {")
         else:
             tokens = self._count_deltas(events)
         if tokens:
             self._tokens += tokens
-            self._usage.completion_tokens = max(self._usage.completion_tokens, self._tokens)
+            if self._tokens > self._usage.completion_tokens:
+                self._usage.completion_tokens = self._tokens
         if _FIGURES in events:
             for data in payloads(events):
                 if _FIGURES in data:
@@ -180,7 +182,8 @@ class _StrippedResponse(_CountedResponse):
             return super().send(message)
         body = message.get("body", b"")
         events = self._splitter.feed(body)
-        self._count(events)
+        if events:
+            self._count(events)
         if _USAGE in events:
             # Within a JSON string its quotes would be escaped: this is a field.
             events = _without_usage(events)

@@ -85,17 +85,17 @@ class _MeasuredResponse:
 
     def send(self, message: Message) -> Awaitable[None]:
         """Measure a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
-        if message["type"] == "http.response.start":
-            context = self._context
-            is_stream = (header(message, b"content-type") or b"").startswith(b"text/event-stream")
-            if is_stream and context.cache not in _FROM_CACHE:
-                self._timer = self._metrics.time_stream(context.route, context.model, context.started)
-        elif self._timer is not None:
+        if self._timer is not None:
             pieces = message.get(PIECES)
             now = self._timer.add(message.get("body", b"")) if pieces is None else self._timer.add_pieces(pieces)
             if now >= self._next_count:
                 self._next_count = now + _COUNT_INTERVAL_S
                 self.count_tokens()
+        elif message["type"] == "http.response.start":
+            context = self._context
+            is_stream = (header(message, b"content-type") or b"").startswith(b"text/event-stream")
+            if is_stream and context.cache not in _FROM_CACHE:
+                self._timer = self._metrics.time_stream(context.route, context.model, context.started)
         return self._send(message)
 
     def count_tokens(self) -> None:
