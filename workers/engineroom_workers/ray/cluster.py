@@ -11,10 +11,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from engineroom.errors import Problem, SettingsError
+
 from .haproxy import find_haproxy, write_starter
 
 logger = logging.getLogger(__name__)
 
+_CONNECT_TIMEOUT_S = 10
 _OBJECT_STORE_BYTES = 100_000_000
 """What Ray sets aside for objects that its tasks share: requests never go that way here."""
 
@@ -48,14 +51,30 @@ def own_cluster(on_loopback: bool, lame_duck: float | None) -> Iterator[None]:
 
 @contextmanager
 def cluster_at(address: str) -> Iterator[None]:
-    """A cluster that runs already, and goes on when the block has ended."""
+    """A cluster that runs already, and goes on when the block has ended.
+
+    Raises:
+        SettingsError: there is none at the address, or none that this Ray understands.
+    """
     import ray
 
-    ray.init(address, configure_logging=False)
+    try:
+        _check_reachable(address)
+        ray.init(address, configure_logging=False)
+    except (OSError, RuntimeError, ValueError) as error:
+        message = f"there is no cluster to be had at {address}: {str(error).strip().splitlines()[0]}"
+        raise SettingsError([Problem("RAY_ADDRESS", message)]) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
 
 
 def _cluster_environment(folder: Path, lame_duck: float) -> Mapping[str, str]:

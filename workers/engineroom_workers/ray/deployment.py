@@ -127,18 +127,24 @@ def _cluster_gpus() -> float:
     return float(ray.cluster_resources().get("GPU", 0)) if ray.is_initialized() else 0.0
 
 
-def check_resources(options: Mapping[str, Any], nodes: list[Mapping[str, float]]) -> None:
-    """That a cluster of its own, which never grows, has a node for a replica.
+def check_resources(options: Mapping[str, Any], replicas: int, resources: Mapping[str, float]) -> None:
+    """That a machine which is the whole cluster has room for the replicas: Ray would wait for others for ever.
+
+    Args:
+        replicas: that are to run at once.
+        resources: the machine's, by Ray's names.
 
     Raises:
         SettingsError: it has not.
     """
     actor = options["ray_actor_options"]
-    for variable, resource, wanted in (
+    for variable, resource, each in (
         ("GPUS_PER_REPLICA", "GPU", actor["num_gpus"]),
         ("CPUS_PER_REPLICA", "CPU", actor["num_cpus"]),
     ):
-        largest = max((node.get(resource, 0) for node in nodes), default=0)
-        if wanted > largest:
-            message = f"a replica needs {wanted:g}, and this machine has {largest:g} {resource}s for Ray"
+        there = resources.get(resource, 0)
+        if each * replicas > there:
+            message = (
+                f"{replicas} replicas need {each * replicas:g} {resource}s, and this machine has {there:g} for Ray"
+            )
             raise SettingsError([Problem(variable, message)])

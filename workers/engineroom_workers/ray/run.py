@@ -22,7 +22,7 @@ from .options import RayOptions
 
 logger = logging.getLogger(__name__)
 
-_REASON = re.compile(r"(?:EngineStartError|SettingsError|PluginError): (.+?)(?=\n\S|\Z)", re.DOTALL)
+_REASON = re.compile(r"engineroom\.errors\.\w+: (.+)")
 """Why a replica could not start, in the traceback that Serve hands on."""
 _REPLICA_LOGS = {"RAY_SERVE_LOG_TO_STDERR": "1"}
 """Replicas' lines come to this terminal; Serve's own processes write into Ray's folder of logs alone."""
@@ -84,12 +84,14 @@ def _deploy(setup: Setup[RayOptions]) -> None:
     import ray
     from ray import serve
 
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     options = setup.door
     http = options.http.http
     own = options.ray.ray_address is None
     if own:
-        nodes = [node["Resources"] for node in ray.nodes()]
-        check_resources(deployment_options(setup, ray.cluster_resources().get("GPU", 0)), nodes)
+        resources = ray.cluster_resources()
+        wanted = deployment_options(setup, resources.get("GPU", 0))
+        check_resources(wanted, max(1, options.ray.replicas), resources)
     serve.start(
         http_options={
             "host": http.host,
@@ -100,10 +102,18 @@ def _deploy(setup: Setup[RayOptions]) -> None:
     try:
         serve.run(deployment(setup, carried(setup), _REPLICA_LOGS), name=NAME, route_prefix="/")
     except RuntimeError as error:
-        reason = _REASON.search(str(error))
-        if reason is None:
-            raise
-        raise EngineStartError(reason[1].strip(), logged=True) from None
+        raise EngineStartError(_reason(error), logged=True) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why no replica could start: what its own error says, else all that Serve knows."""
+    from ray import serve
+
+    application = serve.status().applications.get(NAME)
+    deployments = application.deployments.values() if application is not None else ()
+    told = "\n".join([*(each.message for each in deployments), str(error)])
+    own = _REASON.search(told)
+    return own[1].strip() if own is not None else told.strip()
 
 
 def carried(setup: Setup[RayOptions]) -> dict[str, str]:

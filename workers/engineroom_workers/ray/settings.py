@@ -17,8 +17,8 @@ class RaySettings(Settings):
 
     ray_address: str | None = Field(
         None,
-        description="The Ray cluster that `engineroom ray` deploys to (`auto`, `HOST:6379` or `ray://HOST:10001`). "
-        "Default: one of its own on this machine, which ends with it.",
+        description="The Ray cluster that `engineroom ray` deploys to: `auto` for the one that runs here, or "
+        "`HOST:6379`. Default: one of its own on this machine, which ends with it.",
     )
     replicas: int = Field(
         1, ge=0, description="Replicas, each with an engine of its own. With MAX_REPLICAS the fewest, and 0 is allowed."

@@ -38,8 +38,11 @@ def test_without_gpus_in_the_cluster_a_replica_asks_for_none_unless_several_are_
     two = options_of(0, ENGINE="vllm", MODEL_NAME="a/b", TENSOR_PARALLEL_SIZE="2")
     assert one["ray_actor_options"]["num_gpus"] == 0
     assert two["ray_actor_options"]["num_gpus"] == 2
-    with pytest.raises(SettingsError, match="GPUS_PER_REPLICA: a replica needs 2"):
-        check_resources(two, [{"CPU": 2.0}])
+    with pytest.raises(SettingsError, match="GPUS_PER_REPLICA: 1 replicas need 2 GPUs, and this machine has 0"):
+        check_resources(two, 1, {"CPU": 2.0})
+    with pytest.raises(SettingsError, match="CPUS_PER_REPLICA: 3 replicas need 3 CPUs, and this machine has 2"):
+        check_resources(one, 3, {"CPU": 2.0})
+    check_resources(one, 2, {"CPU": 2.0})
 
 
 def test_replicas_scale_on_the_requests_that_an_engine_works_on_at_a_time() -> None:

@@ -119,22 +119,6 @@ async def test_errors_are_the_door_s_own(http_url: str) -> None:
 
 
 @pytest.mark.anyio
-async def test_a_replica_whose_engine_dies_is_replaced(http_url: str, door: Door, client: openai.AsyncOpenAI) -> None:
-    stream = await client.chat.completions.create(
-        model="echo", messages=QUESTION, stream=True, extra_body={"echo_fault": "die", "echo_fault_after": 2}
-    )
-    with pytest.raises(openai.APIError):
-        [chunk async for chunk in stream]
-    async with httpx.AsyncClient(base_url=http_url, timeout=30) as asking:
-        for _ in range(300):
-            await asyncio.sleep(0.1)
-            answer = await asking.post("/v1/chat/completions", json={"model": "echo", "messages": QUESTION})
-            if answer.status_code == 200:
-                return
-    pytest.fail(f"no new replica in 30 s: {answer.status_code} {answer.text}; {door.log}")
-
-
-@pytest.mark.anyio
 async def test_at_its_end_requests_finish_or_are_told(door: Door, client: openai.AsyncOpenAI) -> None:
     """The last test of this cluster: SIGTERM while a short stream and an endless one run."""
     asked: dict[str, Any] = {"model": "echo", "messages": QUESTION, "stream": True}
