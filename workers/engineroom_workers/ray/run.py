@@ -111,9 +111,9 @@ def _reason(error: RuntimeError) -> str:
 
     application = serve.status().applications.get(NAME)
     deployments = application.deployments.values() if application is not None else ()
-    told = "\n".join([*(each.message for each in deployments), str(error)])
-    own = _REASON.search(told)
-    return own[1].strip() if own is not None else told.strip()
+    messages = "\n".join([*(each.message for each in deployments), str(error)])
+    own = _REASON.search(messages)
+    return own[1].strip() if own is not None else messages.strip()
 
 
 def carried(setup: Setup[RayOptions]) -> dict[str, str]:
