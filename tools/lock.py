@@ -61,6 +61,7 @@ LOCKS = (
     Lock("max-cpu", ("--universal", "--python-version", "3.11")),
     # Others' proxies, as their users install them.
     Lock("proxies", ("--universal", "--python-version", "3.11")),
+    Lock("rollout"),
     Lock("kubernetes", ("--universal", "--python-version", "3.11")),
     Lock("ray", ("--universal", "--python-version", "3.11"), like=("serve", "dev")),
     # The newest clients, whichever releases of theirs the tests have.

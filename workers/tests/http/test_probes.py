@@ -63,7 +63,6 @@ def test_an_engine_that_is_dead_for_good_is_not_alive() -> None:
         until(lambda: statuses(door)["/livez"] == 503)
         assert statuses(door)["/readyz"] == 503
         assert probe(door, "/livez")[1]["reason"]
-        assert door.ended() == 1
 
 
 def test_they_need_no_key_and_do_not_wait_for_anybody() -> None:
