@@ -18,6 +18,7 @@ from field_reasons import PROVED_BY, no_effect
 from engineroom import plugins
 from engineroom.asgi import request
 from engineroom.engine import SURFACE_PATHS, Engine, Health
+from engineroom.http_client import Sink
 from engineroom.in_process import Token, TokenEngine, TokenRequest
 from engineroom.openai.serving import chat_template
 from engineroom.settings import Environment
@@ -184,13 +185,12 @@ class StandinResponse:
         if path.endswith("/embeddings"):
             vector = {"object": "embedding", "index": 0, "embedding": [0.5]}
             whole: Any = {"object": "list", "data": [vector], "model": "m", "usage": {"prompt_tokens": 1}}
-            whole["embeddings"] = [[0.5]]  # In Ollama's words, which its adapter puts into these.
+            whole["embeddings"] = [[0.5] * 4096]  # In Ollama's words, which its adapter puts into these.
             self._body = json.dumps(whole).encode()
         else:
             self._body = self._generated()
         self.content_type = "text/event-stream" if self._streams else "application/json"
-        self.headers = {"Content-Type": self.content_type}
-        self.content = self
+        self.headers = {"content-type": self.content_type}
         self._unread = self._body
 
     def _generated(self) -> bytes:
@@ -213,12 +213,22 @@ class StandinResponse:
     async def read(self) -> bytes:
         return self._body
 
-    async def readany(self) -> bytes:
+    @property
+    def complete(self) -> bool:
+        return not self._unread
+
+    async def read_available(self) -> bytes:
         unread, self._unread = self._unread, b""
         return unread
 
-    async def iter_any(self) -> AsyncGenerator[bytes, None]:
-        yield self._body
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        yield await self.read_available()
+
+    async def relay(self, sink: Sink) -> None:
+        piece = await self.read_available()
+        sending = sink(piece, self.complete) if piece else None
+        if sending is not None:
+            await sending
 
 
 def check_params(engine: TokenEngine, asked: TokenRequest) -> None:

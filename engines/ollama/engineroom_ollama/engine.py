@@ -13,6 +13,7 @@ from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.models import FORMAT_NAMES, adapter_base, formats_at, is_path
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS
 from engineroom.openai.upstream_errors import field_about, from_upstream
+from engineroom.pool_load import PoolFacts
 from engineroom.process import LogFormat
 from engineroom.server import Address, Cause, Diagnostics, ServerEngine, Situation
 from engineroom.settings import Environment, SettingsGroup, WorkerSettings, version_numbers
@@ -151,6 +152,9 @@ class OllamaEngine(ServerEngine):
             error = from_upstream(status, error.message.encode())
         error.param = error.param or field_about(error.message, _FIELDS)
         return error
+
+    def pool_facts(self) -> PoolFacts:
+        return super().pool_facts()._replace(places=int(self._variables["OLLAMA_NUM_PARALLEL"]))
 
     def situation(self) -> Situation:
         return Situation(self.variables())

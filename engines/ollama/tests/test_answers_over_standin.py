@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -113,3 +114,21 @@ async def test_a_model_may_be_asked_for_with_its_tag_or_without(engine: OllamaEn
     assert engine.knows_model("llama3.2:1b")
     assert not engine.knows_model("llama3.2")
     assert (await ask(engine, model="qwen3:0.6b"))[0] == 404
+
+
+async def test_what_ollama_cannot_generate_at_once_waits(anyio_backend: str, tmp_path: Path) -> None:
+    variables = settings(tmp_path, OLLAMA_NUM_PARALLEL="1")
+    body = msgspec.json.encode(saying("word", max_tokens=50_000))
+
+    async def ask_for_long(engine: OllamaEngine) -> None:
+        async with request(engine.app, "POST", CHAT, body=body) as answer:
+            await answer.read()
+
+    async with running(opened(OllamaEngine, Environment.of(variables))) as engine:
+        asking = [asyncio.ensure_future(ask_for_long(engine)) for _ in range(3)]
+        await generations(engine, 3)
+        load = (await engine.scrape()).load
+        assert (load.running, load.waiting) == (1, 2)
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
