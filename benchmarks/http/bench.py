@@ -12,7 +12,8 @@ Its parts, of which `ARGS="--only hop"` measures one and prints it:
 * echo: the echo engine as fast as it goes: the ceiling of an engine inside the door's process;
 * start: how soon the door answers.
 
-Writes benchmarks/http/results.md, results.json and the plot. `--write` does so for one part, and leaves the others.
+Writes benchmarks/http/results.md, results.json, the plot and README.md's rows. `--write` writes all but the last for
+one part, and leaves the others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import hop
 import layers
 import plot
+import readme
 import servers
 import several
 import sweep
@@ -46,7 +48,7 @@ HERE = Path(__file__).parent
 console = Console()
 
 
-async def llamacpp_part(rounds: int) -> list[str]:
+async def llamacpp_part(rounds: int) -> dict[str, Any]:
     port, door_port = free_port(), free_port()
     env = {"ENGINE": "llamacpp", "PARALLEL": "64", "CTX_SIZE": "16384", "LOG_LEVEL": "WARNING"}
     with running([ENGINEROOM, "serve"], {**env, "PORT": str(door_port)}) as door:
@@ -73,14 +75,15 @@ async def llamacpp_part(rounds: int) -> list[str]:
         "| streams | tokens/s: direct / door | door / direct | TTFT, ms: direct / door | CPU of the door, µs a token |",
         "|---|---|---|---|---|",
     ]
+    shares = {}
     for n in plans:
         direct, through = results[n, "direct"], results[n, "door"]
-        share = statistics.median(t.rate / d.rate for t, d in zip(through, direct, strict=True))
+        shares[n] = share = statistics.median(t.rate / d.rate for t, d in zip(through, direct, strict=True))
         rows.append(
             f"| {n} | {median(direct, 'rate'):.0f} / {median(through, 'rate'):.0f} | {100 * share:.1f} % "
             f"| {median(direct, 'ttft_ms'):.1f} / {median(through, 'ttft_ms'):.1f} | {median(through, 'cpu_us'):.1f} |"
         )
-    return [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."]
+    return {"rows": [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."], "shares": shares}
 
 
 async def echo_part(rounds: int) -> list[str]:
@@ -171,7 +174,7 @@ PARTS = {
     "servers": Measurand(
         lambda options: uvloop.run(servers.measure(max(1, options.rounds // 2), console)), servers.report
     ),
-    "llamacpp": Measurand(lambda options: uvloop.run(llamacpp_part(options.rounds)), _rows),
+    "llamacpp": Measurand(lambda options: uvloop.run(llamacpp_part(options.rounds)), lambda part: list(part["rows"])),
     "echo": Measurand(lambda options: uvloop.run(echo_part(min(3, options.rounds))), _rows),
     "start": Measurand(lambda options: start_part(options.rounds), _rows),
 }
@@ -211,6 +214,8 @@ def main() -> None:
     (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if "sweep" in data:
         plot.draw(data["sweep"]["measured"])
+    if not options.only:
+        readme.write(data)
 
 
 def _circumstances(part: dict[str, Any]) -> str:
