@@ -10,7 +10,7 @@ import chart
 import hub_files
 import pytest
 import yaml
-from helm_chart import CHART, NAMESPACE, RELEASE, container, of_kind, pod, refusal, render, variables
+from helm_chart import CHART, NAMESPACE, RELEASE, container, notes, of_kind, pod, refusal, render, variables
 from source_tree import ROOT
 
 from engineroom import plugins
@@ -297,6 +297,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"pool": {"enabled": True}}, "pool.picker: an InferencePool needs the Service of its endpoint picker"),
     ({"keysFile": {"name": "s", "key": "k"}, "podMonitor": {"enabled": True}}, "podMonitor.key: clients need a key"),
     ({"extraEnv": [{"name": "PORT", "value": "1"}]}, "extraEnv: PORT is set already"),
+    ({"kserve": {"kind": "ServingRuntime"}, "nodes": 2}, "kserve.kind: KServe's object is for one machine here"),
+    ({"kserve": {"kind": "ServingRuntime"}, "keysFile": {"name": "s", "key": "k"}}, "keysFile: KServe's object has no"),
     ({"sharedMemory": "much"}, "at '/sharedMemory': 'much' does not match pattern"),
 ]  # fmt: skip
 
@@ -304,6 +306,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("values", "words"), WRONG, ids=[words[:40] for _, words in WRONG])
 def test_a_wrong_value_is_refused_with_its_name(values: dict[str, Any], words: str) -> None:
     assert words in refusal(values)
+
+
+def test_who_installs_it_is_told_what_is_missing() -> None:
+    """`helm install` prints it; --dry-run=client needs no cluster."""
+    open_to_all = notes({"engine": "llamacpp", "gpus": 0})
+    assert "http://chat.llm:80/v1" in open_to_all
+    assert "whoever reaches the Service may use the model" in open_to_all
+    assert "is in no registry" in open_to_all
+    closed = notes({"image": "ghcr.io/me/x:1-echo-0.1.0-cpu", "secrets": {"API_KEYS": {"name": "llm", "key": "keys"}},
+                    "tls": {"secretName": "tls"}})  # fmt: skip
+    assert "https://chat.llm:80/v1" in closed
+    assert "WARNING" not in closed
+    assert "something else has to have Prometheus read" in notes(
+        {"autoscaling": {"kind": "keda"}, "cache": {"kind": "emptyDir"}}
+    )
 
 
 def test_values_yaml_is_what_the_chart_starts_from() -> None:

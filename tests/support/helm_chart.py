@@ -54,6 +54,21 @@ def render(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
 
 
+def notes(values: Mapping[str, Any]) -> str:
+    """What helm prints for who installs the chart with these values."""
+    command = [program("helm"), "install", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", "-"]
+    done = subprocess.run(
+        [*command, "--dry-run=client"],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.partition("NOTES:")[2]
+
+
 def refusal(values: Mapping[str, Any]) -> str:
     """Why helm does not take these values."""
     done = template(values)

@@ -115,6 +115,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.podMonitor.enabled $keys (not (hasKey .Values.podMonitor "key")) (not .Values.settings.METRICS_OPEN) -}}
   {{- fail "podMonitor.key: clients need a key, and so does Prometheus; name a Secret with one of the keys, or set settings.METRICS_OPEN to true" -}}
 {{- end -}}
+{{- if eq .Values.kserve.kind "none" -}}
 {{- $pods := ternary (int .Values.autoscaling.maxReplicas) (int .Values.replicas) (ne .Values.autoscaling.kind "none") -}}
 {{- $several := or (gt $pods 1) (gt (int .Values.nodes) 1) -}}
 {{- $row := include "engineroom.row" . | fromJson -}}
@@ -145,6 +146,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- if and .Values.pool.enabled .Values.tls.secretName -}}
   {{- fail "pool.enabled: an InferencePool's gateway speaks plain HTTP to its members; leave tls.secretName empty" -}}
+{{- end -}}
+{{- else if gt (int .Values.nodes) 1 -}}
+  {{- fail "kserve.kind: KServe's object is for one machine here; set nodes to 1" -}}
+{{- else if hasKey .Values "keysFile" -}}
+  {{- fail "keysFile: KServe's object has no place for it; use secrets.API_KEYS" -}}
 {{- end -}}
 {{- end }}
 
