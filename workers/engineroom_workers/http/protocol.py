@@ -46,6 +46,8 @@ of Python's: a body in chunks of one byte would take longer than all its bytes."
 _SMALL_BYTES = 256 * 1024
 _CONNECTION_BYTES = 16 * 1024
 """What Python keeps for a connection that has sent nothing yet."""
+_PROBE_BYTES = 256 * _CONNECTION_BYTES
+"""What the connections to a port for health checks may hold together."""
 _HEADER_BYTES = 160
 _OBJECT_BYTES = 240
 _VALUE_BYTES = 64
@@ -133,6 +135,9 @@ class Protocol(HttpToolsProtocol):
     """Seconds from a connection's or a request's beginning until its head must be there, and from when its body is
     asked for until that must be."""
     memory: ClassVar[RequestMemory]
+    health_port: ClassVar[int | None] = None
+    """A port whose connections have memory of their own, so that a flood at the other one fails no health check."""
+    probe_memory: ClassVar[RequestMemory]
 
     _in_head = False
     """Whether a head has begun, or is waited for, and is not whole yet."""
@@ -154,7 +159,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._reservation = Reservation(self.memory)
+        for_probes = self.server is not None and self.server[1] == self.health_port
+        self._reservation = Reservation(self.probe_memory if for_probes else self.memory)
         if self._reservation.hold(_CONNECTION_BYTES):
             self._in_head = True
             self._start_head_timer()
@@ -586,7 +592,10 @@ def releasing(app: ASGIApp) -> ASGIApp:
     return serve
 
 
-def make_protocol(timeout: float, memory: RequestMemory) -> type[Protocol]:
-    """The protocol with that timeout and that memory: uvicorn wants a class."""
+def make_protocol(timeout: float, memory: RequestMemory, health_port: int | None = None) -> type[Protocol]:
+    """The protocol with that timeout and that memory, and with some more at a port for health checks: uvicorn wants a
+    class."""
+    probe_memory = RequestMemory(_PROBE_BYTES)
     attributes: dict[str, Any] = {"timeout": timeout, "memory": memory}
+    attributes |= {"health_port": health_port, "probe_memory": probe_memory}
     return type("ConfiguredProtocol", (Protocol,), attributes)

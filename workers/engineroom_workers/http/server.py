@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, settings: HTTPSettings, memory: RequestMemory) -> None:
         config = uvicorn.Config(
             releasing(app),
-            http=make_protocol(settings.body_timeout, memory),
+            http=make_protocol(settings.body_timeout, memory, _own_health_port(settings)),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -71,6 +71,11 @@ class Server(uvicorn.Server):
         yield
 
 
+def _own_health_port(settings: HTTPSettings) -> int | None:
+    """The second port; None where there is none."""
+    return None if settings.port_health == settings.port else settings.port_health
+
+
 def listen(settings: HTTPSettings) -> list[socket.socket]:
     """Open the door's sockets, so that a client that comes while we load waits instead of being refused.
 
@@ -78,8 +83,9 @@ def listen(settings: HTTPSettings) -> list[socket.socket]:
         SettingsError: the address or port cannot be had.
     """
     ports = [("PORT", settings.port)]
-    if settings.port_health not in (None, settings.port):
-        ports.append(("PORT_HEALTH", settings.port_health or 0))
+    health_port = _own_health_port(settings)
+    if health_port is not None:
+        ports.append(("PORT_HEALTH", health_port))
     sockets: list[socket.socket] = []
     for variable, port in ports:
         try:

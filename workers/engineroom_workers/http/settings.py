@@ -47,7 +47,11 @@ class HTTPSettings(Settings):
     host: str = Field("127.0.0.1", description="The address to listen on; `0.0.0.0` for all, as in a container.")
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     port_health: int | None = Field(
-        None, ge=0, le=65535, description="A second port that serves the same, for load balancers that need one."
+        None,
+        ge=0,
+        le=65535,
+        description="A second port that serves the same, for load balancers that need one. Its connections do not "
+        "count towards REQUEST_MEMORY_MB: whatever fills the other port, health checks are answered.",
     )
     uvicorn_ssl_certfile: FilePath | None = Field(
         None,

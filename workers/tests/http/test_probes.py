@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -93,6 +95,19 @@ def test_they_need_no_key_and_do_not_wait_for_anybody() -> None:
         door.process.kill()
         for client in clients:
             client.close()
+
+
+def test_a_flood_at_the_other_port_fails_no_health_check() -> None:
+    port = free_port()
+    settings = {"MAX_REQUEST_MB": "0.1", "REQUEST_MEMORY_MB": "0.4", "PORT_HEALTH": str(port)}
+    with serving(settings) as door, ExitStack() as stack:
+        address = ("127.0.0.1", int(door.url.rpartition(":")[2]))
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(address))
+        until(lambda: httpx.get(f"{door.url}/livez").status_code == 503)
+        for _ in range(5):
+            for path in ("/livez", "/readyz", "/ping"):
+                assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200
 
 
 def test_a_slip_in_their_names_is_told() -> None:
