@@ -12,6 +12,9 @@ from .errors import ConnectionFailedError, ConnectionLostError, ResponseTimeoutE
 from .origin import Origin
 from .response import ServerResponse
 
+_MAX_IDLE = 256
+"""Idle connections that are kept at most, ready for requests that arrive together."""
+_NO_LIMIT = 1 << 30
 _BACKLOG_S = 0.005
 """Seconds between two tries of a Unix socket whose server has not accepted its last connections yet."""
 
@@ -48,7 +51,8 @@ class ConnectionPool:
         self._headers = {name.encode("latin-1"): value.encode("latin-1") for name, value in lines.items()}
         self._head = _lines(self._headers.items())
         self._keep_alive = keep_alive
-        self._keep_limit = keep_limit
+        self._keep_limit = _NO_LIMIT if keep_limit is None else keep_limit
+        self._max_idle = _MAX_IDLE if keep_alive > 0 else 0
         self._connect_timeout = connect_timeout
         self._silence = silence
         self._make = partial(ClientConnection, self, idle_timeout)
@@ -84,7 +88,7 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close all connections; responses that are not complete break off."""
-        self._keep_alive = 0
+        self._max_idle = 0
         if self._sweeper is not None:
             self._sweeper.cancel()
         for connection in [*self._open]:
@@ -94,7 +98,7 @@ class ConnectionPool:
     # The connections' side.
 
     def connection_free(self, connection: ClientConnection) -> None:
-        if self._keep_alive <= 0 or (self._keep_limit is not None and len(self._open) > self._keep_limit):
+        if len(self._idle) >= self._max_idle or len(self._open) > self._keep_limit:
             self._open.discard(connection)
             connection.abort()
             return
@@ -149,7 +153,10 @@ class ConnectionPool:
 
     async def _connect(self) -> ClientConnection:
         try:
-            connection = await asyncio.wait_for(self._opened(), self._connect_timeout)
+            if self.origin.unix is not None:
+                connection = await self._connect_unix(self.origin.unix)
+            else:
+                connection = await asyncio.wait_for(self._connect_tcp(), self._connect_timeout)
         except asyncio.TimeoutError:
             raise ResponseTimeoutError(f"no connection within {self._connect_timeout:g} s") from None
         except OSError as error:
@@ -157,13 +164,20 @@ class ConnectionPool:
         self._open.add(connection)
         return connection
 
-    async def _opened(self) -> ClientConnection:
+    async def _connect_unix(self, path: str) -> ClientConnection:
+        """Where the server's backlog is full the kernel refuses at once: then again, until the time is up."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._connect_timeout
+        while (connected := _unix_socket(path)) is None:
+            if loop.time() > deadline:
+                raise asyncio.TimeoutError
+            await asyncio.sleep(_BACKLOG_S)
+        _, connection = await loop.create_unix_connection(self._make, sock=connected)
+        return connection
+
+    async def _connect_tcp(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
         origin = self.origin
-        if origin.unix is not None:
-            connected = await _unix_socket(origin.unix)
-            _, connection = await loop.create_unix_connection(self._make, sock=connected)
-            return connection
         name = None if origin.tls is None else origin.host
         transport, connection = await loop.create_connection(
             self._make, origin.host, origin.port, ssl=origin.tls, server_hostname=name
@@ -177,20 +191,19 @@ def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % header for header in headers])
 
 
-async def _unix_socket(path: str) -> socket.socket:
-    """A connected Unix socket. Where the server's backlog is full the kernel refuses at once: then again in a while."""
-    while True:
-        connecting = socket.socket(socket.AF_UNIX)
-        connecting.setblocking(False)
-        try:
-            connecting.connect(path)
-            return connecting
-        except BlockingIOError:
-            connecting.close()
-            await asyncio.sleep(_BACKLOG_S)
-        except BaseException:
-            connecting.close()
-            raise
+def _unix_socket(path: str) -> socket.socket | None:
+    """A connected Unix socket; None where the server's backlog is full."""
+    connecting = socket.socket(socket.AF_UNIX)
+    connecting.setblocking(False)
+    try:
+        connecting.connect(path)
+    except BlockingIOError:
+        connecting.close()
+        return None
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
 
 
 def _watch(connected: socket.socket, silence: int) -> None:

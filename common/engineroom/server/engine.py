@@ -98,8 +98,9 @@ class ServerEngine(Engine):
 
     death_lag: ClassVar[float] = 5.0  # Servers answer for a part of them that has died, and then shut down in order.
 
-    keep_alive: ClassVar[float] = 4
-    """Seconds that an idle connection is kept: less than the server keeps it. 0 opens a new one for every request."""
+    keep_alive: ClassVar[float] = 60
+    """Seconds that an idle connection is kept, unless the server closes it first. A request that meets that moment is
+    sent once more. 0 opens a new one for every request."""
 
     keep_limit: int | None = None
     """Connections up to which an idle one is kept, for a server that has a thread for each that is open; None for a

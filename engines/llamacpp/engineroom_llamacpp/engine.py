@@ -84,6 +84,7 @@ class LlamaCppEngine(ServerEngine):
     progress_metrics = ("llamacpp:n_decode_total", "llamacpp:tokens_predicted_total")
     remedy = "LLAMA_SERVER and LLAMACPP_PYTHON must name programs that are there; leave them out for those of PATH"
     transport = "unix"
+    keep_alive = 4  # Its server closes an idle one after 5 s.
     secrets = ("LLAMA_API_KEY",)  # Ours to it; the worker downloads its models.
 
     def __init__(

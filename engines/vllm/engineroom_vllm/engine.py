@@ -43,6 +43,10 @@ logger = logging.getLogger(__name__)
 _LOAD_LORA = Route("POST", surface.LOAD_ADAPTER)
 
 
+_KEEP_ALIVE_S = "75"
+"""Longer than the connections to it are kept here; its own 5 s leave them all to be made anew."""
+
+
 class VLLMEngine(ServerEngine):
     """vLLM's OpenAI server. Its flags are settings, known from a snapshot of its own parser."""
 
@@ -178,7 +182,9 @@ class VLLMEngine(ServerEngine):
 
     def environ(self) -> Mapping[str, str]:
         # Its sockets between processes go where they are swept up with ours.
-        return {**self._variables, "VLLM_RPC_BASE_PATH": str(self.directory)}
+        # A connection that is kept between requests is ready for the next.
+        kept = {"VLLM_HTTP_TIMEOUT_KEEP_ALIVE": _KEEP_ALIVE_S}
+        return {**kept, **self._variables, "VLLM_RPC_BASE_PATH": str(self.directory)}
 
     def make_proxy(self) -> Proxy:
         from .proxy import VLLMProxy
