@@ -27,7 +27,7 @@ RUN if [ -n "$REINSTALL" ]; then \
 # The worker's environment, made by the same interpreter that it will run with. It has no pip of its own.
 FROM engine AS build
 WORKDIR /build
-COPY requirements/image.txt requirements/uv.txt requirements/transformers-*.txt requirements/
+COPY requirements/image.txt requirements/uv.txt requirements/transformers-*.txt requirements/openvino.txt requirements/
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip_conf,target=/etc/pip.conf,required=false \
     python3 -m venv --without-pip /opt/engineroom \

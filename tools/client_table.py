@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 PAGE = Path(__file__).parents[1] / "docs" / "clients.md"
 BEGIN = "<!-- generated: the tables. `make clients` writes them -->"
 NOT_OFFERED = "not offered: "
-ORDER = ("echo", "echo+heartbeats", "llamacpp", "transformers", "vllm", "max")
+ORDER = ("echo", "echo+heartbeats", "llamacpp", "openvino", "transformers", "vllm", "max")
 SURFACES = ("chat", "Responses", "Messages")
 
 

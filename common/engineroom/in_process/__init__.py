@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..openai.serving.tokens import Token, TokenRequest
 from .engine import TokenEngine
+from .model_process import ModelProcess
 from .threads import in_daemon_thread
 
-__all__ = ["Token", "TokenEngine", "TokenRequest", "in_daemon_thread"]
+__all__ = ["ModelProcess", "Token", "TokenEngine", "TokenRequest", "in_daemon_thread"]

@@ -86,6 +86,13 @@ class TokenEngine(Engine, TokenSource):
         this whole process counts."""
         return ()
 
+    def activity(self) -> Activity | None:
+        """What does its work has done so far; by default `working_threads`, and without them this whole process."""
+        threads = self.working_threads()
+        if not threads:
+            return own_activity()
+        return thread_activity([thread.native_id for thread in threads if thread.native_id is not None])
+
     def steps(self) -> int | None:
         """How many steps its work has made so far; None, by default, where nothing is counted but what it yields.
 
@@ -180,7 +187,4 @@ class _WatchedTokens:
         return True
 
     def activity(self) -> Activity | None:
-        threads = self._engine.working_threads()
-        if not threads:
-            return own_activity()
-        return thread_activity([thread.native_id for thread in threads if thread.native_id is not None])
+        return self._engine.activity()

@@ -7,10 +7,10 @@ from fnmatch import fnmatch
 from typing import NamedTuple
 
 from . import gguf
-from .formats import FORMAT_NAMES, ModelFormat
+from .formats import FORMAT_NAMES, ModelFormat, graph_files
 from .formats import formats as formats_of
 
-_USUAL: tuple[ModelFormat, ...] = ("safetensors", "pytorch", "pdparams", "gguf")
+_USUAL: tuple[ModelFormat, ...] = ("safetensors", "pytorch", "pdparams", "ir", "gguf")
 _BESIDE = ("*.json", "*.jinja", "*.model", "*.py", "*.tiktoken", "*.txt")
 _NOT_WANTED = ("original/*", "onnx/*", "openvino/*", "*/.*")
 """The same model once more, in forms that no engine here loads."""
@@ -52,7 +52,7 @@ def choose_files(names: Sequence[str], where: str, formats: Sequence[str] = (), 
         raise gguf.ModelChoiceError(
             f"{where} has {has} weights, and the engine loads {takes}: unset ENGINE, and an engine that can is selected"
         )
-    weights = [name for name in usable if formats_of([name]) == {best}]
+    weights = graph_files(usable) if best == "ir" else [name for name in usable if formats_of([name]) == {best}]
     return ChosenFiles((*weights, *beside(names)))
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
-ModelFormat: TypeAlias = Literal["gguf", "safetensors", "pytorch", "pdparams", "onnx"]
-"""A format of weights. `pytorch` stands for pickled state dicts (`pytorch_model.bin`, `*.pt`, `*.pth`)."""
+ModelFormat: TypeAlias = Literal["gguf", "safetensors", "pytorch", "pdparams", "onnx", "ir"]
+"""A format of weights. `pytorch` stands for pickled state dicts (`pytorch_model.bin`, `*.pt`, `*.pth`), `ir` for graphs
+(`*.xml`) that have their weights beside them (`*.bin`)."""
 
 FORMAT_NAMES: dict[ModelFormat, str] = {
     "gguf": "GGUF",
@@ -18,6 +19,7 @@ FORMAT_NAMES: dict[ModelFormat, str] = {
     "pytorch": "PyTorch",
     "pdparams": "pdparams",
     "onnx": "ONNX",
+    "ir": "OpenVINO IR",
 }
 """The formats as people write them."""
 
@@ -44,9 +46,19 @@ _HEAD_BYTES = 65536
 
 def formats(names: Iterable[str]) -> frozenset[ModelFormat]:
     """The formats of the weights among the files of a folder or a repository, by their names."""
-    weights = (name for name in names if not _NOT_WEIGHTS.search(name.rsplit("/", 1)[-1]))
-    suffixes = {Path(name).suffix.lower() for name in weights}
-    return frozenset(_SUFFIXES[suffix] for suffix in suffixes & _SUFFIXES.keys())
+    names = list(names)
+    graphs = set(graph_files(names))
+    weights = [name for name in names if not _NOT_WEIGHTS.search(name.rsplit("/", 1)[-1])]
+    suffixes = {Path(name).suffix.lower() for name in weights if name not in graphs}
+    known = {_SUFFIXES[suffix] for suffix in suffixes & _SUFFIXES.keys()}
+    return frozenset(known | {"ir"} if graphs.intersection(weights) else known)
+
+
+def graph_files(names: Iterable[str]) -> list[str]:
+    """The files of graphs in OpenVINO's intermediate representation: each `.xml` with the `.bin` of its weights."""
+    names = list(names)
+    stems = {name.removesuffix(".xml") for name in names} & {name.removesuffix(".bin") for name in names}
+    return [name for name in names if name.removesuffix(".xml") in stems or name.removesuffix(".bin") in stems]
 
 
 def formats_at(path: Path) -> frozenset[ModelFormat]:
