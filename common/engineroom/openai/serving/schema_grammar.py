@@ -1,4 +1,4 @@
-"""A JSON schema as a grammar, for an engine whose library takes grammars in EBNF (GBNF: llama.cpp's, xgrammar's).
+"""A JSON schema as a grammar in EBNF, for an engine whose library takes that, as xgrammar does.
 
 White space is fixed to that of Python's own JSON: were any allowed, a small model would write nothing else. What cannot
 be kept is refused, and nothing is left out in silence. Where a schema allows more than it names, such as further
