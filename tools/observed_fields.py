@@ -242,7 +242,8 @@ def check_params(engine: TokenEngine, asked: TokenRequest) -> None:
     else:
         from engineroom.openai.validation import check
 
-        check(asked.params, importlib.import_module(f"engineroom_{engine.name}.settings").Params)
+        settings = importlib.import_module(f"engineroom_{engine.name}.settings")
+        check(asked.params, getattr(settings, {"transformers": "Params"}.get(engine.name, "SamplingParams")))
 
 
 def names_field(param: str, field: spec_fields.SpecField) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Connection:
+class WorkerSocket:
     """The socket to the worker; its end is ours."""
 
     def __init__(self, path: str) -> None:
@@ -39,7 +39,7 @@ class Connection:
         return [json.loads(line) for line in lines]
 
 
-def generate(job: dict[str, Any], connection: Connection) -> None:
+def generate(job: dict[str, Any], connection: WorkerSocket) -> None:
     """Serve text: each request's token ids."""
     import numpy
     import openvino_genai as genai
@@ -84,7 +84,7 @@ def generate(job: dict[str, Any], connection: Connection) -> None:
         connection.send(items=items, ended=ended, status={"eos": eos, "running": len(handles)})
 
 
-def embed(job: dict[str, Any], connection: Connection) -> None:
+def embed(job: dict[str, Any], connection: WorkerSocket) -> None:
     """Serve vectors: one of length 1 for each of a request's prompts."""
     import numpy
     import openvino
@@ -111,7 +111,7 @@ def embed(job: dict[str, Any], connection: Connection) -> None:
 
 def main() -> int:
     job = json.loads(sys.argv[1])
-    connection = Connection(sys.argv[2])
+    connection = WorkerSocket(sys.argv[2])
     try:
         import openvino
 

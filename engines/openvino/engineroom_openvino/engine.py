@@ -30,8 +30,8 @@ from engineroom.settings import usual_settings as usual
 
 from . import models
 from .diagnostics import DIAGNOSTICS
-from .settings import OpenVINOSettings, Params
-from .vocabulary import Vocabulary
+from .settings import OpenVINOSettings, SamplingParams
+from .tokenizer import ModelTokenizer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -61,7 +61,7 @@ class OpenVINOEngine(TokenEngine):
         usual.CHAT_TEMPLATE: "CHAT_TEMPLATE",
         usual.THREADS: "INFERENCE_NUM_THREADS",
     }
-    sampling_params = chat_template.FIELDS | {*Params.__struct_fields__}
+    sampling_params = chat_template.FIELDS | {*SamplingParams.__struct_fields__}
     capabilities = Capabilities(
         surfaces=frozenset({"chat", "completions", "embeddings"}),
         tools="forced",
@@ -126,17 +126,17 @@ class OpenVINOEngine(TokenEngine):
         )
         self.timeline.mark("model loaded")
         template = read_text(Path(settings.chat_template), "CHAT_TEMPLATE") if settings.chat_template else None
-        vocabulary = self._vocabulary = await in_daemon_thread(lambda: Vocabulary(str(where), template))
-        self.vocabulary_size = vocabulary.size
+        tokenizer = self._tokenizer = await in_daemon_thread(lambda: ModelTokenizer(str(where), template))
+        self.vocabulary_size = tokenizer.size
         limits = [
             settings.max_model_len,
             models.context(where),
             self._cache_blocks * self._block if self._pooling is None else None,
         ]
-        self.max_model_len = vocabulary.longest(min(limit for limit in (*limits, 2**17) if limit))
+        self.max_model_len = tokenizer.longest(min(limit for limit in (*limits, 2**17) if limit))
         if self._pooling is not None:
             self.capabilities = Capabilities(surfaces=frozenset({"embeddings"}))
-        elif "tools" not in vocabulary.template:
+        elif "tools" not in tokenizer.template:
             reason = "This model's chat template has no place for tools, so the model would never see them. "
             reason += "Set CHAT_TEMPLATE to a template that has one."
             self.capabilities = self.capabilities.narrow(reason, tools="none")
@@ -185,10 +185,10 @@ class OpenVINOEngine(TokenEngine):
         return None if self._process is None else self._process.memory()
 
     def tokenize(self, text: str) -> list[int]:
-        return self._vocabulary.tokenize(text)
+        return self._tokenizer.tokenize(text)
 
     def chat_prompt(self, messages: Sequence[Mapping[str, Any]], params: Mapping[str, Any]) -> list[int]:
-        return self._vocabulary.chat(messages, params)
+        return self._tokenizer.chat(messages, params)
 
     async def generate_tokens(self, request: TokenRequest) -> AsyncGenerator[Token, None]:
         assert self._process is not None
@@ -203,7 +203,7 @@ class OpenVINOEngine(TokenEngine):
                 if token in config["stop_token_ids"]:
                     yield Token(id=token, finish_reason="stop")
                     return
-                yield Token(self._vocabulary.text(token), token)
+                yield Token(self._tokenizer.text(token), token)
         yield Token(finish_reason="length")
 
     async def embed(self, prompts: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -231,7 +231,7 @@ def sampling(request: TokenRequest, eos: Sequence[int], vocabulary_size: int) ->
     """
     if not request.prompt:
         raise APIError("The prompt is empty.", param="prompt", code="invalid_value")
-    params = check(request.params, Params)
+    params = check(request.params, SamplingParams)
     check_ids(params.stop_token_ids, vocabulary_size, "stop_token_ids")
     free = request.schema is None
     ends = [*(() if params.ignore_eos and free else eos), *params.stop_token_ids]

@@ -45,7 +45,7 @@ class OpenVINOSettings(HubSettings):
     )
 
 
-class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SamplingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fields of one request. A field that would be ignored is an error."""
 
     top_k: Annotated[int, msgspec.Meta(ge=-1)] = 0

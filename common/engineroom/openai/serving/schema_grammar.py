@@ -71,14 +71,14 @@ def schema_grammar(schema: Mapping[str, Any]) -> str:
     Raises:
         APIError: 400 `unsupported_schema`, with what cannot be kept.
     """
-    writer = _Writer(schema)
+    writer = _GrammarWriter(schema)
     root = writer.value(schema) if schema else "object"
     writer.check_recursion()
     rules = {"root": root, **writer.rules, **_SHARED}
     return "".join(f"{name} ::= {body}\n" for name, body in rules.items())
 
 
-class _Writer:
+class _GrammarWriter:
     """rules: name -> body, of what is written so far."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
@@ -159,7 +159,7 @@ class _Writer:
             self._chosen[name] = [part]
         return self._referred[reference]
 
-    _alone: Mapping[str, Callable[[_Writer, Any], str]] = {
+    _alone: Mapping[str, Callable[[_GrammarWriter, Any], str]] = {
         "$ref": _ref,
         "const": lambda _, value: _json(value),
         "enum": _enum,
@@ -250,7 +250,8 @@ class _Writer:
         for name, pair in reversed(pairs):
             here = self._rule(f"{pair} {behind}")
             if name in (schema.get("required") or ()):
-                first, behind = here, f'", " {here}'
+                first = here
+                behind = f'", " {here}'
             else:
                 first = self._rule(f"{here} | {first}" if first else f"{here}?")
                 behind = self._rule(f'", " {here} | {behind}' if behind else f'(", " {here})?')
@@ -269,12 +270,13 @@ def _literal(text: str) -> str:
 
 
 def _bounds(schema: Mapping[str, Any], low: str, high: str) -> str:
-    least, most = schema.get(low) or 0, schema.get(high)
-    if most is None:
-        return f"{{{least},}}" if least else "*"
-    if most < least:
+    at_least = schema.get(low) or 0
+    at_most = schema.get(high)
+    if at_most is None:
+        return f"{{{at_least},}}" if at_least else "*"
+    if at_most < at_least:
         raise _refused(f"`{high}` below `{low}`")
-    return f"{{{least},{most}}}"
+    return f"{{{at_least},{at_most}}}"
 
 
 def _resolved(root: Mapping[str, Any], reference: str) -> Any:

@@ -17,7 +17,7 @@ _SENTENCEPIECE = (b"<0x0A>", "▁".encode())
 """A token that only vocabularies of SentencePiece's kind have, which write bytes so, and a space as the other one."""
 
 
-class Vocabulary:
+class ModelTokenizer:
     """The tokeniser beside a model's files.
 
     Args:
