@@ -118,23 +118,24 @@ class EventStream:
                     raise self._engine.normalise_error(500, line)
                 events += self._translator.events(answer)
                 if self._translator.stopped:
-                    self._translator.done = await self._ended_here()
+                    self._translator.done = await self._counted("stop")
                     chunk = b""
                     break
             if not chunk:
                 self._ended = True
+                # Ollama breaks off a model that repeats one token for ever, and says nothing of it.
+                self._translator.done = self._translator.done or await self._counted("length")
                 events += self._translator.last_events()
         return events
 
-    async def _ended_here(self) -> Mapping[str, Any]:
-        """End the generation at its stop string; what its last line would be. The prompt is counted by a request of one
-        token, which finds it in Ollama's cache."""
+    async def _counted(self, reason: str) -> Mapping[str, Any]:
+        """What the last line would be of an answer that has none: its tokens are counted by its lines, and the prompt's
+        by a request for one token, which finds the prompt in Ollama's cache."""
         self._response.close()
         translator = self._translator
-        path = translator.path
-        least = self._native(path, {**translator.json, "max_tokens": 1})
-        counts = await self._engine.upstream.ask(PATHS[path], {**least, "stream": False}) or {}
-        return {**counts, "done_reason": "stop", "eval_count": translator.lines}
+        least = self._native(translator.path, {**translator.json, "max_tokens": 1})
+        counts = await self._engine.upstream.ask(PATHS[translator.path], {**least, "stream": False}) or {}
+        return {**counts, "done_reason": reason, "eval_count": translator.lines}
 
 
 class Translator:
@@ -153,17 +154,17 @@ class Translator:
         self.done: Mapping[str, Any] = {}
         self.lines = 0
         self._chat = chat = path == CHAT_COMPLETIONS
-        self._cutter = TextCutter(json["stop"] if STOPS_HERE in json else ())
+        self._cutter = TextCutter(json["stop"]) if STOPS_HERE in json else None
         self._tells_usage = not json.get("stream") or wants_usage_event(json)
         prefix, kind = ("chatcmpl", "chat.completion.chunk") if chat else ("cmpl", "text_completion")
-        self._envelope = Envelope(prefix, kind, json["model"], null_usage=False)
+        self._envelope = Envelope(prefix, kind, json["model"], null_usage=wants_usage_event(json))
         self._calls = 0
         self._length = 0
 
     @property
     def stopped(self) -> bool:
         """Whether a stop string that Ollama does not know of has come. It is shown: the core cuts there."""
-        return self._cutter.stopped
+        return self._cutter is not None and self._cutter.stopped
 
     def events(self, answer: Mapping[str, Any]) -> bytes:
         """What a line becomes; nothing for one that says nothing."""
@@ -176,7 +177,7 @@ class Translator:
         return self._envelope.event({"index": 0, **piece, "finish_reason": None}) if any(piece.values()) else b""
 
     def last_events(self) -> bytes:
-        """Why it ended, and its tokens. Ollama gives neither where it breaks off a model that repeats itself."""
+        """Why it ended, and its tokens."""
         reason = self.done.get("done_reason") or "length"
         if self._calls and reason == "stop":
             reason = "tool_calls"
@@ -191,7 +192,8 @@ class Translator:
     def _delta(self, message: Mapping[str, Any]) -> dict[str, Any]:
         texts = {"content": message.get("content"), "reasoning_content": message.get("thinking")}
         delta: dict[str, Any] = {name: text for name, text in texts.items() if text}
-        self._cutter.feed(delta.get("content", "").encode())
+        if self._cutter is not None:
+            self._cutter.feed(delta.get("content", "").encode())
         for call in message.get("tool_calls") or ():
             arguments = msgspec.json.encode(call["function"].get("arguments") or {}).decode()
             function = {"name": call["function"]["name"], "arguments": arguments}

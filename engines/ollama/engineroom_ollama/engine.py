@@ -75,9 +75,7 @@ class OllamaEngine(ServerEngine):
     other_names = OTHER_NAMES
     usual_settings = USUAL_SETTINGS
     namespaces = ("OLLAMA_",)
-    diagnostics = Diagnostics(
-        LogFormat((r"time=\S+ level=(?P<level>\w+)\S* source=(?P<source>\S+) (?:msg=)?",)), _CAUSES
-    )
+    diagnostics = Diagnostics(LogFormat((_LINE,)), _CAUSES)
 
     def __init__(self, worker: WorkerSettings, own: OllamaSettings, variables: Mapping[str, str]) -> None:
         super().__init__(worker)
@@ -182,7 +180,7 @@ class OllamaEngine(ServerEngine):
         path = "/api/embed" if self._embeds else "/api/generate"
         error = await store.load(path, {**least, "model": self._model, "options": self._own.options})
         if error:
-            log = [*self.log(), f"Error: {error}"]
+            log = [f"Error: {error}", *self.log()]
             raise EngineStartError(f"ollama cannot load the model: {self.explain_exit(1, log)}", safer=self.safer(log))
         self.capabilities = self.capabilities.narrow(images="vision" in able, audio="audio" in able)
         if "tools" not in able:
@@ -194,11 +192,13 @@ def _problem(model: str) -> str:
     """Why MODEL_NAME can be nothing that Ollama has or loads; empty where it can."""
     if not model:
         return "which model? Name one of Ollama's library, such as llama3.2:1b, or a GGUF file"
-    path = Path(model).expanduser()
     if model.endswith(("-cloud", ":cloud")):
         return f"{model} runs on ollama.com's computers, not here; take a tag that is downloaded"
+    if not is_path(model):
+        return ""
+    path = Path(model).expanduser()
     if not path.exists():
-        return f"there is no file or folder {model}" if is_path(model) else ""
+        return f"there is no file or folder {model}"
     if adapter_base(path) is not None:
         return f"{model} is a LoRA adapter, not a model"
     there = formats_at(path)

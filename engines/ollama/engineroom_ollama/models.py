@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engineroom.errors import EngineStartError
+from engineroom.models import is_path
 from engineroom.progress import Progress
 
 if TYPE_CHECKING:
@@ -46,9 +47,8 @@ class ModelStore:
 
     async def obtain(self, model: str) -> str:
         """The name by which Ollama has the model: pulled where it has not. Raises EngineStartError."""
-        path = Path(model).expanduser()
-        if path.exists():
-            return await self._create(path)
+        if is_path(model):
+            return await self._create(Path(model).expanduser())
         if await self.show(model) is None:
             error = await self._follow("/api/pull", {"model": model}, model)
             if error:

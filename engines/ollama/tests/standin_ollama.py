@@ -244,7 +244,7 @@ async def answer(
             assert call.transport is not None
             call.transport.abort()
             return response
-    if "repeats-itself" not in said:
+    if "repeats-itself" not in text:
         counts = {"prompt_eval_count": prompt, "eval_count": max(1, len(words))}
         await piece(done=True, done_reason=reason, **counts)
     return web.json_response(whole[-1]) if body.get("stream") is False else response

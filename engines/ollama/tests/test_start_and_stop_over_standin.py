@@ -89,6 +89,15 @@ async def test_a_gguf_file_becomes_a_model_once(configure: Configure, tmp_path: 
     assert "Ollama cannot make a model of it: supplied file was not in GGUF format" in str(error)
 
 
+async def test_a_folder_that_is_called_as_a_model_is_none(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "coder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    async with running(configure(MODEL_NAME="coder")) as engine:
+        assert (await standin(engine))["loaded"][0] == "coder:latest"
+
+
 async def test_a_folder_of_safetensors(configure: Configure, tmp_path: Path) -> None:
     folder = tmp_path / "llama"
     folder.mkdir()
