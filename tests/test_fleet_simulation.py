@@ -39,7 +39,7 @@ def test_waits_are_those_of_queueing_theory(fleet: ModuleType) -> None:
     profile = fleet.WorkerProfile(0, 1e-6, ((1, tokens / mean_s), (places, tokens / mean_s)), places, 10**6)
     chance = random.Random(5)
     arrivals, due = [], 0.0
-    for _ in range(60_000):
+    for _ in range(30_000):
         due += chance.expovariate(offered / mean_s)
         arrivals.append(fleet.DueRequest(due, 1 + round(chance.expovariate(1 / tokens))))
     report = fleet.SimulatedFleet(profile, fleet.ScalingRule(1, 1, 1)).run(arrivals)
@@ -95,12 +95,12 @@ def test_workers_are_dismissed_only_after_a_while_of_less_load(fleet: ModuleType
 
 def test_answers_come_for_the_figures_that_are_asked_about() -> None:
     arguments = ["--start", "60", "--first", "0.2", "--rates", "1=40,8=40", "--places", "8", "--queue", "8"]
-    arguments += ["--tokens", "400", "--loads", "0.2,2", "--ttft", "0.5"]
+    arguments += ["--tokens", "4000", "--loads", "0.02,0.2", "--ttft", "0.5"]
     done = subprocess.run(
         [sys.executable, str(SCALE / "plan.py"), *arguments], capture_output=True, text=True, check=True, timeout=120
     )
-    # 0.2 requests/s of 10.2 s each take two places of eight; 2 take 20.4, and three workers have 24.
-    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| 0.2 |", "| 2 |"))]
+    # 0.02 requests/s of 100 s each take two places of eight; 0.2 take 20, and three workers have 24.
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith(("| 0.02 |", "| 0.2 |"))]
     assert [row[2] for row in rows] == ["1", "4"]
     assert "### What scaling to zero costs" in done.stdout
     assert "### Which target" in done.stdout
