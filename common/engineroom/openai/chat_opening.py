@@ -6,11 +6,17 @@ without it as broken.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 
 from .sse import EventSplitter, encode, payloads, split_events
+
+_FIRST = {0}
+_OPENED = re.compile(rb'data: ?\{[^\n]*"delta": ?\{[^{}\n]*"role": ?"[^\n]*\}\r?\n\r?\n')
+"""A first event, whole, whose choice has its role: what most streams begin with, known without decoding it. Within a
+JSON string the quotes would be escaped."""
 
 
 class ChatOpening:
@@ -32,6 +38,9 @@ class ChatOpening:
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes to send for a piece of the stream: whole events, until all choices have opened."""
+        if self._closed == _FIRST and not self._splitter.rest and _OPENED.match(chunk):
+            self._closed = set()
+            return chunk
         body = b""
         for event in split_events(self._splitter.feed(chunk)):
             openings = [opening for data in payloads(event) for opening in self.openings(data)]

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Generator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .watched_files import WatchedFiles
 
 _BACKLOG = 2048
+_TICK_S = 1.0
+"""How often the Date of responses is written anew."""
 _KERNEL_MAX_SECONDS = 65_000
 """Linux takes at most 32767 for the seconds before the first probe, which are half of these."""
 
@@ -53,6 +55,7 @@ class Server(uvicorn.Server):
             timeout_keep_alive=settings.uvicorn_timeout_keep_alive,
             log_level="warning",
         )
+        self._exit = asyncio.Event()
         self.watched: list[WatchedFiles] = []
         if settings.tls is not None:
             certificates = Certificates(settings.tls)
@@ -65,6 +68,23 @@ class Server(uvicorn.Server):
     def running(self) -> Set[asyncio.Task[None]]:
         """The tasks of the requests that run."""
         return self.server_state.tasks
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it, and no more connections are taken; `serve` returns once no request runs."""
+        return self._exit.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self._exit.set()
+
+    async def main_loop(self) -> None:
+        """Serve until it should exit. uvicorn's own looks for that ten times a second, and a look on an idle processor
+        costs as much as several tokens."""
+        while not await self.on_tick(0):
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._exit.wait(), _TICK_S)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
