@@ -14,7 +14,9 @@ from .responses import QUESTION
 from .target import NotOffered, Target
 
 _CLIENTS = 6
-_NOTICED_S = 20
+_NOTICED_S = 10
+_READ_S = 3
+"""In so long a client has read what was on its way to it. A stream that has not ended by then was running."""
 _LONG = {"messages": QUESTION, "max_tokens": 2000, "stream": True}
 _ENDLESS = {"ignore_eos": True}
 """A parameter of most engines; the answers of others end when the model ends them."""
@@ -29,16 +31,27 @@ async def pools_see_its_load(target: Target) -> None:
     status, _ = await target.post(CHAT_COMPLETIONS, {**asked, **_ENDLESS, "max_tokens": 1, "stream": False})
     body = msgspec.json.encode({**asked, **(_ENDLESS if status == 200 else {})})
     begun = asyncio.Event()
+    reads_on = asyncio.Event()
 
     async def stream() -> None:
         async with target.call("POST", CHAT_COMPLETIONS, body) as answer:
-            await answer.__aiter__().__anext__()
+            pieces = answer.__aiter__()
+            await pieces.__anext__()
             begun.set()
-            await asyncio.Event().wait()
+            await reads_on.wait()
+            async for _ in pieces:
+                pass
 
     clients = [asyncio.ensure_future(stream()) for _ in range(_CLIENTS)]
     try:
-        gauges = await _until(target, _CLIENTS)
+        try:
+            gauges = await _until(target, _CLIENTS)
+        except AssertionError:
+            reads_on.set()
+            done, _ = await asyncio.wait(clients, timeout=_READ_S)
+            if done:
+                raise NotOffered("time to look: it has answered already when its gauges are read") from None
+            raise
         await asyncio.wait_for(begun.wait(), _NOTICED_S)
         gauges = await _until(target, _CLIENTS, running=1)
         assert 0 <= gauges.cache_usage <= 1, f"the cache's usage is from 0 to 1; it is {gauges.cache_usage:g}"
