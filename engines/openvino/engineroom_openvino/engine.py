@@ -52,7 +52,6 @@ class OpenVINOEngine(TokenEngine):
     summary = "OpenVINO GenAI: GGUF and OpenVINO models on CPUs and Intel's GPUs, continuously batched."
     model_formats = ("ir", "gguf")
     preference = 55
-    defaults: ClassVar[Mapping[str, str]] = {"MAX_CHOICES": "16"}
     usual_settings: ClassVar[Mapping[UsualSetting, str]] = {
         usual.CONTEXT_LENGTH: "MAX_MODEL_LEN",
         usual.PARALLEL_REQUESTS: "MAX_NUM_SEQS",
@@ -245,8 +244,6 @@ def sampling(request: TokenRequest, eos: Sequence[int], vocabulary_size: int) ->
         "presence_penalty": params.presence_penalty,
         "frequency_penalty": params.frequency_penalty,
     }
-    if params.no_repeat_ngram_size is not None:
-        config["no_repeat_ngram_size"] = params.no_repeat_ngram_size
     if request.temperature < _GREEDY:
         return config
     seed = secrets.randbits(32) if request.seed is None else request.seed

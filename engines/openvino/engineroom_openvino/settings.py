@@ -53,7 +53,6 @@ class SamplingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repetition_penalty: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     presence_penalty: _Penalty = 0.0
     frequency_penalty: _Penalty = 0.0
-    no_repeat_ngram_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     min_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
     ignore_eos: bool = False
     stop_token_ids: tuple[_TokenId, ...] = ()
