@@ -164,6 +164,14 @@ echo      LORA_DIR                /tmp        warned  LORA_DIR
 echo      MAX_LORAS               2           warned  MAX_LORAS
 transformers LORA_MODULES         a           warned  LORA_MODULES
 max       LORA_DIR                /tmp        refused LORA_PATHS
+sglang    MAX_MODEL_LEN           4096        taken   CONTEXT_LENGTH
+sglang    TP_SIZE                 2           taken   TENSOR_PARALLEL_SIZE
+sglang    DP_SIZE                 2           taken   DATA_PARALLEL_SIZE
+sglang    GPU_MEMORY_UTILIZATION  0.9         taken   MEM_FRACTION_STATIC
+sglang    MODEL_PATH              org/model   taken   MODEL_NAME
+sglang    LORA_PATHS              a=/x        refused LORA_DIR
+sglang    ENFORCE_EAGER           true        refused DISABLE_CUDA_GRAPH
+sglang    ENABLE_FLASHINFER_MLA   true        warned  ATTENTION_BACKEND
 ollama    NUM_CTX                 4096        taken   OLLAMA_CONTEXT_LENGTH
 ollama    OLLAMA_NUM_CTX          4096        taken   OLLAMA_CONTEXT_LENGTH
 ollama    N_GPU_LAYERS            9           taken   OLLAMA_NUM_GPU
@@ -193,7 +201,18 @@ echo      WORKERS                 4           warned  process
 upstream  UPSTREAM_URL            http://a    refused UPSTREAM_URLS
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
-SPOKEN_OF = ("echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "transformers", "upstream")
+SPOKEN_OF = (
+    "echo",
+    "llamacpp",
+    "vllm",
+    "max",
+    "fastdeploy",
+    "ollama",
+    "openvino",
+    "sglang",
+    "transformers",
+    "upstream",
+)
 
 
 @pytest.mark.parametrize(("engine", "name", "value", "expected", "ours"), ROWS, ids=lambda text: text)
@@ -204,7 +223,8 @@ def test_a_name_from_elsewhere(engine: str, name: str, value: str, expected: str
 
 
 @pytest.mark.parametrize(
-    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "transformers", "upstream"]
+    "engine",
+    ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "sglang", "transformers", "upstream"],
 )
 @pytest.mark.parametrize("door", ["http", "runpod"])
 @pytest.mark.parametrize("layer", ["environment", ".env"])
@@ -225,7 +245,8 @@ def test_every_name_a_process_may_have_is_near_to_itself_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "engine", ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "transformers", "upstream"]
+    "engine",
+    ["echo", "llamacpp", "vllm", "max", "fastdeploy", "ollama", "openvino", "sglang", "transformers", "upstream"],
 )
 def test_other_names_lead_to_settings(engine: str) -> None:
     """A name that is taken or refused for a setting that is none would be a wish lost."""

@@ -26,7 +26,7 @@ from engineroom.hardware import Matrix
 ROOT = Path(__file__).parents[1]
 TOOL = [sys.executable, str(ROOT / "tools/packages.py")]
 SOURCE = "https://repository.test/somebody/engineroom"
-CORE, WORKERS, ENGINES = "engineroom", "engineroom-workers", 9
+CORE, WORKERS, ENGINES = "engineroom", "engineroom-workers", 10
 
 ASK = "import sys; from engineroom.installation import how_to_install; print(how_to_install(*sys.argv[1:]))"
 

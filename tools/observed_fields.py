@@ -33,6 +33,7 @@ ENGINES: Mapping[str, Mapping[str, str]] = {
     "llamacpp": {"LLAMA_SERVER": ""},
     "vllm": {"MODEL_NAME": "org/model"},
     "ollama": {"MODEL_NAME": "model"},
+    "sglang": {"MODEL_NAME": "model", "TOOL_CALL_PARSER": "auto"},
     "max": {"MODEL_NAME": "org/model", "ENABLE_STRUCTURED_OUTPUT": "true", "TASK": "text_generation"},
     "fastdeploy": {
         "MODEL_NAME": "org/model",

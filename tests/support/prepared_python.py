@@ -38,6 +38,7 @@ _IMPORTED = (
     "engineroom_max.engine",
     "engineroom_ollama.engine",
     "engineroom_openvino.engine",
+    "engineroom_sglang.engine",
     "engineroom_operations.bench.run",
     "engineroom_operations.chat.run",
     "engineroom_operations.fit.report",

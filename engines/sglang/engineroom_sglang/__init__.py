@@ -1,0 +1,5 @@
+"""SGLang as an engineroom engine: `ENGINE=sglang`."""
+
+from .engine import SGLangEngine
+
+__all__ = ["SGLangEngine"]
