@@ -9,7 +9,8 @@ import pytest
 from real_engine import opened
 
 from engineroom.settings import Environment
-from engineroom.testing import Lifecycle
+from engineroom.testing import Expectations, Lifecycle
+from engineroom.testing.suite import target as target
 from engineroom.testing.suite import test_conformance, test_lifecycle
 from engineroom_ollama import OllamaEngine
 
@@ -23,10 +24,20 @@ pytestmark = [
 ]
 
 
+KNOWN = {"ENGINE": "ollama", "MODEL_NAME": MODEL, "OLLAMA_CONTEXT_LENGTH": "2048", "ENGINE_HANG_TIMEOUT": "20"}
+if "OLLAMA_MODELS" in os.environ:
+    KNOWN["OLLAMA_MODELS"] = os.environ["OLLAMA_MODELS"]
+
+
 def make(**variables: str) -> OllamaEngine:
-    return opened(OllamaEngine, Environment.of({"ENGINE": "ollama", "MODEL_NAME": MODEL, **variables}))
+    return opened(OllamaEngine, Environment.of({**KNOWN, **variables}))
 
 
 @pytest.fixture(scope="module")
 def lifecycle() -> Lifecycle:
-    return Lifecycle(lambda: make(ENGINE_HANG_TIMEOUT="20"), lambda: make(MODEL_NAME="no-such-model"))
+    return Lifecycle(make, lambda: make(MODEL_NAME="no-such-model"))
+
+
+@pytest.fixture(scope="module")
+def expectations() -> Expectations:
+    return Expectations(max_model_len=2048)
