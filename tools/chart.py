@@ -258,7 +258,10 @@ def _lines(model: BaseModel, indent: str) -> Iterator[str]:
 
 
 def _example(field: FieldInfo) -> str:
-    return "{name: my-secret, key: my-key}" if "SecretKey" in str(field.annotation) else "1"
+    annotation = str(field.annotation)
+    if "SecretKey" in annotation:
+        return "{name: my-secret, key: my-key}"
+    return "false" if "bool" in annotation else "1"
 
 
 def table() -> str:

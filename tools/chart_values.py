@@ -238,10 +238,10 @@ class ChartValues(ChartPart):
     run_as_user: int | None = Field(
         None, ge=0, description="Default: 10001, or root for the images that need it (docs/images.md)."
     )
-    read_only_root: bool = Field(
-        True,
-        description="Whether the container's own disk is read-only. Some set-ups of NVIDIA's runtime (CDI hooks) need "
-        "it writable.",
+    read_only_root: bool | None = Field(
+        None,
+        description="Whether the container's own disk is read-only. Default: true, but for images that are root, which "
+        "write beside their own files. Some set-ups of NVIDIA's runtime (CDI hooks) need it writable.",
     )
     pod_labels: dict[str, str] = Field({}, description="More labels of the pods.")
     pod_annotations: dict[str, str] = Field({}, description="Annotations of the pods.")

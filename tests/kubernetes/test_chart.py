@@ -83,7 +83,7 @@ def test_a_pod_may_do_nothing_that_its_image_does_not_need(image: Image) -> None
     for each in [*specification.get("initContainers", []), *specification["containers"]]:
         assert each["securityContext"] == {
             "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
+            "readOnlyRootFilesystem": user != 0,
             "runAsNonRoot": user != 0,
             "capabilities": {"drop": ["ALL"]},
             "seccompProfile": {"type": "RuntimeDefault"},
@@ -129,6 +129,12 @@ def test_gpus_are_asked_for_as_the_row_says() -> None:
     assert "affinity" not in pod(render({"engine": "echo"}))
 
 
+def test_what_an_image_needs_otherwise_can_be_said() -> None:
+    security = container(pod(render({"readOnlyRoot": False, "runAsUser": 1000})))["securityContext"]
+    assert (security["readOnlyRootFilesystem"], security["runAsNonRoot"]) == (False, True)
+    assert container(pod(render({"engine": "max", "readOnlyRoot": True})))["securityContext"]["readOnlyRootFilesystem"]
+
+
 def test_an_image_s_name_says_which_engine_it_has() -> None:
     name = "ghcr.io/me/engineroom:0.1.0-4ed324d525cf-llamacpp-b11459-cu128-qwen3-0a1b@sha256:" + "0" * 64
     worker = container(pod(render({"image": name, "model": "Qwen/Qwen3-8B-GGUF:Q4_K_M"})))
@@ -138,7 +144,7 @@ def test_an_image_s_name_says_which_engine_it_has() -> None:
 
 
 def test_values_arrive_as_they_were_written() -> None:
-    written = {"RESPONSES_TTL": 31536000, "QUEUE_TIMEOUT": 2.5, "METRICS": False, "CORS_ORIGINS": ["a", "b"],
+    written = {"RESPONSES_TTL": 31536000, "QUEUE_TIMEOUT": 2.5, "METRICS": False, "CORS_ORIGINS": ["a", "b"], "MAX_LORAS": 4, "LORA_MODULES": [{"name": "x", "path": "/x"}],
                "SPECULATIVE_CONFIG": {"method": "ngram", "num_speculative_tokens": 4}}  # fmt: skip
     env = variables(container(pod(render({"settings": written, "revision": "0123456789012345678"}))))
     assert {name: env[name] for name in written} == {
@@ -146,6 +152,8 @@ def test_values_arrive_as_they_were_written() -> None:
         "QUEUE_TIMEOUT": "2.5",
         "METRICS": "false",
         "CORS_ORIGINS": "a,b",
+        "MAX_LORAS": "4",
+        "LORA_MODULES": '[{"name":"x","path":"/x"}]',
         "SPECULATIVE_CONFIG": '{"method":"ngram","num_speculative_tokens":4}',
     }
     assert env["MODEL_REVISION"] == "0123456789012345678"
@@ -299,6 +307,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"extraEnv": [{"name": "PORT", "value": "1"}]}, "extraEnv: PORT is set already"),
     ({"kserve": {"kind": "ServingRuntime"}, "nodes": 2}, "kserve.kind: KServe's object is for one machine here"),
     ({"kserve": {"kind": "ServingRuntime"}, "keysFile": {"name": "s", "key": "k"}}, "keysFile: KServe's object has no"),
+    ({"nameOverride": "7b-chat"}, "nameOverride: a Service's name begins with a letter"),
     ({"sharedMemory": "much"}, "at '/sharedMemory': 'much' does not match pattern"),
 ]  # fmt: skip
 

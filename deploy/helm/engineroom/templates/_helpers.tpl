@@ -1,6 +1,10 @@
 {{/* What the objects are called. */}}
 {{- define "engineroom.name" -}}
-{{- .Values.nameOverride | default .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- $name := .Values.nameOverride | default .Release.Name | replace "." "-" | trunc 50 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]" $name) -}}
+  {{- fail (printf "nameOverride: a Service's name begins with a letter, and %s does not; set another, or call the release otherwise" $name) -}}
+{{- end -}}
+{{- $name -}}
 {{- end }}
 
 {{/* The labels by which the pods that answer requests are selected. */}}
@@ -88,7 +92,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* A setting's value as a variable carries it. YAML's numbers arrive as floating point. */}}
 {{- define "engineroom.text" -}}
 {{- if kindIs "string" . -}}{{ . }}
-{{- else if kindIs "slice" . -}}{{ ternary (join "," .) (toJson .) (eq (len .) (len (compact (splitList "\x00" (join "\x00" .))))) }}
+{{- else if kindIs "slice" . -}}
+  {{- $words := list -}}
+  {{- $plain := true -}}
+  {{- range . -}}
+    {{- $words = append $words (include "engineroom.text" .) -}}
+    {{- if or (kindIs "map" .) (kindIs "slice" .) -}}{{- $plain = false -}}{{- end -}}
+  {{- end -}}
+  {{- if $plain -}}{{ join "," $words }}{{- else -}}{{ toJson . }}{{- end -}}
 {{- else if kindIs "map" . -}}{{ toJson . }}
 {{- else if kindIs "float64" . -}}{{ if eq . (floor .) }}{{ printf "%.0f" . }}{{ else }}{{ toJson . }}{{ end }}
 {{- else -}}{{ toString . }}
@@ -262,7 +273,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- define "engineroom.containerSecurity" -}}
 allowPrivilegeEscalation: false
-readOnlyRootFilesystem: {{ .Values.readOnlyRoot }}
+readOnlyRootFilesystem: {{ ternary .Values.readOnlyRoot (ne (include "engineroom.user" .) "0") (hasKey .Values "readOnlyRoot") }}
 runAsNonRoot: {{ ne (include "engineroom.user" .) "0" }}
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
