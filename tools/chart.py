@@ -194,7 +194,7 @@ _WORDS_FOR_LIMITS = (
     ("less than", "exclusiveMaximum"),
 )
 _KINDS: Mapping[str, dict[str, Any]] = {
-    "string": {"type": ["string", "array"], "items": {"type": "string"}},
+    "string": {"type": ["string", "array"]},
     "boolean": {"type": "boolean"},
     "json": {"type": ["object", "array", "string"]},
     "any": {"type": ["string", "number", "boolean", "array", "object"]},

@@ -144,7 +144,8 @@ def test_an_image_s_name_says_which_engine_it_has() -> None:
 
 
 def test_values_arrive_as_they_were_written() -> None:
-    written = {"RESPONSES_TTL": 31536000, "QUEUE_TIMEOUT": 2.5, "METRICS": False, "CORS_ORIGINS": ["a", "b"], "MAX_LORAS": 4, "LORA_MODULES": [{"name": "x", "path": "/x"}],
+    written = {"RESPONSES_TTL": 31536000, "QUEUE_TIMEOUT": 2.5, "METRICS": False, "CORS_ORIGINS": ["a", "b"],
+               "MAX_LORAS": 4, "LORA_MODULES": [{"name": "x", "path": "/x"}],
                "SPECULATIVE_CONFIG": {"method": "ngram", "num_speculative_tokens": 4}}  # fmt: skip
     env = variables(container(pod(render({"settings": written, "revision": "0123456789012345678"}))))
     assert {name: env[name] for name in written} == {
