@@ -212,6 +212,8 @@ def _setting_schema(setting: Setting, *, own: bool) -> dict[str, Any]:
     result: dict[str, Any] = {"description": " ".join(setting.help.split())} if own and setting.help else {}
     if setting.choices:
         return {**result, "enum": list(setting.choices)}
+    if setting.kind == "string" and not own:
+        return {"type": ["string", "number", "array"]}
     if setting.kind != "number":
         return {**result, **_KINDS[setting.kind]}
     result["type"] = "number" if own else ["number", "string"]

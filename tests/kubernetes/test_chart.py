@@ -215,8 +215,10 @@ def test_what_is_selected_are_the_pods_that_answer() -> None:
         assert all(each["metadata"]["namespace"] == NAMESPACE for each in objects)
 
 
-def test_a_replica_on_several_machines_is_one_engine() -> None:
-    image = next(row for row in MATRIX.rows if chart.image_facts(row)["nodes"])
+@pytest.mark.parametrize(
+    "image", [image for image in FIRST if chart.image_facts(image)["nodes"]], ids=lambda image: str(image.engine)
+)
+def test_a_replica_on_several_machines_is_one_engine(image: Image) -> None:
     objects = render({"row": image.name, "nodes": 2, "gpus": 8, "cache": {"kind": "hostPath"}})
     group = of_kind(objects, "LeaderWorkerSet")["spec"]["leaderWorkerTemplate"]
     assert (group["size"], group["restartPolicy"]) == (2, "RecreateGroupOnPodRestart")
