@@ -17,8 +17,9 @@ from ..process.child import Process
 from ..process.secrets import without_secrets
 from ..watchdog import Activity
 
-Explain: TypeAlias = Callable[[Sequence[str]], str | None]
-"""Makes a sentence of the last lines of a process's output; None where they say nothing."""
+Explain: TypeAlias = Callable[[Sequence[str], int], str | None]
+"""Makes a sentence of the last lines of a process's output and its exit code, negative for a signal; None where they
+say nothing."""
 
 _LONGEST_LINE = 1 << 30
 """Bytes of one message, which may have the vectors of many texts."""
@@ -138,7 +139,7 @@ class ModelProcess:
     async def died(self) -> str:
         """Wait until it has ended; why."""
         code = await self._process.wait()
-        reason = self._explain(self._process.tail)
+        reason = self._explain(self._process.tail, code)
         if code < 0:
             reason = f"its process was ended by {signal.Signals(-code).name}" + (f" ({reason})" if reason else "")
         return reason or f"its process ended with exit code {code}"

@@ -56,9 +56,9 @@ def formats(names: Iterable[str]) -> frozenset[ModelFormat]:
 
 def graph_files(names: Iterable[str]) -> list[str]:
     """The files of graphs in OpenVINO's intermediate representation: each `.xml` with the `.bin` of its weights."""
+    ends = {".xml": ".bin", ".bin": ".xml"}
     names = list(names)
-    stems = {name.removesuffix(".xml") for name in names} & {name.removesuffix(".bin") for name in names}
-    return [name for name in names if name.removesuffix(".xml") in stems or name.removesuffix(".bin") in stems]
+    return [name for name in names if name[-4:] in ends and name[:-4] + ends[name[-4:]] in names]
 
 
 def formats_at(path: Path) -> frozenset[ModelFormat]:

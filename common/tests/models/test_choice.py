@@ -107,3 +107,9 @@ def test_paths_are_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert reference.parse(text, {}).path is not None
     (tmp_path / "org/name").mkdir(parents=True)
     assert reference.parse("org/name", {}).repository is None, "what is here goes before what may be elsewhere"
+
+
+def test_graphs_are_taken_with_their_weights_and_tokenisers() -> None:
+    graphs = [f"openvino_{name}.{end}" for name in ("model", "tokenizer", "detokenizer") for end in ("xml", "bin")]
+    names = [*graphs, "config.json", "tokenizer.json", "README.md", "openvino/openvino_model.xml"]
+    assert set(choose_files(names, "org/name", ("ir", "gguf")).files) == {*graphs, "config.json", "tokenizer.json"}

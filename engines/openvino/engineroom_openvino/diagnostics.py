@@ -10,6 +10,7 @@ DIAGNOSTICS = Diagnostics(
             r"libOpenCL\.so\.1: cannot open shared object file",
             "DEVICE={DEVICE} needs OpenCL and Intel's driver: install intel-opencl-icd, or set DEVICE=CPU",
         ),
+        Cause(r"failed at \S+/gguf\w*\.cpp", "MODEL_NAME={MODEL_NAME} is damaged or cut short: download it again"),
         Cause(r"(?P<why>DEVICE=\S+ is not there: [^\n]+)", "{why}"),
         Cause(
             r"kvcache type \w+, current: \w+|Wrong value \S+ for property key KV_CACHE_PRECISION",

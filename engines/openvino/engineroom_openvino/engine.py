@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -159,7 +160,9 @@ class OpenVINOEngine(TokenEngine):
             },
         }
 
-    def _explain(self, lines: Sequence[str]) -> str | None:
+    def _explain(self, lines: Sequence[str], code: int) -> str | None:
+        if code == -signal.SIGSEGV and self._watch is None:
+            return f"MODEL_NAME={self._model} is damaged or cut short: download it again"
         values = {name.upper(): str(value) for name, value in self._settings if value is not None}
         reason = diagnose(lines, DIAGNOSTICS, Situation({"MODEL_NAME": self._model, **values}))
         missing = [each.remedy for each in self.requirements(Environment.of({})) if not each.met]

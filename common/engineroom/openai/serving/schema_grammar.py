@@ -72,7 +72,10 @@ def schema_grammar(schema: Mapping[str, Any]) -> str:
         APIError: 400 `unsupported_schema`, with what cannot be kept.
     """
     writer = _GrammarWriter(schema)
-    root = writer.value(schema) if schema else "object"
+    try:
+        root = writer.value(schema) if schema else "object"
+    except (AttributeError, TypeError, ValueError) as error:
+        raise _refused("a keyword with a value of another kind than it takes") from error
     writer.check_recursion()
     rules = {"root": root, **writer.rules, **_SHARED}
     return "".join(f"{name} ::= {body}\n" for name, body in rules.items())
@@ -238,6 +241,8 @@ class _GrammarWriter:
         properties = dict(schema.get("properties") or {})
         further = schema.get("additionalProperties", True)
         for name in schema.get("required") or ():
+            if not isinstance(name, str):
+                raise TypeError
             properties.setdefault(name, further)
         if not properties:
             if further is False:
@@ -270,7 +275,7 @@ def _literal(text: str) -> str:
 
 
 def _bounds(schema: Mapping[str, Any], low: str, high: str) -> str:
-    at_least = schema.get(low) or 0
+    at_least = int(schema.get(low) or 0)
     at_most = schema.get(high)
     if at_most is None:
         return f"{{{at_least},}}" if at_least else "*"
