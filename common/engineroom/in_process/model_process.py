@@ -67,7 +67,7 @@ class ModelProcess:
         name: str,
         grace: float,
         log: bool,
-        explain: Callable[[Sequence[str]], str | None],
+        explain: Explain,
     ) -> ModelProcess:
         """Start the child, and return once it is ready.
 

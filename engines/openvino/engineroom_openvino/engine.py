@@ -145,13 +145,11 @@ class OpenVINOEngine(TokenEngine):
     def _job(self, where: Path) -> dict[str, Any]:
         """What the child is told, see there."""
         settings = self._settings
-        names = ("kv_cache_precision", "inference_precision_hint", "inference_num_threads", "gguf_reader")
-        values = {name.upper(): getattr(settings, name) for name in names}
         return {
             "model": str(where),
             "pooling": self._pooling,
             "device": settings.device.upper(),
-            "properties": {name: value for name, value in values.items() if value is not None} | settings.plugin_config,
+            "properties": settings.properties,
             "scheduler": {
                 "num_kv_blocks": self._cache_blocks,
                 "max_num_seqs": settings.max_num_seqs,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import msgspec
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 
 from engineroom.models import HubSettings
+from engineroom.settings import parse_json
 
 _TokenId: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
 _Penalty: TypeAlias = Annotated[float, msgspec.Meta(ge=-2, le=2)]
@@ -40,9 +42,23 @@ class OpenVINOSettings(HubSettings):
     gguf_reader: Literal["LEGACY", "FRONTEND"] | None = Field(
         None, description="`FRONTEND` (a preview) reads GGUF files of more architectures than llama, qwen2 and qwen3."
     )
-    plugin_config: dict[str, Any] = Field(
-        {}, description='Further properties of OpenVINO as JSON, e.g. `{"CACHE_DIR": "/cache"}`.'
+    plugin_config: str = Field(
+        "{}", description='Further properties of OpenVINO as JSON, e.g. `{"CACHE_DIR": "/cache"}`.'
     )
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """What OpenVINO is told, by its own names."""
+        names = ("kv_cache_precision", "inference_precision_hint", "inference_num_threads", "gguf_reader")
+        values = {name.upper(): getattr(self, name) for name in names}
+        further: dict[str, Any] = json.loads(self.plugin_config)
+        return {name: value for name, value in values.items() if value is not None} | further
+
+    @field_validator("plugin_config")
+    @classmethod
+    def _is_an_object(cls, value: str) -> str:
+        parse_json(value, "object")
+        return value
 
 
 class SamplingParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
