@@ -56,18 +56,30 @@ def cluster_at(address: str) -> Iterator[None]:
     Raises:
         SettingsError: there is none at the address, or none that this Ray understands.
     """
+    if "RAY_AUTH_MODE" not in os.environ and _has_token():
+        # A head uses the token that is there unless it is told not to; a client only where it is told to.
+        os.environ["RAY_AUTH_MODE"] = "token"
     import ray
 
     try:
         _check_reachable(address)
         ray.init(address, configure_logging=False)
     except (OSError, RuntimeError, ValueError) as error:
-        message = f"there is no cluster to be had at {address}: {str(error).strip().splitlines()[0]}"
+        reason = str(error).strip().splitlines()[0]
+        mode = os.environ.get("RAY_AUTH_MODE", "disabled")
+        message = f"no cluster at {address} takes us: {reason} (RAY_AUTH_MODE={mode}; a cluster may want another)"
         raise SettingsError([Problem("RAY_ADDRESS", message)]) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Whether Ray finds a token for clusters that demand one."""
+    named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(named) if named else Path.home() / ".ray" / "auth_token"
+    return "RAY_AUTH_TOKEN" in os.environ or file.is_file()
 
 
 def _check_reachable(address: str) -> None:

@@ -16,6 +16,7 @@ from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.plugins import Setup
 
 from ..http.server import listen
+from ..http.settings import is_loopback
 from .cluster import cluster_at, own_cluster
 from .deployment import NAME, check_resources, deployment, deployment_options
 from .options import RayOptions
@@ -43,11 +44,11 @@ def run(setup: Setup[RayOptions]) -> None:
         _on_signals(_interrupt)
         with _cluster(setup.door):
             _on_signals(_interrupt)  # Ray has set its own.
-            _start_serve(setup, port)
+            address = _start_serve(setup, port)
             try:
                 _deploy(setup)
                 _on_signals(lambda *_: stop.set())
-                _announce(setup, port)
+                _announce(setup, address)
                 stop.wait()
             finally:
                 _on_signals(_interrupt)
@@ -93,8 +94,8 @@ def _port(options: RayOptions) -> int:
     return port
 
 
-def _start_serve(setup: Setup[RayOptions], port: int) -> None:
-    """Start Serve, where it does not run yet, with its proxies where HOST and PORT say.
+def _start_serve(setup: Setup[RayOptions], port: int) -> tuple[str, int]:
+    """Start Serve, where it does not run yet, with its proxies where HOST and PORT say; where they really listen.
 
     Raises:
         SettingsError: the cluster is this machine alone, and has no room for the replicas.
@@ -116,6 +117,26 @@ def _start_serve(setup: Setup[RayOptions], port: int) -> None:
             "keep_alive_timeout_s": http.uvicorn_timeout_keep_alive,
         }
     )
+    address = _listening() or (http.host, port)
+    if address != (http.host, port):
+        logger.warning(
+            "Serve runs on this cluster already, and listens on %s:%d: HOST=%s and PORT=%d are of no effect",
+            *address,
+            http.host,
+            port,
+        )
+    return address
+
+
+def _listening() -> tuple[str, int] | None:
+    """Where Serve's proxies listen; None where this Ray does not say. There is no public way to find out."""
+    try:
+        from ray.serve.context import _get_global_client
+
+        options = _get_global_client().http_config
+        return str(options.host), int(options.port)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return None
 
 
 def _deploy(setup: Setup[RayOptions]) -> None:
@@ -175,13 +196,12 @@ def _delete(setup: Setup[RayOptions]) -> None:
         logger.warning("Ray has not ended the replicas in time; what is left of them ends with the cluster")
 
 
-def _announce(setup: Setup[RayOptions], port: int) -> None:
+def _announce(setup: Setup[RayOptions], address: tuple[str, int]) -> None:
     options = setup.door
-    http = options.http.http
-    host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host
-    if options.http.open_to_all:
-        logger.warning("anyone who reaches this machine may use the model: HOST=%s and no API_KEYS", http.host)
-    where = f"http://{host}:{port}"
+    host, port = address
+    if not options.http.locked and not is_loopback(host):
+        logger.warning("anyone who reaches the cluster may use the model: Serve listens on %s, and no API_KEYS", host)
+    where = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     replicas: Any = options.ray.replicas
     if options.ray.max_replicas is not None:
         replicas = f"{replicas} to {options.ray.max_replicas}"
