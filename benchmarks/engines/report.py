@@ -66,15 +66,19 @@ def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
         "",
         "Each alone. Start: from the command to the first token, the model's files and what MAX compiles cached "
         "before. Memory: proportional set size (PSS) of the worker and all processes below it, after 16 streams. "
-        "Idle: CPU of the same processes while nobody asks, of one core.",
+        "Idle: CPU of the same processes while nobody asks, of one core. Installed: its packages, for those that "
+        "`make serve` could have by default.",
         "",
-        "| engine | weights | start to first token, s | memory, MB | idle, % |",
-        "|---|---|---|---|---|",
+        "| engine | weights | start to first token, s | memory, MB | idle, % | installed, MB |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
         taken = row["start_s"]
         start = f"{statistics.median(taken):.1f} ({min(taken):.1f} to {max(taken):.1f})"
-        cells = row["name"], row["weights"], start, f"{row['memory_mb']:,.0f}", f"{100 * row['idle_cpu']:.1f}"
+        size = row.get("installed_mb")
+        idle = f"{100 * row['idle_cpu']:.1f}"
+        installed = "" if size is None else f"{size:,.0f}"
+        cells = row["name"], row["weights"], start, f"{row['memory_mb']:,.0f}", idle, installed
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
