@@ -11,7 +11,9 @@ import msgspec
 import pytest
 from real_engine import opened
 
-from engineroom.asgi import request
+from engineroom.asgi import Receive, Scope, Send, request
+from engineroom.openai.body import Request, with_request
+from engineroom.server import join_engine
 from engineroom.settings import Environment
 from engineroom.testing import running
 from engineroom_ollama import OllamaEngine
@@ -132,3 +134,21 @@ async def test_what_ollama_cannot_generate_at_once_waits(anyio_backend: str, tmp
         for each in asking:
             each.cancel()
         await asyncio.gather(*asking, return_exceptions=True)
+
+
+async def test_another_process_may_send_requests_to_the_same_ollama(engine: OllamaEngine) -> None:
+    """With what it has learnt at its start: the model's name in Ollama, above all."""
+    description = engine.share()
+    assert description is not None
+    joined = join_engine(description)
+    try:
+
+        async def checked(scope: Scope, receive: Receive, send: Send) -> None:
+            json = saying("one two", model=engine.models[0])
+            await joined.app(with_request(scope, Request(None, json)), receive, send)
+
+        async with request(checked, "POST", CHAT, body=b"{}") as answer:
+            assert answer.status == 200
+            assert b"one two" in await answer.read()
+    finally:
+        await joined.close()
