@@ -52,7 +52,7 @@ def test_words_count_in_any_case_and_long_waits_are_no_mistake() -> None:
 
 @pytest.mark.parametrize(
     ("engine", "remedy"),
-    [("vLLM", "did you mean vllm?"), ("ECHO", "did you mean echo?"), ("lmdeploy", "set it to one of these")],
+    [("vLLM", "did you mean vllm?"), ("ECHO", "did you mean echo?"), ("aphrodite", "set it to one of these")],
 )
 def test_an_engine_that_is_not_there_has_a_remedy_that_works(engine: str, remedy: str, tmp_path: Path) -> None:
     answer = run(["config"], {"ENGINE": engine}, tmp_path)
