@@ -166,6 +166,10 @@ bench-http: $(VENV)/.bench ## Compare the HTTP door with other proxies and with 
 	@python tools/proxies_env.py
 	@python benchmarks/http/bench.py $(ARGS)
 
+.PHONY: bench-clients
+bench-clients: env-dev ## Compare HTTP clients at reading an engine's streams (writes benchmarks/http/clients.md)
+	@python benchmarks/http/clients.py $(ARGS)
+
 .PHONY: profile-http
 profile-http: env-dev ## Sample where the HTTP door's CPU goes (writes benchmarks/http/profile.md)
 	@python benchmarks/http/profile_door.py $(ARGS)

@@ -68,9 +68,6 @@ class ClientConnection(asyncio.Protocol):
         self._framing_bytes = 0
         self._headers: dict[str, str] = {}
         self._header_count = 0
-        self._new_parser()
-
-    def _new_parser(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         # Servers are less strict than the standard, and what they send is not passed on as it is.
         self._parser.set_dangerous_leniencies(
@@ -183,6 +180,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self.closed = True
         self._owner.connection_gone(self)
+        del self._parser  # It refers back to here; nothing is to wait for a collection.
         if self._until_closed and error is None and self._response is not None:
             # A response without a length ends where its connection does.
             self._finish(None)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
 
 from .connection import ClientConnection
 from .errors import ConnectionFailedError, ConnectionLostError, ResponseTimeoutError
 from .origin import Origin
 from .response import ServerResponse
 
+if TYPE_CHECKING:
+    from aiohappyeyeballs import AddrInfoType
+
+_OTHER_ENDS = frozenset({"HEAD", "CONNECT"})
 _MAX_IDLE = 256
 """Idle connections that are kept at most, ready for requests that arrive together."""
 _NO_LIMIT = 1 << 30
+_NEXT_ADDRESS_S = 0.25
+"""Seconds after which a server's next address is tried beside the one that has not answered."""
+_ADDRESSES_S = 10
+"""Seconds for which a server's addresses are taken to stay."""
 _BACKLOG_S = 0.005
 """Seconds between two tries of a Unix socket whose server has not accepted its last connections yet."""
 
@@ -59,6 +69,8 @@ class ConnectionPool:
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._looking_up: asyncio.Task[Sequence[AddrInfoType]] | None = None
+        self._resolve = resolve
 
     async def request(
         self, method: str, target: str, headers: Mapping[bytes, bytes] | None = None, body: bytes = b""
@@ -73,8 +85,11 @@ class ConnectionPool:
 
         Raises:
             OSError: one of `FAILURES`.
-            ValueError: a line break in the method, the target or a header.
+            ValueError: a line break in the method, the target or a header; or HEAD or CONNECT, whose responses have
+                other ends.
         """
+        if method in _OTHER_ENDS:
+            raise ValueError(f"this client sends no {method}")
         head = self._request_head(method, target, headers or {}, body)
         connection = self._kept()
         if connection is not None:
@@ -164,6 +179,18 @@ class ConnectionPool:
         self._open.add(connection)
         return connection
 
+    async def _lookup(self, host: str, port: int) -> Sequence[AddrInfoType]:
+        """Its addresses: one lookup for all who ask within a while."""
+        looking_up = self._looking_up
+        if looking_up is None or (looking_up.done() and _failed(looking_up)):
+            looking_up = self._looking_up = asyncio.ensure_future(self._resolve(host, port))
+            asyncio.get_running_loop().call_later(_ADDRESSES_S, self._forget, looking_up)
+        return await asyncio.shield(looking_up)
+
+    def _forget(self, looking_up: asyncio.Task[Sequence[AddrInfoType]]) -> None:
+        if self._looking_up is looking_up:
+            self._looking_up = None
+
     async def _connect_unix(self, path: str) -> ClientConnection:
         """Where the server's backlog is full the kernel refuses at once: then again, until the time is up."""
         loop = asyncio.get_running_loop()
@@ -178,13 +205,36 @@ class ConnectionPool:
     async def _connect_tcp(self) -> ClientConnection:
         loop = asyncio.get_running_loop()
         origin = self.origin
+        where: dict[str, Any] = {"host": origin.host, "port": origin.port}
+        if not _is_number(origin.host):
+            from aiohappyeyeballs import start_connection
+
+            # Where one of its addresses swallows what is sent, as IPv6 does in some networks, the next is not kept
+            # waiting for it (RFC 8305).
+            addresses = await self._lookup(origin.host, origin.port)
+            where = {"sock": await start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1)}
         name = None if origin.tls is None else origin.host
-        transport, connection = await loop.create_connection(
-            self._make, origin.host, origin.port, ssl=origin.tls, server_hostname=name
-        )
+        transport, connection = await loop.create_connection(self._make, **where, ssl=origin.tls, server_hostname=name)
         if self._silence is not None:
             _watch(transport.get_extra_info("socket"), self._silence)
         return connection
+
+
+async def resolve(host: str, port: int) -> Sequence[AddrInfoType]:
+    """A server's addresses, as `socket.getaddrinfo` gives them. Raises OSError where DNS has none."""
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _failed(looking_up: asyncio.Task[Sequence[AddrInfoType]]) -> bool:
+    return looking_up.cancelled() or looking_up.exception() is not None
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

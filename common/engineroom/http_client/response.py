@@ -71,6 +71,9 @@ class ServerResponse:
         source = self._source
         self._source = None
         self._pieces.clear()
+        if self._suspended is not None:
+            self._suspended.close()
+            self._suspended = None
         if source is not None and not self._ended:
             self._ended = True
             source.abort()
@@ -242,3 +245,7 @@ class _Suspended:
                 return
             yield following
         yield from self._steps
+
+    def close(self) -> None:
+        """Nobody goes on with it."""
+        self._steps.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import Pair
@@ -90,8 +92,6 @@ async def test_a_unix_socket(tmp_path: Path) -> None:
 
 async def test_a_unix_socket_whose_server_is_slow_to_accept(tmp_path: Path) -> None:
     """The kernel refuses what exceeds the backlog at once, where it lets TCP wait."""
-    import socket
-
     path = tmp_path / "engine.sock"
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
@@ -104,6 +104,47 @@ async def test_a_unix_socket_whose_server_is_slow_to_accept(tmp_path: Path) -> N
         assert await asyncio.wait_for(asyncio.gather(*asking), 5) == [b"hi"] * 5
         pool.close()
         server.close()
+
+
+async def test_an_address_that_swallows_what_is_sent_keeps_the_next_one_not_waiting() -> None:
+    hole = socket.create_server(("127.0.0.1", 0), backlog=0)
+    filling = [socket.socket() for _ in range(4)]
+    for each in filling:
+        each.setblocking(False)
+        each.connect_ex(hole.getsockname())
+    lookups = 0
+
+    async def resolve(host: str, port: int) -> list[Any]:
+        nonlocal lookups
+        lookups += 1
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, hole.getsockname()), (*kind, ("127.0.0.1", port))]
+
+    async with scripted(answer) as (server, port):
+        pool = ConnectionPool(Origin("two.example", port), {}, keep_alive=5, connect_timeout=5)
+        pool._resolve = resolve
+        assert await asyncio.gather(*(ask(pool) for _ in range(5))) == [b"hi"] * 5
+        assert (server.connections, lookups) == (5, 1)
+        pool.close()
+    for each in (hole, *filling):
+        each.close()
+
+
+async def test_a_name_that_has_no_address_may_have_one_the_next_time() -> None:
+    answers: list[Any] = [OSError("no such name")]
+
+    async def resolve(host: str, port: int) -> list[Any]:
+        if answers:
+            raise answers.pop()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async with scripted(answer) as (_, port):
+        pool = ConnectionPool(Origin("new.example", port), {}, keep_alive=5)
+        pool._resolve = resolve
+        with pytest.raises(ConnectionFailedError, match="no such name"):
+            await ask(pool)
+        assert await ask(pool) == b"hi"
+        pool.close()
 
 
 def tls(folder: Path) -> tuple[ssl.SSLContext, Path]:

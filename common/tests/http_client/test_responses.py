@@ -513,6 +513,12 @@ async def test_a_head_has_no_line_break_of_its_own(method: str, target: str, hea
         await pool.request(method, target, headers)
 
 
+@pytest.mark.parametrize("method", ["HEAD", "CONNECT"])
+async def test_a_method_whose_response_ends_otherwise_is_not_sent(method: str) -> None:
+    with pytest.raises(ValueError, match=method):
+        await ConnectionPool(Origin("127.0.0.1", 1), {}, keep_alive=5).request(method, "/")
+
+
 async def test_what_a_request_looks_like() -> None:
     async def script(call: Call) -> None:
         await call.send(KEPT["length"])
