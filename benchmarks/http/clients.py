@@ -83,7 +83,7 @@ async def streams_reader(port: int) -> Reader:
     import httptools
 
     async def read(body: bytes) -> None:
-        class Message:
+        class BareMessage:
             complete = False
 
             def on_body(self, piece: bytes) -> None:
@@ -92,7 +92,7 @@ async def streams_reader(port: int) -> Reader:
             def on_message_complete(self) -> None:
                 self.complete = True
 
-        message = Message()
+        message = BareMessage()
         parser = httptools.HttpResponseParser(message)
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (PATH.encode(), len(body), body))
