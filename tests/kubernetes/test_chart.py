@@ -10,7 +10,9 @@ import chart
 import hub_files
 import pytest
 import yaml
+from chart_values import ChartValues
 from helm_chart import CHART, NAMESPACE, RELEASE, container, notes, of_kind, pod, refusal, render, variables
+from pages import blocks
 from source_tree import ROOT
 
 from engineroom import plugins
@@ -333,6 +335,24 @@ def test_who_installs_it_is_told_what_is_missing() -> None:
     assert "something else has to have Prometheus read" in notes(
         {"autoscaling": {"kind": "keda"}, "cache": {"kind": "emptyDir"}}
     )
+
+
+PAGE = ROOT / "docs" / "kubernetes.md"
+IN_PAGE = [yaml.safe_load(block) for block in blocks(PAGE, "yaml")]
+KNOWN = {field.alias for field in ChartValues.model_fields.values()}
+EXAMPLES = [each for each in IN_PAGE if set(each) <= KNOWN]
+
+
+def test_what_the_documentation_would_have_one_write_is_taken() -> None:
+    """Each piece by itself, and all of them as one file."""
+    assert len(EXAMPLES) == 3
+    assert [each.get("kind", "rules") for each in IN_PAGE if each not in EXAMPLES] == ["rules", "InferenceService"]
+    everything: dict[str, Any] = {}
+    for example in EXAMPLES:
+        render(example)
+        everything |= example
+    kinds = {each["kind"] for each in render(everything)}
+    assert {"Deployment", "ScaledObject", "PodMonitor", "InferencePool"} <= kinds
 
 
 def test_values_yaml_is_what_the_chart_starts_from() -> None:
