@@ -75,7 +75,7 @@ class FleetScenario:
 
 SCENARIOS = (
     FleetScenario("60 % of what four workers can do", 0.6),
-    FleetScenario("85 %", 0.85),
+    FleetScenario("95 %", 0.95),
     FleetScenario("130 %", 1.3),
     FleetScenario("60 %, from no worker at all", 0.6, scaled=True),
 )
