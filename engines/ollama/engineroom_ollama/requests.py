@@ -78,7 +78,7 @@ def prepare(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
         raise invalid("Invalid 'max_tokens': Ollama generates one token at least.", "max_tokens", "invalid_value")
     if path == CHAT_COMPLETIONS:
         json = {**json, "messages": shown_messages(json["messages"], _MEMBERS, "Ollama")}
-        native(path, json)
+        native(path, json)  # What it cannot put into Ollama's words it refuses.
     if json.get(RETURN_STOP_REASON) and json.get("stop"):
         json = {**json, STOPS_HERE: True}
     # It would generate without end; OpenAI's completions end after 16 tokens.
@@ -95,6 +95,9 @@ def native(path: str, json: Mapping[str, Any]) -> dict[str, Any]:
         options.pop("stop", None)
     if "seed" in options:
         options["seed"] %= _SEEDS
+    if "repetition_penalty" in json:
+        # Other engines' is over the whole context.
+        options.setdefault("repeat_last_n", -1)
     if options.get("top_k") == -1:
         options["top_k"] = 0
     request = {"options": options, "stream": True, "truncate": False, "shift": False}

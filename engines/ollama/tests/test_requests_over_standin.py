@@ -52,6 +52,7 @@ async def test_fields_are_ollama_s_options_and_nothing_is_to_be_cut(plain: Ollam
     assert (got["truncate"], got["shift"], got["stream"], got["model"]) == (False, False, True, MODEL)
     own = await sent(plain, repetition_penalty=1.1, repeat_last_n=64, typical_p=0.9, min_p=0.1)
     assert own["options"] == {"repeat_penalty": 1.1, "repeat_last_n": 64, "typical_p": 0.9, "min_p": 0.1}
+    assert (await sent(plain, repetition_penalty=1.1))["options"] == {"repeat_penalty": 1.1, "repeat_last_n": -1}
     for nothing in ({}, {"stop": ""}, {"stop": []}, {"temperature": None}):
         assert (await sent(plain, **nothing))["options"] == {}, "the model's own parameters count"
 
