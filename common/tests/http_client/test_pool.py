@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from pathlib import Path
@@ -173,6 +174,23 @@ async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await reader.read(1)
     writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
     writer.close()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+async def test_the_kernel_watches_for_a_machine_that_vanishes(tmp_path: Path, secure: bool) -> None:
+    context, certificate = tls(tmp_path)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    async with scripted(answer, tls=context if secure else None) as (_, port):
+        pool = ConnectionPool(
+            Origin("127.0.0.1", port, None, trusting if secure else None), {}, keep_alive=5, silence=30
+        )
+        await ask(pool)
+        connected = next(iter(pool._open))._transport.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(connected.fileno())) as same:
+            assert same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        pool.close()
 
 
 async def test_tls_with_a_stranger_or_with_none(tmp_path: Path) -> None:
