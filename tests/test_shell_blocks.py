@@ -40,7 +40,7 @@ ELSEWHERE = {
     r"\b(pip|uv|twine|pytest|npm)\b": "a package index, or the project of an engine's author",
     r"\bmake (?!serve|env-dev)": "make builds something large, or runs this test",
     r"\$\{?[A-Z]+_(ID|KEY)\b|\$KEY\b|engineroom deploy|UPSTREAM_RUNPOD=": "an account",
-    r"\bENGINE=(vllm|fastdeploy|max|ollama|openvino|transformers)\b": "an engine that is installed apart",
+    r"\bENGINE=(vllm|fastdeploy|max|ollama|openvino|sglang|transformers)\b": "an engine that is installed apart",
     r"//gpu-": "servers of the reader's",
     r"org/name": "a model that stands for the reader's",
     r"\b(sudo|systemctl|nginx)\b": "a machine's own services: tests/test_recipes.py has these",
