@@ -115,6 +115,7 @@ class OpenVINOEngine(TokenEngine):
         settings = self._settings
         environ = hub_environ(os.environ, settings.base_path, settings.hf_token)
         where = await settings.obtain(self._model, settings.model_revision, environ, self.timeline, self.model_formats)
+        where = models.file_in(where)
         self._pooling = models.pooling(where)
         command = [sys.executable, str(_CHILD), json.dumps(self._job(where))]
         process = self._process = await ModelProcess.start(
@@ -161,10 +162,11 @@ class OpenVINOEngine(TokenEngine):
     def _explain(self, lines: Sequence[str], code: int) -> str | None:
         if code == -signal.SIGSEGV and self._watch is None:
             return f"MODEL_NAME={self._model} is damaged or cut short: download it again"
+        (library,) = self.requirements(Environment.of({}))
+        if not library.met:
+            return f"OpenVINO GenAI is not installed: {library.remedy}"
         values = {name.upper(): str(value) for name, value in self._settings if value is not None}
-        reason = diagnose(lines, DIAGNOSTICS, Situation({"MODEL_NAME": self._model, **values}))
-        missing = [each.remedy for each in self.requirements(Environment.of({})) if not each.met]
-        return " ".join(filter(None, [reason, *missing])) or None
+        return diagnose(lines, DIAGNOSTICS, Situation({"MODEL_NAME": self._model, **values}))
 
     async def _end_with(self, process: ModelProcess) -> None:
         self.die(f"OpenVINO cannot go on: {await process.died()}")

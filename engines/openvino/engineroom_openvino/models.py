@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from engineroom.errors import EngineStartError
-from engineroom.models import generates
+from engineroom.models import generates, weights
 
 _POOLING = {"mean", "cls", "lasttoken"}
 _CONTEXT = b".context_length"
 _HEAD_BYTES = 1 << 16
+
+
+def file_in(place: Path) -> Path:
+    """What OpenVINO is given of a file or a folder: a folder itself where it has graphs, else its GGUF file."""
+    files = [file for file in weights(place) if file.suffix == ".gguf"]
+    return files[0] if files and not (place / "openvino_model.xml").exists() else place
 
 
 def pooling(model: Path) -> str | None:

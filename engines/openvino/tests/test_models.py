@@ -94,6 +94,15 @@ async def test_an_encoder_s_vectors_are_pooled_as_its_files_say(
         assert (await target.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}]}))[0] == 404
 
 
+async def test_a_folder_with_a_gguf_file_is_that_file(configure: Configure, tmp_path: Path) -> None:
+    model = packaged_model()
+    assert model is not None
+    (tmp_path / "small.gguf").symlink_to(model)
+    async with running(configure(MODEL_NAME=tmp_path, OPENAI_SERVED_MODEL_NAME_OVERRIDE="")) as engine:
+        status, body = await target_of(engine).post("/v1/completions", COUNT)
+        assert (status, body["choices"][0]["text"][:4]) == (200, " 8 9")
+
+
 async def test_an_encoder_with_another_pooling_is_refused(configure: Configure, graphs: Path, tmp_path: Path) -> None:
     encoder(tmp_path, graphs, "weightedmean_tokens")
     await fails(configure(MODEL_NAME=tmp_path), "weightedmean")

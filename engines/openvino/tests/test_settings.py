@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,15 @@ print([name for name in ("openvino", "openvino_genai", "numpy", "jinja2") if nam
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_start_without_the_library_says_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "openvino.py").write_text("raise ImportError('No module named openvino')")
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    environ = {**os.environ, "ENGINE": "openvino", "MODEL_NAME": str(tmp_path / "model.gguf"), "PORT": "0"}
+    environ["PYTHONPATH"] = str(tmp_path)
+    command = str(Path(sys.executable).with_name("engineroom"))
+    done = subprocess.run([command, "serve"], capture_output=True, text=True, timeout=60, env=environ, check=False)
+    assert done.returncode != 0
+    assert "No module named openvino" in done.stderr or "engines/openvino[engine]" in done.stderr
+    assert "Traceback" not in done.stderr
