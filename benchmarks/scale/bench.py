@@ -152,6 +152,12 @@ class Cluster:
         self._stack.enter_context(running([ENGINEROOM, "serve"], {**WORKER, "PORT": str(port)}))
         return port
 
+    def until_served(self, port: int) -> float:
+        """Wait until a worker is ready and the balancer has looked at it since; the moment of that."""
+        until(f"http://127.0.0.1:{port}/readyz")
+        time.sleep(CHECK_S)
+        return until(f"{self.url}/readyz")
+
     def sender(self) -> OpenAISender:
         return OpenAISender(HTTPClient(f"{self.url}/v1"), timeout_s=300)
 
@@ -177,8 +183,7 @@ def measure_start(times: int) -> list[float]:
     for _ in range(times):
         with Cluster() as cluster:
             began = time.perf_counter()
-            cluster.start_worker()
-            seconds.append(until(f"{cluster.url}/readyz") - began)
+            seconds.append(cluster.until_served(cluster.start_worker()) - began)
     return seconds
 
 
@@ -278,11 +283,7 @@ async def _scale(
     starting: list[asyncio.Task[None]] = []
 
     async def follow(port: int) -> None:
-        moment = await asyncio.to_thread(until, f"http://127.0.0.1:{port}/readyz")
-        # By then the balancer has looked at it.
-        await asyncio.sleep(CHECK_S)
-        await asyncio.to_thread(until, f"{cluster.url}/readyz")
-        ready_s.append(moment - began)
+        ready_s.append(await asyncio.to_thread(cluster.until_served, port) - began)
         for _ in range(PLACES):
             places.release()
 
