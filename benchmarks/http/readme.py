@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 RESULTS = "`make bench-http` ([results](benchmarks/http/results.md))"
 OTHERS = ("router", "nginx", "LiteLLM")
+PLOT = (
+    "<picture>",
+    '  <source media="(prefers-color-scheme: dark)" srcset="benchmarks/http/streams-dark.svg">',
+    '  <img alt="CPU of the HTTP door, of vLLM\'s router and of nginx in µs a token, from 1 to 1,000 streams" '
+    'src="benchmarks/http/streams.svg">',
+    "</picture>",
+)
 NAMES = "of vLLM's router (Rust), nginx, LiteLLM's proxy"
 
 
 def write(data: Mapping[str, Any]) -> None:
-    """Put the rows in the place of those that begin alike."""
+    """Put the rows in the place of those that are there, and the plot below the table."""
     lines = README.read_text(encoding="utf-8").splitlines()
-    for label, value, command in _rows(data):
-        row = f"| {label} | {value} | {command} |"
-        lines = [row if line.startswith(f"| {label} |") else line for line in lines]
+    start = next(number for number, line in enumerate(lines) if "`make bench-http`" in line)
+    end = start + 1
+    while lines[end].endswith("| the same |"):
+        end += 1
+    lines[start:end] = [f"| {label} | {value} | {command} |" for label, value, command in _rows(data)]
+    if not any("benchmarks/http/streams.svg" in line for line in lines):
+        after = next(number for number in range(start, len(lines)) if not lines[number].startswith("|"))
+        lines[after:after] = ["", *PLOT]
     README.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -54,9 +66,3 @@ def _more(layers: Mapping[str, Any], what: str) -> float:
 
 def _short(value: float) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
-
-
-def missing(data: Mapping[str, Any]) -> Sequence[str]:
-    """The labels for which README.md has no row."""
-    text = README.read_text(encoding="utf-8")
-    return [label for label, _, _ in _rows(data) if f"| {label} |" not in text]

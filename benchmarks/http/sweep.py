@@ -16,8 +16,8 @@ from rich.progress import Progress
 NAMES = ("nginx", "router", "door")
 STREAMS = (1, 4, 16, 64, 200, 500, 1000)
 RATE = 10
-SETTLING_S = 1.5
-WINDOW_S = 1.5
+SETTLING_S = 1.2
+WINDOW_S = 1.2
 
 
 async def measure(rounds: int, console: Console) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class Protocol(HttpToolsProtocol):
     health_port: ClassVar[int | None] = None
     """A port whose connections have memory of their own, so that a flood at the other one fails no health check."""
     probe_memory: ClassVar[RequestMemory]
+    outbox: ClassVar[Outbox]
 
     _in_head = False
     """Whether a head has begun, or is waited for, and is not whole yet."""
@@ -258,7 +259,7 @@ class Protocol(HttpToolsProtocol):
         self.app = app
         # uvicorn makes the object itself. Its task has not begun yet.
         self.cycle.__class__ = _CycleWithoutChunks if self.scope.get("http_version") == "1.0" else _Cycle
-        self.cycle.prepare(self.timeout, Reservation(self.memory))
+        self.cycle.prepare(self.timeout, Reservation(self.memory), self.outbox)
         self._cycles = [*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle]
         if 0 < len(self.pipeline) < _MAX_PIPELINED:
             self.flow.resume_reading()  # Else nobody would notice that the client has left.
@@ -395,31 +396,94 @@ class _Departure:
             self._callback()
 
 
-class _GatheredWrites:
-    """Takes the place of a transport while uvicorn writes, so that what belongs together leaves together.
+class Outbox:
+    """What responses have to send in this turn of the loop, of all connections; it leaves at the turn's end.
 
-    A transport hands every write to the system as it comes: a head, a body and an end would be three calls, each dearer
-    than all that we do for a piece of a stream.
+    A transport hands every write to the system as it comes. Here a head, a body and an end leave in one call, and so do
+    all events that came together; and the calls of all streams follow one another, which makes each of them cheaper
+    than it is between two reads: the client that the first one wakes is still awake for the next.
     """
 
-    __slots__ = ("closes", "parts")
+    __slots__ = ("_latest", "_loop", "_waiting")
 
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
-        self.closes = False
+        self._waiting: list[_ResponseTransport] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._latest = 0.0
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody else has asked this in the same millisecond: then there is nothing to wait for.
+
+        uvloop's clock stands still within a turn. With another loop's each is alone.
+        """
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        alone = now != self._latest
+        self._latest = now
+        return alone
+
+    def add(self, transport: _ResponseTransport) -> None:
+        """Flush it at the end of this turn."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._waiting.append(transport)
+
+    def _flush(self) -> None:
+        waiting = self._waiting
+        self._waiting = []
+        for transport in waiting:
+            transport.flush()
+
+
+class _ResponseTransport:
+    """Takes the place of a transport for one response: what is written leaves at the turn's end, or with its close."""
+
+    __slots__ = ("_held", "_outbox", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, outbox: Outbox) -> None:
+        self._transport = transport
+        self._outbox = outbox
+        self._held = b""
 
     def write(self, data: bytes) -> None:
-        self.parts.append(data)
+        if self._held:
+            self._held += data
+        else:
+            self._held = data
+            self._outbox.add(self)
+
+    def write_piece(self, data: bytes) -> None:
+        """Write a piece of a stream: now, where no other stream has one."""
+        if not self._held and self._outbox.alone:
+            self._transport.write(data)
+        else:
+            self.write(data)
+
+    def write_large(self, parts: Sequence[bytes]) -> None:
+        """Write these now, one after another, without a copy."""
+        self.flush()
+        self._transport.writelines(parts)
+
+    def flush(self) -> None:
+        data = self._held
+        self._held = b""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
     def close(self) -> None:
-        self.closes = True
+        self.flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class _Cycle(RequestResponseCycle):
     """One request and its response: its body has to arrive in time, and to find room.
 
-    A piece of a stream is written at once, in a plain call, unless the client is slow: nothing is made for it but its
-    bytes. A head goes out with the first piece after it.
+    A piece of a stream is written in a plain call, unless the client is slow: nothing is made for it but its bytes.
     """
 
     reservation: Reservation
@@ -430,12 +494,13 @@ class _Cycle(RequestResponseCycle):
     _failure: Callable[[], APIError] | None = None
     _streaming = False
     """Whether pieces of the body can be written as they come, each a chunk of HTTP's own."""
-    _head = b""
-    """The response's head, while it waits for what comes after it in the same turn of the loop."""
-    _head_flush: asyncio.Handle | None = None
+    _waits_for_first = True
+    """Whether the client has nothing of a stream yet."""
 
-    def prepare(self, timeout: float, reservation: Reservation) -> None:
+    def prepare(self, timeout: float, reservation: Reservation, outbox: Outbox) -> None:
         """Take the place of `__init__`, which has run before this was of this class."""
+        self._writer = _ResponseTransport(self.transport, outbox)
+        self.transport = cast("asyncio.Transport", self._writer)
         self._timeout = timeout
         self.reservation = reservation
         self.departure = _Departure(self.flow)
@@ -472,52 +537,27 @@ class _Cycle(RequestResponseCycle):
         if self.disconnected or not body:
             return SENT
         size = len(body)
-        if self._head:
-            self._write([b"%x\r\n" % size, body, b"\r\n"])
-        elif size < _COPIED_BYTES:
-            self.transport.write(b"%x\r\n%b\r\n" % (size, body))
+        if size < _COPIED_BYTES:
+            self._writer.write_piece(b"%x\r\n%b\r\n" % (size, body))
+            if self._waits_for_first:
+                # In a rush of requests a turn is long, and somebody waits for this.
+                self._waits_for_first = False
+                self._writer.flush()
         else:
-            self.transport.writelines((b"%x\r\n" % size, body, b"\r\n"))
+            self._writer.write_large((b"%x\r\n" % size, body, b"\r\n"))
         return SENT
 
     async def _send_with_care(self, message: ASGISendEvent) -> None:
         """Send a response's start or end, all of one with a length, and what a slow client has to be waited for."""
-        if self.flow.write_paused and not self.disconnected:
-            await self.flow.drain()
-        transport = self.transport
-        gathered = _GatheredWrites()
-        self.transport = cast("asyncio.Transport", gathered)
-        try:
-            await super().send(message)  # Which does not wait now.
-        finally:
-            self.transport = transport
-        if message["type"] == "http.response.start" and not self.disconnected:
-            self._head = b"".join(gathered.parts)
-            self._head_flush = asyncio.get_running_loop().call_soon(self._flush_head)
-        elif gathered.parts or self._head:
-            self._write(gathered.parts)
-        if gathered.closes:
-            transport.close()
+        await super().send(message)
+        if self.response_complete:
+            self._writer.flush()  # What follows on this connection is not to wait for it, nor overtake it.
         self._streaming = (
             self.response_started
             and not self.response_complete
             and self.chunked_encoding is True
             and self.scope["method"] != "HEAD"
         )
-
-    def _write(self, parts: Sequence[bytes]) -> None:
-        """Write these at once, after the head, where that is still here."""
-        data = b"".join([self._head, *parts])
-        self._head = b""
-        if self._head_flush is not None:
-            self._head_flush.cancel()
-            self._head_flush = None
-        if data:
-            self.transport.write(data)
-
-    def _flush_head(self) -> None:
-        if self._head and not self.transport.is_closing():
-            self._write(())
 
     def stop_timer(self) -> None:
         """The body is there, or is not wanted any more."""
@@ -596,6 +636,6 @@ def make_protocol(timeout: float, memory: RequestMemory, health_port: int | None
     """The protocol with that timeout and that memory, and with some more at a port for health checks: uvicorn wants a
     class."""
     probe_memory = RequestMemory(_PROBE_BYTES)
-    attributes: dict[str, Any] = {"timeout": timeout, "memory": memory}
+    attributes: dict[str, Any] = {"timeout": timeout, "memory": memory, "outbox": Outbox()}
     attributes |= {"health_port": health_port, "probe_memory": probe_memory}
     return type("ConfiguredProtocol", (Protocol,), attributes)
