@@ -47,6 +47,7 @@ HEAVY = {
     "huggingface_hub",
     "openvino",
     "openvino_genai",
+    "sglang",
 }
 TABLE = Path(__file__).with_name("architecture.md")
 EVERYWHERE = {"msgspec", "pydantic", "typing_extensions"} | set(sys.stdlib_module_names)

@@ -20,10 +20,9 @@ _CAUSES = (
         {"MEM_FRACTION_STATIC": "0.7"},
     ),
     Cause(
-        r"(?:derived|model).{0,40}context_length|User-specified context_length \((?P<value>\d+)\) is greater than the "
-        r"derived context_length \((?P<limit>\d+)\)",
-        "CONTEXT_LENGTH is more than MODEL_NAME={MODEL_NAME} was made for: lower it, or set "
-        "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1",
+        r"context_length \((?P<value>\d+)\) is greater than the derived context_length \((?P<limit>\d+)\)",
+        "CONTEXT_LENGTH={value} is more than the {limit} tokens that MODEL_NAME={MODEL_NAME} was made for: lower it, "
+        "or set SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN=1",
     ),
     Cause(
         r"Model architectures? \[?'?(?P<name>\w+)'?\]? (?:is|are) not supported",
@@ -58,7 +57,9 @@ _FIELDS = (
 
 def normalise(status: int, body: bytes) -> APIError:
     """SGLang's error as one of OpenAI's. Its prompts that are too long have OpenAI's code."""
-    error = from_upstream(status, body)
+    error = from_upstream(
+        status, body.replace(b'"error_message":', b'"message":')
+    )  # The name is that of its adapters'.
     if status == 400 and ("model's context length" in error.message or "maximum context length" in error.message):
         error.code = "context_length_exceeded"
     if status < 500:

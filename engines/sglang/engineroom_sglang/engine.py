@@ -19,7 +19,7 @@ from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.hardware import gpus
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
-from engineroom.server import Address, EnginePython, ServerEngine
+from engineroom.server import Address, EnginePython, ServerEngine, diagnose
 from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, of_other_versions
 
 from . import requests, settings
@@ -85,8 +85,10 @@ class SGLangEngine(ServerEngine):
         self._python = python
         self._flags = {**_worked_out(flags, adapters), **flags}
         self._variables = variables
+        self._honoured = requests.honoured(self._flags)
         self.capabilities = _narrowed(self.capabilities, self._flags)
-        if self._flags.get("enable_memory_saver"):
+        if self._flags.get("enable_memory_saver") and self._flags.get("enable_weights_cpu_backup"):
+            # Without a copy in the machine's memory the weights would be gone.
             self.sleep_paths = ("/release_memory_occupation", "/resume_memory_occupation")
         if self._flags.get("node_rank", 0) > 0:
             self.follows = f"a node that computes for the one at {self._flags.get('dist_init_addr')}"
@@ -112,6 +114,10 @@ class SGLangEngine(ServerEngine):
         own = SGLangSettings.load_valid(env, problems)
         adapters = AdapterSettings.load_valid(env, problems)
         flags = {**table.read(Environment.of(_defaults())), **table.read_valid(env, problems)}
+        if flags.get("skip_tokenizer_init"):
+            problems.add("SKIP_TOKENIZER_INIT", "answers would be numbers instead of text; leave it out")
+        if flags.get("nnodes", 1) > 1 and not flags.get("dist_init_addr"):
+            problems.add("DIST_INIT_ADDR", "several nodes (NNODES) meet at host and port of the first: set it on each")
         problems.check()
         variables = own.environ(env, (*_names(table.environ), *BUCKET_VARIABLES), caches=settings.CACHES)
         return cls(worker, own, python, flags, python.on_path(variables), adapters)
@@ -135,14 +141,16 @@ class SGLangEngine(ServerEngine):
             raise EngineStartError(f"no SGLang is installed in {self._python.executable}: {settings.remedy()}")
 
     def command(self, address: Address) -> Sequence[str]:
-        ours = ("--host=127.0.0.1", f"--port={address.port}", f"--served-model-name={super().models[0]}")
+        ours = ["--host=127.0.0.1", f"--port={address.port}", f"--served-model-name={super().models[0]}"]
+        ours.append("--log-level-http=warning")  # The door has the access log.
         table = settings.table(self._python.version("sglang"))
         launch = [self._python.executable, "-m", "sglang.launch_server", f"--model-path={self.source}"]
         return [*launch, *ours, *table.argv(self._flags)]
 
     def environ(self) -> Mapping[str, str]:
         # Its health check would generate a token each second; whether it generates, the watchdog finds out by itself.
-        quiet = {"SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "false", "SGLANG_DISABLE_REQUEST_LOGGING": "true"}
+        # It ends an idle connection after 5 s; the worker keeps one for a minute.
+        quiet = {"SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION": "false", "SGLANG_TIMEOUT_KEEP_ALIVE": "75"}
         return {**quiet, **self._variables, "TMPDIR": str(self.directory)}
 
     def make_proxy(self) -> Proxy:
@@ -156,10 +164,14 @@ class SGLangEngine(ServerEngine):
         adapter = asked if self.lora is not None and isinstance(asked, str) and asked not in self.models else None
         if path == "/generate":
             return {name: value for name, value in json.items() if name != "model"}
-        return requests.prepare(path, json, model, adapter)
+        return requests.prepare(path, json, self._honoured, model, adapter)
 
     def normalise_error(self, status: int, body: bytes) -> APIError:
         return normalise(status, body)
+
+    def explain_exit(self, returncode: int, log: Sequence[str]) -> str | None:
+        """It kills itself with signal 9 where one of its processes fails, and has then logged why."""
+        return diagnose(log, self.diagnostics, self.situation())
 
     def variables(self) -> Mapping[str, str]:
         flags = {name.upper(): str(value) for name, value in self._flags.items()}

@@ -2,50 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
-from engineroom.openai.strict import GENERATION_FIELDS, only_honoured, shown_messages, without_empty_stops
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS
+from engineroom.openai.strict import SCHEMAS, only_honoured, shown_messages, without_empty_stops
+from engineroom.openai.validation import invalid
 
-_FIELDS: Mapping[str, frozenset[str]] = msgspec.json.decode(
-    Path(__file__).with_name("fields.json").read_bytes(), type=dict[str, frozenset[str]]
+_DECLARED: Mapping[str, frozenset[str]] = msgspec.json.decode(
+    Path(__file__).with_name("request_fields.json").read_bytes(), type=dict[str, frozenset[str]]
 )
+"""Path -> the fields of SGLang's own request models; `tools/dump_request_fields.py` asks them."""
 
-SAMPLING_PARAMS = _FIELDS["beyond_openai"]
-"""Its fields beyond OpenAI's. `lora_path` is not among them: adapters are asked for by their names."""
+_NOT_CLIENTS = frozenset(
+    {
+        *("bootstrap_host", "bootstrap_port", "bootstrap_room", "data_parallel_rank", "disagg_prefill_dp_rank"),
+        *("kv_hints", "routed_dp_rank", "routing_key", "rid", "lora_path", "best_of"),
+    }
+)
+"""What is its own router's, what the worker says itself, and `best_of`, on which it does not act."""
 
-HONOURED: Mapping[str, frozenset[str]] = {
-    CHAT_COMPLETIONS: (SAMPLING_PARAMS - _FIELDS["completions_alone"]) | GENERATION_FIELDS | _FIELDS["openai_chat"],
-    COMPLETIONS: (SAMPLING_PARAMS - _FIELDS["chat_alone"]) | GENERATION_FIELDS | _FIELDS["openai_completions"],
-    EMBEDDINGS: _FIELDS[EMBEDDINGS],
-    RERANK: _FIELDS[RERANK],
+_FLAGS = {
+    "custom_logit_processor": "enable_custom_logit_processor",
+    "priority": "enable_priority_scheduling",
+    "seed": "enable_deterministic_inference",
+    "suffix": "completion_template",
 }
-"""What SGLang acts on. It takes all other fields without a word, even `best_of` and `suffix`, which it declares."""
-
-_MEMBERS = frozenset({"content", "name", "reasoning_content", "role", "tool_call_id", "tool_calls", "tools"})
-"""What SGLang reads of a message and hands to the chat template."""
+"""Fields that SGLang takes without a word and does not act on, unless a flag of its own is set."""
 
 _INSTEAD = {
     "functions": "use 'tools'",
     "lora_path": "name the adapter as the 'model'",
     "best_of": "use 'n', and choose",
+    **{field: f"set {flag.upper()}" for field, flag in _FLAGS.items()},
 }
 
+SAMPLING_PARAMS = (
+    (_DECLARED[CHAT_COMPLETIONS] | _DECLARED[COMPLETIONS])
+    - _NOT_CLIENTS
+    - {*SCHEMAS[CHAT_COMPLETIONS].__struct_fields__, *SCHEMAS[COMPLETIONS].__struct_fields__}
+)
+"""Its fields beyond OpenAI's."""
 
-def prepare(path: str, json: dict[str, Any], model: str, adapter: str | None) -> dict[str, Any]:
+_MEMBERS = frozenset({"content", "reasoning_content", "role", "tool_call_id", "tool_calls", "tools"})
+"""What SGLang hands to the chat template of any message; a user's `name` it drops."""
+
+
+def honoured(flags: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Path -> the fields that SGLang acts on with these flags; it takes all others without a word."""
+    lacking = _NOT_CLIENTS | {field for field, flag in _FLAGS.items() if not flags.get(flag)}
+    return {path: (fields | {"model"}) - lacking for path, fields in _DECLARED.items()}
+
+
+def prepare(
+    path: str, json: dict[str, Any], fields: Mapping[str, Collection[str]], model: str, adapter: str | None
+) -> dict[str, Any]:
     """The request to send, by the one model name that SGLang knows.
 
     Args:
+        fields: path -> those that SGLang acts on.
         adapter: the LoRA adapter that it is for, by its name.
 
     Raises:
         APIError: 400 for what SGLang would ignore without a word.
     """
-    request = without_empty_stops({**only_honoured(path, json, HONOURED, "SGLang", _INSTEAD), "model": model})
+    request = without_empty_stops({**only_honoured(path, json, fields, "SGLang", _INSTEAD), "model": model})
+    if path == COMPLETIONS and request.get("echo") and request.get("logprobs") is not None:
+        raise invalid("SGLang gives no 'logprobs' together with 'echo'.", "logprobs", "unsupported_value")
     if path == CHAT_COMPLETIONS and isinstance(request.get("messages"), list):
         request["messages"] = shown_messages(request["messages"], _MEMBERS, "SGLang")
     if adapter is not None:

@@ -2,7 +2,8 @@
 
 The echo engine answers; around it are SGLang's routes, its form of errors, its metrics, and what it passes over without
 a word. STANDIN_WARMUP_S is how long its health check answers 503, STANDIN_LOG a line that it ends with, as a start that
-fails. GET /standin tells the requests that have come.
+fails; with STANDIN_KILLS_ITSELF by signal 9, as SGLang where a process of its own has failed. GET /standin tells the
+requests that have come.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from typing import Any
 
@@ -98,11 +100,15 @@ class Standin:
     async def _adapter(self, path: str, asked: dict[str, Any], send: Send) -> None:
         name = asked["lora_name"]
         if path.startswith("/load"):
-            success = name not in self._adapters
+            success = name not in self._adapters and name != "broken"
             self._adapters[name] = asked["lora_path"]
         else:
             success = self._adapters.pop(name, None) is not None
-        answer = {"success": success, "error_message": None if success else f"adapter {name}", "loaded_adapters": {}}
+        answer = {
+            "success": success,
+            "error_message": None if success else f"{name}: its rank is too large",
+            "loaded_adapters": {},
+        }
         await send_body(send, 200 if success else 400, msgspec.json.encode(answer), b"application/json")
 
     async def _echo(self, asked: dict[str, Any], scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,7 +172,9 @@ def _error(body: bytes, status: int) -> bytes:
 
 async def main() -> None:
     if os.environ.get("STANDIN_LOG"):
-        print(os.environ["STANDIN_LOG"], file=sys.stderr)
+        print(os.environ["STANDIN_LOG"], file=sys.stderr, flush=True)
+        if os.environ.get("STANDIN_KILLS_ITSELF"):
+            os.kill(os.getpid(), signal.SIGKILL)
         sys.exit(1)
     length = option("--context-length", "131072")
     names = {"MODEL_NAME": option("--served-model-name", "model"), "ECHO_MAX_MODEL_LEN": length, "MAX_CHOICES": "128"}

@@ -29,7 +29,7 @@ def lifecycle(tmp_path_factory: pytest.TempPathFactory) -> Lifecycle:
     def make(version: str = "0.5.23") -> SGLangEngine:
         return opened(
             SGLangEngine,
-            Environment.of(settings(folder, version, ENGINE_HANG_TIMEOUT="20")),
+            Environment.of(settings(folder, version, ENGINE_HANG_TIMEOUT="20", ENABLE_DETERMINISTIC_INFERENCE="true")),
         )
 
     return Lifecycle(make, lambda: make(""), kill)

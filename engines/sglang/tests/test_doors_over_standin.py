@@ -12,7 +12,7 @@ from .conftest import MODEL, settings
 
 @pytest.fixture(scope="module")
 def worker(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return settings(tmp_path_factory.mktemp("sglang"))
+    return settings(tmp_path_factory.mktemp("sglang"), ENABLE_DETERMINISTIC_INFERENCE="true")
 
 
 @pytest.fixture(scope="module")

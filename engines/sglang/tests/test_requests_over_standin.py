@@ -37,6 +37,10 @@ async def test_fields_of_sglang_reach_it_and_it_knows_one_model_name(engine: SGL
         ({"lora_path": "x"}, "lora_path"),
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"top_kk": 1}, "top_kk"),
+        ({"seed": 7}, "seed"),
+        ({"priority": 7}, "priority"),
+        ({"routed_dp_rank": 1}, "routed_dp_rank"),
+        ({"messages": [{"role": "user", "content": "x", "name": "Ada"}]}, "messages.0.name"),
     ],
 )
 async def test_what_sglang_would_pass_over_is_refused(engine: SGLangEngine, fields: Any, param: str) -> None:
@@ -48,6 +52,27 @@ async def test_what_sglang_would_pass_over_is_refused(engine: SGLangEngine, fiel
 async def test_what_it_declares_and_passes_over_is_refused_too(engine: SGLangEngine, field: str) -> None:
     status, answer = await ask(engine, "/v1/completions", prompt="x", **{field: 3 if field == "best_of" else "y"})
     assert (status, answer["error"]["param"]) == (400, field)
+
+
+async def test_logprobs_of_an_echo_are_refused(engine: SGLangEngine) -> None:
+    status, answer = await ask(engine, "/v1/completions", prompt="x", echo=True, logprobs=1)
+    assert (status, answer["error"]["param"]) == (400, "logprobs")
+
+
+async def test_a_seed_passes_where_sglang_looks_at_it(configure: Configure) -> None:
+    async with running(configure(ENABLE_DETERMINISTIC_INFERENCE="true")) as engine:
+        assert (await sent(engine, seed=7))["seed"] == 7
+
+
+async def test_why_an_adapter_is_not_loaded_is_told(configure: Configure, tmp_path: Path) -> None:
+    folder = tmp_path / "adapters" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 8, "base_model_name_or_path": "org/model"}))
+    (folder / "adapter_model.safetensors").write_bytes(b"x")
+    async with running(configure(LORA_DIR=str(folder.parent))) as engine:
+        status, answer = await ask(engine, model="broken")
+    assert status == 400
+    assert "rank is too large" in answer["error"]["message"]
 
 
 async def test_tools_need_a_parser(configure: Configure) -> None:

@@ -39,7 +39,6 @@ WORKER_SGLANG = {
     "SAMPLING_BACKEND": ("pytorch", "--sampling-backend=pytorch"),
     "TOOL_CALL_PARSER": ("llama3", "--tool-call-parser=llama3"),
     "REASONING_PARSER": ("qwen3", "--reasoning-parser=qwen3"),
-    "SKIP_TOKENIZER_INIT": ("true", "--skip-tokenizer-init"),
     "TRUST_REMOTE_CODE": ("1", "--trust-remote-code"),
     "LOG_REQUESTS": ("yes", "--log-requests"),
     "SHOW_TIME_COST": ("true", "--show-time-cost"),
@@ -75,6 +74,8 @@ def test_what_sglang_dropped_is_no_error(configure: Configure) -> None:
         ({"CONTEXT_LENGTH": "long"}, "CONTEXT_LENGTH"),
         ({"LORA_PATHS": "a=/x"}, "LORA_DIR"),
         ({"MODEL_NAME": ""}, "MODEL_NAME"),
+        ({"SKIP_TOKENIZER_INIT": "true"}, "SKIP_TOKENIZER_INIT"),
+        ({"NNODES": "2"}, "DIST_INIT_ADDR"),
     ],
 )
 def test_wrong_settings_are_named(configure: Configure, values: dict[str, str], said: str) -> None:
@@ -114,6 +115,26 @@ async def test_why_a_start_failed(configure: Configure, monkeypatch: pytest.Monk
     with pytest.raises(EngineStartError, match=said):
         await engine.start()
     await engine.stop()
+
+
+async def test_a_start_that_kills_itself_has_logged_why(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SGLang's own way to end where one of its processes fails: signal 9, as if memory had run out."""
+    monkeypatch.setenv("STANDIN_LOG", "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static.")
+    monkeypatch.setenv("STANDIN_KILLS_ITSELF", "1")
+    engine = configure()
+    with pytest.raises(EngineStartError, match="raise MEM_FRACTION_STATIC"):
+        await engine.start()
+    await engine.stop()
+
+
+def test_no_weights_are_lost_in_a_sleep(configure: Configure) -> None:
+    assert not configure(ENABLE_MEMORY_SAVER="true").can_sleep
+    assert configure(ENABLE_MEMORY_SAVER="true", ENABLE_WEIGHTS_CPU_BACKUP="true").can_sleep
+
+
+def test_its_idle_connections_last_longer_than_ours(configure: Configure) -> None:
+    engine = configure()
+    assert float(engine.environ()["SGLANG_TIMEOUT_KEEP_ALIVE"]) > engine.keep_alive
 
 
 async def test_a_warm_up_is_waited_for(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ class ChatReader:
             yield from self._read_call(call, position)
         if choice.get("finish_reason"):
             self.finish_reason = choice["finish_reason"]
-        stop = choice.get("stop_reason")
+        stop = choice.get("stop_reason", choice.get("matched_stop"))
         if isinstance(stop, str):
             self.stop_sequence = stop
 
