@@ -6,8 +6,8 @@ Three targets, each a set of processes of its own that serves the echo engine:
 * `engineroom ray`: one replica behind HAProxy, as it is by default;
 * the same behind Serve's own proxy (RAY_SERVE_ENABLE_HA_PROXY=0), which is what a cluster has unless told otherwise.
 
-Streams at 50 tokens/s, 1 and 32 at a time; first tokens alone; and 2,000 requests whose clients leave, after which the
-engine's own gauge says how many go on. Writes benchmarks/ray/results.md.
+Streams at 50 tokens/s, short ones one at a time, and 32 at once; 32 without a pace; and 2,000 requests whose clients
+leave, after which the engine's own gauge says how many go on. Writes benchmarks/ray/results.md.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ ENGINEROOM = str(HERE.parents[1] / ".venv-ray" / "bin" / "engineroom")
 """All targets are of one environment: the same Python, and the same releases of whatever serves HTTP."""
 
 DOOR, HAPROXY, PROXY = "HTTP door", "Ray, HAProxy", "Ray, Serve's proxy"
-FIRST, FAST = 0, -1
-"""In place of a number of streams: requests of one token, and 32 streams without a pace."""
+FAST = 0
+"""In place of a number of streams: 32 without a pace."""
 
 RATE = 50
 CANCELS = 2000
@@ -75,16 +75,15 @@ def start(names: Sequence[str], stack: ExitStack) -> dict[str, int]:
 
 
 async def streams(ports: Mapping[str, int], rounds: int) -> dict[tuple[int, str], list[Round]]:
-    """Rounds of streams against each target, by the number of streams (or FIRST, FAST) and target."""
+    """Rounds of streams against each target, by the number of streams (or FAST) and target."""
     targets = {name: (ChatServer(port), None) for name, port in ports.items()}
     paced = {**BODY, "echo_tokens_per_s": RATE}
-    plans = {1: {**paced, "max_tokens": RATE}, 32: {**paced, "max_tokens": 2 * RATE}}
-    results = await compare(f"streams of {RATE} tokens/s", targets, plans, rounds, console)
-    first = await compare("first tokens", targets, {1: {**BODY, "max_tokens": 1}}, 40 * rounds, console)
+    many = {32: {**paced, "max_tokens": 2 * RATE}}
+    results = await compare(f"32 streams of {RATE} tokens/s", targets, many, rounds, console)
+    results |= await compare("one short stream", targets, {1: {**paced, "max_tokens": 4}}, 25 * rounds, console)
     fast = await compare("as fast as it goes", targets, {32: {**BODY, "max_tokens": 500}}, rounds, console)
     for server, _ in targets.values():
         server.close()
-    results |= {(FIRST, name): of_first for (_, name), of_first in first.items()}
     return results | {(FAST, name): of_fast for (_, name), of_fast in fast.items()}
 
 
@@ -143,8 +142,7 @@ def stream_table(results: Mapping[tuple[int, str], Sequence[Round]], names: Sequ
     def row(label: str, cells: Sequence[str]) -> None:
         rows.append(f"| {label} | {' | '.join(cells)} |")
 
-    labels = {FIRST: "TTFT, requests of one token, ms", 1: "TTFT, 1 stream, ms", 32: "TTFT, 32 streams, ms"}
-    for n, label in labels.items():
+    for n, label in {1: "TTFT, one stream at a time, ms", 32: "TTFT, 32 streams, ms"}.items():
         ttft = {name: median(results[n, name], "ttft_ms") for name in names}
         row(label, [_beside(ttft[name], ttft[DOOR], name) for name in names])
     for n, label in {32: "tokens/s, 32 streams", FAST: "tokens/s, 32 streams as fast as they go"}.items():
@@ -171,8 +169,9 @@ def main() -> None:
     lines = [
         "# The Ray Serve door, measured",
         "",
-        f"`make bench-ray`: {options.rounds} rounds after a warm-up, interleaved, medians; client, Ray and the echo "
-        f"engine share {machine()}. Each target has one engine. {MEANING}",
+        f"`make bench-ray`: {options.rounds} rounds after a warm-up ({25 * options.rounds} of one stream), "
+        f"interleaved, medians; client, Ray and the echo engine share {machine()}. Each target has one engine. "
+        f"{MEANING}",
     ]
     with ExitStack() as stack:
         ports = start(names, stack)

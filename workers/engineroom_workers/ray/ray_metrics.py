@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PERIOD_S = 5
+_TAGS_OF_SERVE = ("application", "deployment", "replica")
 
 
 class RayMetrics:
@@ -29,7 +30,7 @@ class RayMetrics:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._gauges: dict[str, Any] = {}
+        self._gauges: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self._pool_gauges = PoolGauges()
 
     async def run(self) -> None:
@@ -42,21 +43,34 @@ class RayMetrics:
             await asyncio.sleep(_PERIOD_S)
 
     async def _hand_over(self) -> None:
-        from prometheus_client.parser import text_string_to_metric_families
-
         scrape = await self._stack.engine.scrape()
         metrics = self._stack.metrics
         text = metrics.text() + self._pool_gauges.text(scrape, metrics.running)
+        # Engines have hundreds of samples: streams would stand still meanwhile.
+        await asyncio.to_thread(self._set_all, text)
+
+    def _set_all(self, text: str) -> None:
+        from prometheus_client.parser import text_string_to_metric_families
+
         for family in text_string_to_metric_families(text):
+            labels = sorted({label for sample in family.samples for label in sample.labels})
             for sample in family.samples:
                 if not sample.name.endswith("_created"):
-                    self._set(sample.name.replace(":", "_"), family.documentation, sample.labels, sample.value)
+                    tags = {_tag(label): sample.labels.get(label, "") for label in labels}
+                    self._set(sample.name.replace(":", "_"), family.documentation, tags, sample.value)
 
-    def _set(self, name: str, description: str, labels: dict[str, str], value: float) -> None:
+    def _set(self, name: str, description: str, tags: dict[str, str], value: float) -> None:
         from ray.serve import metrics
 
-        gauge = self._gauges.get(name)
+        gauge, keys = self._gauges.get(name, (None, ()))
         if gauge is None:
-            # Ray knows one set of labels for each name.
-            gauge = self._gauges[name] = metrics.Gauge(name, description=description, tag_keys=tuple(labels))
-        gauge.set(value, tags=dict(labels))
+            keys = tuple(tags)
+            gauge = metrics.Gauge(name, description=description, tag_keys=keys)
+            self._gauges[name] = gauge, keys
+        # Ray knows one set of tags for each name, that of the first time.
+        gauge.set(value, tags={key: tags.get(key, "") for key in keys})
+
+
+def _tag(label: str) -> str:
+    """A label's name beside those that Serve adds."""
+    return f"exported_{label}" if label in _TAGS_OF_SERVE else label
