@@ -97,7 +97,7 @@ def deployment_options(setup: Setup[RayOptions], cluster_gpus: float) -> dict[st
         "health_check_period_s": _CHECK_PERIOD_S,
         "health_check_timeout_s": _CHECK_TIMEOUT_S,
         "graceful_shutdown_timeout_s": drain + setup.worker.stop_timeout + _CLOSE_S,
-        "graceful_shutdown_wait_loop_s": 0.5,
+        "graceful_shutdown_wait_loop_s": 1,
         "max_constructor_retry_count": _START_TRIES,
         "logging_config": {"enable_access_log": False},
         "ray_actor_options": {
