@@ -26,7 +26,8 @@ Configure = Callable[..., OllamaEngine]
 
 def settings(folder: Path, **variables: str) -> dict[str, str]:
     """What a user sets for a worker over the stand-in, whose models are in that folder."""
-    command = script(folder / "ollama", f'exec {sys.executable} {STANDIN} "$@"')
+    # It generates itself, so the watchdog is to look at its use of the processor as at a runner's.
+    command = script(folder / "ollama", f'exec {sys.executable} {STANDIN} "$@" as-llama-server')
     own = {"ENGINE": "ollama", "MODEL_NAME": MODEL, "OLLAMA_COMMAND": command, "OLLAMA_MODELS": str(folder / "models")}
     return {**own, "START_TIMEOUT": "60", "STOP_TIMEOUT": "5", **variables}
 

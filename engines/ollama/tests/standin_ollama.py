@@ -294,5 +294,5 @@ async def main() -> None:
 if __name__ == "__main__":
     if failing := os.environ.get("STANDIN_FAILS"):
         sys.exit(failing)
-    assert sys.argv[1:] == ["serve"], sys.argv
+    assert sys.argv[1] == "serve", sys.argv
     asyncio.run(main())
