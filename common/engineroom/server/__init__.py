@@ -52,7 +52,7 @@ _LAZY = {
     "StreamRewriter": "streamed_proxy",
     "StreamedProxy": "streamed_proxy",
 }
-"""Names whose modules need an HTTP client, which costs a start more than all else: they load when asked for."""
+"""Names whose modules a start does not need before it has spawned its engine: they load when asked for."""
 
 
 def __getattr__(name: str) -> Any:

@@ -291,8 +291,8 @@ class ServerEngine(Engine):
             self._health = Health(live=True, ready=False, reason=self.follows)
             self._watch = asyncio.ensure_future(self._notice_death(self._process))
             return
-        # An HTTP client is imported only now, and in a thread: the engine's process has the better part of a second
-        # to go, and the door answers meanwhile.
+        # The HTTP client and the proxy are imported only now, and in a thread: the engine's process has the better part
+        # of a second to go, and the door answers meanwhile.
         self._proxy, upstream_class = await asyncio.to_thread(lambda: (self.make_proxy(), _upstream_class()))
         self._upstream = self._connection(upstream_class, address)
         await self._until_ready(self._process, self._upstream)

@@ -140,7 +140,7 @@ class UpstreamEngine(Engine):
         return MODELS | {Route("POST", path) for path in _STATELESS}
 
     async def start(self) -> None:
-        # Both import an HTTP client, which is slow: the settings are checked without it.
+        # The settings are checked without an HTTP client.
         from .balancer import Balancer
         from .server import UpstreamServer
 
