@@ -13,7 +13,7 @@ METADATA := $(foreach d,$(DISTRIBUTIONS),$(d)/pyproject.toml)
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: fields help env env-dev serve test lint format lock packages sbom release-check version clean \
-	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-openvino test-openvino env-max test-max test-fastdeploy-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits bench-swap soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
+	image images push image-plan hub env-vllm test-vllm env-transformers test-transformers env-openvino test-openvino env-max test-max test-fastdeploy-frontend test-sglang-frontend clients drift bench-surfaces bench-deploy bench-first-chat bench-first-hour bench-http bench-load bench-overload bench-limits bench-swap soak siege bench-runpod bench-kills bench-vllm bench-engines recipes request-path
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-26s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -122,6 +122,9 @@ env-kubernetes: env-dev ## Create .venv-kubernetes (0.3 GB) and fetch helm and k
 
 manifests: env-kubernetes hub ## Write the Helm chart's generated files, and render deploy/kustomize from it
 	@python tools/kustomization.py
+
+test-sglang-frontend: env-dev ## Test with SGLang's real HTTP front end (PYTHON_WITH_SGLANG=a Python that can import it; no GPU)
+	@python -m pytest -m real_frontend engines/sglang/tests $(ARGS)
 
 drift: env-dev ## Compare an engine's flags with its own parser (ENGINE=vllm, max, …; ARGS=--write refreshes)
 	@python engines/$(ENGINE)/tools/drift.py $(ARGS)

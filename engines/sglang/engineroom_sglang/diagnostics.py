@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from engineroom.errors import APIError
 from engineroom.openai.upstream_errors import field_about, from_upstream
 from engineroom.process import LogFormat
@@ -34,12 +36,20 @@ _CAUSES = (
         "SGLang sees no GPU: give the machine or the container one (docker run --gpus all)",
     ),
     *LIBRARY_CAUSES,
+    Cause(
+        r"scheduler died during initialization \(exit code: -9\)",
+        "one of SGLang's processes was killed while it loaded MODEL_NAME={MODEL_NAME}: the machine may have run out of "
+        "memory (not the GPU's)",
+    ),
 )
 
 DIAGNOSTICS = Diagnostics(
     LogFormat((r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\]]*\] (?:(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL):?\s+)?",)),
     _CAUSES,
 )
+
+_VALIDATION = re.compile(r"'loc': \((?P<place>[^)]*)\), 'msg': (?P<quote>['\"])(?P<what>.*?)(?P=quote)[,}]")
+"""Of a request that its models refuse it tells pydantic's errors as Python, and the path of its own source file."""
 
 _FIELDS = (
     ("n should be", "n"),
@@ -57,9 +67,11 @@ _FIELDS = (
 
 def normalise(status: int, body: bytes) -> APIError:
     """SGLang's error as one of OpenAI's. Its prompts that are too long have OpenAI's code."""
-    error = from_upstream(
-        status, body.replace(b'"error_message":', b'"message":')
-    )  # The name is that of its adapters'.
+    # The name is that of its adapters' errors.
+    error = from_upstream(status, body.replace(b'"error_message":', b'"message":'))
+    if invalid := _VALIDATION.search(error.message):
+        error.param = ".".join(re.findall(r"\w+", invalid["place"])[1:]) or None
+        error.message = f"{invalid['what']}: '{error.param}'." if error.param else f"{invalid['what']}."
     if status == 400 and ("model's context length" in error.message or "maximum context length" in error.message):
         error.code = "context_length_exceeded"
     if status < 500:

@@ -107,6 +107,15 @@ async def test_no_sglang_is_said_at_the_start(configure: Configure) -> None:
             "lower",
         ),
         ("RuntimeError: Found no NVIDIA driver on your system.", "sees no GPU"),
+        ("RuntimeError: Rank 0 scheduler died during initialization (exit code: -9). If exit", "not the GPU's"),
+        (
+            "[2026-11-27 01:49:03] server_args={'model_path': '/m', 'context_length': None}\n"
+            "[2026-11-27 01:49:13] Scheduler hit an exception: Traceback (most recent call last):\n"
+            '  File "/x/scheduler.py", line 6360, in run_scheduler_process\n    scheduler = Scheduler(\n'
+            "ValueError: The odd thing is odd\n\n"
+            "[2026-11-27 01:49:14] Received sigquit from a child process. It usually means the child failed.",
+            "The odd thing is odd",
+        ),
     ],
 )
 async def test_why_a_start_failed(configure: Configure, monkeypatch: pytest.MonkeyPatch, line: str, said: str) -> None:
