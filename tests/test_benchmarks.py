@@ -108,7 +108,7 @@ def test_a_rollout_tells_a_whole_stream_from_one_that_only_ends(
     text: str, error: str, silent: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS / "rollout"))
-    assert importlib.import_module("clients").check_stream(text) == (error, silent)
+    assert importlib.import_module("rollout_clients").check_stream(text) == (error, silent)
 
 
 def test_a_rollout_forgives_only_what_a_killed_worker_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ def test_a_rollout_forgives_only_what_a_killed_worker_had(monkeypatch: pytest.Mo
     assert specification.loader is not None
     bench = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(bench)
-    outcome = importlib.import_module("clients").RequestOutcome
+    outcome = importlib.import_module("rollout_clients").RequestOutcome
     kill = importlib.import_module("cluster").WorkerKill("127.0.0.1:1", began=5.0, ended=5.2)
 
     def broken(began: float, ended: float, worker: str, silent: bool = False) -> bool:

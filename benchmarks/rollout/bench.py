@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from clients import SHORT_EVERY_S, SHORT_MS, STREAM_TOKENS, TOKENS_PER_S, RequestOutcome, RolloutClients
 from cluster import RolloutCluster, WorkerKill
 from fronts import EnvoyFront, NginxFront
 from processes import machine
 from rich.console import Console
+from rollout_clients import SHORT_EVERY_S, SHORT_MS, STREAM_TOKENS, TOKENS_PER_S, RequestOutcome, RolloutClients
 
 HERE = Path(__file__).parent
 LAME_DUCK_S = 6

@@ -17,7 +17,9 @@ from ..arguments import as_settings, takes_model
 @click.option("--host", help="The address to listen on (or set HOST).  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="The port to listen on (or set PORT).  [default: 8000]")
 def ray(settings: Mapping[str, str] = MappingProxyType({}), **given: str | int | None) -> None:
-    """Serve a model with Ray Serve: replicas with an engine each, on this machine or on a cluster.
+    """Serve a model with Ray Serve, on replicas.
+
+    Each replica has an engine of its own, on this machine or on a cluster.
 
     MODEL is a file, a folder, or a repository of the Hugging Face Hub, which is downloaded if it is not here. An engine
     that can serve it is taken, unless ENGINE names one.

@@ -115,7 +115,8 @@ class DoorProcesses:
         self._draining = True
         for process in self._processes:
             if process.stdin is not None:
-                process.stdin.write(b"x")
+                with suppress(OSError, RuntimeError):
+                    process.stdin.write(b"x")
         # As long as one process has them open, the kernel takes connections that nobody serves.
         for each in sockets:
             each.close()
@@ -140,7 +141,8 @@ class DoorProcesses:
                 start_new_session=True,
             )
             assert process.stdin is not None
-            process.stdin.write(plan.to_bytes())
+            with suppress(OSError, RuntimeError):  # It has ended already: how, its code says.
+                process.stdin.write(plan.to_bytes())
             self._processes.append(process)
             try:
                 code = await process.wait()
