@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS
-from engineroom.openai.strict import SCHEMAS, only_honoured, shown_messages, without_empty_stops
+from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, TEXT_ROUTES
+from engineroom.openai.strict import SCHEMAS, checked, only_honoured, shown_messages, without_empty_stops
 from engineroom.openai.validation import invalid
 
 _DECLARED: Mapping[str, frozenset[str]] = msgspec.json.decode(
@@ -69,6 +69,8 @@ def prepare(
     Raises:
         APIError: 400 for what SGLang would ignore without a word.
     """
+    if path in TEXT_ROUTES:
+        json = checked(path, json)  # SGLang takes -1 choices, or more logprobs than OpenAI has.
     request = without_empty_stops({**only_honoured(path, json, fields, "SGLang", _INSTEAD), "model": model})
     if path == COMPLETIONS and request.get("echo") and request.get("logprobs") is not None:
         raise invalid("SGLang gives no 'logprobs' together with 'echo'.", "logprobs", "unsupported_value")

@@ -64,6 +64,11 @@ async def test_errors_name_no_path_of_this_machine(engine: SGLangEngine) -> None
     assert "/" not in answer["error"]["message"].replace("/v1/tokenize", "")
 
 
+async def test_what_sglang_itself_would_take(engine: SGLangEngine) -> None:
+    for fields in ({"n": -1}, {"logprobs": True, "top_logprobs": 21}, {"seed": 7}, {"best_of": 2}):
+        assert (await ask(engine, model="smol", **fields))[0] == 400
+
+
 async def test_its_native_route(engine: SGLangEngine) -> None:
     status, answer = await ask(
         engine, "/generate", text="The capital of France is", sampling_params={"max_new_tokens": 3}

@@ -38,6 +38,8 @@ async def test_fields_of_sglang_reach_it_and_it_knows_one_model_name(engine: SGL
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"top_kk": 1}, "top_kk"),
         ({"seed": 7}, "seed"),
+        ({"n": -1}, "n"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({"priority": 7}, "priority"),
         ({"routed_dp_rank": 1}, "routed_dp_rank"),
         ({"messages": [{"role": "user", "content": "x", "name": "Ada"}]}, "messages.0.name"),
