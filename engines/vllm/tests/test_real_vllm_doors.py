@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anthropic
+import httpx
 import openai
 import pytest
 from small_model import ANSWER, small_model
 
+from engineroom_workers.emulator.testing import RunningEmulator
 from engineroom_workers.testing import DoorExpectations
 from engineroom_workers.testing.suite import *  # noqa: F403
 from engineroom_workers.testing.suite import QUESTION
@@ -21,7 +25,38 @@ def worker(over_real_vllm: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def door_expectations() -> DoorExpectations:
-    return small_model("vllm:num_requests_running", shared=True)
+    return small_model("vllm:num_requests_running")
+
+
+async def tokens_generated(http_url: str) -> float:
+    """What vLLM has generated so far, for whomever: both doors have one and the same here, while the gauges of requests
+    are each door's own."""
+    async with httpx.AsyncClient(timeout=60) as client:
+        lines = (await client.get(f"{http_url}/metrics")).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:generation_tokens_total"))
+
+
+async def test_a_cancelled_job_generates_nothing_more(
+    http_url: str, runpod: RunningEmulator, door_expectations: DoorExpectations
+) -> None:
+    asked = {"prompt": "Count", "sampling_params": dict(door_expectations.endless), "stream": True}
+    async with httpx.AsyncClient(base_url=runpod.endpoint_url, timeout=90) as client:
+        job = (await client.post("/run", json={"input": asked})).json()["id"]
+        await runpod.streamed(job)
+        before = await tokens_generated(http_url)
+        for _ in range(600):
+            if await tokens_generated(http_url) > before:
+                break
+            await asyncio.sleep(0.05)
+        await client.post(f"/cancel/{job}")
+    generated = before
+    for _ in range(60):
+        earlier = generated
+        generated = await tokens_generated(http_url)
+        if earlier == generated:
+            break
+        await asyncio.sleep(1)
+    assert before < generated < before + door_expectations.endless["max_tokens"] / 2
 
 
 async def test_responses(client: openai.AsyncOpenAI) -> None:
