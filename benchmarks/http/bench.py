@@ -198,10 +198,17 @@ def main() -> None:
         seconds = round(time.monotonic() - began)
         data[name] = {"measured": measured, "rounds": options.rounds, "load_before": round(load, 1), "seconds": seconds}
         console.print("\n".join(["", *PARTS[name].report(measured), "", _circumstances(data[name])]), markup=False)
-    if options.only and not options.write:
-        return
+        if options.write or not options.only:
+            # Part by part: what has been measured is kept, whatever becomes of the next.
+            _write(data)
+    if not options.only or (options.write and data.keys() >= readme.READS):
+        readme.write(data)
+
+
+def _write(data: dict[str, Any]) -> None:
+    """Write the results that there are, and the plot of them."""
     data["machine"] = machine()
-    results.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    (HERE / "results.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     lines = [
         "# The HTTP door, measured",
         "",
@@ -216,8 +223,6 @@ def main() -> None:
     (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     if "sweep" in data:
         plot.draw(data["sweep"]["measured"])
-    if not options.only:
-        readme.write(data)
 
 
 def _circumstances(part: dict[str, Any]) -> str:

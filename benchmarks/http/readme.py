@@ -9,6 +9,8 @@ from typing import Any
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 RESULTS = "`make bench-http` ([results](benchmarks/http/results.md))"
+READS = frozenset({"hop", "layers", "llamacpp"})
+"""The parts of the results that the rows are of."""
 OTHERS = ("router", "nginx", "LiteLLM")
 PLOT = (
     "<picture>",
