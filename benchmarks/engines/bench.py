@@ -151,7 +151,10 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=2, help="starts of each engine (2)")
     parser.add_argument("--tokens", type=int, default=48, help="tokens of an answer (48)")
     parser.add_argument("--only", choices=["streams", "overhead"], help="a part; nothing is written")
-    parser.add_argument("--engines", help="some of them, by name with commas; nothing is written")
+    parser.add_argument(
+        "--engines", help="some of them, by name with commas; nothing is written unless --page says where"
+    )
+    parser.add_argument("--page", type=Path, help="with --engines: the page that is written, beside results.md")
     worker = parser.add_argument_group("the overhead of the worker over transformers' own batching")
     python = ROOT / ".venv-transformers" / "bin" / "python"
     worker.add_argument("--python", type=Path, default=python, help="has transformers and engineroom in it")
@@ -179,7 +182,9 @@ def main() -> None:
         measured["overhead"] = uvloop.run(overhead(*given))
     text = report(measured)
     console.print(text, markup=False, soft_wrap=True)
-    if options.only is None and wanted is None:
+    if options.page is not None and wanted is not None:
+        (HERE / options.page.name).write_text(text, encoding="utf-8")
+    elif options.only is None and wanted is None:
         from plot import draw
 
         (HERE / "results.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
