@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from ..engine import Metric
 from ..errors import APIError
+from ..models.settings import HubSettings
 from ..pool_load import AdapterOccupancy
+from .download import AdapterDownloads
 from .pool import AdapterPool
+from .settings import AdapterSettings
 from .sources import Adapter, AdapterSources
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _RETRY_S = 5.0
 """Seconds for which what failed is not tried again, whoever asks for it."""
@@ -32,6 +39,11 @@ class Adapters:
         self._clock = clock
         self._failed: dict[tuple[str, str], tuple[float, APIError]] = {}
         """What failed a moment ago: name and version, the version empty for a download -> until when, and why."""
+
+    @classmethod
+    def of(cls, settings: AdapterSettings, hub: HubSettings, environ: Mapping[str, str], pool: AdapterPool) -> Self:
+        """Those that a user's settings name, in PEFT's form; `environ` is that of the hub's client and of boto3."""
+        return cls(AdapterSources(settings, "peft", AdapterDownloads("peft", hub, environ).fetch), pool)
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[None]:

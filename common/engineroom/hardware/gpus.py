@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import EngineStartError
 from .images import Image, Matrix
@@ -68,6 +68,17 @@ def count(environ: Mapping[str, str], devices: Path = Path("/dev")) -> int:
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(line.startswith("GPU ") for line in listed.splitlines())
+
+
+def tensor_parallel(environ: Mapping[str, str], flags: Mapping[str, Any]) -> int:
+    """Over how many GPUs a layer is split where all GPUs are used; 0 where there is none.
+
+    Args:
+        flags: parsed ones by name; `nnodes` machines like this one are shared by `data_parallel_size` replicas of
+            `pipeline_parallel_size` stages each, all 1 by default.
+    """
+    stages = flags.get("pipeline_parallel_size", 1) * flags.get("data_parallel_size", 1)
+    return int(count(environ) * flags.get("nnodes", 1) // max(stages, 1))
 
 
 def devices(environ: Mapping[str, str]) -> list[Device]:

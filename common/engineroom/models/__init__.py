@@ -8,10 +8,11 @@ from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, we
 from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path, model_config
 from .gguf import ModelChoiceError
 from .hub import HubError, explain
-from .settings import HubSettings
+from .settings import LIBRARY_VARIABLES, HubSettings
 
 __all__ = [
     "FORMAT_NAMES",
+    "LIBRARY_VARIABLES",
     "DownloadedModel",
     "HubError",
     "HubSettings",

@@ -20,6 +20,17 @@ from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, we
 _CLIENT = ("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
 """Variables of the hub's client that count wherever they are set."""
 
+LIBRARY_VARIABLES = frozenset(
+    {
+        *("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "FLASHINFER_WORKSPACE_BASE", "HF_DATASETS_CACHE"),
+        *("HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_OFFLINE"),
+        *("HF_XET_HIGH_PERFORMANCE", "HUGGINGFACE_HUB_CACHE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME"),
+        *("OMP_NUM_THREADS", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF", "TOKENIZERS_PARALLELISM"),
+        *("TORCHINDUCTOR_CACHE_DIR", "TORCH_CUDA_ARCH_LIST", "TRANSFORMERS_OFFLINE", "TRITON_CACHE_DIR"),
+    }
+)
+"""Variables of the libraries under engines that are built on PyTorch, which users put into their settings files."""
+
 
 class HubSettings(Settings):
     """What engines share whose own client takes models from a hub."""

@@ -6,21 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from engineroom.adapters import (
-    BUCKET_VARIABLES,
-    Adapter,
-    AdapterDownloads,
-    AdapterPool,
-    Adapters,
-    AdapterSettings,
-    AdapterSources,
-)
+from engineroom.adapters import BUCKET_VARIABLES, Adapter, AdapterPool, Adapters, AdapterSettings
 from engineroom.engine import MODELS, Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError, Problems
 from engineroom.hardware import gpus
+from engineroom.models import LIBRARY_VARIABLES
 from engineroom.openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
 from engineroom.server import Address, EnginePython, ServerEngine, diagnose
-from engineroom.settings import Environment, FlagTable, SettingsGroup, Variables, WorkerSettings, of_other_versions
+from engineroom.settings import Environment, SettingsGroup, Variables, WorkerSettings, of_other_versions
 
 from . import requests, settings
 from .diagnostics import DIAGNOSTICS, normalise
@@ -95,14 +88,13 @@ class SGLangEngine(ServerEngine):
         super().__init__(worker, own.find(worker.required_model(), self._flags.get("revision"), variables))
         if adapters.in_use:
             pool = AdapterPool(self._load_adapter, self._unload_adapter, self._capacity)
-            fetch = AdapterDownloads("peft", own, variables).fetch
-            self.lora = Adapters(AdapterSources(adapters, "peft", fetch), pool)
+            self.lora = Adapters.of(adapters, own, variables, pool)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:
         version = settings.find(env.get("SGLANG_PYTHON")).version("sglang")
         table = settings.table(version)
-        others = of_other_versions(FlagTable.nearest(settings.SNAPSHOTS, version), settings.SNAPSHOTS)
+        others = of_other_versions(settings.all_flags(version), settings.SNAPSHOTS)
         environment = Variables("SGLang's environment", _names(table.environ))
         return SGLangSettings, AdapterSettings, table, settings.ASIDE, others, environment
 
@@ -190,7 +182,7 @@ class SGLangEngine(ServerEngine):
 
 def _names(environ: Sequence[str]) -> tuple[str, ...]:
     """The variables that SGLang and its libraries read, but for ours."""
-    return tuple(sorted({*environ, *settings.LIBRARIES} - {"SGLANG_PYTHON"}))
+    return tuple(sorted({*environ, *LIBRARY_VARIABLES} - {"SGLANG_PYTHON"}))
 
 
 def _defaults() -> dict[str, str]:
@@ -200,10 +192,9 @@ def _defaults() -> dict[str, str]:
 def _worked_out(flags: Mapping[str, Any], adapters: AdapterSettings) -> dict[str, Any]:
     """What is set where the user has not."""
     worked_out: dict[str, Any] = {}
-    replicas = flags.get("pipeline_parallel_size", 1) * flags.get("data_parallel_size", 1)
-    gpus_each = gpus.count(os.environ) * flags.get("nnodes", 1) // max(replicas, 1)
-    if gpus_each > 1:
-        worked_out["tensor_parallel_size"] = gpus_each
+    parallel = gpus.tensor_parallel(os.environ, flags)
+    if parallel > 1:
+        worked_out["tensor_parallel_size"] = parallel
     if adapters.in_use:
         # Without both it would have to know an adapter at its start to take any later.
         worked_out |= {"enable_lora": True, "max_loras_per_batch": _LORAS}

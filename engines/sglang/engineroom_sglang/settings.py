@@ -69,17 +69,6 @@ ASIDE = FlagsAside(
 )
 """Flags that are not settings: this worker gives them, or they are about a socket that no client sees."""
 
-LIBRARIES = frozenset(
-    {
-        *("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "FLASHINFER_WORKSPACE_BASE", "HF_ENDPOINT", "HF_HOME"),
-        *("HF_HUB_CACHE", "HF_HUB_ENABLE_HF_TRANSFER", "HF_HUB_OFFLINE", "HF_XET_HIGH_PERFORMANCE"),
-        *("HUGGINGFACE_HUB_CACHE", "NCCL_DEBUG", "NCCL_P2P_DISABLE", "NCCL_SOCKET_IFNAME", "OMP_NUM_THREADS"),
-        *("PYTORCH_CUDA_ALLOC_CONF", "TOKENIZERS_PARALLELISM", "TORCHINDUCTOR_CACHE_DIR", "TORCH_CUDA_ARCH_LIST"),
-        *("TRANSFORMERS_OFFLINE", "TRITON_CACHE_DIR"),
-    }
-)
-"""Variables of the libraries under SGLang that users put into their settings files."""
-
 CACHES = ("SGLANG_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE")
 """Variables that name the folders of what is compiled."""
 
@@ -102,6 +91,13 @@ def remedy() -> str:
     return f"{how_to_install('engineroom-sglang[engine]')}, or set SGLANG_PYTHON to the Python that has it"
 
 
+@functools.cache
+def all_flags(version: str | None) -> FlagTable:
+    """Every flag of the version that runs, or of the nearest one known."""
+    return FlagTable.nearest(SNAPSHOTS, version)
+
+
+@functools.cache
 def table(version: str | None) -> FlagTable:
-    """The flags that are settings, of the version that runs or of the nearest one known."""
-    return FlagTable.nearest(SNAPSHOTS, version).without(ASIDE).with_defaults(DEFAULTS)
+    """Those that are settings."""
+    return all_flags(version).without(ASIDE).with_defaults(DEFAULTS)

@@ -83,6 +83,11 @@ def test_wrong_settings_are_named(configure: Configure, values: dict[str, str], 
         configure(**values)
 
 
+def test_variables_of_the_libraries_under_it_reach_it(configure: Configure) -> None:
+    values = {"NCCL_DEBUG": "INFO", "PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+    assert values.items() <= configure(**values).environ().items()
+
+
 def test_all_gpus_are_used_unless_told_otherwise(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     assert "--tensor-parallel-size=4" in configure().command(Address(None, 1))

@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from engineroom.adapters import (
-    BUCKET_VARIABLES,
-    Adapter,
-    AdapterDownloads,
-    AdapterPool,
-    Adapters,
-    AdapterSettings,
-    AdapterSources,
-)
+from engineroom.adapters import BUCKET_VARIABLES, Adapter, AdapterPool, Adapters, AdapterSettings
 from engineroom.engine import Capabilities, Requirement, Route
 from engineroom.errors import APIError, EngineStartError
 from engineroom.models import ModelDownload, ModelFiles, weights
@@ -100,9 +92,8 @@ class VLLMEngine(ServerEngine):
             self.follows = f"a follower of the node at {options.head}, which takes the requests"
         super().__init__(worker, files)
         if options.adapters.in_use:
-            downloads = AdapterDownloads("peft", options.settings, variables)
             pool = AdapterPool(self._load_adapter, self._unload_adapter, options.lora_capacity)
-            self.lora = Adapters(AdapterSources(options.adapters, "peft", downloads.fetch), pool)
+            self.lora = Adapters.of(options.adapters, options.settings, variables, pool)
 
     @classmethod
     def settings(cls, env: Environment) -> tuple[SettingsGroup, ...]:

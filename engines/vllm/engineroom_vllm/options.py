@@ -131,10 +131,9 @@ def read(env: Environment, snapshot: VersionSnapshot) -> ServeOptions:
 def _worked_out(values: Mapping[str, Any], table: FlagTable, adapters: AdapterSettings) -> dict[str, Any]:
     """What is set where the user has not."""
     defaults = table.read(Environment.of({name.upper(): text for name, text in DEFAULTS.items()}))
-    replicas = values.get("pipeline_parallel_size", 1) * values.get("data_parallel_size", 1)
-    gpus_each = gpus.count(os.environ) * values.get("nnodes", 1) // max(replicas, 1)
-    if gpus_each > 1:
-        defaults["tensor_parallel_size"] = gpus_each
+    parallel = gpus.tensor_parallel(os.environ, values)
+    if parallel > 1:
+        defaults["tensor_parallel_size"] = parallel
     if values.get("lora_modules") or adapters.in_use:
         defaults["enable_lora"] = True
     if adapters.in_use:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from engineroom.models import LIBRARY_VARIABLES
 from engineroom.settings import (
     FlagsAside,
     FlagTable,
@@ -53,33 +54,6 @@ DEFAULTS: Mapping[str, str] = MappingProxyType({"gpu_memory_utilization": "0.95"
 """Flags that are given unless the user sets them. Nothing else runs on the worker's GPU, and so worker-vllm takes more
 of it than vLLM's own default; the door has an access log of its own."""
 
-_LIBRARIES = frozenset(
-    {
-        "CUDA_DEVICE_ORDER",
-        "FLASHINFER_WORKSPACE_BASE",
-        "HF_DATASETS_CACHE",
-        "HF_ENDPOINT",
-        "HF_HOME",
-        "HF_HUB_CACHE",
-        "HF_HUB_ENABLE_HF_TRANSFER",
-        "HF_HUB_OFFLINE",
-        "HF_XET_HIGH_PERFORMANCE",
-        "HUGGINGFACE_HUB_CACHE",
-        "NCCL_DEBUG",
-        "NCCL_P2P_DISABLE",
-        "NCCL_SOCKET_IFNAME",
-        "OMP_NUM_THREADS",
-        "PYTORCH_ALLOC_CONF",
-        "PYTORCH_CUDA_ALLOC_CONF",
-        "TOKENIZERS_PARALLELISM",
-        "TORCHINDUCTOR_CACHE_DIR",
-        "TORCH_CUDA_ARCH_LIST",
-        "TRANSFORMERS_OFFLINE",
-        "TRITON_CACHE_DIR",
-    }
-)
-"""Variables of the libraries under vLLM that users put into their settings files."""
-
 
 class VersionSnapshot(NamedTuple):
     """What is known of one version.
@@ -109,7 +83,7 @@ def load(version: str | None) -> VersionSnapshot:
         )
     table = all_flags.without(ASIDE, engine="vLLM").with_defaults(DEFAULTS)
     settings = {flag.variable for flag in all_flags.flags} | DROPPED.keys() | RENAMED.keys() | {KEY}
-    variables = {*all_flags.environ, *_LIBRARIES} - settings
+    variables = {*all_flags.environ, *LIBRARY_VARIABLES} - settings
     others = of_other_versions(all_flags, FOLDER)
     return VersionSnapshot(all_flags, table, others, Variables("vLLM's environment", tuple(sorted(variables))))
 
