@@ -16,7 +16,7 @@ class ClientDisconnected(Exception):
 
 
 class RequestTimeoutError(asyncio.TimeoutError):
-    """`race` ran out of time. A class of its own, so that it is not taken for a timeout that the work raised."""
+    """The time for a request was up. A class of its own, so that it is not taken for a timeout that the work raised."""
 
 
 async def disconnected(receive: Receive) -> None:
