@@ -88,8 +88,14 @@ class ModelProcess:
             connection.set_result((reader, writer))
 
         server = await asyncio.start_unix_server(connected, address, limit=_LONGEST_LINE)
-        options: dict[str, Any] = {"environ": without_secrets(os.environ), "remove": [folder]}
-        process = await Process.spawn([*command, address], name=name, grace=grace, log=log, **options)
+        process = await Process.spawn(
+            [*command, address],
+            name=name,
+            environ=without_secrets(os.environ),
+            grace=grace,
+            remove=[folder],
+            log=log,
+        )
         own = cls(process, explain)
         try:
             ended: asyncio.Future[Any] = asyncio.ensure_future(process.wait())

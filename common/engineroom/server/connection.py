@@ -58,14 +58,14 @@ class Upstream:
             keep_limit: a connection is kept only while no more than so many are open; None for no limit.
             idle_timeout: seconds that it may be silent during a request; None for no limit.
         """
-        # The whole request is timed by the gateway; a long prefill sends nothing for minutes.
-        limits: dict[str, Any] = {"keep_limit": keep_limit, "idle_timeout": idle_timeout}
         if address.unix is not None:
             origin = Origin("engine", 80, address.unix)
         else:
             assert address.port is not None
             origin = Origin("127.0.0.1", address.port)
-        return cls(ConnectionPool(origin, headers, keep_alive=keep_alive, **limits), headers)
+        # The whole request is timed by the gateway; a long prefill sends nothing for minutes.
+        pool = ConnectionPool(origin, headers, keep_alive=keep_alive, keep_limit=keep_limit, idle_timeout=idle_timeout)
+        return cls(pool, headers)
 
     async def request(
         self, method: str, target: str, headers: Mapping[bytes, bytes] | None = None, body: bytes = b""

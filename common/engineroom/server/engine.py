@@ -311,8 +311,13 @@ class ServerEngine(Engine):
         return Address(None, free_port())
 
     def _connection(self, upstream_class: type[Upstream], address: Address) -> Upstream:
-        limits: dict[str, Any] = {"keep_limit": self.keep_limit, "idle_timeout": self.idle_timeout}
-        return upstream_class.at(address, self.headers(), self.keep_alive, **limits)
+        return upstream_class.at(
+            address,
+            self.headers(),
+            self.keep_alive,
+            keep_limit=self.keep_limit,
+            idle_timeout=self.idle_timeout,
+        )
 
     async def _until_ready(self, process: Process, upstream: Upstream) -> None:
         ended = asyncio.ensure_future(process.wait())
