@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ def door_processes(door: Door) -> list[int]:
     """The ids of the door processes."""
     children = Path(f"/proc/{door.process.pid}/task/{door.process.pid}/children").read_text().split()
     return [int(child) for child in children if b"http.processes" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process that does nothing for as long as the block runs."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def ask_at_once(door: Door, count: int, **fields: Any) -> list[httpx.Response]:
@@ -94,28 +104,38 @@ def test_other_surfaces_and_errors_are_as_ever(door: Door) -> None:
 
 
 def test_a_door_process_that_is_killed_takes_its_requests_alone_with_it() -> None:
-    with serving({**TWO, "MAX_CONCURRENT_REQUESTS": "8"}) as door:
+    # Where the test fails, the door ends first, and with it the streams.
+    with ThreadPoolExecutor(8) as threads, serving({**TWO, "MAX_CONCURRENT_REQUESTS": "8"}) as door:
         until(lambda: len(door_processes(door)) == 2)
-        killed = door_processes(door)[0]
+        killed, kept = door_processes(door)
 
-        def stream() -> bool:
-            with suppress(httpx.TransportError):
-                return ask(door, **{**SLOW, "max_tokens": 60}).text.endswith("[DONE]\n\n")
-            return False
+        def running() -> int:
+            count: int = httpx.get(f"{door.url}/health").json()["running"]
+            return count
 
-        with ThreadPoolExecutor(8) as threads:
-            streams = [threads.submit(stream) for _ in range(8)]
-            until(lambda: httpx.get(f"{door.url}/health").json()["running"] == 8)
-            os.kill(killed, signal.SIGKILL)
-            # The places of those that it served are free at once; the others go on.
-            until(lambda: door.metric("engineroom_requests_running") < 8 or all(one.done() for one in streams))
-            finished = [one.result() for one in streams]
+        def stream(max_tokens: int) -> str:
+            return ask(door, **{**SLOW, "max_tokens": max_tokens}).text
+
+        # One that is stopped takes no connection.
+        with stopped(kept):
+            its_streams = [threads.submit(stream, 100_000) for _ in range(4)]
+            until(lambda: running() == 4)
+        with stopped(killed):
+            other_streams = [threads.submit(stream, 100) for _ in range(4)]
+            until(lambda: running() == 8)
+        os.kill(killed, signal.SIGKILL)
+        for one in its_streams:
+            with pytest.raises(httpx.TransportError):
+                one.result()
+        # Their places are free at once, although they were to go on for more than an hour.
+        until(lambda: running() <= 4)
+        assert all(one.result().endswith("data: [DONE]\n\n") for one in other_streams)
         until(lambda: len(door_processes(door)) == 2)
         assert killed not in door_processes(door)
+        assert kept in door_processes(door)
         door.says("starting another")
         assert all(response.is_success for response in ask_at_once(door, 8))
-        assert any(finished) or len(finished) == 8
-        until(lambda: httpx.get(f"{door.url}/health").json()["running"] == 0)
+        until(lambda: running() == 0)
 
 
 def test_when_the_main_process_is_killed_nothing_is_left() -> None:
