@@ -91,7 +91,7 @@ LISTENING: Mapping[str, OtherName] = {
     ),
     **dropped(
         {
-            "NUM_WORKERS": "one process serves all requests; remove it",
+            "NUM_WORKERS": "use DOOR_PROCESSES",
             "UVICORN_FORWARDED_ALLOW_IPS": "forwarded addresses are not read; remove it",
             "UVICORN_LIMIT_MAX_REQUESTS": "the process does not end after a number of requests; remove it",
             "UVICORN_PROXY_HEADERS": "forwarded addresses are not read; remove it",
@@ -100,7 +100,7 @@ LISTENING: Mapping[str, OtherName] = {
             "UVICORN_RELOAD": "the door does not reload itself; remove it",
             "UVICORN_ROOT_PATH": "the door serves at the root; let the proxy in front strip the path",
             "UVICORN_UDS": "the door listens on HOST and PORT; remove it",
-            "WORKERS": "one process serves all requests; remove it",
+            "WORKERS": "use DOOR_PROCESSES",
             "UVICORN_WORKERS": "use DOOR_PROCESSES",
         }
     ),
