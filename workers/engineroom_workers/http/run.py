@@ -15,6 +15,7 @@ from engineroom.errors import EngineroomError
 from ..ending import stop_engine
 from ..loading import loading
 from ..signals import either, stop_signals
+from .settings import url_at
 from .watched_files import watch
 
 if TYPE_CHECKING:
@@ -181,14 +182,7 @@ async def _shut(
 def _url(listening: socket.socket, settings: HTTPSettings) -> str:
     """Where clients on this machine reach the door."""
     host, port = listening.getsockname()[:2]
-    if host == "0.0.0.0":
-        host = "127.0.0.1"
-    elif host == "::":
-        host = "[::1]"
-    elif ":" in host:
-        host = f"[{host}]"
-    scheme = "https" if settings.uvicorn_ssl_certfile else "http"
-    return f"{scheme}://{host}:{port}"
+    return url_at(host, port, "https" if settings.uvicorn_ssl_certfile else "http")
 
 
 def _open_to_all(options: Options) -> str:

@@ -26,6 +26,17 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def url_at(host: str, port: int, scheme: str = "http") -> str:
+    """Where clients on this machine reach what listens on an address, which may be that for all."""
+    if host == "0.0.0.0":
+        host = "127.0.0.1"
+    elif host == "::":
+        host = "[::1]"
+    elif ":" in host:
+        host = f"[{host}]"
+    return f"{scheme}://{host}:{port}"
+
+
 def address_problem(host: str, error: OSError) -> Problem | None:
     """That HOST is at fault, where the system would not listen because of it; None where the port is."""
     # A name that is not known comes as a negative number of getaddrinfo's, also where Python raises a bare OSError.

@@ -16,7 +16,7 @@ from engineroom.errors import EngineStartError, Problem, SettingsError
 from engineroom.plugins import Setup
 
 from ..http.server import listen
-from ..http.settings import is_loopback
+from ..http.settings import is_loopback, url_at
 from .cluster import cluster_at, own_cluster
 from .deployment import NAME, check_resources, deployment, deployment_options
 from .options import RayOptions
@@ -201,8 +201,9 @@ def _announce(setup: Setup[RayOptions], address: tuple[str, int]) -> None:
     host, port = address
     if not options.http.locked and not is_loopback(host):
         logger.warning("anyone who reaches the cluster may use the model: Serve listens on %s, and no API_KEYS", host)
-    where = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
     replicas: Any = options.ray.replicas
     if options.ray.max_replicas is not None:
         replicas = f"{replicas} to {options.ray.max_replicas}"
-    logger.info("ready: %s serves %s on %s (replicas: %s)", setup.engine.name, setup.engine.served, where, replicas)
+    logger.info(
+        "ready: %s serves %s on %s (replicas: %s)", setup.engine.name, setup.engine.served, url_at(host, port), replicas
+    )
