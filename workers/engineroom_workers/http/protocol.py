@@ -72,6 +72,7 @@ class RequestMemory:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self._limit_of_large = limit * 7 // 8
 
     def take(self, more: int, size: int) -> bool:
         """Hold `more` bytes from now on, for what holds `size` in all then; False where there is no room for them."""
@@ -82,8 +83,12 @@ class RequestMemory:
 
     def allows(self, more: int, size: int) -> bool:
         """Whether what is to hold `size` bytes in all may take `more` of them now."""
-        limit = self.limit if size <= _SMALL_BYTES else self.limit * 7 // 8
+        limit = self.limit if size <= _SMALL_BYTES else self._limit_of_large
         return self.held + more <= limit
+
+    def refusal(self, size: int) -> Callable[[], APIError]:
+        """Makes the error for what wants to hold `size` bytes in all, and finds no room: now, or ever."""
+        return no_room if size <= self._limit_of_large else never_room
 
 
 class Reservation:
@@ -286,7 +291,7 @@ class Protocol(HttpToolsProtocol):
         if cycle.reservation.hold(size):
             super().on_body(body)
         else:
-            cycle.fail(no_room if size <= self.memory.limit * 7 // 8 else never_room)
+            cycle.fail(self.memory.refusal(size))
 
     def on_message_complete(self) -> None:
         self._unread_bytes = 0

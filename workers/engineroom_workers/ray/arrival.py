@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from engineroom.asgi import RESERVATION, ASGIApp, Message, Receive, Scope, Send
-from engineroom.errors import APIError
 
-from ..http.protocol import RequestMemory, Reservation, decoded_bytes, late, never_room, no_room
+from ..http.protocol import RequestMemory, Reservation, decoded_bytes, late
 
 
 class Arrival:
@@ -56,5 +55,4 @@ class Arrival:
     def _hold(self, reservation: Reservation, body: bytes) -> None:
         size = reservation.held + decoded_bytes(body)
         if not reservation.hold(size):
-            error: APIError = no_room() if size <= self._memory.limit * 7 // 8 else never_room()
-            raise error
+            raise self._memory.refusal(size)()

@@ -7,7 +7,6 @@ no more connections. When the pipe ends, the main process has ended, and so does
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import pickle
 import shutil
@@ -15,11 +14,12 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from ..options import Options
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from ..server import Server
 
 _LENGTH_BYTES = 8
 
@@ -82,10 +82,10 @@ async def run(plan: DoorPlan, pipe: BinaryIO) -> None:
         await app.close()
 
 
-async def _follow(pipe: asyncio.StreamReader, server: object, folder: Path) -> None:
+async def _follow(pipe: asyncio.StreamReader, server: Server, folder: Path) -> None:
     """Take no more connections when the main process says so; end when it has ended."""
     if await pipe.read(1):
-        server.should_exit = True  # type: ignore[attr-defined]
+        server.should_exit = True
         await pipe.read()
     # Nobody is left who could answer, and who cleans up.
     shutil.rmtree(folder, ignore_errors=True)

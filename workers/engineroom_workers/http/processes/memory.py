@@ -28,14 +28,13 @@ class SharedRequestMemory(RequestMemory):
         self._file = file
         self._slot = slot
         self._map = mmap.mmap(file, 0)
-        self._slots = len(self._map) // _SLOT.size
         self._write(0)
 
     def take(self, more: int, size: int) -> bool:
         # The lock goes with a process that is killed.
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
-            self.held = sum(each for (each,) in _SLOT.iter_unpack(self._map[:]))
+            self.held = _sum(self._map[:])
             if more > 0 and not self.allows(more, size):
                 return False
             self._own += more
@@ -60,7 +59,11 @@ def shared_file(slots: int) -> int:
 def held_by_all(file: int) -> int:
     """Bytes that all processes hold now."""
     size = os.fstat(file).st_size
-    return sum(each for (each,) in _SLOT.iter_unpack(os.pread(file, size, 0)))
+    return _sum(os.pread(file, size, 0))
+
+
+def _sum(slots: bytes) -> int:
+    return sum(held for (held,) in _SLOT.iter_unpack(slots))
 
 
 def _temporary_file() -> int:

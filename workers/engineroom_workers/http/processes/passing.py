@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from pathlib import Path
 
@@ -36,8 +35,6 @@ from .frames import (
     StreamStopped,
 )
 from .streaming import EngineStream, JoinedEngines
-
-logger = logging.getLogger(__name__)
 
 _DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(FromMain)
 _CONNECT_TRIES = 500
