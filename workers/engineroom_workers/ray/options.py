@@ -24,6 +24,7 @@ _NOT_HERE = {
     "give `ssl_certfile` in the http_options of Serve's own configuration (without RAY_SERVE_ENABLE_HA_PROXY)",
     "CLIENT_TIMEOUT": "Serve's proxies keep the connections: set RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S where Ray is "
     "started",
+    "DOOR_PROCESSES": "Serve's proxies speak HTTP with clients, and REPLICAS spread the work over processes: unset it",
 }
 """Settings of the HTTP door that nothing can grant here -> what to do instead."""
 

@@ -68,6 +68,7 @@ def test_serve_waits_for_longer_than_a_replica_drains(monkeypatch: pytest.Monkey
         ({"REPLICAS": "3", "MAX_REPLICAS": "2"}, "MAX_REPLICAS.*at least REPLICAS"),
         ({"GPUS_PER_REPLICA": "1.5"}, "GPUS_PER_REPLICA.*whole number"),
         ({"PORT_HEALTH": "8001"}, "PORT_HEALTH.*of no effect under Ray Serve"),
+        ({"DOOR_PROCESSES": "2"}, "DOOR_PROCESSES.*of no effect under Ray Serve"),
         ({"CLIENT_TIMEOUT": "5"}, "CLIENT_TIMEOUT.*RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"),
         ({"UVICORN_SSL_CERTFILE": "cert.pem"}, "UVICORN_SSL_CERTFILE"),
         ({"REPLICA": "2"}, "REPLICA.*REPLICAS"),
