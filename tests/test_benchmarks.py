@@ -75,6 +75,18 @@ async def test_a_round_counts_what_the_server_counts(monkeypatch: pytest.MonkeyP
         server.close()
 
 
+async def test_what_streams_by_itself_answers_what_the_hop_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("support", "http"):
+        monkeypatch.syspath_prepend(str(BENCHMARKS / folder))
+    hop, proxies, servers = (importlib.import_module(name) for name in ("hop", "proxies", "servers"))
+    with servers.server("ours") as ours, proxies.source() as port:
+        source = proxies.MeasuredProxy(proxies.ChatServer(port), None)
+        for target in (source, ours):
+            assert (await hop.stream(target, 2, 3)).tokens == 6
+            assert (await hop.stream(target, 2, 3, rate=200)).tokens == 6
+            target.server.close()
+
+
 def test_one_request_from_a_thread_without_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS / "support"))
     posted = importlib.import_module("posting").post("http://127.0.0.1:1/v1", b"{}", 5)

@@ -12,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-from source import EVENT, USAGE
+from source import EVENT, RATE, USAGE
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -32,9 +32,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     headers = [(b"content-type", b"text/event-stream")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     loop = asyncio.get_running_loop()
+    rate = float(request.get("rate", RATE))
     began = loop.time()
     for number in range(request["max_tokens"]):
-        late = loop.time() - (began + number / request["rate"])
+        late = loop.time() - (began + number / rate)
         if late < 0:
             await asyncio.sleep(-late)
         await send({"type": "http.response.body", "body": EVENT, "more_body": True})

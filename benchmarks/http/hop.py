@@ -10,10 +10,10 @@ from processes import rss_mb
 from proxies import MeasuredProxy, contenders
 from rich.console import Console
 from rich.progress import Progress
+from source import RATE
 
 MESSAGES = [{"role": "user", "content": "Write a long story about a lighthouse keeper and the sea."}]
 FIELDS: Mapping[str, Any] = {"model": "source", "messages": MESSAGES}
-RATE = 50
 STREAMS = (1, 16, 200)
 TOKENS: Mapping[int, int] = {1: 100, 16: 200, 200: 200}
 ARRIVALS = 4

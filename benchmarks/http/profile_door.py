@@ -24,10 +24,10 @@ import uvloop
 from hop import stream
 from processes import cpu_seconds, machine
 from proxies import EVERY_LAYER, MeasuredProxy, door
+from source import RATE
 
 HERE = Path(__file__).parent
 SECONDS = 8
-RATE = 50
 MOST_ROWS = 22
 _IDLE = ("epoll_pwait", "epoll_wait", "poll (")
 _OTHER_THREADS = ("_queue_SimpleQueue_get", "thread_run", "_worker (")

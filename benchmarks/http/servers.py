@@ -29,7 +29,7 @@ SERVERS: Mapping[str, str] = {
 
 
 @contextmanager
-def _server(name: str) -> Iterator[MeasuredProxy | None]:
+def server(name: str) -> Iterator[MeasuredProxy | None]:
     """A server with the app; None where it is not installed."""
     port = free_port()
     python = sys.executable if name == "ours" else str(THEIRS / "python")
@@ -53,7 +53,7 @@ async def measure(rounds: int, console: Console) -> dict[str, Any]:
         task = progress.add_task("servers", total=(rounds + 1) * len(SERVERS) * len(STREAMS))
         targets: dict[str, MeasuredProxy] = {}
         for name in SERVERS:
-            target = stack.enter_context(_server(name))
+            target = stack.enter_context(server(name))
             if target is not None:
                 targets[name] = target
                 measured[name] = {"cpu_us": {n: [] for n in STREAMS}, "ttft_ms": {n: [] for n in STREAMS}}

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import psutil
-from hop import FIELDS, RATE, figure
+from hop import FIELDS, figure
 from processes import cpu_seconds
 from proxies import MeasuredProxy, door
 from rich.console import Console
 from rich.progress import Progress
+from source import RATE
 
 COUNTS = (1, 2, 4)
 STREAMS = {16: 100, 200: 50}

@@ -29,6 +29,8 @@ USAGE = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"source","choices":[],'
     b'"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}}\n\n'
 )
+RATE = 50
+"""Events a second where a request asks for no other rate."""
 END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
@@ -54,7 +56,7 @@ class Source(asyncio.Protocol):
             return
         self.buffer = body[length:]
         request = json.loads(body[:length])
-        self.rate = float(request.get("rate", 50))
+        self.rate = float(request.get("rate", RATE))
         self.left = int(request.get("max_tokens") or request["max_completion_tokens"])
         self.usage = b""
         if (request.get("stream_options") or {}).get("include_usage"):
