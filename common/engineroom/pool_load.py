@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -78,6 +79,12 @@ class Scrape(NamedTuple):
     model: str = ""
 
 
+def metric_values(text: str, name: str) -> list[float]:
+    """The values that a text of Prometheus' has of a metric, one for each of its labels."""
+    values = re.findall(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)", text, re.MULTILINE)
+    return [float(value) for value in values]
+
+
 def read_load(text: str, running: Sequence[str], cache_usage: Sequence[str], facts: PoolFacts) -> PoolLoad:
     """The load of an engine, by its own metrics where they have it.
 
@@ -131,8 +138,7 @@ def _first(text: str, names: Sequence[str], combine: Callable[[Sequence[float]],
     for name in names:
         if name not in text:
             continue
-        values = re.findall(rf"^{re.escape(name)}(?:\{{.*\}})? (\S+)", text, re.MULTILINE)
-        numbers = [float(value) for value in values if value.lower() not in ("nan", "+inf", "-inf")]
+        numbers = [value for value in metric_values(text, name) if math.isfinite(value)]
         if numbers:
             return combine(numbers)
     return None

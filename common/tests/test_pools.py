@@ -40,6 +40,7 @@ def samples(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
         ("engine:running_before 1\n", PoolFacts(2), (1, 1, 0.0, False)),
         ("engine:running_total 7\n", PoolFacts(2), (2, 0, 0.0, False)),
         ("engine:running NaN\n", PoolFacts(2), (2, 0, 0.0, False)),
+        ("engine:running Inf\n", PoolFacts(2), (2, 0, 0.0, False)),
         ("engine:usage 0.5\n", PoolFacts(1, places=1), (1, 0, 0.5, True)),
         ('engine:usage{rank="0"} 0.2\nengine:usage{rank="1"} 0.4\n', PoolFacts(), (0, 0, 0.3, True)),
         ("engine:usage 45\n", PoolFacts(), (0, 0, 0.45, True)),

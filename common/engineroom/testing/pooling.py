@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 
 import msgspec
 
 from ..openai.routes import CHAT_COMPLETIONS
 from ..pool_gauges import PoolDialects
+from ..pool_load import metric_values
 from .responses import QUESTION
 from .target import NotOffered, Target
 
@@ -81,13 +81,13 @@ async def _gauges(target: Target) -> PoolReading:
     known = PoolDialects.load()
     dialect = known.dialects[known.default]
     names = (dialect.running, dialect.waiting, dialect.cache_usage)
-    series = {name: re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)", text, re.MULTILINE) for name in names}
+    series = {name: metric_values(text, name) for name in names}
     if target.capabilities.assumed and not any(series.values()):
         raise NotOffered(f"the gauges of a pool ({', '.join(names)})")
     for name, values in series.items():
         assert len(values) == 1, f"a pool reads one line of {name}; there are {len(values)}"
         assert f"# TYPE {name} gauge\n" in text, f"{name} is a gauge, but its type does not say so"
-    return PoolReading(*(float(series[name][0]) for name in names))
+    return PoolReading(*(series[name][0] for name in names))
 
 
 async def _until(target: Target, clients: int, running: int = 0) -> PoolReading:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from ..asgi.client import request
 from ..engine import ASSUMED, Capabilities, RunningEngine
 from ..openai.routes import COMPLETIONS, MESSAGES, RESPONSES
 from ..pool_gauges import PoolGauges
+from ..pool_load import metric_values
 from .responses import is_honest_refusal
 
 _PERHAPS_MISSING = frozenset({COMPLETIONS, MESSAGES, RESPONSES})
@@ -172,8 +172,7 @@ class Target:
     async def running(self) -> float:
         """How many generations the engine runs now, by its own gauge."""
         assert self.expects.running_metric is not None, "running_metric is needed to count generations"
-        pattern = rf"^{re.escape(self.expects.running_metric)}(?:{{.*}})? (\S+)$"
-        return sum(float(value) for value in re.findall(pattern, await self._metrics(), re.MULTILINE))
+        return sum(metric_values(await self._metrics(), self.expects.running_metric))
 
     async def _body(self, body: Mapping[str, Any] | bytes) -> bytes:
         if isinstance(body, bytes):
