@@ -8,6 +8,7 @@ from .files import ModelFiles, cache_folders, hub_environ, is_whole, resolve, we
 from .formats import FORMAT_NAMES, ModelFormat, adapter_base, formats, formats_at, generates, is_path, model_config
 from .gguf import ModelChoiceError
 from .hub import HubError, explain
+from .pooling import pooling
 from .settings import LIBRARY_VARIABLES, HubSettings
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "is_path",
     "is_whole",
     "model_config",
+    "pooling",
     "reference",
     "resolve",
     "weights",

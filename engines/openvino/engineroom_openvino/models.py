@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import struct
 from pathlib import Path
 from typing import Any
 
-from engineroom.errors import EngineStartError
-from engineroom.models import generates, weights
+from engineroom.models import weights
 
-_POOLING = {"mean", "cls", "lasttoken"}
 _CONTEXT = b".context_length"
 _HEAD_BYTES = 1 << 16
 
@@ -22,31 +19,11 @@ def file_in(place: Path) -> Path:
     return files[0] if files and not (place / "openvino_model.xml").exists() else place
 
 
-def pooling(model: Path) -> str | None:
-    """How an encoder's states become one vector: `mean`, `cls` or `lasttoken`; None for a model that writes text.
-
-    Raises:
-        EngineStartError: it makes its vectors in another way.
-    """
-    listed = model / "1_Pooling" / "config.json"
-    if listed.is_file():
-        entries = json.loads(listed.read_bytes()).items()
-        modes = [
-            str(value if isinstance(value, str) else key) for key, value in entries if "pooling_mode" in key and value
-        ]
-        modes = [re.sub(r"^pooling_mode_|_tokens?$", "", mode) for mode in modes]
-        if len(modes) == 1 and modes[0] in _POOLING:
-            return modes[0]
-        raise EngineStartError(f"its vectors are {' and '.join(modes)} pooling; this engine has {', '.join(_POOLING)}")
-    names = _config(model).get("architectures") or []
-    return "mean" if names and not generates(names) else None
-
-
 def context(model: Path) -> int | None:
     """Tokens that a model is made for, as its header or its configuration says."""
     if model.is_dir():
-        config = _config(model)
-        return int(config.get("text_config", config).get("max_position_embeddings") or 0) or None
+        own = config(model)
+        return int(own.get("text_config", own).get("max_position_embeddings") or 0) or None
     with model.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     at = head.find(_CONTEXT)
@@ -55,6 +32,7 @@ def context(model: Path) -> int | None:
     return int(value) if kind == 4 else None
 
 
-def _config(model: Path) -> dict[str, Any]:
+def config(model: Path) -> dict[str, Any]:
+    """Its `config.json`; empty where there is none."""
     file = model / "config.json"
     return dict(json.loads(file.read_bytes())) if file.is_file() else {}

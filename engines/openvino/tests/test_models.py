@@ -108,6 +108,15 @@ async def test_an_encoder_with_another_pooling_is_refused(configure: Configure, 
     await fails(configure(MODEL_NAME=tmp_path), "weightedmean")
 
 
+async def test_an_encoder_whose_vectors_another_layer_makes_is_refused(
+    configure: Configure, graphs: Path, tmp_path: Path
+) -> None:
+    encoder(tmp_path, graphs, "mean_tokens")
+    names = ("Transformer", "Pooling", "Dense", "Normalize")
+    (tmp_path / "modules.json").write_text(json.dumps([{"type": f"sentence_transformers.models.{n}"} for n in names]))
+    await fails(configure(MODEL_NAME=tmp_path), "Dense")
+
+
 async def fails(engine: OpenVINOEngine, words: str) -> None:
     with pytest.raises(EngineStartError, match=words) as failed:
         await engine.start()

@@ -132,6 +132,8 @@ class TransformersEngine(TokenEngine):
         except asyncio.CancelledError:
             self._abandoned = True
             raise
+        except EngineStartError:
+            raise
         except Exception as error:
             raise EngineStartError(loading.explain(error, self._model, self._settings)) from error
         if self._batch is not None:

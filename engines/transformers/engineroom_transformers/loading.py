@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import gc
-import json
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from engineroom.installation import how_to_install
-from engineroom.models import generates, weights
+from engineroom.models import pooling, weights
 from engineroom.server import Situation, diagnose_exception
 from engineroom.settings import read_text
 
@@ -18,10 +16,6 @@ from .diagnostics import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from .settings import TransformersSettings
-
-_POOLING_MODES = {"mean", "cls", "lasttoken"}
-_POOLING_MODULES = {"Transformer", "Pooling", "Normalize"}
-"""What this engine has of sentence-transformers' ways of pooling, and of its modules."""
 
 
 class LoadedModel(NamedTuple):
@@ -58,7 +52,7 @@ def load(where: Path, settings: TransformersSettings) -> LoadedModel:
     if settings.chat_template:
         tokenizer.chat_template = read_text(Path(settings.chat_template), "CHAT_TEMPLATE")
     config = transformers.AutoConfig.from_pretrained(where, **own)
-    mode = pooling(where, config)
+    mode = pooling(where, config.architectures or ())
     kind = transformers.AutoModelForCausalLM if mode is None else transformers.AutoModel
     if settings.tensor_parallel_size > 1:
         own["distributed_config"] = DistributedConfig(tp_size=settings.tensor_parallel_size)
@@ -80,33 +74,6 @@ def give_memory_back() -> None:
     if torch.cuda.is_available():
         gc.collect()  # Parts of a model refer to each other.
         torch.cuda.empty_cache()
-
-
-def pooling(folder: Path, config: Any) -> str | None:
-    """`mean`, `cls` or `lasttoken` for a model whose states are embeddings, as sentence-transformers' files say.
-
-    Raises:
-        NotImplementedError: it makes its vectors in another way.
-    """
-    file = folder / "1_Pooling" / "config.json"
-    if not file.is_file():
-        names = config.architectures or []
-        return None if not names or generates(names) else "mean"
-    # Older files have a switch for each mode (`pooling_mode_cls_token: true`), newer ones one name.
-    entries = json.loads(file.read_bytes()).items()
-    modes = [str(value if isinstance(value, str) else key) for key, value in entries if "pooling_mode" in key and value]
-    modes = [re.sub(r"^pooling_mode_|_tokens?$", "", mode) for mode in modes] or ["mean"]
-    listed = folder / "modules.json"
-    modules = json.loads(listed.read_bytes()) if listed.is_file() else []
-    needed = {*modes, *(module["type"].rpartition(".")[2] for module in modules)}
-    missing = needed - _POOLING_MODES - _POOLING_MODULES
-    if missing:
-        raise NotImplementedError(
-            f"its vectors need {' and '.join(sorted(missing))}, which this engine does not support"
-        )
-    if len(modes) > 1:
-        raise NotImplementedError(f"its vectors are {' and '.join(modes)} pooling combined; this engine supports one")
-    return modes[0]
 
 
 def explain(error: BaseException, name: str, settings: TransformersSettings) -> str:
