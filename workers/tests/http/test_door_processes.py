@@ -84,6 +84,10 @@ def test_a_limit_a_minute_is_one_and_so_are_the_counts() -> None:
         assert health["ready"]
 
 
+def test_door_processes_do_not_count_as_the_engine_s(door: Door) -> None:
+    assert "engineroom_engine_processes" not in door.metrics(), "the echo engine has none"
+
+
 def test_a_client_that_leaves_gives_its_place_up(door: Door) -> None:
     body = {"messages": [{"role": "user", "content": "Hello"}], **SLOW, "max_tokens": 10_000}
     for _ in range(6):

@@ -1,4 +1,4 @@
-"""What the engine's own processes take, where it has some: everything that runs below the door."""
+"""What the engine's own processes take, where it has some: what runs below the door, but for door processes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from engineroom.engine import Metric, exposition
 from engineroom.process import descendants
+
+_DOOR_PROCESS = b"engineroom_workers.http.processes"
+"""What the command line of a door process names, which runs below the main one, too."""
 
 
 class EngineProcesses(NamedTuple):
@@ -50,6 +53,8 @@ def read_engine_processes() -> EngineProcesses:
     ticks = 0
     for pid in descendants(os.getpid()):
         with suppress(OSError):  # It may just have ended.
+            if _DOOR_PROCESS in Path(f"/proc/{pid}/cmdline").read_bytes():
+                continue
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
             fields = stat.rpartition(")")[2].split()
             processes += 1

@@ -101,7 +101,7 @@ class DoorProcesses:
             os.close(memory)
             shutil.rmtree(folder, ignore_errors=True)
 
-    # `run` sets the two flags, as it sets uvicorn's, which looks at them ten times a second, too.
+    # `run` sets the two flags, as it sets a `Server`'s.
 
     async def _until_exit(self, keeping: Sequence[asyncio.Future[None]], memory: int) -> None:
         while not self.should_exit:

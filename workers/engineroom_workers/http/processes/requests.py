@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable
-from typing import Any
 
 import msgspec
 
@@ -168,7 +167,7 @@ class _PassedReservation:
     """What a request holds, in its door process, of the memory for those that wait."""
 
     def __init__(self, connection: FrameConnection) -> None:
-        self._connection: Any = connection
+        self._connection: FrameConnection | None = connection
 
     def release(self) -> None:
         """Give all of it back; it may be called again."""
