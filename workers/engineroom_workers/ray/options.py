@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from typing_extensions import Self
@@ -61,9 +62,10 @@ class RayOptions(NamedTuple):
         problems.check()
         return cls(options[0], ray)
 
-    def log_of_no_effect(self, env: Environment) -> None:
-        """Warn of settings that only `engineroom ray` could grant, since it starts the cluster."""
-        for name, theirs in _OF_THE_CLUSTER.items():
+    def log_of_no_effect(self, env: Environment, names: Iterable[str] = tuple(_OF_THE_CLUSTER)) -> None:
+        """Warn of settings that only whoever starts the cluster could grant: of those of `names` that are set."""
+        for name in names:
+            theirs = _OF_THE_CLUSTER[name]
             if name in env:
                 logger.warning(
                     "%s=%s (from %s) is of no effect here: it is %s", name, env[name], env.source(name), theirs

@@ -42,7 +42,7 @@ def run(setup: Setup[RayOptions]) -> None:
     port = _port(setup.door)
     try:
         _on_signals(_interrupt)
-        with _cluster(setup.door):
+        with chosen_cluster(setup):
             _on_signals(_interrupt)  # Ray has set its own.
             address = _start_serve(setup, port)
             try:
@@ -67,9 +67,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _cluster(options: RayOptions) -> AbstractContextManager[None]:
+def chosen_cluster(setup: Setup[RayOptions]) -> AbstractContextManager[None]:
+    """The cluster at RAY_ADDRESS, or one of our own; neither is touched yet."""
+    options = setup.door
     address = options.ray.ray_address
     if address is not None:
+        options.log_of_no_effect(setup.env, ("LAME_DUCK",))
         return cluster_at(address)
     return own_cluster(options.http.http.on_loopback, options.http.http.lame_duck)
 

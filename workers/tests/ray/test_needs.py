@@ -11,7 +11,7 @@ from engineroom.errors import SettingsError
 from engineroom.settings import Environment
 from engineroom_workers.ray.deployment import check_resources, deployment_options
 from engineroom_workers.ray.options import DOORS, RayOptions
-from engineroom_workers.ray.run import carried
+from engineroom_workers.ray.run import carried, chosen_cluster
 
 
 def options_of(cluster_gpus: float = 0, **settings: str) -> dict[str, Any]:
@@ -77,6 +77,18 @@ def test_serve_waits_for_longer_than_a_replica_drains(monkeypatch: pytest.Monkey
 def test_what_cannot_be_is_refused_by_name(settings: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
         options_of(**settings)
+
+
+def test_a_cluster_that_runs_already_is_given_no_lame_duck_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = {"ENGINE": "echo", "LAME_DUCK": "5"}
+    chosen_cluster(plugins.set_up(Environment.of(settings), RayOptions.load, door=DOORS))
+    assert "of no effect" not in caplog.text, "a cluster of its own is started with it"
+    elsewhere = Environment.of({**settings, "RAY_ADDRESS": "auto"})
+    chosen_cluster(plugins.set_up(elsewhere, RayOptions.load, door=DOORS))
+    assert "LAME_DUCK=5" in caplog.text
+    assert "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S" in caplog.text
 
 
 def test_what_is_set_here_reaches_replicas_anywhere() -> None:
