@@ -197,7 +197,7 @@ echo      ENGINEROOM_ENGINE       vllm        refused ENGINE?
 echo      TIMEOUT_REQUEST         5           warned  REQUEST_TIMEOUT
 echo      TLS_CERT_PATH           /c.pem      refused UVICORN_SSL_CERTFILE
 echo      USE_TLS                 true        warned  UVICORN_SSL_CERTFILE
-echo      WORKERS                 4           warned  process
+echo      WORKERS                 4           warned  DOOR_PROCESSES
 upstream  UPSTREAM_URL            http://a    refused UPSTREAM_URLS
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]

@@ -9,6 +9,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from ..timeouts import timeout
 from .connection import ClientConnection
 from .errors import ConnectionFailedError, ConnectionLostError, ResponseTimeoutError
 from .origin import Origin
@@ -171,7 +172,8 @@ class ConnectionPool:
             if self.origin.unix is not None:
                 connection = await self._connect_unix(self.origin.unix)
             else:
-                connection = await asyncio.wait_for(self._connect_tcp(), self._connect_timeout)
+                async with timeout(self._connect_timeout):
+                    connection = await self._connect_tcp()
         except asyncio.TimeoutError:
             raise ResponseTimeoutError(f"no connection within {self._connect_timeout:g} s") from None
         except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import msgspec
 from ..http_client.errors import FAILURES
 from ..http_client.origin import Origin
 from ..http_client.pool import ConnectionPool
+from ..timeouts import timeout
 from .address import METRICS_S
 
 if TYPE_CHECKING:
@@ -74,30 +74,32 @@ class Upstream:
         return await self._pool.request(method, self._base + target, headers, body)
 
     async def fetch(
-        self, method: str, target: str, json: Mapping[str, Any] | None = None, timeout: float = _ANSWER_S
+        self, method: str, target: str, json: Mapping[str, Any] | None = None, seconds: float = _ANSWER_S
     ) -> tuple[ServerResponse, bytes]:
         """A response and its whole body.
 
         Raises:
-            OSError: one of `FAILURES`; it took longer than `timeout` seconds, for one.
+            OSError: one of `FAILURES`; it took longer than `seconds`, for one.
         """
-        return await asyncio.wait_for(_fetch(self._pool, method, self._base + target, json), timeout)
+        async with timeout(seconds):
+            return await _fetch(self._pool, method, self._base + target, json)
 
     async def answers(self, path: str) -> bool:
         """Whether GET `path` is answered with 200."""
         try:
-            response, _ = await self.fetch("GET", path, timeout=_PROBE_S)
+            response, _ = await self.fetch("GET", path, seconds=_PROBE_S)
         except FAILURES:
             return False
         return response.status == 200
 
-    async def text(self, path: str, timeout: float = METRICS_S) -> str:
+    async def text(self, path: str, seconds: float = METRICS_S) -> str:
         """The text of GET `path`, or of a URL on another port; empty where it is not answered with 200."""
         try:
             if path.startswith("http://"):
-                response, body = await asyncio.wait_for(self._fetch_elsewhere(path), timeout)
+                async with timeout(seconds):
+                    response, body = await self._fetch_elsewhere(path)
             else:
-                response, body = await self.fetch("GET", path, timeout=timeout)
+                response, body = await self.fetch("GET", path, seconds=seconds)
         except FAILURES:
             return ""
         return body.decode("utf-8", "replace") if response.status == 200 else ""

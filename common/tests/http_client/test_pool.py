@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
@@ -14,6 +15,8 @@ from certificates import Pair
 from scripted_server import Call, ScriptedServer, scripted
 
 from engineroom.http_client import ConnectionFailedError, ConnectionPool, Origin
+from engineroom.server.address import Address
+from engineroom.server.connection import Upstream
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 
@@ -224,3 +227,23 @@ def test_a_url_has_an_origin(url: str, host: str, port: int, authority: str) -> 
 def test_what_is_no_url_of_http(url: str) -> None:
     with pytest.raises(ValueError, match="not the URL of an HTTP server"):
         Origin.of_url(url)
+
+
+async def test_a_request_given_up_while_its_connection_fails_leaves_no_error_behind() -> None:
+    """Whatever the moment: an error that nobody is left to hear of would be logged as one of the worker's own."""
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        upstream = Upstream.at(Address(None, closed.getsockname()[1]), {}, keep_alive=5)
+        for turns in range(12):
+            asking = asyncio.ensure_future(upstream.fetch("GET", "/"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            if not asking.cancelled():
+                assert isinstance(asking.exception(), ConnectionFailedError)
+        await upstream.close()
+    gc.collect()
+    assert not lost

@@ -193,7 +193,7 @@ class UpstreamServer:
         self.reason = reason
 
     async def _list(self) -> tuple[str, ...]:
-        response, body = await self.upstream.fetch("GET", "/models", timeout=_CHECK_S)
+        response, body = await self.upstream.fetch("GET", "/models", seconds=_CHECK_S)
         if response.status != 200:
             where = response.headers.get("location")
             raise WrongAnswerError(f"status {response.status}" + (f" to {where}" if where else ""))
