@@ -167,7 +167,7 @@ PARTS = {
         hop.report,
     ),
     "sweep": Measurand(lambda options: uvloop.run(sweep.measure(max(2, options.rounds // 2), console)), sweep.report),
-    "layers": Measurand(lambda options: uvloop.run(layers.measure(3 * options.rounds, console)), layers.report),
+    "layers": Measurand(lambda options: uvloop.run(layers.measure(12 * options.rounds, console)), layers.report),
     "processes": Measurand(
         lambda options: uvloop.run(several.measure(max(1, options.rounds // 2), console)), several.report
     ),
