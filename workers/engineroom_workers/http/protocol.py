@@ -67,11 +67,13 @@ class RequestMemory:
         limit: bytes. An eighth of them is for small requests alone: those who upload much do not shut the others out.
 
     held: bytes that are taken now.
+    held_elsewhere: counts the bytes that other processes hold, where some do.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        self.held_elsewhere: Callable[[], int] | None = None
         self._limit_of_large = limit * 7 // 8
 
     def take(self, more: int, size: int) -> bool:
@@ -85,6 +87,10 @@ class RequestMemory:
         """Whether what is to hold `size` bytes in all may take `more` of them now."""
         limit = self.limit if size <= _SMALL_BYTES else self._limit_of_large
         return self.held + more <= limit
+
+    def total(self) -> int:
+        """Bytes that are taken now at the whole door."""
+        return self.held if self.held_elsewhere is None else self.held + self.held_elsewhere()
 
     def refusal(self, size: int) -> Callable[[], APIError]:
         """Makes the error for what wants to hold `size` bytes in all, and finds no room: now, or ever."""

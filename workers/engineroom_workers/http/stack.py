@@ -75,7 +75,7 @@ class Stack:
         self.engine = _restarting(setup)
         self._resources = Resources(options, setup.choices, self.engine)
         self.lifecycle = self._resources.lifecycle
-        self.memory = memory = RequestMemory(options.request_memory)
+        self.memory = RequestMemory(options.request_memory)
         self.app: ASGIApp = self.engine.app
         for layer in reversed(LAYERS):
             if layer.wanted(options):
@@ -86,7 +86,7 @@ class Stack:
             for gauge in self._resources.gauges():
                 self._resources.metrics.add_gauge(gauge.name, gauge.description, gauge.value)
             self._resources.metrics.add_gauge(
-                "request_memory_bytes", "What counts towards REQUEST_MEMORY_MB now.", lambda: memory.held
+                "request_memory_bytes", "What counts towards REQUEST_MEMORY_MB now.", self.memory.total
             )
 
     @property

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from certificates import Pair
 from http_door import Door, ask, serving
 from server_process import until
 
+from engineroom_workers.http.processes.door_processes import YoungDeaths
 from engineroom_workers.http.processes.memory import SharedRequestMemory, held_by_all, shared_file
 
 TWO = {"DOOR_PROCESSES": "2"}
@@ -198,8 +200,28 @@ def test_a_door_process_that_cannot_start_ends_the_door_with_a_reason(tmp_path: 
         door.says("a door process ended 5 times in a row, the last with code 3")
 
 
+def test_a_process_that_lived_long_is_no_young_death() -> None:
+    deaths = YoungDeaths()
+    for life_s in (1, 1, 1, 1, 3600, 1, 1, 1, 1):
+        deaths.add(life_s)
+        assert not deaths.too_many
+    deaths.add(1)
+    assert deaths.too_many
+
+
+def test_the_memory_for_requests_counts_what_all_hold(door: Door) -> None:
+    url = httpx.URL(door.url)
+    held_by_twenty = 20 * 16 * 1024
+    with ExitStack() as connections:
+        for _ in range(20):
+            connections.enter_context(socket.create_connection((url.host, url.port), timeout=60))
+        until(lambda: door.metric("engineroom_request_memory_bytes") >= held_by_twenty)
+    until(lambda: door.metric("engineroom_request_memory_bytes") < held_by_twenty)
+
+
 _HOLDING = """
 import os, sys
+from engineroom_workers.http.processes.door_processes import YoungDeaths
 from engineroom_workers.http.processes.memory import SharedRequestMemory
 memory = SharedRequestMemory(1000, int(sys.argv[1]), 1)
 print(memory.take(600, 600), flush=True)

@@ -11,12 +11,14 @@ import tempfile
 import time
 from collections.abc import Sequence, Set
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
 
 from engineroom.errors import EngineroomError
 
+from ...signals import either
 from .door_process import DoorPlan
 from .memory import held_by_all, shared_file
 from .requests import PassedRequests
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _BACKLOG = 4096
-_TICK_S = 0.05
 _PAUSE_S = 1
 _YOUNG_S = 10
 _MAX_YOUNG_DEATHS = 5
@@ -44,21 +45,38 @@ class DoorProcessError(EngineroomError):
     """A door process ends again and again as soon as it is started."""
 
 
+class YoungDeaths:
+    """How many processes, one in the other's place, have ended young, up to the last one.
+
+    count: that many.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def add(self, life_s: float) -> None:
+        """One more has ended, so many seconds after its start."""
+        self.count = self.count + 1 if life_s < _YOUNG_S else 0
+
+    @property
+    def too_many(self) -> bool:
+        """Whether none is to be started any more."""
+        return self.count >= _MAX_YOUNG_DEATHS
+
+
 class DoorProcesses:
     """Door processes that share the sockets, in place of a `Server` in this process.
 
     Args:
         app: the outermost layer, which serves what they pass on.
-        memory: told how much of the memory for requests that do not run yet all of them hold.
+        memory: told where they say how much of the memory for requests that do not run yet they hold.
 
-    should_exit: set it, and no more connections are taken; `serve` returns once no request runs.
-    force_exit: set it, and it returns at once.
     watched: no files; each door process looks after its certificates.
     """
 
     def __init__(self, app: ASGIApp, options: Options, memory: RequestMemory) -> None:
-        self.should_exit = False
-        self.force_exit = False
+        self._exit = asyncio.Event()
+        self._forced_exit = asyncio.Event()
         self.watched: list[WatchedFiles] = []
         self._options = options
         self._memory = memory
@@ -70,6 +88,28 @@ class DoorProcesses:
     def running(self) -> Set[asyncio.Task[None]]:
         """The tasks of the requests that run."""
         return self._requests.running
+
+    # `run` sets these two, as it sets a `Server`'s.
+
+    @property
+    def should_exit(self) -> bool:
+        """Set it, and no more connections are taken; `serve` returns once no request runs."""
+        return self._exit.is_set()
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self._exit.set()
+
+    @property
+    def force_exit(self) -> bool:
+        """Set it, and `serve` returns at once."""
+        return self._forced_exit.is_set()
+
+    @force_exit.setter
+    def force_exit(self, value: bool) -> None:
+        if value:
+            self._forced_exit.set()
 
     async def serve(self, sockets: Sequence[socket]) -> None:
         """Serve until `should_exit`.
@@ -84,10 +124,11 @@ class DoorProcesses:
         plans = [DoorPlan(self._options, folder, descriptors, memory, slot) for slot in range(count)]
         keeping: list[asyncio.Future[None]] = []
         server = None
+        self._memory.held_elsewhere = partial(held_by_all, memory)
         try:
             server = await asyncio.start_unix_server(self._requests.serve, plans[0].main_socket, backlog=_BACKLOG)
             keeping = [asyncio.ensure_future(self._keep(plan)) for plan in plans]
-            await self._until_exit(keeping, memory)
+            await self._until_exit(keeping)
             self._stop_listening(sockets)
             await self._until_idle(keeping)
         finally:
@@ -98,18 +139,19 @@ class DoorProcesses:
             await asyncio.gather(*keeping, return_exceptions=True)
             if server is not None:
                 server.close()
+            self._memory.held_elsewhere = None
             os.close(memory)
             shutil.rmtree(folder, ignore_errors=True)
 
-    # `run` sets the two flags, as it sets a `Server`'s.
-
-    async def _until_exit(self, keeping: Sequence[asyncio.Future[None]], memory: int) -> None:
-        while not self.should_exit:
-            for one in keeping:
-                if one.done():
-                    one.result()
-            self._memory.held = held_by_all(memory)
-            await asyncio.sleep(_TICK_S)
+    async def _until_exit(self, keeping: Sequence[asyncio.Future[None]]) -> None:
+        asked = asyncio.ensure_future(self._exit.wait())
+        try:
+            await either(asked, *keeping)
+        finally:
+            asked.cancel()
+        for one in keeping:
+            if one.done():
+                one.result()
 
     def _stop_listening(self, sockets: Sequence[socket]) -> None:
         self._draining = True
@@ -122,14 +164,20 @@ class DoorProcesses:
             each.close()
 
     async def _until_idle(self, keeping: Sequence[asyncio.Future[None]]) -> None:
-        while self._requests.running and not self.force_exit:  # noqa: ASYNC110
-            await asyncio.sleep(_TICK_S)
+        forced = asyncio.ensure_future(self._forced_exit.wait())
+        try:
+            while self._requests.running and not self.force_exit:
+                ended = asyncio.ensure_future(asyncio.wait(set(self._requests.running)))
+                await either(ended, forced)
+                ended.cancel()
+        finally:
+            forced.cancel()
         if not self.force_exit:
             await asyncio.wait(keeping, timeout=_END_S)
 
     async def _keep(self, plan: DoorPlan) -> None:
         """Start a door process, and another whenever it ends."""
-        young_deaths = 0
+        deaths = YoungDeaths()
         while not self._draining:
             began = time.monotonic()
             process = await asyncio.create_subprocess_exec(
@@ -150,9 +198,8 @@ class DoorProcesses:
                 self._processes.remove(process)
             if self._draining:
                 return
-            young = time.monotonic() - began < _YOUNG_S
-            young_deaths = young_deaths + 1 if young else 1
-            if young_deaths >= _MAX_YOUNG_DEATHS:
-                raise DoorProcessError(f"a door process ended {young_deaths} times in a row, the last with code {code}")
+            deaths.add(time.monotonic() - began)
+            if deaths.too_many:
+                raise DoorProcessError(f"a door process ended {deaths.count} times in a row, the last with code {code}")
             logger.error("a door process ended with code %s; starting another in %d s", code, _PAUSE_S)
             await asyncio.sleep(_PAUSE_S)
