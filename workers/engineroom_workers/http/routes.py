@@ -49,7 +49,7 @@ def metrics_routes(resources: Resources) -> list[Route]:
 
     `/metrics` gives the JSON, too, to who asks for JSON and for no text.
     """
-    from .metrics.engine_processes import read_engine_processes
+    from .metrics.child_processes import ChildProcesses
     from .metrics.gpus import GPUs
 
     engine = resources.engine
@@ -63,17 +63,14 @@ def metrics_routes(resources: Resources) -> list[Route]:
         gpus_text = await gpus.text()
         scrape = await engine.scrape()
         # All at one moment, so that requests that wait and requests that run are those of the clients.
-        text = metrics.text() + read_engine_processes().text() + gpus_text + gauges.text(scrape, metrics.running)
+        text = metrics.text() + ChildProcesses.read().text() + gpus_text + gauges.text(scrape, metrics.running)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers={"vary": "accept"})
 
     async def as_json(request: Request) -> Response:
-        processes = read_engine_processes()
+        processes = ChildProcesses.read()
         report = _report(resources) | metrics.summary()
-        report["engine_processes"] = {
-            "processes": processes.processes,
-            "cpu_s": processes.cpu,
-            "memory_mb": round(processes.memory / 1e6, 1),
-        }
+        report["engine_processes"] = processes.engine.report()
+        report["door_processes"] = processes.doors.report()
         report["gpus"] = await gpus.read()
         report["takes_images"] = engine.capabilities.images
         return JSONResponse(report, headers={"vary": "accept"})

@@ -86,7 +86,12 @@ def test_a_limit_a_minute_is_one_and_so_are_the_counts() -> None:
         assert health["ready"]
 
 
-def test_door_processes_do_not_count_as_the_engine_s(door: Door) -> None:
+def test_what_door_processes_take_counts_as_theirs_and_not_as_the_engine_s(door: Door) -> None:
+    until(lambda: len(door_processes(door)) == 2)
+    assert door.metric("engineroom_door_processes ") == 2
+    assert door.metric("engineroom_door_resident_memory_bytes ") > 20e6
+    assert door.metric("engineroom_door_cpu_seconds_total ") > 0
+    assert httpx.get(f"{door.url}/metrics.json").json()["door_processes"]["processes"] == 2
     assert "engineroom_engine_processes" not in door.metrics(), "the echo engine has none"
 
 

@@ -172,7 +172,7 @@ def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     settings = {"MAX_CONCURRENT_REQUESTS": "2", "BREAKER_FAILURES": "3", "CACHE_TTL": "9", "ENGINE_RESTARTS": "1"}
     try:
-        with serving({**settings, "REDIS_URL": server.url}) as door:
+        with serving({**settings, "REDIS_URL": server.url, "DOOR_PROCESSES": "2"}) as door:
             ask(door, stream=True, temperature=0)
             until(lambda: "engineroom_requests_total" in {key.partition("{")[0] for key in samples(door)})
             exported = {key.partition("{")[0] for key in samples(door)}

@@ -40,6 +40,7 @@ function plot(name, values, digits, shown) {
 export const size = bytes => bytes >= 1e9 ? (bytes / 1e9).toFixed(1) + " GB" : (bytes / 1e6).toFixed(0) + " MB";
 const ms = value => value === null ? "–" : (1000 * value).toFixed(value < 0.1 ? 1 : 0);
 const many = new Intl.NumberFormat("en");
+const used = ({cpu_s, memory_mb}) => `${cpu_s.toFixed(1)} s CPU, ${memory_mb ?? "?"} MB`;
 const listed = counts => Object.entries(counts).map(([name, n]) => `${name}: ${many.format(n)}`).join(", ");
 
 export function showFigures(now) {
@@ -65,8 +66,9 @@ export function showFigures(now) {
     ["tokens in", many.format(now.tokens.prompt)], ["tokens out", many.format(now.tokens.completion)],
     ["requests by status", listed(now.requests.by_status) || "none"],
     ...(Object.keys(now.cache).length ? [["cache", listed(now.cache)]] : []),
-    ["the door", `${now.process.cpu_s.toFixed(1)} s CPU, ${now.process.memory_mb ?? "?"} MB`],
-    ...(now.engine_processes.processes ? [["the engine", `${now.engine_processes.cpu_s.toFixed(1)} s CPU, ${now.engine_processes.memory_mb} MB`]] : []),
+    ["the door", used(now.process)],
+    ...(now.door_processes.processes ? [["door processes", used(now.door_processes)]] : []),
+    ...(now.engine_processes.processes ? [["the engine", used(now.engine_processes)]] : []),
     ...now.gpus.map(gpu => [`GPU ${gpu.index}: ${gpu.name}`, [
       gpu.utilisation_ratio === undefined ? "" : `${Math.round(100 * gpu.utilisation_ratio)} %`,
       gpu.memory_used_bytes === undefined ? "" : `${size(gpu.memory_used_bytes)} of ${size(gpu.memory_total_bytes)}`,
