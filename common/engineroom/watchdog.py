@@ -29,7 +29,8 @@ _STARVED_SHARE = 0.5
 """The share of the time above which an engine works that has a processor, or waits for one. What has less of it than it
 wants waits nearly always; a server that only answers its health checks waits for moments, however busy the machine."""
 _IDLE_LOOKS = 3
-"""Every how many looks the processes of an engine are looked at that answers."""
+"""Every how many looks the processes of an engine are looked at that answers, and generates nothing. A look goes
+through all processes of the machine: while something moves, nothing could come of it."""
 
 
 class Activity(NamedTuple):
@@ -183,6 +184,8 @@ class Watchdog:
         self._clock = clock
         self._judgement = WELL
         self._activity: Activity | None = None
+        self._unlooked = 0
+        """Looks since the one at the engine's processes."""
         self._progress: object = None
         self._counters: object = None
         self._since = 0.0
@@ -196,7 +199,6 @@ class Watchdog:
         """Watch until the engine hangs for good; what was seen of it. Cancel it to end it."""
         interval = self._patience.suspect / _LOOKS
         looked_at = self._clock()
-        look = 0
         self._probe.ask()
         try:
             while True:
@@ -204,8 +206,7 @@ class Watchdog:
                 now = self._clock()
                 elapsed = min(now - looked_at, 2 * interval)
                 looked_at = now
-                look += 1
-                observation = self._look(elapsed, look)
+                observation = self._look(elapsed)
                 self._conclude(judge(self._judgement, observation, self._patience), observation)
                 if self._judgement.state == "hung":
                     return f"{self._engine.name} hung: {self._what(observation)}"
@@ -213,7 +214,7 @@ class Watchdog:
             for question in (self._probe, self._canary, self._asked_counters):
                 question.drop()
 
-    def _look(self, elapsed: float, look: int) -> Observation:
+    def _look(self, elapsed: float) -> Observation:
         engine = self._engine
         progress = engine.progress()
         moved = progress != self._progress
@@ -230,7 +231,9 @@ class Watchdog:
         before = self._activity
         self._activity = None
         stopped = 0 if before is None else before.stopped
-        if silent or stopped or look % _IDLE_LOOKS == 0:
+        self._unlooked += 1
+        if silent or stopped or (not moved and self._unlooked >= _IDLE_LOOKS):
+            self._unlooked = 0
             now = self._engine.activity()
             busy = None if now is None else before is not None and worked(before, now, elapsed)
             stopped = 0 if now is None else now.stopped
