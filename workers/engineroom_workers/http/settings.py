@@ -59,7 +59,7 @@ class HTTPSettings(Settings):
     port: int = Field(8000, ge=0, le=65535, description="The port to listen on; 0 takes a free one.")
     port_health: int | None = Field(
         None,
-        ge=0,
+        ge=1,
         le=65535,
         description="A second port that serves the same, for load balancers that need one. Its connections do not "
         "count towards REQUEST_MEMORY_MB: whatever fills the other port, health checks are answered.",

@@ -20,6 +20,7 @@ from ..http.settings import is_loopback, url_at
 from .cluster import cluster_at, own_cluster
 from .deployment import NAME, check_resources, deployment, deployment_options
 from .options import RayOptions
+from .proxies import Proxies
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,11 @@ def run(setup: Setup[RayOptions]) -> None:
         _on_signals(_interrupt)
         with chosen_cluster(setup):
             _on_signals(_interrupt)  # Ray has set its own.
-            address = _start_serve(setup, port)
+            proxies = _start_serve(setup, port)
             try:
                 _deploy(setup)
                 _on_signals(lambda *_: stop.set())
-                _announce(setup, address)
+                _announce(setup, proxies)
                 stop.wait()
             finally:
                 _on_signals(_interrupt)
@@ -97,8 +98,9 @@ def _port(options: RayOptions) -> int:
     return port
 
 
-def _start_serve(setup: Setup[RayOptions], port: int) -> tuple[str, int]:
-    """Start Serve, where it does not run yet, with its proxies where HOST and PORT say; where they really listen.
+def _start_serve(setup: Setup[RayOptions], port: int) -> Proxies:
+    """Start Serve, where it does not run yet, with its proxies as HOST, PORT and UVICORN_TIMEOUT_KEEP_ALIVE say; as
+    they really are.
 
     Raises:
         SettingsError: the cluster is this machine alone, and has no room for the replicas.
@@ -113,33 +115,11 @@ def _start_serve(setup: Setup[RayOptions], port: int) -> tuple[str, int]:
         resources = ray.cluster_resources()
         wanted = deployment_options(setup, resources.get("GPU", 0))
         check_resources(wanted, max(1, options.ray.replicas), resources)
-    serve.start(
-        http_options={
-            "host": http.host,
-            "port": port,
-            "keep_alive_timeout_s": http.uvicorn_timeout_keep_alive,
-        }
-    )
-    address = _listening() or (http.host, port)
-    if address != (http.host, port):
-        logger.warning(
-            "Serve runs on this cluster already, and listens on %s:%d: HOST=%s and PORT=%d are of no effect",
-            *address,
-            http.host,
-            port,
-        )
-    return address
-
-
-def _listening() -> tuple[str, int] | None:
-    """Where Serve's proxies listen; None where this Ray does not say. There is no public way to find out."""
-    try:
-        from ray.serve.context import _get_global_client
-
-        options = _get_global_client().http_config
-        return str(options.host), int(options.port)
-    except (ImportError, AttributeError, TypeError, ValueError):
-        return None
+    proxies = Proxies(http.host, port, http.uvicorn_timeout_keep_alive)
+    serve.start(http_options=proxies.http_options())
+    running = Proxies.running() or proxies
+    running.log_differences(proxies, options, setup.env)
+    return running
 
 
 def _deploy(setup: Setup[RayOptions]) -> None:
@@ -199,14 +179,14 @@ def _delete(setup: Setup[RayOptions]) -> None:
         logger.warning("Ray has not ended the replicas in time; what is left of them ends with the cluster")
 
 
-def _announce(setup: Setup[RayOptions], address: tuple[str, int]) -> None:
+def _announce(setup: Setup[RayOptions], proxies: Proxies) -> None:
     options = setup.door
-    host, port = address
-    if not options.http.locked and not is_loopback(host):
-        logger.warning("anyone who reaches the cluster may use the model: Serve listens on %s, and no API_KEYS", host)
+    if not options.http.locked and not is_loopback(proxies.host):
+        logger.warning(
+            "anyone who reaches the cluster may use the model: Serve listens on %s, and no API_KEYS", proxies.host
+        )
     replicas: Any = options.ray.replicas
     if options.ray.max_replicas is not None:
         replicas = f"{replicas} to {options.ray.max_replicas}"
-    logger.info(
-        "ready: %s serves %s on %s (replicas: %s)", setup.engine.name, setup.engine.served, url_at(host, port), replicas
-    )
+    url = url_at(proxies.host, proxies.port)
+    logger.info("ready: %s serves %s on %s (replicas: %s)", setup.engine.name, setup.engine.served, url, replicas)

@@ -92,6 +92,12 @@ def test_a_second_port_for_health_checks() -> None:
         assert httpx.get(f"http://127.0.0.1:{port}/ping").status_code == 200
 
 
+def test_a_second_port_is_one_that_its_balancer_can_know() -> None:
+    with serving({"PORT": "0", "PORT_HEALTH": "0"}, ready=False) as door:
+        assert door.ended() == 2
+        door.says("PORT_HEALTH (from environment): expected at least 1")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_goes_away_frees_the_engine(door: Door, stream: bool) -> None:
     body = {"messages": HELLO, "max_tokens": 1000, "stream": stream, **SLOW}

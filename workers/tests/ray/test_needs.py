@@ -11,6 +11,7 @@ from engineroom.errors import SettingsError
 from engineroom.settings import Environment
 from engineroom_workers.ray.deployment import check_resources, deployment_options
 from engineroom_workers.ray.options import DOORS, RayOptions
+from engineroom_workers.ray.proxies import Proxies
 from engineroom_workers.ray.run import carried, chosen_cluster
 
 
@@ -89,6 +90,22 @@ def test_a_cluster_that_runs_already_is_given_no_lame_duck_and_the_log_says_so(
     chosen_cluster(plugins.set_up(elsewhere, RayOptions.load, door=DOORS))
     assert "LAME_DUCK=5" in caplog.text
     assert "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S" in caplog.text
+
+
+def test_what_a_serve_that_runs_already_does_not_go_by_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    wanted = Proxies("0.0.0.0", 8000, 60)
+    running = Proxies("0.0.0.0", 8000, 90)
+    env = Environment.of({"ENGINE": "echo", "RAY_ADDRESS": "auto"})
+    options = plugins.set_up(env, RayOptions.load, door=DOORS).door
+    running.log_differences(wanted, options, env)
+    assert not caplog.messages, "nobody has asked for anything else"
+    env = Environment.of({"ENGINE": "echo", "RAY_ADDRESS": "auto", "UVICORN_TIMEOUT_KEEP_ALIVE": "60"})
+    running.log_differences(running, options, env)
+    assert not caplog.messages
+    running.log_differences(wanted, options, env)
+    assert "UVICORN_TIMEOUT_KEEP_ALIVE=60" in caplog.text
+    Proxies("127.0.0.1", 8001, 60).log_differences(wanted, options, env)
+    assert "listens on 127.0.0.1:8001: HOST=0.0.0.0 and PORT=8000 are of no effect" in caplog.text
 
 
 def test_what_is_set_here_reaches_replicas_anywhere() -> None:
