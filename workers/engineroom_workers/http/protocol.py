@@ -288,8 +288,7 @@ class Protocol(HttpToolsProtocol):
         self._unread_bytes = 0
         self._pieces += 1
         self._piece_bytes += len(body)
-        if self._pieces > _FREE_PIECES and self._piece_bytes < self._pieces * _PIECE_BYTES:
-            raise APIError("The request's body is in too many pieces.", code=_INVALID)
+        check_pieces(self._pieces, self._piece_bytes)
         cycle = self.cycle
         if self._offers_upgrade or cycle.response_complete or cycle.failed:
             return
@@ -592,6 +591,12 @@ class _CycleWithoutChunks(_Cycle):
 
 def _too_large(what: str) -> APIError:
     return APIError(f"The request's {what} are too large.", status=431, code="request_too_large")
+
+
+def check_pieces(count: int, size: int) -> None:
+    """Raises APIError for a body in too many pieces: `count` of them so far, with `size` bytes in all."""
+    if count > _FREE_PIECES and size < count * _PIECE_BYTES:
+        raise APIError("The request's body is in too many pieces.", code=_INVALID)
 
 
 def late(timeout: float) -> APIError:

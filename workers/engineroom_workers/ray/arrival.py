@@ -6,11 +6,12 @@ import asyncio
 
 from engineroom.asgi import RESERVATION, ASGIApp, Message, Receive, Scope, Send
 
-from ..http.protocol import RequestMemory, Reservation, decoded_bytes, late
+from ..http.protocol import RequestMemory, Reservation, check_pieces, decoded_bytes, late
 
 
 class Arrival:
-    """Gives each body BODY_TIMEOUT to arrive, and as much of REQUEST_MEMORY_MB as it takes until its request runs.
+    """Gives each body BODY_TIMEOUT to arrive in pieces that are not too many, and as much of REQUEST_MEMORY_MB as it
+    takes until its request runs.
 
     Args:
         app: the layers, which answer the errors.
@@ -34,9 +35,11 @@ class Arrival:
     def _limited(self, receive: Receive, reservation: Reservation) -> Receive:
         deadline = asyncio.get_running_loop().time() + self._timeout
         arrived = False
+        pieces = 0
+        size = 0
 
         async def receive_limited() -> Message:
-            nonlocal arrived
+            nonlocal arrived, pieces, size
             if arrived:
                 return await receive()
             remaining = deadline - asyncio.get_running_loop().time()
@@ -47,7 +50,11 @@ class Arrival:
             if message["type"] != "http.request":
                 return message
             arrived = not message.get("more_body", False)
-            self._hold(reservation, message.get("body", b""))
+            body = message.get("body", b"")
+            pieces += 1
+            size += len(body)
+            check_pieces(pieces, size)
+            self._hold(reservation, body)
             return message
 
         return receive_limited

@@ -126,3 +126,9 @@ async def test_a_body_has_its_time_and_its_memory() -> None:
     memory.held = 900_000
     assert status_and_code(await called(arrival, scope(), b"x" * 200_000)) == (503, "server_busy")
     assert memory.held == 900_000, "what a request held is given back"
+
+
+async def test_a_body_comes_in_not_too_many_pieces() -> None:
+    arrival = Arrival(_Layer(), RequestMemory(1_000_000), timeout=60)
+    assert (await called(arrival, scope(), *[b"x"] * 10_000))[1]["body"] == b"x" * 10_000
+    assert status_and_code(await called(arrival, scope(), *[b"x"] * 10_001)) == (400, "invalid_http")
