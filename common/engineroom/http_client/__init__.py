@@ -9,7 +9,7 @@ from .errors import (
 )
 from .origin import Origin
 from .pool import ConnectionPool
-from .response import ServerResponse, Sink
+from .response import RelayableResponse, ServerResponse, Sink
 
 __all__ = [
     "FAILURES",
@@ -18,6 +18,7 @@ __all__ = [
     "ConnectionPool",
     "InvalidResponseError",
     "Origin",
+    "RelayableResponse",
     "ResponseTimeoutError",
     "ServerResponse",
     "Sink",

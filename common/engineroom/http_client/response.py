@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextvars import Context, copy_context
 from typing import Any, Protocol
+
+from typing_extensions import Self
 
 Sink = Callable[[bytes, bool], "Awaitable[None] | None"]
 """Takes a piece of a body, and whether it is known to be the last; None where there is nothing to wait for before the
@@ -25,6 +27,37 @@ class ResponseSource(Protocol):
 
     def abort(self) -> None:
         """End the connection, and with it the server's work on the response."""
+
+
+class RelayableResponse(Protocol):
+    """A response as proxies read it: a server's own, or what an engine's adapter makes of one. `ServerResponse` says
+    what each of these does."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def content_type(self) -> str: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *error: object) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def read(self, limit: int | None = None) -> bytes: ...
+
+    async def read_available(self) -> bytes: ...
+
+    def pieces(self) -> AsyncIterator[bytes]: ...
+
+    async def relay(self, sink: Sink) -> None: ...
 
 
 class ServerResponse:

@@ -45,10 +45,6 @@ _CANARIES: Mapping[str, Mapping[str, Any]] = {
 }
 """The least that a server can be asked to do, by what it serves."""
 _LAST_S = 60
-_OF_ONE_PROCESS = frozenset(
-    {"_gateway", "_gone", "_guard", "_process", "_proxy", "_upstream", "_watch", "_watchdog", "app", "timeline"}
-)
-"""What a `ServerEngine` has that no other process can have."""
 
 
 class ServerEngine(Engine):
@@ -133,6 +129,7 @@ class ServerEngine(Engine):
         from ..openai.gateway import Gateway
         from ..openai.limits import RequestLimits
 
+        shared = set(vars(self))
         self._process: Process | None = None
         self._upstream: Upstream | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -145,6 +142,7 @@ class ServerEngine(Engine):
         self.app = self._gateway = Gateway(
             self, self._forward, worker.max_body, worker.request_timeout, limits=RequestLimits.of(worker)
         )
+        self._of_this_process = set(vars(self)) - shared | {"_of_this_process", "timeline"}
 
     # What a subclass gives or overrides.
 
@@ -395,7 +393,7 @@ class ServerEngine(Engine):
         return None if self.lora is not None else pickle.dumps(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in _OF_ONE_PROCESS}
+        return {name: value for name, value in vars(self).items() if name not in self._of_this_process}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)

@@ -12,7 +12,7 @@ import msgspec
 
 from ..asgi.types import SENT, Headers, Receive, Scope, Send, send_body
 from ..errors import APIError, incomplete_stream
-from ..http_client.response import ServerResponse
+from ..http_client.response import RelayableResponse
 from ..openai.body import Request, checked_request
 from ..openai.chat_opening import ChatOpening
 from ..openai.event_stream import error_in
@@ -87,7 +87,7 @@ class Proxy:
         except (ConnectionError, asyncio.TimeoutError) as error:
             raise await self._engine.lost(error) from error
 
-    async def open(self, scope: Scope, body: bytes) -> ServerResponse:
+    async def open(self, scope: Scope, body: bytes) -> RelayableResponse:
         """Send the request and return the response once its head is here. Raises one of `FAILURES`."""
         target = quote(self.path(scope), safe=_PLAIN)
         if scope["query_string"]:
@@ -99,7 +99,7 @@ class Proxy:
         """Where the request goes, below the server's URL. Override where the server has another layout."""
         return str(scope["path"])
 
-    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: RelayableResponse, send: Send) -> None:
         """Pass the response on. Override to change what an engine answers.
 
         Raises:
@@ -133,7 +133,7 @@ class Proxy:
             if error is not None:
                 raise error
 
-    async def stream(self, scope: Scope, response: ServerResponse, content_type: str, send: Send) -> None:
+    async def stream(self, scope: Scope, response: RelayableResponse, content_type: str, send: Send) -> None:
         """Pass a streamed body on as it arrives; a chat whose server skips the chunk with the role gets one.
 
         Raises:
@@ -215,7 +215,7 @@ def _choices(scope: Scope) -> Any:
     return (checked_request(scope).json or {}).get("n")
 
 
-async def _first_events(response: ServerResponse) -> bytes:
+async def _first_events(response: RelayableResponse) -> bytes:
     """A stream's first piece that is more than comments; empty at the end of one that has nothing else.
 
     With comments a server says that it is still at work. That is no beginning: another may still answer instead.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..asgi.types import Scope, Send
-from ..http_client.response import ServerResponse
+from ..http_client.response import RelayableResponse
 from ..openai.body import Request
 from ..openai.event_stream import ResponseWriter, decode_event, read_events
 from .proxy import Proxy
@@ -50,7 +50,7 @@ class StreamedProxy(Proxy):
         """
         return None
 
-    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: RelayableResponse, send: Send) -> None:
         path = scope["path"]
         json = request.json
         if response.status >= 400 or json is None or response.content_type != "text/event-stream":

@@ -7,7 +7,7 @@ from typing import Any
 
 from engineroom.asgi import Scope, Send
 from engineroom.errors import APIError
-from engineroom.http_client import ServerResponse
+from engineroom.http_client import RelayableResponse
 from engineroom.openai.body import Request
 from engineroom.openai.routes import COMPLETIONS
 from engineroom.openai.usage import ChoicesUsage
@@ -19,7 +19,7 @@ from .errors import normalise
 class FastDeployProxy(StreamedProxy):
     """Whether the client asked for a stream or not, FastDeploy was: not streamed it hides errors and loses answers."""
 
-    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: RelayableResponse, send: Send) -> None:
         if response.status == 304:
             raise APIError("The engine's weights are not loaded.", status=503, code="engine_unavailable", retry_after=2)
         await super().answer(scope, request, response, send)

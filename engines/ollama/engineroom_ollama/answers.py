@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 
 from engineroom.asgi import Scope, Send, send_body
 from engineroom.engine import MODELS
-from engineroom.http_client import ServerResponse, Sink
+from engineroom.http_client import RelayableResponse, Sink
 from engineroom.openai import sse
 from engineroom.openai.body import Request
 from engineroom.openai.event_stream import decode_event, wants_usage_event
@@ -43,7 +43,7 @@ class OllamaProxy(FanOutProxy, StreamedProxy):
         path: str = scope["path"]
         return PATHS.get(path, path)
 
-    async def open(self, scope: Scope, body: bytes) -> ServerResponse:
+    async def open(self, scope: Scope, body: bytes) -> RelayableResponse:
         path = scope["path"]
         if path not in PATHS:
             return await super().open(scope, body)
@@ -51,11 +51,9 @@ class OllamaProxy(FanOutProxy, StreamedProxy):
         response = await super().open(scope, msgspec.json.encode(self._native(path, json)))
         if path not in TEXT_ROUTES or response.status != 200:
             return response
-        # The core's proxies read of a response no more than this one has.
-        translator = Translator(path, json)
-        return cast(ServerResponse, EventStream(response, translator, self._ollama, self._native))
+        return EventStream(response, Translator(path, json), self._ollama, self._native)
 
-    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: RelayableResponse, send: Send) -> None:
         if scope["path"] != EMBEDDINGS or response.status != 200:
             await super().answer(scope, request, response, send)
             return
@@ -76,8 +74,11 @@ class EventStream:
 
     status = 200
     content_type = "text/event-stream"
+    headers: Mapping[str, str] = {"content-type": content_type}
 
-    def __init__(self, response: ServerResponse, translator: Translator, engine: ServerEngine, native: Native) -> None:
+    def __init__(
+        self, response: RelayableResponse, translator: Translator, engine: ServerEngine, native: Native
+    ) -> None:
         self._native = native
         self._response = response
         self._translator = translator
@@ -93,8 +94,17 @@ class EventStream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         # A connection that is not read to its end is closed, at which Ollama ends the generation.
         self._response.close()
+
+    async def read(self, limit: int | None = None) -> bytes:
+        events = b""
+        while (limit is None or len(events) < limit) and (more := await self.read_available()):
+            events += more
+        return events[:limit]
 
     async def pieces(self) -> AsyncIterator[bytes]:
         while events := await self.read_available():

@@ -28,7 +28,8 @@ class ModelStore:
     """The models of a running Ollama.
 
     Args:
-        session: at Ollama's URL, and without a limit of time: what is pulled or uploaded may be large.
+        session: at Ollama's URL, and without a limit of time: what is pulled or uploaded may be large. It is aiohttp's,
+            which sends a file piece by piece; the core's client sends bodies that it has whole.
     """
 
     def __init__(self, session: aiohttp.ClientSession, timeline: Timeline) -> None:

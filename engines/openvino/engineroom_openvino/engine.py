@@ -19,7 +19,7 @@ from engineroom.engine import Capabilities, Metric, Requirement, Route, expositi
 from engineroom.errors import APIError, Problems
 from engineroom.in_process import ModelProcess, Token, TokenEngine, TokenRequest, in_daemon_thread
 from engineroom.installation import how_to_install
-from engineroom.models import hub_environ, pooling, resolve
+from engineroom.models import hub_environ, model_config, pooling, resolve
 from engineroom.openai.routes import EMBEDDINGS
 from engineroom.openai.serving import chat_template
 from engineroom.openai.serving.response import check_ids
@@ -116,7 +116,7 @@ class OpenVINOEngine(TokenEngine):
         environ = hub_environ(os.environ, settings.base_path, settings.hf_token)
         where = await settings.obtain(self._model, settings.model_revision, environ, self.timeline, self.model_formats)
         where = models.file_in(where)
-        self._pooling = pooling(where, models.config(where).get("architectures") or ())
+        self._pooling = pooling(where, model_config(where).get("architectures") or ())
         command = [sys.executable, str(_CHILD), json.dumps(self._job(where))]
         process = self._process = await ModelProcess.start(
             command,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from pathlib import Path
-from typing import Any
 
-from engineroom.models import weights
+from engineroom.models import model_config, weights
 
 _CONTEXT = b".context_length"
 _HEAD_BYTES = 1 << 16
@@ -22,7 +20,7 @@ def file_in(place: Path) -> Path:
 def context(model: Path) -> int | None:
     """Tokens that a model is made for, as its header or its configuration says."""
     if model.is_dir():
-        own = config(model)
+        own = model_config(model)
         return int(own.get("text_config", own).get("max_position_embeddings") or 0) or None
     with model.open("rb") as file:
         head = file.read(_HEAD_BYTES)
@@ -30,9 +28,3 @@ def context(model: Path) -> int | None:
     # Behind the key stand the value's type, of which 4 is an unsigned integer of 32 bits, and the value.
     kind, value = struct.unpack_from("<II", head, at + len(_CONTEXT)) if at > 0 else (0, 0)
     return int(value) if kind == 4 else None
-
-
-def config(model: Path) -> dict[str, Any]:
-    """Its `config.json`; empty where there is none."""
-    file = model / "config.json"
-    return dict(json.loads(file.read_bytes())) if file.is_file() else {}

@@ -22,7 +22,7 @@ from .error_bodies import begins_well, error_status, first_error
 
 if TYPE_CHECKING:
     from engineroom.asgi import Scope, Send
-    from engineroom.http_client import ServerResponse
+    from engineroom.http_client import RelayableResponse
     from engineroom.openai.body import Request
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class BaseURLProxy(Proxy):
     def path(self, scope: Scope) -> str:
         return str(scope["path"]).removeprefix("/v1")
 
-    async def answer(self, scope: Scope, request: Request, response: ServerResponse, send: Send) -> None:
+    async def answer(self, scope: Scope, request: Request, response: RelayableResponse, send: Send) -> None:
         if not 200 <= response.status < 600:
             raise self._server.answered_with(f"the status {response.status}")
         if 300 <= response.status < 400 and response.status != 304:
@@ -76,7 +76,7 @@ class BaseURLProxy(Proxy):
                 error.retry_after = math.ceil(retry_after(response.headers)) or error.retry_after
             raise
 
-    async def _check_form(self, request: Request, response: ServerResponse) -> None:
+    async def _check_form(self, request: Request, response: RelayableResponse) -> None:
         """Raises APIError where a client that wants a stream would get a whole answer, or the other way round."""
         if request.json is None or response.status >= 300:
             return
