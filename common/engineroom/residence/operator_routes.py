@@ -11,6 +11,7 @@ from ..asgi.types import Scope, Send, send_body
 from ..engine import Route
 from ..errors import APIError
 from ..openai.model_list import LIST
+from ..timeouts import timeout
 
 if TYPE_CHECKING:
     from .residents import ResidentModel
@@ -73,7 +74,8 @@ class ModelOperations:
                 message = f"Invalid URL (POST {path}). Perhaps you meant {LIST}/NAME/load, or /unload?"
                 raise APIError(message, status=404)
             try:
-                await asyncio.wait_for(wishes[what](name), _PATIENCE_S)
+                async with timeout(_PATIENCE_S):
+                    await wishes[what](name)
             except asyncio.TimeoutError:
                 status = 202
             entry = self._models.entry_name(name)

@@ -24,6 +24,7 @@ from ..engine import (
 from ..errors import APIError
 from ..openai.gateway import unknown_model
 from ..pool_load import Scrape, together
+from ..timeouts import timeout
 from .engines import ConfiguredModel, Engines, ModelFacts
 from .labelled_metrics import labelled
 from .machine_memory import MachineMemory
@@ -92,7 +93,8 @@ class ResidentModels(RunningEngine):
         """Keep what an engine says of its model, for as long as it is not loaded."""
         adapters: tuple[str, ...] = ()
         with suppress(Exception):  # What lists them may be away, or the engine dead.
-            adapters = await asyncio.wait_for(engine.adapters(), _ADAPTERS_S)
+            async with timeout(_ADAPTERS_S):
+                adapters = await engine.adapters()
         self.facts[name] = ModelFacts.of(engine)._replace(adapters=adapters)
 
     # What doors and operators ask.

@@ -22,6 +22,7 @@ from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, EMBEDDINGS, RERANK
 from ..pool_load import PoolFacts
 from ..process.child import Process
 from ..process.secrets import without_secrets
+from ..timeouts import timeout
 from ..watchdog import Activity, Watchdog
 from .address import METRICS_S, Address, free_port
 from .diagnostics import Diagnostics, Situation, diagnose, safer_settings
@@ -260,7 +261,8 @@ class ServerEngine(Engine):
     async def start(self) -> None:
         self._gone = asyncio.get_running_loop().create_future()
         try:
-            await asyncio.wait_for(self._start(), self.worker.start_timeout)
+            async with timeout(self.worker.start_timeout):
+                await self._start()
         except asyncio.TimeoutError:
             raise self._failed(
                 f"{self.name} was not ready after {self.worker.start_timeout:g} s; raise START_TIMEOUT to allow more"

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from ..openai.routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES
+from ..timeouts import timeout
 from . import aborting, answering, messaging, pooling, refusing, responding, scripts, silences, splitting
 from .target import NotOffered, Target
 
@@ -33,7 +34,8 @@ class Check:
         if self.path is not None and not target.serves(self.path):
             raise NotOffered(self.path)
         try:
-            await asyncio.wait_for(self.run(target), self.seconds)
+            async with timeout(self.seconds):
+                await self.run(target)
         except asyncio.TimeoutError:
             raise AssertionError(f"{self.name} was not over after {self.seconds:g} s") from None
 

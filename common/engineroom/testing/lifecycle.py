@@ -20,6 +20,7 @@ from ..openai.body import Request, with_request
 from ..openai.routes import CHAT_COMPLETIONS
 from ..openai.usage import get_usage
 from ..process.reaper import descendants
+from ..timeouts import timeout
 from .responses import QUESTION
 from .running import stopped
 from .target import NotOffered
@@ -156,7 +157,8 @@ async def a_hang_is_noticed(kinds: Lifecycle) -> None:
             assert health.hung, f"an engine that does not respond is `hung`; its health: {health}"
             await _check_unavailable(engine, "while it hangs")
             assert engine.hangs == 1, f"`hangs` counts a hang once, not {engine.hangs} times"
-            await asyncio.wait_for(engine.metrics(), _METRICS_S)
+            async with timeout(_METRICS_S):
+                await engine.metrics()
         await _becomes(engine, ready=True)
         await waiting
         await _check_answers(engine, "after a hang")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import mmap
 import os
@@ -202,6 +203,31 @@ async def test_a_start_that_takes_too_long_fails() -> None:
     with pytest.raises(EngineStartError, match="START_TIMEOUT"):
         await engine.start()
     await engine.stop()
+
+
+class FailingWhenCancelled(StandinEngine):
+    """What it does before its process is spawned breaks off with an error where it is cancelled."""
+
+    async def before_start(self) -> None:
+        try:
+            await asyncio.sleep(600)
+        finally:
+            raise EngineStartError("the download broke off")
+
+
+async def test_a_start_given_up_while_it_fails_leaves_no_error_behind() -> None:
+    """An error that nobody is left to hear of would be logged as one of the worker's own."""
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    engine = FailingWhenCancelled()
+    starting = asyncio.ensure_future(engine.start())
+    await asyncio.sleep(0.1)
+    starting.cancel()
+    with pytest.raises(EngineStartError, match="the download broke off"):
+        await starting
+    await engine.stop()
+    gc.collect()
+    assert not lost
 
 
 async def test_stop_leaves_nothing_behind() -> None:

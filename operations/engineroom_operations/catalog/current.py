@@ -13,6 +13,7 @@ import msgspec
 from engineroom.errors import SettingsError
 from engineroom.hardware import CatalogGpu, CatalogSource, GpuCatalog
 from engineroom.runpod_account import RunPodAccount
+from engineroom.timeouts import timeout
 
 from ..runpod_api.client import RunPodClient
 from ..runpod_api.errors import RunPodApiError
@@ -54,7 +55,8 @@ async def current(account: RunPodAccount, product: Literal["POD", "SERVERLESS"] 
     if account.runpod_api_key is None:
         return CurrentCatalog(recorded, False, f"{_age(recorded)}; with RUNPOD_API_KEY, RunPod is asked for today's")
     try:
-        offers = await asyncio.wait_for(_offers(account, product), _LONGEST_S)
+        async with timeout(_LONGEST_S):
+            offers = await _offers(account, product)
     except (RunPodApiError, SettingsError) as error:
         cause = str(error).splitlines()[0]
         return CurrentCatalog(recorded, False, f"{_age(recorded)}, because RunPod could not be asked: {cause}")

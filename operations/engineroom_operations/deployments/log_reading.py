@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 
+from engineroom.timeouts import timeout
+
 from ..runpod_api.client import RunPodClient
 from ..runpod_api.errors import RunPodApiError
 from ..runpod_api.logs import LogEvent
@@ -31,7 +33,8 @@ async def last_lines(api: RunPodClient, deployment: Deployment, worker: str, tai
     lines: list[LogEvent] = []
     while len(lines) < tail:
         try:
-            lines.append(await asyncio.wait_for(events.__anext__(), _QUIET_S if lines else 2 * _QUIET_S))
+            async with timeout(_QUIET_S if lines else 2 * _QUIET_S):
+                lines.append(await events.__anext__())
         except (StopAsyncIteration, asyncio.TimeoutError):
             break
     return lines

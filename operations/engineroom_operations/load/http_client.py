@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from engineroom.timeouts import timeout
+
 from .connection import Connection, Receiver
 from .failure import FailureKind, RequestFailure
 
@@ -168,7 +170,8 @@ class HTTPClient:
                 making = loop.create_unix_connection(Connection, self._socket_path, ssl=self.tls, server_hostname=name)
             else:
                 making = loop.create_connection(Connection, self._host, self._port, ssl=self.tls, server_hostname=name)
-            _, connection = await asyncio.wait_for(making, timeout_s)
+            async with timeout(timeout_s):
+                _, connection = await making
         except asyncio.TimeoutError:
             raise RequestFailure("unreachable", f"no connection within {timeout_s:g} s") from None
         except ssl.SSLError as error:

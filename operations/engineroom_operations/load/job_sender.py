@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from engineroom.timeouts import timeout
+
 from .answers import AnswerReceiver, refusal
 from .failure import FailureKind, RequestFailure
 from .http_client import HTTPClient
@@ -85,7 +87,8 @@ class JobSender(Sender):
         measurement.sent = time.perf_counter()
         self._running += 1
         try:
-            await asyncio.wait_for(self._send(ask, measurement), self.timeout_s)
+            async with timeout(self.timeout_s):
+                await self._send(ask, measurement)
         except RequestFailure as failure:
             measurement.failure = failure
         except asyncio.TimeoutError:
@@ -167,7 +170,8 @@ class JobSender(Sender):
         if job.ended:
             return
         try:
-            await asyncio.wait_for(self.client.fetch("POST", f"/cancel/{job.id}", b"", _CANCEL_S), _CANCEL_S)
+            async with timeout(_CANCEL_S):
+                await self.client.fetch("POST", f"/cancel/{job.id}", b"", _CANCEL_S)
         except (RequestFailure, asyncio.TimeoutError):
             return
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from engineroom.asgi import RESERVATION, ASGIApp, Message, Receive, Scope, Send
+from engineroom.timeouts import timeout
 
 from ..http.protocol import RequestMemory, Reservation, check_pieces, decoded_bytes, late
 
@@ -44,7 +45,8 @@ class Arrival:
                 return await receive()
             remaining = deadline - asyncio.get_running_loop().time()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, remaining))
+                async with timeout(remaining):
+                    message = await receive()
             except asyncio.TimeoutError:
                 raise late(self._timeout) from None
             if message["type"] != "http.request":

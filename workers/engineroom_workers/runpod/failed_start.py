@@ -20,6 +20,7 @@ from engineroom.errors import APIError, EngineroomError, SettingsError
 from engineroom.openai.errors import error_body
 from engineroom.process import is_secret_name
 from engineroom.settings import without_user_info
+from engineroom.timeouts import timeout
 
 from ..signals import either, stop_signals
 from . import sdk
@@ -157,7 +158,8 @@ async def _report(platform: Platform, reason: str) -> None:
     if not platform.pings:
         return
     try:
-        await asyncio.wait_for(platform.ping(status="unhealthy", check="engine", reason=reason[:256]), _LAST_WORDS_S)
+        async with timeout(_LAST_WORDS_S):
+            await platform.ping(status="unhealthy", check="engine", reason=reason[:256])
     except (DeliveryError, asyncio.TimeoutError) as error:
         logger.warning("could not report the failed start to the platform: %r", error)
 

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from engineroom.engine import RunningEngine
+from engineroom.timeouts import timeout
 
 from . import sdk
 from .handler import JobFailure, JobHandler
@@ -130,7 +131,8 @@ async def _watch(engine: RunningEngine) -> None:
     for child in multiprocessing.active_children():
         child.terminate()
     with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(engine.stop(), 15)
+        async with timeout(15):
+            await engine.stop()
     os._exit(1)
 
 

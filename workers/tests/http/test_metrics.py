@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import pytest
 from http_door import Door, serving
 from prometheus_client.parser import text_string_to_metric_families
 from redis_server import RedisServer
 from server_process import until
 
-from engineroom_workers.http.metrics.gpus import parse
+from engineroom_workers.http.metrics.gpus import GPUs, parse
 from engineroom_workers.http.metrics.registry import RecentSamples
 
 HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
@@ -166,6 +169,20 @@ def test_gauges_are_of_the_gpus_that_are_ours(tmp_path: Path) -> None:
         values = samples(door)
         assert values[gauge % 1] == 0.5
         assert gauge % 0 not in values
+
+
+async def test_who_gives_up_on_the_gpus_leaves_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "started"
+    stand_in = tmp_path / "nvidia-smi"
+    stand_in.write_text(f"#!/bin/sh\necho $$ > {started}.new\nmv {started}.new {started}\nexec sleep 600\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    reading = asyncio.ensure_future(GPUs().read())
+    while not started.exists():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert not psutil.pid_exists(int(started.read_text()))
 
 
 def test_the_dashboard_shows_only_what_there_is(tmp_path: Path) -> None:

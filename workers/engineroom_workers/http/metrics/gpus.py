@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from engineroom.engine import Metric, exposition
 from engineroom.hardware import nvidia_smi
+from engineroom.timeouts import timeout
 
 _MAX_AGE_S = 5
 """A reading is good for so long: `nvidia-smi` costs a tenth of a second of somebody's processor."""
@@ -75,11 +76,14 @@ async def _run_nvidia_smi() -> str:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _TIMEOUT_S)
+        async with timeout(_TIMEOUT_S):
+            output, _ = await process.communicate()
     except asyncio.TimeoutError:
-        process.kill()
-        await process.wait()
         return ""
+    finally:
+        if process.returncode is None:  # Also where nobody waits for it any more.
+            process.kill()
+            await process.wait()
     return output.decode("utf-8", "replace") if process.returncode == 0 else ""
 
 
