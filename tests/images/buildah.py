@@ -12,7 +12,7 @@ from typing import Any
 
 from programs import trouble
 
-ENVIRON = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+ENVIRON = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
 BUILD_S = 600
 
 
@@ -47,15 +47,24 @@ class Container:
 
 
 class Buildah:
-    """Args: store: a folder for images, which may be there already."""
+    """Layers lie over each other where the kernel can do that, and each is a whole copy where it cannot.
+
+    Args:
+        store: a folder for images, which may be there already.
+    """
 
     def __init__(self, store: Path) -> None:
-        self._store = store
         store.mkdir(parents=True, exist_ok=True)
+        self._store = store
+        self._driver = "overlay"
+        done = subprocess.run(self.command("info"), env=ENVIRON, capture_output=True, check=False)
+        if done.returncode:
+            self._driver = "vfs"
 
     def command(self, *arguments: str) -> list[str]:
-        roots = ["--root", str(self._store / "root"), "--runroot", str(self._store / "run")]
-        return ["buildah", *roots, *arguments]
+        store = self._store / self._driver
+        roots = ["--root", str(store / "root"), "--runroot", str(store / "run")]
+        return ["buildah", "--storage-driver", self._driver, *roots, *arguments]
 
     def __call__(self, *arguments: str, cwd: Path | None = None) -> str:
         """Run buildah; what it printed. Fails with all that it said."""
