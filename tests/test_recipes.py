@@ -16,7 +16,7 @@ import pytest
 import yaml
 from http_door import Door, free_port, serving
 from pages import ROOT, section
-from programs import need, needs
+from programs import need
 from server_process import ServerProcess
 
 from engineroom_workers.settings import DoorSettings
@@ -52,8 +52,8 @@ def test_documents_are_retrieved_through_the_worker() -> None:
     assert done.stdout == code.splitlines()[-1].removeprefix("# "), done.stderr
 
 
-@needs("curl", "--version")
 def test_a_script_waits_until_the_model_is_ready() -> None:
+    need("curl", "--version")
     with serving({"ECHO_START_S": "2"}, ready=False) as door:
         script = block("Wait until it is ready", "sh").replace("http://127.0.0.1:8000", door.url)
         subprocess.run(["bash", "-euc", script], check=True, timeout=60, capture_output=True)

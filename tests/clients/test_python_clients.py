@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import openai
 import pytest
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    import anthropic
 
 TEXT = "Привет, one two"
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -30,6 +32,8 @@ def client(url: str) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture(scope="module")
 def claude(url: str) -> Iterator[anthropic.Anthropic]:
+    import anthropic
+
     with anthropic.Anthropic(base_url=url, api_key="any", max_retries=0) as client:
         yield client
 
@@ -155,6 +159,8 @@ def test_a_parsed_message(claude: anthropic.Anthropic) -> None:
 
 
 def test_errors_are_anthropic_s(claude: anthropic.Anthropic) -> None:
+    import anthropic
+
     with pytest.raises(anthropic.NotFoundError):
         claude.messages.create(model="other", max_tokens=5, messages=[{"role": "user", "content": TEXT}])
     with pytest.raises(anthropic.BadRequestError, match="max_tokens") as refused:

@@ -14,7 +14,7 @@ from typing import Any
 import build_context
 import pytest
 import yaml
-from programs import needs
+from programs import need
 from real_engine import script
 
 from engineroom.hardware import ImageName, Matrix
@@ -178,8 +178,8 @@ def test_whatever_an_image_is_made_of_makes_new_ones() -> None:
 CHECK_SCHEMA = shutil.which("check-jsonschema", path=str(Path(sys.executable).parent)) or "check-jsonschema"
 
 
-@needs(CHECK_SCHEMA, "--version")
 def test_workflows_and_the_bot_s_configuration_are_what_their_readers_take() -> None:
+    need(CHECK_SCHEMA, "--version")
     for schema, files in (("github-workflows", WORKFLOWS), ("renovate", [ROOT / ".github/renovate.json"])):
         command = [CHECK_SCHEMA, "--builtin-schema", f"vendor.{schema}", *map(str, files)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

@@ -34,13 +34,10 @@ def trouble(*command: str) -> str | None:
 
 
 def need(*command: str) -> None:
-    """Skip the test where `trouble` has something to say of this command."""
+    """Skip the test where `trouble` has something to say of this command.
+
+    It is no mark: each process of a run of the suite makes all marks, and would run all programs for them.
+    """
     reason = trouble(*command)
     if reason:
         pytest.skip(reason)
-
-
-def needs(*command: str) -> pytest.MarkDecorator:
-    """The same as a mark."""
-    reason = trouble(*command)
-    return pytest.mark.skipif(reason is not None, reason=reason or "it works")

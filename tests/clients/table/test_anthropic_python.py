@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import pytest
 from client_cases import BRIEF, LIMIT, MESSAGES_TOOL, QUESTION, WANTS_CITY, WANTS_WEATHER, WEATHER, City, JudgedServer
+
+if TYPE_CHECKING:
+    import anthropic
 
 CLIENT, PACKAGE, SURFACE = "anthropic (Python)", "anthropic", "Messages"
 MESSAGES: list[Any] = [{"role": "user", "content": QUESTION}]
@@ -15,6 +17,8 @@ MESSAGES: list[Any] = [{"role": "user", "content": QUESTION}]
 
 @pytest.fixture
 def client(server: JudgedServer) -> Iterator[anthropic.Anthropic]:
+    import anthropic
+
     with anthropic.Anthropic(base_url=server.url, api_key="any", max_retries=0) as client:
         yield client
 

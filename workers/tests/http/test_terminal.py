@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from http_door import COMMAND, free_port, serving
-from programs import needs
+from programs import need
 
 NOISY = """
 import asyncio, logging
@@ -93,8 +93,8 @@ class Terminal:
         self.text = self.text.replace("\r\n", "\n")
 
 
-@needs("curl", "--version")
 def test_a_terminal_shows_where_the_model_is_and_a_request_to_paste() -> None:
+    need("curl", "--version")
     with Terminal(COMMAND, "serve", PORT=str(free_port())) as terminal:
         terminal.until("Ctrl-C stops it.")
         (command,) = (part for part in terminal.text.split("\n\n") if "curl" in part)
