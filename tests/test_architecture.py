@@ -64,9 +64,6 @@ class Row:
 
     libraries: frozenset[str]
 
-    def holds(self, file: Path) -> bool:
-        return self.path == file or self.path in file.parents
-
 
 @cache
 def table() -> tuple[Row, ...]:
@@ -105,9 +102,10 @@ def _listed(base: Path, name: str, label: str, above: list[Row]) -> Path:
 @cache
 def row_of(file: Path) -> Row:
     """The row that a file belongs to: the one with the longest path."""
-    rows = [row for row in table() if row.holds(file)]
-    assert rows, f"{file.relative_to(ROOT)} has no row in {TABLE.name}: add one that says what it may import"
-    return max(rows, key=lambda row: len(row.path.parts))
+    rows = {row.path: row for row in table()}
+    place = next((path for path in (file, *file.parents) if path in rows), None)
+    assert place, f"{file.relative_to(ROOT)} has no row in {TABLE.name}: add one that says what it may import"
+    return rows[place]
 
 
 def explained(breaches: list[str], remedy: str) -> str:

@@ -47,17 +47,14 @@ def test_what_is_proved_elsewhere_has_a_test() -> None:
     assert [name for name in PROVED_BY.values() if f"def {name}(" not in tests] == []
 
 
-def unknown_fields() -> Iterator[tuple[str, str]]:
-    for engine in ENGINES:
-        for surface in ("chat", "completions", "embeddings"):
-            if field_matrix.observer(engine).has(surface):
-                yield engine, surface
-
-
-@pytest.mark.parametrize(("engine", "surface"), list(unknown_fields()))
-def test_a_field_that_nobody_knows_is_refused(engine: str, surface: str) -> None:
-    seen = field_matrix.observer(engine).observe(surface, {**spec_fields.BASES[surface], "temprature": 0.5})
-    assert (seen.status, seen.params) == (400, ["temprature"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_field_that_nobody_knows_is_refused(engine: str) -> None:
+    observer = field_matrix.observer(engine)
+    surfaces = [surface for surface in ("chat", "completions", "embeddings") if observer.has(surface)]
+    assert surfaces
+    for surface in surfaces:
+        seen = observer.observe(surface, {**spec_fields.BASES[surface], "temprature": 0.5})
+        assert (seen.status, seen.params) == (400, ["temprature"]), surface
 
 
 @pytest.mark.parametrize(("engine", "surface"), PLACES, ids=lambda word: str(word))

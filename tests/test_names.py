@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from source_tree import PACKAGES, ROOT, parsed, sources
+from source_tree import PACKAGES, ROOT, nodes, sources
 
 FORBIDDEN = {"told", "found", "said", "came", "most", "below"}
 """Words that say that something happened, or how much of it, but not what the value is."""
@@ -38,7 +38,7 @@ def test_names_are_the_fields_own() -> None:
     breaches = {
         f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {name}"
         for file in [*every_source(), *sources(ROOT / "tests")]
-        for node in ast.walk(parsed(file))
+        for node in nodes(file)
         for name in identifiers(node)
         if name.strip("_").lower() in FORBIDDEN
     }
@@ -50,7 +50,7 @@ def test_names_are_the_fields_own() -> None:
 def test_a_class_name_has_one_meaning() -> None:
     places = defaultdict(list)
     for file in every_source():
-        for node in ast.walk(parsed(file)):
+        for node in nodes(file):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{file.relative_to(ROOT)}:{node.lineno}")
     shared = {name: where for name, where in places.items() if len(where) > 1}
@@ -95,7 +95,7 @@ def test_a_statement_is_no_riddle() -> None:
     riddles = [
         f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)} {_riddle(node)}"
         for file in files
-        for node in ast.walk(parsed(file))
+        for node in nodes(file)
         if _riddle(node)
     ]
     assert not riddles, "\n".join(["", *riddles, "There is no limit on lines: write one thing a line."])

@@ -7,6 +7,7 @@ engines that generate in the worker's process are given words to say.
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import json
 import re
@@ -262,9 +263,14 @@ def _inside(field: spec_fields.SpecField, sent: Sequence[Mapping[str, Any]]) -> 
     return all(each.get(top) == field.request[top] for each in sent)
 
 
+@functools.cache
+def _fields_of_responses() -> frozenset[str]:
+    return frozenset(field.names[0] for field in spec_fields.spec_fields("responses"))
+
+
 def _without_echo(text: str) -> str:
     """An answer without the fields of the request that Responses repeat: repeating a field is not acting on it."""
-    known = {field.names[0] for field in _RESPONSES_FIELDS}
+    known = _fields_of_responses()
 
     def stripped(value: Any) -> Any:
         if isinstance(value, list):
@@ -282,6 +288,3 @@ def _without_echo(text: str) -> str:
         except ValueError:
             lines.append(line)
     return "\n".join(lines)
-
-
-_RESPONSES_FIELDS = tuple(spec_fields.spec_fields("responses"))

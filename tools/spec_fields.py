@@ -280,7 +280,8 @@ def _alternatives(hint: Any, is_list: bool = False) -> Iterator[tuple[Any, bool]
         yield hint, is_list
 
 
-def _hints(typed_dict: Any) -> dict[str, Any]:
+@cache
+def _hints(typed_dict: Any) -> Mapping[str, Any]:
     return get_type_hints(typed_dict, include_extras=True)
 
 

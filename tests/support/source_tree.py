@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +46,12 @@ def parsed(file: Path) -> ast.Module:
 
 
 @cache
+def nodes(file: Path) -> Sequence[ast.AST]:
+    """All parts of a file, the whole first."""
+    return tuple(ast.walk(parsed(file)))
+
+
+@cache
 def modules() -> dict[str, Path]:
     """Every module of our distributions by its dotted name; a package's is that of its `__init__.py`."""
     return {module_name(file): file for file in sources(*PACKAGES.values())}
@@ -67,7 +73,7 @@ def imports(file: Path) -> tuple[Import, ...]:
 def _imports(file: Path) -> Iterator[Import]:
     name = module_name(file)
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(parsed(file)):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(file, node.lineno, alias.name, "")
