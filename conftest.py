@@ -78,38 +78,45 @@ _REAL_ENGINE = re.compile(r"engines/\w+/tests/test_real_")
 """Files that share one start of a real engine, which takes longest of all."""
 
 _LONGEST = (
-    "common/tests/commands/test_pull.py",
-    "engines/fastdeploy/tests/test_start_and_stop_over_standin.py",
-    "engines/llamacpp/tests/test_conformance.py",
-    "engines/max/tests/test_over_standin.py",
-    "engines/upstream/tests/test_conformance.py",
-    "engines/upstream/tests/test_servers.py",
-    "engines/upstream/tests/test_upstream.py",
-    "operations/tests/chat/test_in_a_terminal.py",
     "tests/images/test_build.py",
     "tests/images/test_build_llamacpp.py",
+    "engines/upstream/tests/test_conformance.py",
+    "engines/llamacpp/tests/test_conformance.py",
+    "tests/test_field_matrix.py",
+    "common/tests/commands/test_pull.py",
+    "tests/openai_spec/test_door.py",
+    "tests/test_several_models_conformance.py",
+    "tests/test_packages.py",
+    "tests/test_suite.py",
     "tests/test_engine_tutorial.py",
+    "engines/fastdeploy/tests/test_settings.py",
+    "operations/tests/fit/test_command.py",
+    "engines/fastdeploy/tests/test_recorded_behaviour_over_standin.py",
+    "tests/test_architecture.py",
+    "tests/openai_spec/test_fuzz.py",
+    "common/tests/server/test_engine.py",
+    "engines/fastdeploy/tests/test_conformance_over_standin.py",
+    "engines/fastdeploy/tests/test_start_and_stop_over_standin.py",
     "tests/test_hung_engine.py",
+    "tests/test_config_foretells.py",
+    "engines/fastdeploy/tests/test_doors_over_standin.py",
+    "tests/test_names_from_elsewhere.py",
+    "tests/test_names.py",
+    "workers/tests/http/test_fuzz.py",
+    "engines/max/tests/test_over_standin.py",
+    "tests/test_shell_blocks.py",
+    "operations/tests/bench/test_command.py",
     "tests/test_killed_engine.py",
     "tests/test_mistakes.py",
-    "tests/test_request_path.py",
-    "tests/test_shell_blocks.py",
-    "workers/tests/emulator/test_command.py",
-    "workers/tests/http/test_cache.py",
-    "workers/tests/http/test_heartbeats.py",
-    "workers/tests/http/test_page.py",
-    "workers/tests/http/test_rate_limit.py",
-    "workers/tests/http/test_restarting.py",
-    "workers/tests/http/test_soak.py",
-    "workers/tests/runpod/test_endings.py",
-    "workers/tests/runpod/test_failed_starts.py",
 )
-"""Files that take longer than others: they begin first, so that no core waits for one of them at the end."""
+"""Files that take longer than others, the longest first: so they begin, and no core waits for one at the end."""
 
 
 def _rank(path: str) -> int:
     """How early a file begins."""
-    return 0 if _REAL_ENGINE.match(path) else 1 if path in _LONGEST else 2
+    if _REAL_ENGINE.match(path):
+        return -1
+    return _LONGEST.index(path) if path in _LONGEST else len(_LONGEST)
 
 
 @pytest.hookimpl(optionalhook=True)
