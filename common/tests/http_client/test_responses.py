@@ -454,16 +454,16 @@ async def test_a_silent_server_is_left_after_its_time_and_a_slow_reader_is_no_si
     async def script(call: Call) -> None:
         await call.send(CHUNKED + b"5\r\nhello\r\n")
         if b"/slow" in call.head:
-            for _ in range(6):
-                await asyncio.sleep(0.03)
+            for _ in range(12):
+                await asyncio.sleep(0.1)
                 await call.send(b"5\r\nhello\r\n")
             await call.send(b"0\r\n\r\n")
         else:
             await call.reader.read()
 
-    async with pooled(script, idle_timeout=0.1) as (server, pool):
+    async with pooled(script, idle_timeout=1) as (server, pool):
         async with await pool.request("GET", "/slow") as response:
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(1.3)
             assert (await response.read()).endswith(b"hello")
         with pytest.raises(ResponseTimeoutError):
             async with await pool.request("GET", "/silent") as response:

@@ -90,7 +90,10 @@ async def test_a_sweep_with_all_reports_and_a_comparison(tmp_path: Path) -> None
     page = files[3].read_text()
     assert page.count("<svg") >= 8
     assert not re.search(r"<script|src=|href=|@import|url\(", page)
-    for words in ("time to first token", "4 streams", "Tokens are counted by the server", "No limit yet"):
+    # What the figures are depends on the machine; what is made of which, test_verdict.py proves.
+    verdict = [advice["limit"][:12] for advice in report["verdict"]]
+    assert verdict
+    for words in ("time to first token", "4 streams", "Tokens are counted by the server", *verdict):
         assert words in result.out, result.out
 
     for width in (60, 80, 120, 200):
