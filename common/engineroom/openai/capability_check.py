@@ -15,6 +15,7 @@ from .routes import CHAT_COMPLETIONS, COMPLETIONS, MESSAGES, RESPONSES, TEXT_ROU
 from .validation import invalid
 
 _WITH_TOOLS = frozenset({CHAT_COMPLETIONS, RESPONSES, MESSAGES})
+_TOOL_FIELDS = frozenset({"tools", "tool_choice", "functions", "function_call"})
 
 _TEXTS = (
     "messages",
@@ -66,10 +67,12 @@ def check_capabilities(path: str, json: Mapping[str, Any], capabilities: Capabil
     elif path == MESSAGES:
         _check_format(_inner(json, "output_config", "format"), "output_config.format", capabilities)
         _check_format(json.get("output_format"), "output_format", capabilities)
+    asks_for_tools = not json.keys().isdisjoint(_TOOL_FIELDS)
     if path in _WITH_TOOLS:
-        _check_tools(json, capabilities)
+        if asks_for_tools:
+            _check_tools(json, capabilities)
         _check_parts(json, capabilities)
-    if path == CHAT_COMPLETIONS and not capabilities.assumed:
+    if asks_for_tools and path == CHAT_COMPLETIONS and not capabilities.assumed:
         _check_custom_tools(json)
 
 
@@ -96,6 +99,8 @@ def _prompt_sizes(json: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
     messages = characters = 0
     for field in _TEXTS:
         value = json.get(field)
+        if value is None:
+            continue
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, list) and value and not isinstance(value[0], int):
@@ -145,7 +150,7 @@ def _check_included_logprobs(json: Mapping[str, Any], capabilities: Capabilities
 
 
 def _check_format(wanted: Any, param: str, capabilities: Capabilities) -> None:
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else None
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
     if not capabilities.json_schema and kind in ("json_schema", "json_object"):
         message = f"This engine cannot enforce a '{param}' of type '{kind}'."
         raise _refused(capabilities, "json_schema", param, message)
@@ -154,7 +159,7 @@ def _check_format(wanted: Any, param: str, capabilities: Capabilities) -> None:
 def _inner(json: Mapping[str, Any], outer: str, field: str) -> Any:
     """A field of a field, which may be anything."""
     value = json.get(outer)
-    return value.get(field) if isinstance(value, Mapping) else None
+    return value.get(field) if isinstance(value, dict) else None
 
 
 def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
@@ -173,13 +178,13 @@ def _check_tools(json: Mapping[str, Any], capabilities: Capabilities) -> None:
 
 def _choice_kind(choice: Any) -> Any:
     """`auto`, `none` or what else a choice demands; that of a list of allowed tools is its mode."""
-    if not isinstance(choice, Mapping):
+    if not isinstance(choice, dict):
         return choice
     if choice.get("type") != "allowed_tools":
         return choice.get("type")
     # A chat's list stands in an object of its own.
     allowed = choice.get("allowed_tools", choice)
-    return allowed.get("mode") if isinstance(allowed, Mapping) else allowed
+    return allowed.get("mode") if isinstance(allowed, dict) else allowed
 
 
 def _check_custom_tools(json: Mapping[str, Any]) -> None:
@@ -207,16 +212,19 @@ def _typed_parts(json: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for number, message in enumerate(messages if isinstance(messages, list) else ()):
             if isinstance(message, dict):
                 # `output` is what a tool of Responses says; Messages have a tool's result among their parts.
-                for content in ("content", "output"):
-                    yield from _parts_in(message.get(content), f"{field}.{number}.{content}")
+                for name in ("content", "output"):
+                    content = message.get(name)
+                    if isinstance(content, list):
+                        yield from _parts_in(content, f"{field}.{number}.{name}")
 
 
-def _parts_in(content: Any, where: str) -> Iterator[tuple[str, str]]:
-    for at, part in enumerate(content if isinstance(content, list) else ()):
+def _parts_in(content: list[Any], where: str) -> Iterator[tuple[str, str]]:
+    for at, part in enumerate(content):
         if isinstance(part, dict) and isinstance(part.get("type"), str):
             yield f"{where}.{at}", part["type"]
-            if part["type"] == "tool_result":
-                yield from _parts_in(part.get("content"), f"{where}.{at}.content")
+            inner = part.get("content")
+            if part["type"] == "tool_result" and isinstance(inner, list):
+                yield from _parts_in(inner, f"{where}.{at}.content")
 
 
 def _refused(capabilities: Capabilities, name: str, param: str, message: str) -> APIError:

@@ -41,11 +41,17 @@ class ChatOpening:
         if self._closed == _FIRST and not self._splitter.rest and _OPENED.match(chunk):
             self._closed = set()
             return chunk
+        events = self._splitter.feed(chunk)
         body = b""
-        for event in split_events(self._splitter.feed(chunk)):
-            openings = [opening for data in payloads(event) for opening in self.openings(data)]
-            body += b"".join(map(encode, openings)) + event
-        return body + self._splitter.rest if self.complete else body
+        looked_at = 0
+        for event in split_events(events):
+            for data in payloads(event):
+                body += b"".join(map(encode, self.openings(data)))
+            body += event
+            looked_at += len(event)
+            if self.complete:
+                return body + events[looked_at:] + self._splitter.rest
+        return body
 
     def finish(self) -> bytes:
         """What is left where the stream ends before all choices have opened."""

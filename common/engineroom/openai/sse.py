@@ -138,16 +138,22 @@ class EventSource:
 
 def split_events(events: bytes) -> list[bytes]:
     """Whole events one by one, byte for byte."""
-    return _EVENT.findall(events)
+    if events.find(b"\r") >= 0:
+        return _EVENT.findall(events)
+    return [event + b"\n\n" for event in events.split(b"\n\n")[:-1]]
 
 
 def payloads(events: bytes) -> list[bytes]:
-    """The data of whole events; those without any (comments, pings) are left out."""
-    if b"\r" in events:
+    """The data of whole events; those without any (comments, pings) are left out.
+
+    `find` stands here for `in`, which first takes what it is to look for for a number, and makes an exception of that:
+    on the path of every token it costs twice as much.
+    """
+    if events.find(b"\r") >= 0:
         events = events.replace(b"\r\n", b"\n")
     data_of_events = []
     for event in events.split(b"\n\n"):
-        if event.startswith(b"data:") and b"\n" not in event:
+        if event.startswith(b"data:") and event.find(b"\n") < 0:
             data = event[5:].strip()
         else:
             data = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))

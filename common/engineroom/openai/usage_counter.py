@@ -134,9 +134,9 @@ class _CountedResponse:
             self._tokens += tokens
             if self._tokens > self._usage.completion_tokens:
                 self._usage.completion_tokens = self._tokens
-        if _FIGURES in events:
+        if events.find(_FIGURES) >= 0:  # Quicker than `in`, and on the path of every token.
             for data in payloads(events):
-                if _FIGURES in data:
+                if data.find(_FIGURES) >= 0:
                     self._read(data)
 
     def _count_deltas(self, events: bytes) -> int:
@@ -184,7 +184,7 @@ class _StrippedResponse(_CountedResponse):
         events = self._splitter.feed(body)
         if events:
             self._count(events)
-        if _USAGE in events:
+        if events.find(_USAGE) >= 0:
             # Within a JSON string its quotes would be escaped: this is a field.
             events = _without_usage(events)
         if not message.get("more_body"):

@@ -125,7 +125,7 @@ class Proxy:
             APIError: to answer with that instead. Some servers begin a stream before they look at the request, and
                 refuse it in the first event; the client gets that with its status.
         """
-        if b"error" not in events:
+        if events.find(b"error") < 0:
             return
         first, blank_line, _ = events.replace(b"\r\n", b"\n").partition(b"\n\n")
         for data in payloads(first) if blank_line else ():

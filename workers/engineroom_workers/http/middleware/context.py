@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ def _request_id(scope: Scope) -> str:
     """The client's id if it is usable, else a new one; afterwards the scope's headers have just this one."""
     ids = [value for name, value in scope["headers"] if name == b"x-request-id"]
     usable = bool(ids) and _is_usable_id(ids[0])
-    request_id = ids[0].decode() if usable else f"req_{secrets.token_hex(16)}"
+    request_id = ids[0].decode() if usable else f"req_{os.urandom(16).hex()}"
     if not usable or len(ids) > 1:
         others = [(name, value) for name, value in scope["headers"] if name != b"x-request-id"]
         scope["headers"] = [*others, (b"x-request-id", request_id.encode())]
