@@ -44,6 +44,13 @@ class TokenUsage:
                 self.reasoning_tokens = _detail(reported, f"{completion}_details", "reasoning_tokens")
 
 
+def count_events(events: bytes) -> int:
+    """How many of a stream's whole events have a JSON object as their data, as all but the last have: about as many as
+    tokens. It is on the path of every one of these."""
+    # A line's end is never part of JSON.
+    return events.count(b"\ndata: {") + events.startswith(b"data: {")
+
+
 def get_usage(scope: Scope) -> TokenUsage:
     """The usage of a scope's request, made now where there is none: whoever looks first and whoever counts share it."""
     usage: TokenUsage | None = scope.get(_KEY)

@@ -12,7 +12,7 @@ from ..errors import APIError
 from .body import get_request, with_request
 from .routes import MESSAGES, RESPONSES, TEXT_ROUTES
 from .sse import EventSplitter, payloads
-from .usage import TokenUsage, requested_usage
+from .usage import TokenUsage, count_events, requested_usage
 
 _INCLUDED = {"include_usage": True}
 _USAGE = b'"usage":'
@@ -125,11 +125,7 @@ class _CountedResponse:
 
     def _count(self, events: bytes) -> None:
         """Count whole events: as the usage in them says, else by their number."""
-        # A line's end is never part of JSON.
-        if self._is_text:
-            tokens = events.count(b"\ndata: {") + events.startswith(b"data: {")
-        else:
-            tokens = self._count_deltas(events)
+        tokens = count_events(events) if self._is_text else self._count_deltas(events)
         if tokens:
             self._tokens += tokens
             if self._tokens > self._usage.completion_tokens:
@@ -145,7 +141,7 @@ class _CountedResponse:
             return events.count(b"event: content_block_delta")
         if self._path == RESPONSES:
             return events.count(b".delta\n") + events.count(b".delta\r\n")
-        return events.count(b"\ndata: {") + events.startswith(b"data: {")
+        return count_events(events)
 
     def _read(self, body: bytes) -> None:
         """Take over the usage in a response's body, or in an event's data."""

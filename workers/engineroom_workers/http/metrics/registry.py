@@ -14,6 +14,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
+from engineroom.openai.usage import count_events
+
 from .histograms import HistogramSeries, UnlockedHistogram
 
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
@@ -239,7 +241,7 @@ class StreamTimer:
     def add(self, body: bytes) -> float:
         """Note a piece of the body, of whole events; the time of it, by `time.perf_counter`."""
         now = time.perf_counter()
-        events = body.count(b"\ndata: {") + body.startswith(b"data: {")
+        events = count_events(body)
         if events:
             self._note(now, events)
         return now

@@ -13,7 +13,7 @@ import msgspec
 from engineroom.asgi import Message, Scope, Send, header
 from engineroom.errors import APIError
 from engineroom.openai.body import Request, with_request
-from engineroom.openai.usage import TokenUsage, get_usage
+from engineroom.openai.usage import TokenUsage, count_events, get_usage
 from engineroom.server import JoinedEngine, join_engine
 
 from .api_errors import fields_of
@@ -137,7 +137,7 @@ class EngineStream:
         body = message.get("body", b"")
         more = message.get("more_body", False)
         now = time.perf_counter()
-        events = body.count(b"\ndata: {") + body.startswith(b"data: {")
+        events = count_events(body)
         if events:
             self._pieces.append((now, events))
         if body:
