@@ -99,6 +99,11 @@ def _listed(base: Path, name: str, label: str, above: list[Row]) -> Path:
     return paths.pop()
 
 
+def _label(path: Path) -> str:
+    """What the row of a path is called in the table."""
+    return next(row.label for row in table() if row.path == path)
+
+
 @cache
 def row_of(file: Path) -> Row:
     """The row that a file belongs to: the one with the longest path."""
@@ -152,6 +157,23 @@ def test_files_import_the_libraries_of_their_row() -> None:
     assert not breaches, explained(
         breaches,
         f"Use what the row has, or add the library to that row of tests/{TABLE.name} and to the pyproject.toml.",
+    )
+
+
+def test_rows_list_nothing_that_they_do_not_import() -> None:
+    parts: dict[Row, set[Path]] = {row: set() for row in table()}
+    libraries: dict[Row, set[str]] = {row: set() for row in table()}
+    for file in sources(*PACKAGES.values()):
+        row = row_of(file)
+        parts[row] |= {row_of(modules()[module]).path for _, module in own_imports(file)}
+        libraries[row] |= {line.package for line in imports(file)}
+    unused = [
+        f"`{row.label}`: {', '.join(sorted([*map(_label, row.parts - parts[row]), *(row.libraries - libraries[row])]))}"
+        for row in table()
+        if row.parts - parts[row] or row.libraries - libraries[row]
+    ]
+    assert not unused, explained(
+        unused, f"Take it out of the row of tests/{TABLE.name}: the table is what a reader sees."
     )
 
 
