@@ -22,6 +22,7 @@ from standin.engine import StandinEngine
 
 from engineroom.asgi import request
 from engineroom.errors import EngineStartError
+from engineroom.testing import running
 
 CHAT = "/v1/chat/completions"
 SUPPORT = Path(__file__).parents[3] / "tests" / "support"
@@ -35,12 +36,18 @@ async def eventually(condition: Callable[[], Any], seconds: float = 60) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.fixture(scope="module", params=["unix", "tcp"])
+async def engine(anyio_backend: str, request: pytest.FixtureRequest) -> AsyncIterator[StandinEngine]:
+    """One that all tests ask, and none ends."""
+    async with running(StandinEngine(transport=request.param)) as engine:
+        yield engine
+
+
 @pytest.fixture(params=["unix", "tcp"])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[StandinEngine]:
-    engine = StandinEngine(transport=request.param)
-    await engine.start()
-    yield engine
-    await engine.stop()
+async def own_engine(request: pytest.FixtureRequest) -> AsyncIterator[StandinEngine]:
+    """One that its test may end."""
+    async with running(StandinEngine(transport=request.param)) as engine:
+        yield engine
 
 
 async def post(engine: StandinEngine, **body: object) -> tuple[int, dict[str, str], bytes]:
@@ -93,13 +100,15 @@ async def test_a_stream_that_is_cut_says_so(engine: StandinEngine) -> None:
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "engine_error"
 
 
-@pytest.mark.parametrize(("fault", "expected"), [("cut", (502, "engine_error")), ("die", (503, "engine_dead"))])
-async def test_before_the_first_token_a_failure_is_a_status(
-    engine: StandinEngine, fault: str, expected: tuple[int, str]
-) -> None:
+async def test_before_the_first_token_a_failure_is_a_status(engine: StandinEngine) -> None:
     """Also where the server has sent its headers long before."""
-    status, _, body = await post(engine, stream=True, fault=fault, fault_after=0, gap=0.2)
-    assert (status, json.loads(body)["error"]["code"]) == expected
+    status, _, body = await post(engine, stream=True, fault="cut", fault_after=0, gap=0.2)
+    assert (status, json.loads(body)["error"]["code"]) == (502, "engine_error")
+
+
+async def test_death_before_the_first_token_is_a_status(own_engine: StandinEngine) -> None:
+    status, _, body = await post(own_engine, stream=True, fault="die", fault_after=0, gap=0.2)
+    assert (status, json.loads(body)["error"]["code"]) == (503, "engine_dead")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,8 @@ async def test_a_path_arrives_as_it_was_meant_and_leads_nowhere_else(
         assert json.loads(await response.read()).get("url") == url
 
 
-async def test_death_mid_stream_is_told_with_its_reason(engine: StandinEngine) -> None:
+async def test_death_mid_stream_is_told_with_its_reason(own_engine: StandinEngine) -> None:
+    engine = own_engine
     _, _, body = await post(engine, stream=True, fault="die")
     last = body.rstrip().split(b"\n\n")[-1]
     error = json.loads(last.removeprefix(b"data: "))["error"]
@@ -153,12 +163,12 @@ async def _read(engine: StandinEngine, body: bytes) -> None:
         await response.read()
 
 
-async def test_stop_tells_running_clients(engine: StandinEngine) -> None:
+async def test_stop_tells_running_clients(own_engine: StandinEngine) -> None:
     body = json.dumps({"stream": True, "words": 100, "gap": 0.1}).encode()
-    async with request(engine.app, "POST", CHAT, body=body) as response:
+    async with request(own_engine.app, "POST", CHAT, body=body) as response:
         chunks = aiter(response)
         await anext(chunks)
-        await engine.stop()
+        await own_engine.stop()
         rest = b"".join([chunk async for chunk in chunks])
     assert b"shutting_down" in rest
 

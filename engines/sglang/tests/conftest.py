@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,19 @@ def settings(folder: Path, version: str = "0.5.23", **variables: str) -> dict[st
     return {**own, **more, "START_TIMEOUT": "60", "STOP_TIMEOUT": "5", **variables}
 
 
+@contextmanager
+def configured(folder: Path) -> Iterator[Configure]:
+    """Makes engines over the stand-in, on a machine that hides no GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        patch.delenv("NVIDIA_VISIBLE_DEVICES", raising=False)
+        yield lambda **variables: opened(SGLangEngine, Environment.of(settings(folder, **variables)))
+
+
 @pytest.fixture
-def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.delenv("NVIDIA_VISIBLE_DEVICES", raising=False)
-    return lambda **variables: opened(SGLangEngine, Environment.of(settings(tmp_path, **variables)))
+def configure(tmp_path: Path) -> Iterator[Configure]:
+    with configured(tmp_path) as configure:
+        yield configure
 
 
 async def ask(engine: SGLangEngine, path: str = CHAT, **body: object) -> tuple[int, Any]:

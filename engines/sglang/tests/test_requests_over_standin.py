@@ -15,13 +15,15 @@ from engineroom.jobs import GenerateRequest, JobInput, generate
 from engineroom.testing import running
 from engineroom_sglang import SGLangEngine
 
-from .conftest import Configure, ask, sent
+from .conftest import Configure, ask, configured, sent
 
 
-@pytest.fixture
-async def engine(configure: Configure) -> AsyncIterator[SGLangEngine]:
-    async with running(configure(OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b")) as engine:
-        yield engine
+@pytest.fixture(scope="module")
+async def engine(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SGLangEngine]:
+    """One that all tests ask, and none ends."""
+    with configured(tmp_path_factory.mktemp("engine")) as configure:
+        async with running(configure(OPENAI_SERVED_MODEL_NAME_OVERRIDE="a,b")) as engine:
+            yield engine
 
 
 async def test_fields_of_sglang_reach_it_and_it_knows_one_model_name(engine: SGLangEngine) -> None:
