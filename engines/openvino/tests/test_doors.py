@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from http_door import serving
+from small_model import small_model
 
-from engineroom_workers.testing import RunningEmulator
-from engineroom_workers.testing.suite import client, http_door, http_url, queue_worker, runpod, url
+from engineroom_workers.testing import DoorExpectations
+from engineroom_workers.testing.suite import *  # noqa: F403
+from engineroom_workers.testing.suite import QUESTION
 
 pytestmark = [pytest.mark.real_openvino, pytest.mark.timeout(180)]
 
-__all__ = ["client", "http_door", "http_url", "queue_worker", "runpod", "url"]
-
-QUESTION: Any = [{"role": "user", "content": "What is 2+2?"}]
 ASKED: Any = {"model": "smol", "temperature": 0, "max_tokens": 20}
 
 
@@ -26,16 +25,10 @@ def worker(real: dict[str, str]) -> dict[str, str]:
     return real
 
 
-async def test_chat_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
-    answer = await client.chat.completions.create(messages=QUESTION, **ASKED)
-    text = answer.choices[0].message.content
-    assert text
-    stream = await client.chat.completions.create(
-        messages=QUESTION, stream=True, stream_options={"include_usage": True}, **ASKED
-    )
-    chunks = [chunk async for chunk in stream]
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
-    assert chunks[-1].usage == answer.usage
+@pytest.fixture(scope="module")
+def door_expectations() -> DoorExpectations:
+    # OpenVINO quantises the weights anew, and the model says something else.
+    return replace(small_model("engineroom_openvino_running"), answer=None)
 
 
 async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> None:
@@ -45,14 +38,6 @@ async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> N
             await client.chat.completions.create(messages=QUESTION, tools=[tool], **ASKED)
         with pytest.raises(openai.NotFoundError):
             await client.embeddings.create(model="smol", input="text")
-
-
-async def test_a_native_job_takes_its_sampling_parameters(runpod: RunningEmulator) -> None:
-    asked = {"prompt": "1 2 3 4 5 6 7", "sampling_params": {"temperature": 0, "max_tokens": 6, "min_p": 0.1}}
-    async with httpx.AsyncClient(base_url=runpod.endpoint_url, timeout=60) as client:
-        body = (await client.post("/runsync", json={"input": asked})).json()
-    assert body["status"] == "COMPLETED", body
-    assert body["output"][0]["choices"][0]["tokens"][0].startswith(" 8 9")
 
 
 def test_a_door_that_is_stopped_while_it_loads_ends_at_once(real: dict[str, str]) -> None:

@@ -12,26 +12,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
-import engine_env  # noqa: E402
-
-REQUIREMENTS = ROOT / "requirements"
-OURS = [ROOT / name for name in ("common", "workers", "engines/echo", "engines/openvino")]
+import worker_env  # noqa: E402
 
 
 def main(folder: Path) -> int:
-    beside = [REQUIREMENTS / name for name in ("serve.txt", "dev.txt", "model.txt")]
-    made_from = [Path(__file__), *beside, *(ours / "pyproject.toml" for ours in OURS)]
-    # All is pinned, and the package with the model names dependencies that nobody wants.
-    more = ["--no-deps", *(part for path in beside for part in ("-r", path))]
-    python = f"3.{sys.version_info[1]}"
-    return engine_env.make(
-        folder, python, REQUIREMENTS / "openvino.txt", *more, made_from=made_from, then=_install_ours
+    return worker_env.make(
+        folder,
+        f"3.{sys.version_info[1]}",
+        "openvino.txt",
+        script=Path(__file__),
+        engines=("echo", "openvino"),
+        beside=worker_env.FOR_TESTS,
     )
-
-
-def _install_ours(folder: Path) -> None:
-    editable = [part for ours in OURS for part in ("-e", ours)]
-    engine_env.install(folder, "--no-deps", "--no-build-isolation", *editable)
 
 
 if __name__ == "__main__":

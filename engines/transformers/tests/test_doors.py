@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from http_door import serving
+from small_model import small_model
 
-from engineroom_workers.testing import RunningEmulator
-from engineroom_workers.testing.suite import client, http_door, http_url, queue_worker, runpod, url
+from engineroom_workers.testing import DoorExpectations
+from engineroom_workers.testing.suite import *  # noqa: F403
+from engineroom_workers.testing.suite import QUESTION
 
 pytestmark = [pytest.mark.real_transformers, pytest.mark.timeout(180)]
 
-__all__ = ["client", "http_door", "http_url", "queue_worker", "runpod", "url"]
-
-QUESTION: Any = [{"role": "user", "content": "What is 2+2?"}]
 ASKED: Any = {"model": "smol", "temperature": 0, "max_tokens": 20}
 
 
@@ -28,29 +25,9 @@ def worker(real: dict[str, str]) -> dict[str, str]:
     return real
 
 
-async def test_chat_whole_and_streamed(client: openai.AsyncOpenAI) -> None:
-    answer = await client.chat.completions.create(messages=QUESTION, **ASKED)
-    text = answer.choices[0].message.content
-    assert text is not None
-    assert "4" in text
-    stream = await client.chat.completions.create(
-        messages=QUESTION, stream=True, stream_options={"include_usage": True}, **ASKED
-    )
-    chunks = [chunk async for chunk in stream]
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == text
-    assert len(chunks) > 5
-    assert chunks[-1].usage == answer.usage
-
-
-async def test_completions_take_the_engine_s_own_parameters(client: openai.AsyncOpenAI) -> None:
-    answer = await client.completions.create(
-        prompt="1 2 3 4 5 6 7", extra_body={"top_k": 1}, **{**ASKED, "temperature": 2}
-    )
-    assert answer.choices[0].text.startswith(" 8 9")
-
-
-async def test_models(client: openai.AsyncOpenAI) -> None:
-    assert [model.id async for model in client.models.list()] == ["smol", "alias"]
+@pytest.fixture(scope="module")
+def door_expectations() -> DoorExpectations:
+    return small_model("engineroom_transformers_running")
 
 
 async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> None:
@@ -59,45 +36,6 @@ async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> N
             await client.chat.completions.create(messages=QUESTION, extra_body={"mirostat": 2}, **ASKED)
         with pytest.raises(openai.NotFoundError):
             await client.embeddings.create(model="smol", input="text")
-
-
-async def test_a_stream_that_a_client_leaves_stops_costing(http_url: str) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{http_url}/v1", api_key="none", max_retries=0) as client:
-        stream = await client.chat.completions.create(
-            model="smol", messages=QUESTION, stream=True, max_tokens=1500, extra_body={"ignore_eos": True}
-        )
-        await stream.__anext__()
-        assert await running(http_url) == 1
-        await stream.close()
-    for _ in range(1200):
-        if not await running(http_url):
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("the generation is still running")
-
-
-async def running(url: str) -> float:
-    async with httpx.AsyncClient(base_url=url) as client:
-        lines = (await client.get("/metrics")).text.splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith("engineroom_transformers_running "))
-
-
-async def test_a_native_job_takes_its_sampling_parameters(runpod: RunningEmulator) -> None:
-    asked = {"prompt": "1 2 3 4 5 6 7", "sampling_params": {"temperature": 0, "max_tokens": 6, "min_p": 0.1}}
-    async with httpx.AsyncClient(base_url=runpod.endpoint_url, timeout=60) as client:
-        told = (await client.post("/runsync", json={"input": asked})).json()
-    assert told["status"] == "COMPLETED", told
-    assert told["output"][0]["choices"][0]["tokens"][0].startswith(" 8 9")
-
-
-async def test_a_cancelled_job_leaves_room_for_the_next(runpod: RunningEmulator) -> None:
-    asked = {"prompt": "Count", "sampling_params": {"max_tokens": 1500, "ignore_eos": True}, "stream": True}
-    async with httpx.AsyncClient(base_url=runpod.endpoint_url, timeout=60) as client:
-        job = (await client.post("/run", json={"input": asked})).json()["id"]
-        await runpod.streamed(job)
-        await client.post(f"/cancel/{job}")
-        short = {"input": {"prompt": "Count", "sampling_params": {"max_tokens": 3}}}
-        assert (await client.post("/runsync", json=short)).json()["status"] == "COMPLETED"
 
 
 def test_a_door_that_is_stopped_while_it_loads_ends_at_once(real: dict[str, str]) -> None:

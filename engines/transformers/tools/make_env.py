@@ -13,24 +13,21 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import engine_env  # noqa: E402
-
-REQUIREMENTS = ROOT / "requirements"
-OURS = [ROOT / name for name in ("common", "workers", "engines/echo", "engines/transformers")]
+import worker_env  # noqa: E402
 
 
 def main(folder: Path) -> int:
-    wanted = REQUIREMENTS / "transformers-cpu.txt"
-    python, torch = engine_env.cpu_torch(wanted)
-    beside = [REQUIREMENTS / name for name in ("serve.txt", "dev.txt", "model.txt")]
-    made_from = [Path(__file__), *beside, *(ours / "pyproject.toml" for ours in OURS)]
-    # All is pinned, and the package with the model names dependencies that nobody wants.
-    more = ["--no-deps", *(part for path in beside for part in ("-r", path)), *torch]
-    return engine_env.make(folder, python, wanted, *more, made_from=made_from, then=_install_ours)
-
-
-def _install_ours(folder: Path) -> None:
-    editable = [part for ours in OURS for part in ("-e", ours)]
-    engine_env.install(folder, "--no-deps", "--no-build-isolation", *editable)
+    wanted = "transformers-cpu.txt"
+    python, torch = engine_env.cpu_torch(worker_env.REQUIREMENTS / wanted)
+    return worker_env.make(
+        folder,
+        python,
+        wanted,
+        *torch,
+        script=Path(__file__),
+        engines=("echo", "transformers"),
+        beside=worker_env.FOR_TESTS,
+    )
 
 
 if __name__ == "__main__":
