@@ -5,6 +5,7 @@ from __future__ import annotations
 from .batching import BatchSize, Pace, batched, drained
 from .generate import Delta, GenerateRequest, generate, request_headers
 from .input import APICall, BatchingOptions, JobDefaults, JobInput, OutputFormat, wants_stream
+from .output import as_body, as_events
 
 __all__ = [
     "APICall",
@@ -16,6 +17,8 @@ __all__ = [
     "JobInput",
     "OutputFormat",
     "Pace",
+    "as_body",
+    "as_events",
     "batched",
     "drained",
     "generate",

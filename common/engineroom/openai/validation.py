@@ -109,6 +109,11 @@ def invalid(message: str, param: str | None, code: str | None = None) -> APIErro
     return APIError(message, param=param, code=code)
 
 
+def not_served(name: str, instead: str) -> APIError:
+    """A 400 for a field of a vendor's API that is refused here; `instead` says what there is in its place."""
+    return invalid(f"'{name}' is not served here; {instead}.", name, "unsupported_parameter")
+
+
 def unknown_field(name: str) -> APIError:
     """A 400, in OpenAI's words, for a field that neither its API nor the engine has."""
     return invalid(UNKNOWN_FIELD + name, name)

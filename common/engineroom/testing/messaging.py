@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ..openai.routes import COUNT_TOKENS, MESSAGES
-from .responding import UNICODE, WEATHER
+from .responding import CITY, WEATHER, assert_city
 from .responses import QUESTION
 from .splitting import characters_stay_whole
 from .target import NotOffered, Target
@@ -81,26 +81,15 @@ async def messages_keep_a_schema(target: Target) -> None:
     """`output_config.format` with a JSON schema is kept, also where its values are not ASCII."""
     if not target.capabilities.json_schema:
         raise NotOffered("JSON schema")
-    schema = {
-        "type": "object",
-        "properties": {"city": {"enum": [UNICODE]}},
-        "required": ["city"],
-        "additionalProperties": False,
-    }
     request = {
         "messages": [{"role": "user", "content": "Name a city, as JSON."}],
         "max_tokens": 120,
-        "output_config": {"format": {"type": "json_schema", "schema": schema}},
+        "output_config": {"format": {"type": "json_schema", "schema": CITY}},
     }
     whole = await target.ask(MESSAGES, request, offers=("output_config", "format"))
     streamed = accumulated(await target.events(MESSAGES, request))
     for how, message in (("whole", whole), ("streamed", streamed)):
-        answer = text_of(message)
-        try:
-            value = msgspec.json.decode(answer)
-        except msgspec.DecodeError:
-            raise AssertionError(f"JSON was promised, and a {how} message is none: {answer!r}") from None
-        assert value == {"city": UNICODE}, f"a {how} message has what the schema demands: {answer!r}"
+        assert_city(text_of(message), f"a {how} message")
 
 
 async def messages_use_tools(target: Target) -> None:

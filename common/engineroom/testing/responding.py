@@ -26,6 +26,13 @@ WEATHER = {
     },
 }
 UNICODE = "Zürich 漢字 🦙"
+CITY = {
+    "type": "object",
+    "properties": {"city": {"enum": [UNICODE]}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+"""A JSON schema that has one value alone."""
 
 
 async def responses_answer(target: Target) -> None:
@@ -61,27 +68,25 @@ async def responses_tell_truncation(target: Target) -> None:
         assert details == {"reason": "max_output_tokens"}, f"a {how} response says why it is incomplete: {details!r}"
 
 
+def assert_city(answer: str, what: str) -> None:
+    """That `what`, whose text this is, keeps the schema `CITY`."""
+    try:
+        value = msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        raise AssertionError(f"JSON was promised, and {what} is none: {answer!r}") from None
+    assert value == {"city": UNICODE}, f"{what} has what the schema demands: {answer!r}"
+
+
 async def responses_keep_a_schema(target: Target) -> None:
     """`text.format` with a JSON schema is kept, also where its values are not ASCII."""
     if not target.capabilities.json_schema:
         raise NotOffered("JSON schema")
-    schema = {
-        "type": "object",
-        "properties": {"city": {"enum": [UNICODE]}},
-        "required": ["city"],
-        "additionalProperties": False,
-    }
-    text = {"format": {"type": "json_schema", "name": "city", "schema": schema, "strict": True}}
+    text = {"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}}
     request = {"input": "Name a city, as JSON.", "text": text, "max_output_tokens": 120}
     body = await target.ask(RESPONSES, request, offers=("text", "format"))
     streamed = assert_ordered(await target.events(RESPONSES, request))
     for how, response in (("whole", body), ("streamed", streamed)):
-        answer = output_text(response)
-        try:
-            value = msgspec.json.decode(answer)
-        except msgspec.DecodeError:
-            raise AssertionError(f"JSON was promised, and a {how} response is none: {answer!r}") from None
-        assert value == {"city": UNICODE}, f"a {how} response has what the schema demands: {answer!r}"
+        assert_city(output_text(response), f"a {how} response")
 
 
 async def responses_call_functions(target: Target) -> None:

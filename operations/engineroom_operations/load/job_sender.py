@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from engineroom.jobs import as_body, as_events
 from engineroom.timeouts import timeout
 
 from .answers import AnswerReceiver, refusal
@@ -136,7 +137,7 @@ class JobSender(Sender):
             part = await self._ask("GET", f"/stream/{job.id}", b"", _REQUEST_S)
             moment = time.perf_counter()
             for item in part.stream:
-                receiver.on_body(_as_events(item.output), moment)
+                receiver.on_body(as_events(item.output), moment)
             if part.ended and not part.stream:
                 return await self._ask("GET", f"/status/{job.id}", b"", _REQUEST_S)
             if not part.ended:
@@ -149,7 +150,7 @@ class JobSender(Sender):
             job = await self._ask("GET", f"/status/{job.id}", b"", _REQUEST_S)
         if job.status == "COMPLETED":
             receiver.on_head(200, _JSON)
-            receiver.on_body(_as_document(job.output), time.perf_counter())
+            receiver.on_body(as_body(job.output), time.perf_counter())
         return job
 
     @property
@@ -191,21 +192,3 @@ def _check(job: _Job) -> None:
     reason = job.error or job.output or f"the job is {job.status}"
     text = reason if isinstance(reason, str) else msgspec.json.encode(reason).decode()
     raise RequestFailure(kind, " ".join(text.split())[:300])
-
-
-def _as_events(output: msgspec.Raw) -> bytes:
-    """A part of a job's stream as a client of OpenAI gets it: text as it is, anything else as an event of its own."""
-    if not output:
-        return b""
-    value = msgspec.json.decode(output)
-    return value.encode() if isinstance(value, str) else b"data: " + bytes(output) + b"\n\n"
-
-
-def _as_document(output: msgspec.Raw) -> bytes:
-    """A job's output as a whole response: a list of one is that one, text is JSON already."""
-    if not output:
-        return b"null"
-    value = msgspec.json.decode(output)
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
+from engineroom.jobs import as_body, as_events
 
 from ..http import BodyTooLarge, encode, read_body, send_error, send_json
 from ..jobs import Job, JobRequest
@@ -89,19 +90,3 @@ class OpenAIRoutes:
             if finished or self.emulator.closed:
                 return
             await job.changed.wait()
-
-
-def as_events(chunk: msgspec.Raw) -> bytes:
-    """One item of a stream as the client gets it: a string as it is, anything else as an event of its own."""
-    value = msgspec.json.decode(chunk)
-    return value.encode() if isinstance(value, str) else b"data: " + bytes(chunk) + b"\n\n"
-
-
-def as_body(output: msgspec.Raw) -> bytes:
-    """A finished job's output as a response: an aggregate of one item is that item, a string is already JSON."""
-    if not output:
-        return b"null"
-    value = msgspec.json.decode(output)
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value.encode() if isinstance(value, str) else encode(value)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ...stop_strings import RETURN_STOP_REASON
-from ...validation import check, invalid
+from ...validation import check, invalid, not_served
 from ..field_paths import FieldPaths
 from .schema import (
     AnyChoice,
@@ -77,9 +77,9 @@ def checked_messages_request(json: Mapping[str, Any]) -> MessagesRequest:
     request = check(json, MessagesRequest)
     for name, instead in NOT_SERVED.items():
         if json.get(name):
-            raise invalid(f"'{name}' is not served here; {instead}.", name, "unsupported_parameter")
+            raise not_served(name, instead)
     if request.speed == "fast":
-        raise invalid("'speed' is not served here; there is one speed.", "speed", "unsupported_parameter")
+        raise not_served("speed", "there is one speed")
     edits = (request.context_management or {}).get("edits") or []
     for number, edit in enumerate(edits if isinstance(edits, list) else [edits]):
         kind = str(edit.get("type") if isinstance(edit, dict) else edit)

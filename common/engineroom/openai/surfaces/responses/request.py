@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ....errors import APIError
-from ...validation import check, invalid
+from ...validation import check, invalid, not_served
 from ..field_paths import FieldPaths
 from .items import ChatMessages, FunctionName
 from .schema import (
@@ -79,7 +79,7 @@ def checked_request(json: Mapping[str, Any]) -> ResponsesRequest:
     request = check(json, ResponsesRequest)
     for name, instead in _NOT_SERVED.items():
         if getattr(request, name):
-            raise invalid(f"'{name}' is not served here; {instead}.", name, "unsupported_parameter")
+            raise not_served(name, instead)
     return request
 
 

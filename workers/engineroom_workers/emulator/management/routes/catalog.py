@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -10,6 +13,8 @@ from ..account import Account
 from ..catalog_views import GpuQuery, cpu_as_json, data_center_as_json, gpu_as_json
 from ..problems import RequestProblem, no_such
 from .requests import answer, query_bool, query_choice, query_int, query_list, wrong_query
+
+Offer = TypeVar("Offer")
 
 NEEDS_INCLUDE = ("product", "count", "cloud", "countryCodes", "cudaVersions", "minCudaVersion", "vcpuCount")
 """Parameters that mean something for availability only."""
@@ -43,10 +48,7 @@ class CatalogRoutes:
 
     async def gpu(self, request: Request) -> Response:
         catalog = self._account.catalog
-        gpu_id = request.path_params["id"]
-        if gpu_id not in catalog.gpus:
-            raise no_such("GPU", gpu_id)
-        return answer(gpu_as_json(catalog, catalog.gpus[gpu_id], _gpu_query(request)))
+        return answer(gpu_as_json(catalog, _named(request, "GPU", catalog.gpus), _gpu_query(request)))
 
     async def cpus(self, request: Request) -> Response:
         catalog = self._account.catalog
@@ -55,10 +57,7 @@ class CatalogRoutes:
 
     async def cpu(self, request: Request) -> Response:
         catalog = self._account.catalog
-        cpu_id = request.path_params["id"]
-        if cpu_id not in catalog.cpus:
-            raise no_such("CPU", cpu_id)
-        return answer(cpu_as_json(catalog, catalog.cpus[cpu_id], _wants_cpu_availability(request)))
+        return answer(cpu_as_json(catalog, _named(request, "CPU", catalog.cpus), _wants_cpu_availability(request)))
 
     async def data_centers(self, request: Request) -> Response:
         catalog = self._account.catalog
@@ -79,15 +78,21 @@ class CatalogRoutes:
 
     async def data_center(self, request: Request) -> Response:
         catalog = self._account.catalog
-        center_id = request.path_params["id"]
-        if center_id not in catalog.data_centers:
-            raise no_such("data center", center_id)
-        return answer(data_center_as_json(catalog, catalog.data_centers[center_id], _data_center_include(request)))
+        center = _named(request, "data center", catalog.data_centers)
+        return answer(data_center_as_json(catalog, center, _data_center_include(request)))
 
     async def templates(self, request: Request) -> Response:
         """Nobody else has published any here."""
         query_choice(request, "source", ("official", "verified", "community"), "official")
         return answer({"templates": []})
+
+
+def _named(request: Request, kind: str, offers: Mapping[str, Offer]) -> Offer:
+    """The offer whose id is in the path. Raises RequestProblem where there is none."""
+    offer_id = request.path_params["id"]
+    if offer_id not in offers:
+        raise no_such(kind, offer_id)
+    return offers[offer_id]
 
 
 def _gpu_query(request: Request) -> GpuQuery | None:
