@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from ..errors import APIError
+from ..timeouts import timeout
 from .sources import Adapter
 
 logger = logging.getLogger(__name__)
@@ -167,7 +168,8 @@ class AdapterPool:
                     ask_at = now + _PATIENCE_S
                 self._changed.clear()
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), ask_at - now)
+                    async with timeout(ask_at - now):
+                        await self._changed.wait()
         self._keep_all()
 
     def _in_the_way(self, name: str) -> list[_LoadedAdapter]:

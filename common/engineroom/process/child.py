@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import EngineStartError
+from ..timeouts import timeout
 from ..watchdog import Activity
 from . import reaper
 from .activity import read_activity
@@ -165,7 +166,8 @@ class Process:
         """
         self._close(STOP)
         try:
-            await asyncio.wait_for(asyncio.shield(self._ended), self._grace + 10)
+            async with timeout(self._grace + 10):
+                await asyncio.shield(self._ended)
         except asyncio.TimeoutError:
             self._signal(signal.SIGKILL)
             await self._ended

@@ -13,6 +13,7 @@ from ..asgi.disconnect import RequestTimeoutError, race
 from ..asgi.types import Receive
 from ..engine import Engine
 from ..errors import APIError, EngineroomError
+from ..timeouts import timeout
 from .engines import ModelLoader, ShortOfMemoryError
 from .residency import NeededMemory, Place, Residency, not_loaded
 
@@ -298,7 +299,8 @@ class RunLoop:
 
     async def _next_change(self) -> None:
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), 1)
+            async with timeout(1):
+                await self._changed.wait()
 
 
 async def _ignore(name: str, engine: Engine) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from ..openai.routes import CHAT_COMPLETIONS
 from ..pool_gauges import PoolDialects
 from ..pool_load import metric_values
+from ..timeouts import timeout
 from .responses import QUESTION
 from .target import NotOffered, Target
 
@@ -52,7 +53,8 @@ async def pools_see_its_load(target: Target) -> None:
             if done:
                 raise NotOffered("time to look: it has answered already when its gauges are read") from None
             raise
-        await asyncio.wait_for(begun.wait(), _NOTICED_S)
+        async with timeout(_NOTICED_S):
+            await begun.wait()
         gauges = await _until(target, _CLIENTS, running=1)
         assert 0 <= gauges.cache_usage <= 1, f"the cache's usage is from 0 to 1; it is {gauges.cache_usage:g}"
     finally:

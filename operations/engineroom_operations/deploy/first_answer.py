@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ import aiohttp
 
 from engineroom.errors import EngineroomError
 from engineroom.runpod_account import DeploymentKind
+from engineroom.timeouts import timeout
 
 from ..runpod_api.client import RunPodClient
 from ..runpod_api.errors import RunPodApiError
@@ -19,6 +21,7 @@ from ..runpod_api.resources import PODS
 from .worker_log import WorkerLog
 
 _POLL_S = 1.0
+_CANCEL_S = 10
 _REQUEST = aiohttp.ClientTimeout(total=330, sock_connect=15)
 """A load balancer ends a request after five and a half minutes."""
 _HOPELESS_S = 45.0
@@ -122,7 +125,12 @@ class FirstAnswer:
         finally:
             if job_id:
                 # Nobody waits for it any more, and a worker would be started for it.
-                await asyncio.shield(asyncio.wait_for(self._exchange(session, f"{base}/cancel/{job_id}", {}), 10))
+                await asyncio.shield(self._cancel(session, f"{base}/cancel/{job_id}"))
+
+    async def _cancel(self, session: aiohttp.ClientSession, url: str) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with timeout(_CANCEL_S):
+                await self._exchange(session, url, {})
 
     async def _ask_http(self, session: aiohttp.ClientSession) -> str:
         root = self._deployed.url.removesuffix("/v1")

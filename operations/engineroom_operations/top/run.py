@@ -17,6 +17,7 @@ from rich.live import Live
 
 from engineroom.runpod_account import RunPodAccount
 from engineroom.settings import Environment
+from engineroom.timeouts import timeout
 
 from ..runpod_api.client import RunPodClient
 from ..scraping.vocabulary import MetricVocabulary
@@ -142,7 +143,8 @@ async def _look(monitors: Sequence[Monitor]) -> list[Reading]:
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:
     with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(stop.wait(), max(0.05, seconds))
+        async with timeout(max(0.05, seconds)):
+            await stop.wait()
 
 
 def _print_once(readings: Sequence[Reading], wanted: TopRun, console: Console) -> None:

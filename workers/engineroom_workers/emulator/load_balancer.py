@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, header, race
+from engineroom.timeouts import timeout
 
 from .http import BodyTooLarge, read_body, send_error
 from .limits import MB
@@ -171,7 +172,8 @@ class LoadBalancer:
             if remaining <= 0:
                 return (400, "worker_timeout") if strict else (400, "no workers available")
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), remaining)
+                async with timeout(remaining):
+                    await self._changed.wait()
 
     async def _pass_on(self, worker: BalancedWorker, scope: Scope, body: bytes, send: Send) -> None:
         """Send the request to the worker, and its response back as it comes."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from engineroom.errors import Problem, SettingsError
+from engineroom.timeouts import timeout
 
 from .protocol import RequestMemory, make_protocol, releasing
 from .settings import address_problem
@@ -84,7 +85,8 @@ class Server(uvicorn.Server):
         costs as much as several tokens."""
         while not await self.on_tick(0):
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._exit.wait(), _TICK_S)
+                async with timeout(_TICK_S):
+                    await self._exit.wait()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

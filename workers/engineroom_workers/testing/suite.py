@@ -29,6 +29,7 @@ import pytest
 
 from engineroom.process import descendants
 from engineroom.testing import stopped
+from engineroom.timeouts import timeout
 
 from ..emulator.testing import RunningEmulator, running_emulator
 from .door import COMMAND, Door, serving
@@ -100,7 +101,8 @@ async def queue_worker(anyio_backend: str, worker: dict[str, str]) -> AsyncItera
             if process.returncode is None:
                 process.terminate()
             platform.emulator.end_polls()
-            await asyncio.wait_for(process.wait(), 60)
+            async with timeout(60):
+                await process.wait()
     assert process.returncode == 0, f"a worker that is stopped ends with 0; it ended with {process.returncode}"
 
 

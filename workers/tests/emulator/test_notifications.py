@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from engineroom_workers.emulator.management.logs import Log
 from engineroom_workers.emulator.notifications import Notification
 
 
@@ -54,3 +55,13 @@ async def test_a_change_before_a_task_has_begun_to_wait_is_seen() -> None:
     changed = True
     notification.notify_all()
     await asyncio.wait_for(waiting, 60)
+
+
+async def test_a_cancellation_is_not_forgotten_where_it_comes_with_what_was_waited_for() -> None:
+    log = Log()
+    waiting = asyncio.ensure_future(log.more_than(0, 60))
+    await settle()
+    log.container("a line")
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()

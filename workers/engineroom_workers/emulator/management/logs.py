@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
+from engineroom.timeouts import timeout
+
 from ..notifications import Notification
 from .identifiers import timestamp
 
@@ -65,7 +67,8 @@ class Log:
     async def more_than(self, written: int, seconds: float) -> bool:
         """Wait until there have been more lines than that, or no more follow; whether that is so in time."""
         try:
-            await asyncio.wait_for(self.changed.wait_for(lambda: self.closed or self.written > written), seconds)
+            async with timeout(seconds):
+                await self.changed.wait_for(lambda: self.closed or self.written > written)
         except asyncio.TimeoutError:
             return False
         return True

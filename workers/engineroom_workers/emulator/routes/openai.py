@@ -10,6 +10,7 @@ import msgspec
 
 from engineroom.asgi import ClientDisconnected, Receive, Scope, Send, race, send_body
 from engineroom.jobs import as_body, as_events
+from engineroom.timeouts import timeout
 
 from ..http import BodyTooLarge, encode, read_body, send_error, send_json
 from ..jobs import Job, JobRequest
@@ -61,7 +62,8 @@ class OpenAIRoutes:
     async def _abandon(self, job: Job) -> None:
         """Cancel a job that nobody waits for, unless it ends within a moment."""
         with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.emulator.wait_finished(job), FINISHING_S)
+            async with timeout(FINISHING_S):
+                await self.emulator.wait_finished(job)
         self.emulator.cancel(job)
 
     async def _send_whole(self, job: Job, send: Send) -> None:

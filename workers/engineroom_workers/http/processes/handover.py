@@ -11,6 +11,7 @@ from engineroom.asgi import PIECES, ClientDisconnected, Receive, Scope, Send
 from engineroom.engine import Engine
 from engineroom.openai.body import checked_request
 from engineroom.openai.usage import requested_usage
+from engineroom.timeouts import timeout
 
 from ..middleware.context import get_context
 from .api_errors import as_error
@@ -140,9 +141,10 @@ class StreamHandover:
         """Have the door process end what it has asked, so that nothing of it follows what is sent next."""
         self._connection.write(StopStream())
         try:
-            frame = await asyncio.wait_for(self._frames.get(), _STOP_S)
-            while frame is not None and not isinstance(frame, StreamStopped):
-                frame = await asyncio.wait_for(self._frames.get(), _STOP_S)
+            async with timeout(_STOP_S):
+                frame = await self._frames.get()
+                while frame is not None and not isinstance(frame, StreamStopped):
+                    frame = await self._frames.get()
         except asyncio.TimeoutError:
             logger.error("a door process did not end a stream within %d s; its connection is closed", _STOP_S)
             self._connection.close()
