@@ -68,5 +68,5 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     """The first value of header `name` (lower case) in a request's scope, or None."""
     for key, value in scope["headers"]:
         if key == name:
-            return cast("bytes", value)
+            return value  # type: ignore[no-any-return]
     return None

@@ -414,22 +414,24 @@ class Outbox:
     than it is between two reads: the client that the first one wakes is still awake for the next.
     """
 
-    __slots__ = ("_latest", "_loop", "_waiting")
+    __slots__ = ("_clock", "_latest", "_waiting")
 
     def __init__(self) -> None:
         self._waiting: list[_ResponseTransport] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clock: Callable[[], float] = self._first_time
         self._latest = 0.0
 
-    @property
-    def alone(self) -> bool:
+    def _first_time(self) -> float:
+        """The clock of the loop, which does not run yet when this is made."""
+        self._clock = asyncio.get_running_loop().time
+        return self._clock()
+
+    def is_alone(self) -> bool:
         """Whether nobody else has asked this in the same millisecond: then there is nothing to wait for.
 
         uvloop's clock stands still within a turn. With another loop's each is alone.
         """
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-        now = self._loop.time()
+        now = self._clock()
         alone = now != self._latest
         self._latest = now
         return alone
@@ -466,7 +468,7 @@ class _ResponseTransport:
 
     def write_piece(self, data: bytes) -> None:
         """Write a piece of a stream: now, where no other stream has one."""
-        if not self._held and self._outbox.alone:
+        if not self._held and self._outbox.is_alone():
             self._transport.write(data)
         else:
             self.write(data)
@@ -543,7 +545,7 @@ class _Cycle(RequestResponseCycle):
     def send(self, message: ASGISendEvent) -> Awaitable[None]:  # type: ignore[override]
         if not self._streaming or self.flow.write_paused or not message.get("more_body"):
             return self._send_with_care(message)
-        body = cast("bytes", message.get("body", b""))
+        body: bytes = message.get("body", b"")  # type: ignore[assignment]
         if self.disconnected or not body:
             return SENT
         size = len(body)
