@@ -96,7 +96,8 @@ def report(measured: Mapping[str, Any]) -> list[str]:
         "### The hop before a raw source, 50 tokens/s a stream",
         "",
         "CPU is that of the proxy's process alone. `bare` is the least that a Python proxy can be: a bare ASGI "
-        "app over aiohttp on the same server. `router` is vLLM's, in Rust. Our door has its defaults; `every "
+        "app over aiohttp on the same server. `router` is vLLM's, in Rust, on all cores, and with one thread, as the "
+        "doors, nginx and `bare` have; the source and the client share the cores. Our door has its defaults; `every "
         "layer` is keys, CORS, careful headers, turns, limits by the minute (in memory), cache, breaker, "
         "restarts, metrics and a log line a request. The door speaks to the source over a Unix socket, as it does "
         "to engines that have one; the others over loopback TCP. TTFT is that of the median of N requests that "

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,8 +98,11 @@ def nginx(source_port: int) -> Iterator[MeasuredProxy | None]:
 
 
 @contextmanager
-def router(source_port: int) -> Iterator[MeasuredProxy | None]:
-    """vLLM's router, which is written in Rust, with one worker behind it; None where it is not installed."""
+def router(source_port: int, threads: int | None = None) -> Iterator[MeasuredProxy | None]:
+    """vLLM's router, which is written in Rust, with one worker behind it; None where it is not installed.
+
+    threads: those that serve requests; None for as many as there are cores, its default.
+    """
     command = THEIRS / "vllm-router"
     if not command.exists():
         yield None
@@ -106,7 +110,8 @@ def router(source_port: int) -> Iterator[MeasuredProxy | None]:
     port = free_port()
     arguments = ["--host", "127.0.0.1", "--port", str(port), "--worker-urls", f"http://127.0.0.1:{source_port}"]
     arguments += ["--policy", "round_robin", "--prometheus-port", str(free_port()), "--log-level", "error"]
-    with running([str(command), *arguments]) as child:
+    settings = {} if threads is None else {"TOKIO_WORKER_THREADS": str(threads)}
+    with running([str(command), *arguments], settings) as child:
         until(f"http://127.0.0.1:{port}/health", child=child)
         yield MeasuredProxy(ChatServer(port, HEADERS), child.pid)
 
@@ -145,6 +150,7 @@ def contenders(*names: str) -> Iterator[dict[str, MeasuredProxy]]:
             "direct": None,
             "nginx": nginx,
             "router": router,
+            "router, one thread": partial(router, threads=1),
             "LiteLLM": litellm,
             "bare": bare,
             "door": {},
