@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -56,6 +58,9 @@ bytes of its text."""
 
 _COPIED_BYTES = 32 * 1024
 """Up to which size a piece of a body is copied into its chunk; a larger one goes to the system as it is."""
+
+_STARTS = 4
+"""Requests that begin in one turn of the loop."""
 
 _INVALID = "invalid_http"
 
@@ -150,6 +155,7 @@ class Protocol(HttpToolsProtocol):
     """A port whose connections have memory of their own, so that a flood at the other one fails no health check."""
     probe_memory: ClassVar[RequestMemory]
     outbox: ClassVar[Outbox]
+    starter: ClassVar[RequestStarter]
 
     _in_head = False
     """Whether a head has begun, or is waited for, and is not whole yet."""
@@ -274,6 +280,9 @@ class Protocol(HttpToolsProtocol):
         self._cycles = [*(cycle for cycle in self._cycles if not cycle.response_complete), self.cycle]
         if 0 < len(self.pipeline) < _MAX_PIPELINED:
             self.flow.resume_reading()  # Else nobody would notice that the client has left.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self.starter.add(partial(super()._start_asgi_task, cycle, app))
 
     def _head_error(self) -> APIError | None:
         """What is wrong with a head that can be parsed; None where nothing is."""
@@ -404,6 +413,37 @@ class _Departure:
         self._gone = True
         if self._callback is not None:
             self._callback()
+
+
+class RequestStarter:
+    """Starts requests, a few in each turn of the loop, in the order of their arrival.
+
+    Of hundreds that arrive at once all would otherwise go to the engine before the first answer is looked at, and all
+    first tokens would come late. Between a few and the next the loop passes on what the engine has answered meanwhile.
+    No request waits for anything but the processor.
+    """
+
+    __slots__ = ("_started", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._started = 0
+        """How many have been started in this turn."""
+
+    def add(self, start: Callable[[], None]) -> None:
+        """Call `start` now, or in one of the next turns."""
+        if self._started == 0:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._started < _STARTS:
+            self._started += 1
+            start()
+        else:
+            self._waiting.append(start)
+
+    def _next_turn(self) -> None:
+        self._started = 0
+        for _ in range(min(_STARTS, len(self._waiting))):
+            self.add(self._waiting.popleft())
 
 
 class Outbox:
@@ -654,6 +694,6 @@ def make_protocol(timeout: float, memory: RequestMemory, health_port: int | None
     """The protocol with that timeout and that memory, and with some more at a port for health checks: uvicorn wants a
     class."""
     probe_memory = RequestMemory(_PROBE_BYTES)
-    attributes: dict[str, Any] = {"timeout": timeout, "memory": memory, "outbox": Outbox()}
+    attributes: dict[str, Any] = {"timeout": timeout, "memory": memory, "outbox": Outbox(), "starter": RequestStarter()}
     attributes |= {"health_port": health_port, "probe_memory": probe_memory}
     return type("ConfiguredProtocol", (Protocol,), attributes)

@@ -206,3 +206,49 @@ async def test_a_response_that_breaks_the_rules_is_an_error() -> None:
         writer.write(GET)
         await reader.read()
     assert len(outcomes) == 2
+
+
+class _MemoryTransport:
+    """A transport that leads nowhere."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+    def close(self) -> None:
+        pass
+
+
+async def test_of_many_that_arrive_together_the_first_are_answered_before_the_last_begin() -> None:
+    events: list[tuple[str, int]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        number = int(scope["path"][1:])
+        events.append(("begins", number))
+        await asyncio.sleep(0)  # As an engine that answers by the next turn of the loop.
+        events.append(("is answered", number))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    config = uvicorn.Config(app, lifespan="off", log_config=None)
+    state = ServerState()
+    made = make_protocol(60, RequestMemory(10**8))
+    transports = [_MemoryTransport() for _ in range(50)]
+    for number, transport in enumerate(transports):
+        protocol: Any = made(config=config, server_state=state, app_state={})
+        protocol.connection_made(transport)
+        protocol.data_received(b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n" % number)
+    for _ in range(100):  # Turns of the loop; a few requests begin in each.
+        await asyncio.sleep(0)
+    assert state.total_requests == len(transports)
+    assert [number for what, number in events if what == "begins"] == list(range(50))
+    assert events.index(("is answered", 0)) < events.index(("begins", 49))
+    assert all(transport.written.startswith(b"HTTP/1.1 204 ") for transport in transports)
