@@ -20,7 +20,13 @@ from redis_server import RedisServer
 
 KEYS = {"API_KEYS": "alice:sk-alice,prometheus:sk-metrics"}
 ALICE = {"authorization": "Bearer sk-alice"}
-EVERYTHING = {"MAX_CONCURRENT_REQUESTS": "1", "BREAKER_FAILURES": "9", "CACHE_TTL": "9", "ENGINE_RESTARTS": "1"}
+EVERYTHING = {
+    "MAX_CONCURRENT_REQUESTS": "1",
+    "BREAKER_FAILURES": "9",
+    "CACHE_TTL": "9",
+    "ENGINE_RESTARTS": "1",
+    "DOOR_PROCESSES": "2",
+}
 DASHBOARD = json.loads((ROOT / "docs/grafana/engineroom.json").read_text())
 RULES: list[dict[str, Any]] = [
     rule for group in yaml.safe_load((FILES / "alerts.yml").read_text())["groups"] for rule in group["rules"]

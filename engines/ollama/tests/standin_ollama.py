@@ -2,7 +2,8 @@
 
 It says the last message, or the prompt, back. Its models are a JSON file in OLLAMA_MODELS; LIBRARY can be pulled.
 A message with one of these words has it fail as Ollama does: `fails-amid`, `breaks-amid`, `repeats-itself`.
-STANDIN_VERSION is its version; STANDIN_FAILS is written to stderr before it ends with 1.
+STANDIN_VERSION is its version; STANDIN_FAILS is written to stderr before it ends with 1;
+with STANDIN_DIES_PULLING it is killed amid a pull.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -94,6 +96,8 @@ async def pull(call: web.Request) -> web.StreamResponse:
         for digest, total in (("sha256:aa", 1000), ("sha256:bb", 3000)):
             piece = {"status": f"pulling {digest}", "digest": digest, "total": total}
             await line(answer, {**piece, **({"completed": done * total // 1000} if done else {})})
+        if "STANDIN_DIES_PULLING" in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
         await asyncio.sleep(float(os.environ.get("STANDIN_PULL_S", "0")))
     keep(name, LIBRARY[name])
     for status in ("verifying sha256 digest", "writing manifest", "success"):

@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 from http_door import COMMAND
-from real_engine import script
 
 from engineroom.asgi import request
 from engineroom.engine import MODELS, Route
@@ -233,10 +232,7 @@ def test_nothing_is_left_where_the_worker_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
 
 
-async def test_ollama_that_ends_while_it_pulls(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("STANDIN_PULL_S", "5")
-    command = script(tmp_path / "ends", f'{settings(tmp_path)["OLLAMA_COMMAND"]} "$@" & sleep 1.5; kill -9 $!')
-    error = await reason(configure, OLLAMA_COMMAND=command)
+async def test_ollama_that_ends_while_it_pulls(configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANDIN_DIES_PULLING", "true")
+    error = await reason(configure)
     assert f"ollama broke off while it prepared {MODEL}" in str(error)
