@@ -21,8 +21,14 @@ class Call:
         self.writer = writer
 
     async def send(self, data: bytes, step: int = 0) -> None:
-        """Send `data`, in pieces of `step` bytes that arrive one by one; at once by default."""
+        """Send `data`, in pieces of `step` bytes that arrive one by one; at once by default.
+
+        Raises:
+            ConnectionResetError: the client has gone. uvloop would raise a RuntimeError of its own.
+        """
         for at in range(0, len(data), step or len(data) or 1):
+            if self.writer.is_closing():
+                raise ConnectionResetError
             self.writer.write(data[at : at + (step or len(data))])
             await self.writer.drain()
             if step:
