@@ -13,6 +13,8 @@ from programs import trouble
 from real_engine import script
 
 ROOT = Path(__file__).parents[1]
+PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:schemathesis"]
+"""One more run of pytest. Schemathesis takes longest to import of all plugins, and no test that runs here is its."""
 
 SKIPPING = """
 import pytest
@@ -32,7 +34,7 @@ def test_here(): ...
 def test_skips_are_counted_by_their_reason(tmp_path: Path, workers: str) -> None:
     (tmp_path / "test_skipping.py").write_text(SKIPPING)
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    command = [*PYTEST, "-q", "."]
     command += ["-n", workers] if workers else ["-p", "no:xdist"]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout
     table = output.partition("skipped, by reason")[2].splitlines()[1:3]
@@ -45,8 +47,7 @@ def test_files_that_share_a_real_engine_run_in_one_process_and_begin_first(tmp_p
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("def test_one(): ...\n\ndef test_two(): ...\n")
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "--import-mode=importlib"]
-    command += ["-n", "2", "--dist", "loadfile", "."]
+    command = [*PYTEST, "-v", "--import-mode=importlib", "-n", "2", "--dist", "loadfile", "."]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120).stdout
     ran = re.findall(r"^\[(gw\d)\] .* PASSED (\S+)::", output, re.MULTILINE)
     assert len(ran) == 2 * len(files), output
@@ -102,7 +103,7 @@ def test_the_shell_s_own_settings_are_no_test_s() -> None:
         "TZ": "Pacific/Kiritimati",
         "COLUMNS": "20",
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command = [*PYTEST, "-q", "-p", "no:xdist"]
     command += ["workers/tests/http/test_context.py", "workers/tests/test_extras.py"]
     done = subprocess.run(
         command, cwd=ROOT, env={**os.environ, **shell}, capture_output=True, text=True, timeout=240, check=False
