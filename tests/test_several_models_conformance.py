@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
-from llamacpp_made import SMALL
+from llamacpp_made import SMALL, in_so_many_words
 
 from engineroom import plugins
 from engineroom.settings import Environment
@@ -30,7 +30,7 @@ ENGINES: Mapping[str, tuple[Mapping[str, object], Expectations]] = {
     ),
     "llamacpp": (
         LLAMACPP,
-        Expectations(model="asked", running_metric="llamacpp:requests_processing"),
+        Expectations(model="asked", running_metric="llamacpp:requests_processing", saying=in_so_many_words),
     ),
 }
 

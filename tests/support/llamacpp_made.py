@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -15,6 +16,11 @@ from engineroom_llamacpp import LlamaCppEngine
 
 SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110, "THREADS": 1}
 """Its threads wait for each other by spinning: beside other tests more of them are slower by far than one."""
+
+
+def in_so_many_words(text: str) -> dict[str, Any]:
+    """Fields of a request that is answered with this text."""
+    return {"grammar": f"root ::= {json.dumps(text, ensure_ascii=False)}"}
 
 
 def make(**settings: Any) -> LlamaCppEngine:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 
 import pytest
-from llamacpp_made import make
+from llamacpp_made import in_so_many_words, make
 
 from engineroom.testing import Expectations, Target, engine_target, running
 from engineroom_llamacpp import LlamaCppEngine
@@ -25,7 +24,7 @@ def target_of(engine: LlamaCppEngine) -> Target:
         max_model_len=2048,
         running_metric=metric,
         fields={"temperature": 0},
-        saying=lambda text: {"grammar": f"root ::= {json.dumps(text, ensure_ascii=False)}"},
+        saying=in_so_many_words,
     )
     return engine_target(engine, expectations)
 

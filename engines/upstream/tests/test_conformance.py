@@ -9,7 +9,7 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 from http_door import Door, free_port, serving
-from llamacpp_made import SMALL
+from llamacpp_made import SMALL, in_so_many_words
 
 from engineroom.engine import Engine
 from engineroom.settings import Environment, WorkerSettings
@@ -32,6 +32,7 @@ SERVERS = {
             max_model_len=2048,
             running_metric="llamacpp:requests_processing",
             fields={"temperature": 0},
+            saying=in_so_many_words,
         ),
     ),
 }
