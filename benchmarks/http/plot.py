@@ -19,6 +19,8 @@ LINES = {
     DARK: {"door": "#a8d1ff", "router": "#ffb366", "nginx": "#8b949e"},
 }
 _LABELS = {"door": "engineroom", "router": "vLLM's router", "nginx": "nginx"}
+_APART = 1.3
+"""How many times as high as the name below it a line's name stands at least, so that both can be read."""
 
 
 def draw(sweep: Mapping[str, Any]) -> None:
@@ -29,6 +31,7 @@ def draw(sweep: Mapping[str, Any]) -> None:
 
 
 def _draw(sweep: Mapping[str, Any], panel: Any, page: Page) -> None:
+    heights = _label_heights({name: statistics.median([*values.values()][-1]) for name, values in sweep.items()})
     for name, by_streams in sweep.items():
         streams = [int(n) for n in by_streams]
         middles = [statistics.median(values) for values in by_streams.values()]
@@ -38,7 +41,7 @@ def _draw(sweep: Mapping[str, Any], panel: Any, page: Page) -> None:
         panel.errorbar(streams, middles, (lows, highs), color=colour, marker="o", markersize=4, capsize=2)
         panel.annotate(
             _LABELS[name],
-            (streams[-1], middles[-1]),
+            (streams[-1], heights[name]),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
@@ -48,12 +51,22 @@ def _draw(sweep: Mapping[str, Any], panel: Any, page: Page) -> None:
     panel.set_yscale("log")
     ticks = [int(n) for n in next(iter(sweep.values()))]
     panel.set_xticks(ticks, [f"{n:,}" for n in ticks])
-    panel.set_yticks((5, 10, 20, 50, 100, 200), ("5", "10", "20", "50", "100", "200"))
+    panel.set_yticks((5, 10, 20, 50, 100, 200, 500), ("5", "10", "20", "50", "100", "200", "500"))
     panel.minorticks_off()
     panel.set_xlim(0.8, 2600)
     panel.set_xlabel("streams at once, 10 tokens/s each")
     title(panel, "CPU of the proxy, µs a token", page, loc="left")
     lay_grid(panel, page)
+
+
+def _label_heights(ends: Mapping[str, float]) -> dict[str, float]:
+    """Where the lines' names stand: beside their ends, and none upon another."""
+    heights: dict[str, float] = {}
+    below = 0.0
+    for name in sorted(ends, key=ends.__getitem__):
+        heights[name] = max(ends[name], below * _APART)
+        below = heights[name]
+    return heights
 
 
 if __name__ == "__main__":
