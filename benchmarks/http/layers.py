@@ -46,7 +46,9 @@ async def measure(rounds: int, console: Console) -> dict[str, Any]:
             for name in turns if number % 2 else reversed(turns):
                 seen[name].append(await _prices(targets[name], fields))
                 progress.advance(task)
-            for name, prices in seen.items() if number else ():
+            if number == 0:
+                continue
+            for name, prices in seen.items():
                 measured[name]["token_us"].append(statistics.fmean(token for token, _ in prices))
                 measured[name]["request_us"].append(statistics.fmean(request for _, request in prices))
         for name, target in targets.items():

@@ -62,10 +62,10 @@ def _draw(sweep: Mapping[str, Any], panel: Any, page: Page) -> None:
 def _label_heights(ends: Mapping[str, float]) -> dict[str, float]:
     """Where the lines' names stand: beside their ends, and none upon another."""
     heights: dict[str, float] = {}
-    below = 0.0
+    lower = 0.0
     for name in sorted(ends, key=ends.__getitem__):
-        heights[name] = max(ends[name], below * _APART)
-        below = heights[name]
+        heights[name] = max(ends[name], lower * _APART)
+        lower = heights[name]
     return heights
 
 
