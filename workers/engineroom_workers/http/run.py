@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import shlex
@@ -16,6 +15,7 @@ from engineroom.errors import EngineroomError
 from ..ending import stop_engine
 from ..loading import loading
 from ..signals import either, stop_signals
+from .garbage import collect_rarely
 from .settings import url_at
 from .watched_files import watch
 
@@ -36,9 +36,6 @@ logger = logging.getLogger(__name__)
 _DEAD_S = 10
 """How long the door still says why, once its engine is dead, before it ends with an error: long enough for a load
 balancer to take it out, short enough that nobody pays for it."""
-_YOUNG_OBJECTS = 10_000
-"""How many more objects there have to be before Python looks for garbage among them. Its default of 700 is what a few
-requests take while they run: it would look at them again and again for nothing, since requests leave no cycles."""
 _CLOSE_S = 2
 """How long the server has to end its connections once the engine is stopped, before they are cut."""
 
@@ -57,7 +54,7 @@ async def run(stack: Stack, sockets: Sequence[socket.socket], options: Options) 
     engine = stack.engine
     server = _server(stack, options)
     lifecycle = stack.lifecycle
-    gc.set_threshold(_YOUNG_OBJECTS)
+    collect_rarely()
     first_signal, second_signal, third_signal = stop_signals(3)
     starting = asyncio.ensure_future(engine.start())
     serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))

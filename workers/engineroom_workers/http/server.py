@@ -14,6 +14,7 @@ import uvicorn
 from engineroom.errors import Problem, SettingsError
 from engineroom.timeouts import timeout
 
+from .exiting import Exiting
 from .protocol import RequestMemory, make_protocol, releasing
 from .settings import address_problem
 from .tls import Certificates
@@ -31,7 +32,7 @@ _KERNEL_MAX_SECONDS = 65_000
 """Linux takes at most 32767 for the seconds before the first probe, which are half of these."""
 
 
-class Server(uvicorn.Server):
+class Server(Exiting, uvicorn.Server):
     """A uvicorn server that leaves signals to whoever runs it.
 
     Args:
@@ -56,29 +57,19 @@ class Server(uvicorn.Server):
             timeout_keep_alive=settings.uvicorn_timeout_keep_alive,
             log_level="warning",
         )
-        self._exit = asyncio.Event()
+        Exiting.__init__(self)  # uvicorn's sets the flag.
         self.watched: list[WatchedFiles] = []
         if settings.tls is not None:
             certificates = Certificates(settings.tls)
             self.watched.append(certificates.watched)
             config.load()
             config.ssl = certificates.context
-        super().__init__(config)
+        uvicorn.Server.__init__(self, config)
 
     @property
     def running(self) -> Set[asyncio.Task[None]]:
         """The tasks of the requests that run."""
         return self.server_state.tasks
-
-    @property
-    def should_exit(self) -> bool:
-        """Set it, and no more connections are taken; `serve` returns once no request runs."""
-        return self._exit.is_set()
-
-    @should_exit.setter
-    def should_exit(self, value: bool) -> None:
-        if value:
-            self._exit.set()
 
     async def main_loop(self) -> None:
         """Serve until it should exit. uvicorn's own looks for that ten times a second, and a look on an idle processor
@@ -86,7 +77,7 @@ class Server(uvicorn.Server):
         while not await self.on_tick(0):
             with suppress(asyncio.TimeoutError):
                 async with timeout(_TICK_S):
-                    await self._exit.wait()
+                    await self.exit_asked.wait()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

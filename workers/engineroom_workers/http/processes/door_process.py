@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from ..garbage import collect_rarely
 from ..options import Options
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def main() -> None:
     pipe = os.fdopen(os.dup(sys.stdin.fileno()), "rb", buffering=0)
     plan = DoorPlan.read(pipe)
     logs.configure(plan.options.worker)
+    collect_rarely()
 
     import uvloop
 

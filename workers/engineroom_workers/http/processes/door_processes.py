@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from engineroom.errors import EngineroomError
 
 from ...signals import either
+from ..exiting import Exiting
 from .door_process import DoorPlan
 from .memory import held_by_all, shared_file
 from .requests import PassedRequests
@@ -64,7 +65,7 @@ class YoungDeaths:
         return self.count >= _MAX_YOUNG_DEATHS
 
 
-class DoorProcesses:
+class DoorProcesses(Exiting):
     """Door processes that share the sockets, in place of a `Server` in this process.
 
     Args:
@@ -75,7 +76,7 @@ class DoorProcesses:
     """
 
     def __init__(self, app: ASGIApp, options: Options, memory: RequestMemory) -> None:
-        self._exit = asyncio.Event()
+        super().__init__()
         self._forced_exit = asyncio.Event()
         self.watched: list[WatchedFiles] = []
         self._options = options
@@ -88,18 +89,6 @@ class DoorProcesses:
     def running(self) -> Set[asyncio.Task[None]]:
         """The tasks of the requests that run."""
         return self._requests.running
-
-    # `run` sets these two, as it sets a `Server`'s.
-
-    @property
-    def should_exit(self) -> bool:
-        """Set it, and no more connections are taken; `serve` returns once no request runs."""
-        return self._exit.is_set()
-
-    @should_exit.setter
-    def should_exit(self, value: bool) -> None:
-        if value:
-            self._exit.set()
 
     @property
     def force_exit(self) -> bool:
@@ -144,7 +133,7 @@ class DoorProcesses:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _until_exit(self, keeping: Sequence[asyncio.Future[None]]) -> None:
-        asked = asyncio.ensure_future(self._exit.wait())
+        asked = asyncio.ensure_future(self.exit_asked.wait())
         try:
             await either(asked, *keeping)
         finally:
