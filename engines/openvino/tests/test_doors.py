@@ -6,12 +6,13 @@ import signal
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from http_door import serving
 from small_model import small_model
 
-from engineroom_workers.testing import DoorExpectations
+from engineroom_workers.testing import DoorExpectations, RunningEmulator
 from engineroom_workers.testing.suite import *  # noqa: F403
 from engineroom_workers.testing.suite import QUESTION
 
@@ -38,6 +39,14 @@ async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> N
             await client.chat.completions.create(messages=QUESTION, tools=[tool], **ASKED)
         with pytest.raises(openai.NotFoundError):
             await client.embeddings.create(model="smol", input="text")
+
+
+async def test_a_native_job_takes_its_sampling_parameters(runpod: RunningEmulator) -> None:
+    asked = {"prompt": "1 2 3 4 5 6 7", "sampling_params": {"temperature": 0, "max_tokens": 6, "min_p": 0.1}}
+    async with httpx.AsyncClient(base_url=runpod.endpoint_url, timeout=60) as client:
+        told = (await client.post("/runsync", json={"input": asked})).json()
+    assert told["status"] == "COMPLETED", told
+    assert told["output"][0]["choices"][0]["tokens"][0].startswith(" 8 9")
 
 
 def test_a_door_that_is_stopped_while_it_loads_ends_at_once(real: dict[str, str]) -> None:

@@ -6,12 +6,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 from http_door import serving
 from small_model import small_model
 
-from engineroom_workers.testing import DoorExpectations
+from engineroom_workers.testing import DoorExpectations, RunningEmulator
 from engineroom_workers.testing.suite import *  # noqa: F403
 from engineroom_workers.testing.suite import QUESTION
 
@@ -36,6 +37,26 @@ async def test_what_the_engine_refuses_is_the_client_s_error(http_url: str) -> N
             await client.chat.completions.create(messages=QUESTION, extra_body={"mirostat": 2}, **ASKED)
         with pytest.raises(openai.NotFoundError):
             await client.embeddings.create(model="smol", input="text")
+
+
+async def test_a_chat_is_streamed_in_pieces(client: openai.AsyncOpenAI) -> None:
+    stream = await client.chat.completions.create(messages=QUESTION, stream=True, **ASKED)
+    assert len([chunk async for chunk in stream]) > 5
+
+
+async def test_completions_take_the_engine_s_own_parameters(client: openai.AsyncOpenAI) -> None:
+    answer = await client.completions.create(
+        prompt="1 2 3 4 5 6 7", extra_body={"top_k": 1}, **{**ASKED, "temperature": 2}
+    )
+    assert answer.choices[0].text.startswith(" 8 9")
+
+
+async def test_a_native_job_takes_its_sampling_parameters(runpod: RunningEmulator) -> None:
+    asked = {"prompt": "1 2 3 4 5 6 7", "sampling_params": {"temperature": 0, "max_tokens": 6, "min_p": 0.1}}
+    async with httpx.AsyncClient(base_url=runpod.endpoint_url, timeout=60) as client:
+        told = (await client.post("/runsync", json={"input": asked})).json()
+    assert told["status"] == "COMPLETED", told
+    assert told["output"][0]["choices"][0]["tokens"][0].startswith(" 8 9")
 
 
 def test_a_door_that_is_stopped_while_it_loads_ends_at_once(real: dict[str, str]) -> None:
