@@ -6,7 +6,7 @@ memory.
 Last, transformers through the worker beside its own continuous batching in a plain script (bare.py), which also runs
 by itself, elsewhere and on a GPU:
 
-    make bench-engines ARGS="--only overhead --python /opt/venv/bin/python --model Qwen/Qwen3-0.6B"
+    make bench-engines ARGS="--only overhead --python /opt/venv/bin/python --model Qwen/Qwen3-0.6B --page cuda.md"
 
 Writes results.md, results.json and both pictures, unless only a part is asked for.
 """
@@ -150,15 +150,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of streams (5)")
     parser.add_argument("--starts", type=int, default=2, help="starts of each engine (2)")
     parser.add_argument("--tokens", type=int, default=48, help="tokens of an answer (48)")
-    parser.add_argument("--only", choices=["streams", "overhead"], help="a part; nothing is written")
+    parser.add_argument(
+        "--only", choices=["streams", "overhead"], help="a part; nothing is written unless --page says where"
+    )
     parser.add_argument(
         "--engines", help="some of them, by name with commas; nothing is written unless --page says where"
     )
-    parser.add_argument("--page", type=Path, help="with --engines: the page that is written, beside results.md")
+    parser.add_argument(
+        "--page", type=Path, help="with --engines or --only: the page that is written, beside results.md"
+    )
     worker = parser.add_argument_group("the overhead of the worker over transformers' own batching")
     python = ROOT / ".venv-transformers" / "bin" / "python"
     worker.add_argument("--python", type=Path, default=python, help="has transformers and engineroom in it")
-    worker.add_argument("--model", default=str(MODEL), help="a folder or a repository")
+    worker.add_argument("--model", nargs="+", default=[str(MODEL)], help="folders or repositories, one after another")
     worker.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda")
     worker.add_argument("--dtype", default="bfloat16")
     options = parser.parse_args()
@@ -178,11 +182,11 @@ def main() -> None:
     if options.only != "streams" and not options.python.exists():
         console.print(f"[yellow]no {options.python}: the worker's overhead is left out: make env-transformers")
     elif options.only != "streams":
-        given = options.python, options.model, options.device, options.dtype, options.tokens, options.rounds, LOGS
-        measured["overhead"] = uvloop.run(overhead(*given))
+        given = options.device, options.dtype, options.tokens, options.rounds, LOGS
+        measured["overhead"] = [uvloop.run(overhead(options.python, model, *given)) for model in options.model]
     text = report(measured)
     console.print(text, markup=False, soft_wrap=True)
-    if options.page is not None and wanted is not None:
+    if options.page is not None and (wanted is not None or options.only is not None):
         (HERE / options.page.name).write_text(text, encoding="utf-8")
     elif options.only is None and wanted is None:
         from plot import draw

@@ -67,6 +67,7 @@ async def overhead(
                 targets[name] = Script(house.enter_context(running([*script, *more], {}, log, **pipes)), log)
         targets[WORKER] = EngineDoor(port)
         where = {"device": device_of(python, device), "dtype": dtype, "model": Path(model).name, "tokens": tokens}
+        where |= {"hardware": _hardware(python) if where["device"] == "cuda" else ""}
         return {**where, "us_a_token": await _compare(targets, tokens, rounds)}
 
 
@@ -76,6 +77,16 @@ def device_of(python: Path, device: str) -> str:
         return device
     code = "import torch; print('cuda' if torch.cuda.is_available() else 'cpu')"
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+
+
+def _hardware(python: Path) -> str:
+    """The GPU, and the libraries that compute on it."""
+    code = (
+        "import torch, transformers\nprint(torch.cuda.get_device_name(), torch.__version__, transformers.__version__)"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    gpu, torch, transformers = done.stdout.strip().rsplit(" ", 2)
+    return f"{gpu}, torch {torch}, transformers {transformers}"
 
 
 async def _compare(targets: Mapping[str, Any], tokens: int, rounds: int) -> dict[str, dict[str, list[float]]]:

@@ -12,9 +12,8 @@ from overhead import table
 def report(measured: Mapping[str, Any]) -> str:
     """Markdown."""
     rows = measured.get("rows") or []
-    parts = [_conditions(measured), *([_streams(rows), _cost(rows)] if rows else [])]
-    if "overhead" in measured:
-        parts.append(_overhead(measured["overhead"]))
+    parts = [_conditions(measured), _streams(rows), _cost(rows)] if rows else [_conditions_of_overhead(measured)]
+    parts += [_overhead(each) for each in measured.get("overhead", ())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -41,6 +40,17 @@ def _conditions(measured: Mapping[str, Any]) -> str:
     for line in measured["missing"]:
         lines += ["", f"Not here: {line}."]
     return "\n".join(lines)
+
+
+def _conditions_of_overhead(measured: Mapping[str, Any]) -> str:
+    """For a page that has nothing else."""
+    how = measured["conditions"]
+    return (
+        "# transformers through the worker, measured\n\n"
+        f'`make bench-engines ARGS="--only overhead"`, {how["when"]}: {how["rounds"]} rounds after a warm-up, '
+        f"interleaved, medians. Client, script and worker share {how['cores']} cores ({how['cpu']}), "
+        f"Python {how['python']}."
+    )
 
 
 def _streams(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -84,11 +94,11 @@ def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _overhead(measured: Mapping[str, Any]) -> str:
-    where = {"cpu": "on this CPU, no GPU", "cuda": "on a GPU"}[measured["device"]]
+    where = f"on a GPU ({measured['hardware']})" if measured["device"] == "cuda" else "on this CPU, no GPU"
     lines = [
         "### transformers through the worker, beside its own continuous batching",
         "",
-        f"{where[0].upper()}{where[1:]}: {measured['model']} in {measured['dtype']}, "
+        f"{where[0].upper()}{where[1:]}: {measured['model']} in {measured['dtype']}, greedy, "
         f"{measured['tokens']} tokens an answer. Bare "
         "is `bare.py`: transformers' manager, configured as the worker's, greedy, in a plain script, with nothing "
         "between it and the figures. Worker is `engineroom serve` as a client sees it: HTTP, chat template, sampling "

@@ -1,7 +1,8 @@
-"""Fixtures: real transformers on a CPU with the small real model, loaded once a session."""
+"""Fixtures: real transformers with the small real model, loaded once a session; on a CPU, or on TEST_DEVICE."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,7 @@ REAL = {
     "ENGINE": "transformers",
     "MODEL_NAME": str(MODEL),
     "OPENAI_SERVED_MODEL_NAME_OVERRIDE": "smol, alias",
-    "DEVICE": "cpu",
+    "DEVICE": os.environ.get("TEST_DEVICE", "cpu"),
     "DTYPE": "float32",
     "MAX_MODEL_LEN": "2048",
     "KV_CACHE_TOKENS": "8192",
