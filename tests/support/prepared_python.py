@@ -7,6 +7,7 @@ signals and end. What it cannot show is that a start imports what it needs; the 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -30,7 +31,10 @@ COMMAND = str(Path(sys.executable).with_name("engineroom"))
 _IMPORTED = (
     "aiohttp",
     "engineroom.commands.command_line",
+    "engineroom.commands.config",
+    "engineroom.commands.engines",
     "engineroom.jobs",
+    "engineroom.openai.serving.app",
     "engineroom.plugins",
     "engineroom_echo.engine",
     "engineroom_fastdeploy.engine",
@@ -39,6 +43,7 @@ _IMPORTED = (
     "engineroom_ollama.engine",
     "engineroom_openvino.engine",
     "engineroom_sglang.engine",
+    "engineroom_transformers.engine",
     "engineroom_operations.bench.run",
     "engineroom_operations.chat.run",
     "engineroom_operations.fit.report",
@@ -47,15 +52,22 @@ _IMPORTED = (
     "engineroom_vllm.engine",
     "engineroom_workers.emulator.command",
     "engineroom_workers.http.command",
+    "engineroom_workers.http.metrics.registry",
+    "engineroom_workers.http.options",
     "engineroom_workers.http.run",
+    "engineroom_workers.http.server",
     "engineroom_workers.http.stack",
+    "engineroom_workers.ray.settings",
     "engineroom_workers.runpod.command",
     "engineroom_workers.runpod.worker",
+    "engineroom_workers.start",
     "httpx",
     "prompt_toolkit",
     "rich.live",
     "rich.progress",
     "rich.table",
+    "stevedore.driver",
+    "uvicorn.lifespan.off",
     "uvicorn.protocols.http.httptools_impl",
     "uvloop",
 )
@@ -308,13 +320,39 @@ def _become(order: dict[str, Any], streams: Sequence[int]) -> None:
     sys.stdout = _open(sys.stdout)
     sys.stderr = _open(sys.stderr)
     sys.argv = [order["script"] or "engineroom", *order["arguments"]]
-    if order["script"]:
-        runpy.run_path(order["script"], run_name="__main__")
-        sys.exit()
+    try:
+        _run(order["script"])
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            _end(ended.code)
+        raise
+
+
+def _run(script: str | None) -> None:
+    if script:
+        runpy.run_path(script, run_name="__main__")
+        sys.exit(0)
 
     from engineroom.cli import main
 
     main()
+
+
+def _end(code: int) -> None:
+    """End as a Python does, up to where it takes apart every module: that would copy all memory that a fork shares, and
+    take a third of the CPU time of a door. `multiprocessing` leaves it out for its forks, too.
+
+    Returns:
+        where what was written cannot be: Python says that itself.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code)
 
 
 def _open(stream: TextIO) -> TextIO:
