@@ -14,8 +14,16 @@ from engineroom.engine import Engine
 from engineroom.settings import Environment, WorkerSettings
 from engineroom_llamacpp import LlamaCppEngine
 
-SMALL = {"CTX_SIZE": 2048, "PARALLEL": 8, "STOP_TIMEOUT": 5, "START_TIMEOUT": 110, "THREADS": 1}
-"""Its threads wait for each other by spinning: beside other tests more of them are slower by far than one."""
+SMALL = {
+    "CTX_SIZE": 2048,
+    "PARALLEL": 4,
+    "STOP_TIMEOUT": 5,
+    "START_TIMEOUT": 110,
+    # Its threads wait for each other by spinning: beside other tests more of them are slower by far than one.
+    "THREADS": 1,
+    # Else a slot forgets its prompt as soon as another is asked, and tests ask the same again and again.
+    "CACHE_IDLE_SLOTS": False,
+}
 
 
 def in_so_many_words(text: str) -> dict[str, Any]:
