@@ -32,7 +32,7 @@ def test_a_model_on_a_volume_is_served(workshop: Workshop, model: Path, tmp_path
     with workshop.buildah.container(image) as container:
         assert container.run("id", "-u").stdout.strip() == workshop.plan["target"][row]["args"]["RUN_AS"]
         container.volumes.append(f"{model.parent}:/models:ro")
-        environ = {"WORKER": "http", "PORT": str(port), "MODEL_NAME": f"/models/{model.name}"}
+        environ = {"WORKER": "http", "PORT": str(port), "MODEL_NAME": f"/models/{model.name}", "THREADS": "1"}
         with started(container, log, **environ) as process:
             until(f"http://127.0.0.1:{port}/ping", 200, process, log)
             chat = {"messages": [{"role": "user", "content": "What is 2+2?"}], "max_tokens": 32, "temperature": 0}
