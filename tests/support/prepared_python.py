@@ -255,6 +255,7 @@ def prepare(orders: socket.socket) -> None:
         # An environment may lack a library of a door that nobody starts there.
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    _look_up_what_is_installed()
     gc.collect()
     gc.freeze()
     ending, wake = os.pipe()
@@ -284,6 +285,15 @@ def prepare(orders: socket.socket) -> None:
             for number in streams:
                 os.close(number)
             running[pid] = telling
+
+
+def _look_up_what_is_installed() -> None:
+    """Every process does that once: it reads a file of each distribution, and with a new home stevedore does again."""
+    from engineroom import plugins
+    from engineroom.errors import PluginError
+
+    with contextlib.suppress(PluginError):
+        plugins.load_engine("echo")
 
 
 def _kill(running: Mapping[int, int]) -> None:
