@@ -63,7 +63,9 @@ class Prometheus:
         self.until(lambda: httpx.get(f"{self.url}/-/ready").status_code == 200)
 
     def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
-        """Wait until `condition()` holds; it may fail to connect."""
+        """Wait until `condition()` holds; it may fail to connect. Prometheus learns something new with each scrape,
+        and works out whatever it is asked.
+        """
 
         def holds() -> object:
             try:
@@ -71,7 +73,7 @@ class Prometheus:
             except httpx.TransportError:
                 return False
 
-        self._process.until(holds, seconds)
+        self._process.until(holds, seconds, every=0.25)
 
     def get(self, path: str, **parameters: str | float) -> Any:
         """What its API answers; it must not be an error."""

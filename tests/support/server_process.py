@@ -64,13 +64,17 @@ class ServerProcess:
         """What it has written so far."""
         return self._log.read_text()
 
-    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
-        """Wait until `condition()` holds while the server runs; the condition may fail to connect."""
+    def until(self, condition: Callable[[], object], seconds: float = 60, every: float = 0.02) -> None:
+        """Wait until `condition()` holds while the server runs; the condition may fail to connect.
+
+        Args:
+            every: seconds between two looks.
+        """
         deadline = time.monotonic() + seconds
         while not condition():
             assert self._process.poll() is None, f"it ended:\n{self.log[-3000:]}"
             assert time.monotonic() < deadline, f"not within {seconds:g} s:\n{self.log[-3000:]}"
-            time.sleep(0.02)
+            time.sleep(every)
 
     def until_listening(self, port: int) -> None:
         """Wait until it takes connections on a port of 127.0.0.1."""
