@@ -17,6 +17,7 @@ from http_door import Door, serving
 from redis import Redis
 from redis_server import RedisServer
 from server_process import until
+from standin_server import Handler, StandinServer
 
 ON = {"CACHE_TTL": "60"}
 
@@ -276,6 +277,42 @@ def test_those_who_waited_for_one_that_fails_ask_at_once(door: Door) -> None:
 def test_failed_answers_are_not_kept(door: Door) -> None:
     broken = {"echo_fault": "error", "echo_fault_after": 1, "stream": True}
     assert all("hit" not in status(ask(door, "broken", **broken)) for _ in range(2))
+
+
+class StandinOdd(Handler):
+    """Streams two tokens, and between them whatever the request's seed is the number of."""
+
+    ODD = (
+        b"null",
+        b"[1]",
+        b'{"choices":7}',
+        b'{"choices":[null]}',
+        b'{"choices":[{"index":0,"delta":"x"}]}',
+        b'{"choices":[{"index":0,"delta":{"content":"\xff"}}]}',
+        b'{"choices":[{"index":0,"delta":{"content":"a"},"logprobs":"x"}]}',
+    )
+
+    def do_GET(self) -> None:
+        self.answer(200, {"object": "list", "data": [{"id": "m", "object": "model", "owned_by": "x"}]})
+
+    def do_POST(self) -> None:
+        token = b'{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":"a"}}]}'
+        events = [token, self.ODD[self.asked()["seed"]], token, b"[DONE]"]
+        data = b"".join(b"data: %b\n\n" % event for event in events)
+        self.respond(200, data, {"Content-Type": "text/event-stream"})
+
+
+def test_a_stream_that_cannot_be_kept_reaches_its_client_whole() -> None:
+    with (
+        StandinServer(StandinOdd) as server,
+        serving({**ON, "ENGINE": "upstream", "UPSTREAM_URLS": f"{server.url}/v1", "METRICS": "false"}) as door,
+    ):
+        for number, odd in enumerate(StandinOdd.ODD):
+            for _ in range(2):
+                answer = ask(door, "odd", model="m", stream=True, seed=number)
+                assert status(answer) == "fwd=miss"
+                assert odd in answer.content
+                assert answer.content.endswith(b"data: [DONE]\n\n")
 
 
 def test_answers_grow_old_and_the_oldest_make_room() -> None:

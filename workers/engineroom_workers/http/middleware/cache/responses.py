@@ -10,9 +10,12 @@ import msgspec
 from engineroom.asgi import Headers, Message, Send, header, send_body
 from engineroom.errors import APIError
 from engineroom.openai.aggregate import CompletionAggregator, to_chunks
-from engineroom.openai.event_stream import wants_usage_event
+from engineroom.openai.event_stream import decode_event, wants_usage_event
 from engineroom.openai.sse import DONE, HEADERS, encode, payloads
 from engineroom.openai.usage import TokenUsage
+
+_MISSHAPEN = (AttributeError, LookupError, TypeError, ValueError)
+"""What events raise in which a server has put something else than OpenAI does."""
 
 
 class Recorder:
@@ -76,13 +79,13 @@ def _joined(events: bytes, usage: Mapping[str, Any] | None) -> bytes | None:
         return None
     try:
         for chunk in chunks:
-            aggregator.add(msgspec.json.decode(chunk))
+            aggregator.add(decode_event(chunk))
         answer = aggregator.response()
-    except (APIError, msgspec.DecodeError):
-        return None  # It ended in an error, which the client has seen.
-    if usage is not None:
-        answer.setdefault("usage", usage)
-    return msgspec.json.encode(answer)
+        if usage is not None:
+            answer.setdefault("usage", usage)
+        return msgspec.json.encode(answer)
+    except (APIError, *_MISSHAPEN):
+        return None  # It ended in an error, or has events of no known shape. The client has seen either.
 
 
 def suits(body: bytes, request: Mapping[str, Any]) -> bool:
