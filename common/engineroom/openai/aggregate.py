@@ -45,16 +45,20 @@ class CompletionAggregator:
         """
         if event.get("error"):
             raise from_upstream(500, msgspec.json.encode(event))
+        envelope = self._envelope
         for name, value in event.items():
             if name == "choices":
                 continue
             if name in _ENVELOPE:
-                self._envelope[name] = self._envelope.get(name) or value
-            elif value is not None or name not in self._envelope:
-                self._envelope[name] = value
+                envelope[name] = envelope.get(name) or value
+            elif value is not None or name not in envelope:
+                envelope[name] = value
         for part in event.get("choices") or ():
             index = part.get("index") or 0
-            _add_choice(self._choices.setdefault(index, {"index": index}), part)
+            choice = self._choices.get(index)
+            if choice is None:
+                choice = self._choices[index] = {"index": index}
+            _add_choice(choice, part)
 
     def response(self) -> dict[str, Any]:
         """The whole response.
@@ -109,25 +113,27 @@ def _add_choice(choice: dict[str, Any], part: Mapping[str, Any]) -> None:
     for name, value in part.items():
         if name == "delta":
             _add_delta(choice.setdefault("message", {}), value or {})
+        elif value is None:
+            choice.setdefault(name, None)
         elif name == "logprobs":
             _add_logprobs(choice, value)
         elif name in _REASONS:
-            choice[name] = choice.get(name) if value is None else value
+            choice[name] = value
         else:
             _add_piece(choice, name, value)
 
 
 def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
     for name, value in delta.items():
-        known = message.get(name)
         if name == "tool_calls":
             calls = message.setdefault("tool_calls", {})
             for position, call in enumerate(value or ()):
                 index = call.get("index")
                 _add_delta(calls.setdefault(position if index is None else index, {}), call)
-        elif isinstance(value, str) and isinstance(known, str) and name in _WHOLE_STRINGS:
-            message[name] = known or value
-        elif isinstance(value, Mapping):
+        elif isinstance(value, str) and name in _WHOLE_STRINGS and isinstance(message.get(name), str):
+            message[name] = message[name] or value
+        elif isinstance(value, dict):
+            known = message.get(name)
             if not isinstance(known, dict):
                 known = message[name] = {}
             _add_delta(known, value)
@@ -137,8 +143,14 @@ def _add_delta(message: dict[str, Any], delta: Mapping[str, Any]) -> None:
 
 def _add_piece(known: dict[str, Any], name: str, value: Any) -> None:
     """Strings and lists come in pieces; of anything else the last value that is not null counts."""
-    if isinstance(known.get(name), (str, list)) and type(value) is type(known[name]):
-        known[name] += value
+    whole = known.get(name)
+    if isinstance(whole, str) and isinstance(value, str):
+        # Python appends in place to a string that nobody else has; else each piece would copy all those before it.
+        known[name] = None
+        whole += value
+        known[name] = whole
+    elif isinstance(whole, list) and isinstance(value, list):
+        whole += value
     elif value is not None or name not in known:
         known[name] = value
 

@@ -11,6 +11,7 @@ from engineroom.asgi import Headers, Message, Send, header, send_body
 from engineroom.errors import APIError
 from engineroom.openai.aggregate import CompletionAggregator, to_chunks
 from engineroom.openai.event_stream import decode_event, wants_usage_event
+from engineroom.openai.merged_events import EventMerger
 from engineroom.openai.sse import DONE, HEADERS, encode, payloads
 from engineroom.openai.usage import TokenUsage
 
@@ -38,7 +39,7 @@ class Recorder:
         self._keep = keep
         self._room = limit
         self._parts: list[bytes] = []
-        self._streamed = False
+        self._events: EventMerger | None = None
         self._good = False
         self.whole = False
 
@@ -46,18 +47,25 @@ class Recorder:
         """Take a message, and pass it on. It is on the path of every token, and no coroutine: that is cheaper."""
         if message["type"] == "http.response.start":
             kind = header(message, b"content-type") or b""
-            self._streamed = kind.startswith(b"text/event-stream")
-            self._good = message["status"] == 200 and (self._streamed or kind.startswith(b"application/json"))
-        else:
-            self.whole = not message.get("more_body")
-            if self._good:
-                body = message.get("body", b"")
-                self._parts.append(body)
-                self._room -= len(body)
-                self._good = self._room >= 0
+            if kind.startswith(b"text/event-stream"):
+                self._events = EventMerger()
+            self._good = message["status"] == 200 and kind.startswith((b"text/event-stream", b"application/json"))
+            return self._send(message)
+        self.whole = not message.get("more_body")
+        if self._good:
+            self._take(message.get("body", b""))
             if self._good and self.whole:
                 return self._finish(message)
         return self._send(message)
+
+    def _take(self, body: bytes) -> None:
+        self._room -= len(body)
+        if self._room < 0:
+            self._good = False
+        elif self._events is not None:
+            self._events.add(body)
+        else:
+            self._parts.append(body)
 
     async def _finish(self, message: Message) -> None:
         answer = self._answer()
@@ -66,10 +74,9 @@ class Recorder:
         await self._send(message)
 
     def _answer(self) -> bytes | None:
-        body = b"".join(self._parts)
-        if not self._streamed:
-            return body
-        return _joined(body, None if self._usage is None else self._usage.reported)
+        if self._events is None:
+            return b"".join(self._parts)
+        return _joined(self._events.events(), None if self._usage is None else self._usage.reported)
 
 
 def _joined(events: bytes, usage: Mapping[str, Any] | None) -> bytes | None:
