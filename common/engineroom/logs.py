@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from datetime import datetime, timezone
 from typing import Any, TextIO
@@ -12,6 +13,10 @@ from typing import Any, TextIO
 from .errors import Problems
 from .settings.environment import Environment
 from .settings.worker import WorkerSettings
+
+_PLAIN = re.compile(r"[!#-<>-~]+")
+"""Text of visible ASCII characters, without quotes and equals signs."""
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Event:
@@ -31,8 +36,7 @@ class Event:
 
 def _quoted(text: str) -> str:
     """The text, quoted unless it is plain."""
-    plain = text.isascii() and text.isprintable() and not set(text) & set(' "=')
-    return text if text and plain else json.dumps(text)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
 
 
 class JSONFormatter(logging.Formatter):
@@ -44,13 +48,13 @@ class JSONFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.msg.what if isinstance(record.msg, Event) else record.getMessage(),
         }
         if isinstance(record.msg, Event):
-            fields |= {"message": record.msg.what, **record.msg.fields}
+            fields |= record.msg.fields
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return _encode_json(fields)
 
 
 class TextFormatter(logging.Formatter):
