@@ -36,7 +36,7 @@ LAYERS: Mapping[str, Mapping[str, str]] = {
     "breaker": {"BREAKER_FAILURES": "5"},
     "restarts": {"ENGINE_RESTARTS": "3"},
     "cache": {"CACHE_TTL": "60"},
-    "access log": {"ACCESS_LOG": "true"},
+    "access log": {"ACCESS_LOG": "true", "LOG_LEVEL": "INFO"},
 }
 """The settings that switch each layer on beside those that are on by default."""
 EVERY_LAYER = {name: value for settings in LAYERS.values() for name, value in settings.items()}
