@@ -153,6 +153,8 @@ def payloads(events: bytes) -> list[bytes]:
         events = events.replace(b"\r\n", b"\n")
     data_of_events = []
     for event in events.split(b"\n\n"):
+        if not event:
+            continue  # Behind the last one.
         if event.startswith(b"data:") and event.find(b"\n") < 0:
             data = event[5:].strip()
         else:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MINUTE_S = 60
 _BYTES_PER_TOKEN = 4
 """OpenAI's rule of thumb for English: https://help.openai.com/en/articles/4936856."""
+_PROMPT_FIELDS = ("messages", "prompt", "input", "system", "instructions")
 
 
 class RateLimitMiddleware(ErrorMiddleware):
@@ -117,7 +118,10 @@ def estimate_tokens(request: Request | None) -> int:
     if request is None or request.json is None:
         return 1
     json = request.json
-    length = sum(_text_length(json.get(name)) for name in ("messages", "prompt", "input", "system", "instructions"))
+    length = 0
+    for name in _PROMPT_FIELDS:
+        if name in json:
+            length += _text_length(json[name])
     prompt = math.ceil(length / _BYTES_PER_TOKEN)
     completion = json.get("max_completion_tokens") or json.get("max_tokens") or json.get("max_output_tokens") or 0
     choices = json.get("n") or 1
@@ -131,9 +135,9 @@ def _text_length(value: Any) -> int:
     if isinstance(value, str):
         return len(value)
     if isinstance(value, dict):
-        return sum(_text_length(part) for name, part in value.items() if name in ("content", "text"))
+        return _text_length(value.get("content")) + _text_length(value.get("text"))
     if isinstance(value, list):
-        return sum(_text_length(part) for part in value)
+        return sum(map(_text_length, value))
     return _BYTES_PER_TOKEN if isinstance(value, int) else 0
 
 
@@ -214,12 +218,12 @@ class LocalCounts:
             previous = current if counted == minute - 1 else 0
             current = 0
         remaining = _MINUTE_S - passed
-        window = SlidingWindow(previous, remaining if previous else 0.0, current, remaining)
-        taken = window.used + cost <= limit
+        fading = remaining if previous else 0.0
+        taken = SlidingWindow(previous, fading, current, remaining).used + cost <= limit
         if taken:
-            window = window._replace(current=current + cost)
-        self._counts[unit, owner, limit] = (minute, previous, window.current)
-        return window.budget(taken, limit, cost)
+            current += cost
+        self._counts[unit, owner, limit] = (minute, previous, current)
+        return SlidingWindow(previous, fading, current, remaining).budget(taken, limit, cost)
 
 
 class RateLimiter:

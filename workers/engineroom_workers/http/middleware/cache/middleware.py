@@ -202,7 +202,10 @@ class CacheControl(NamedTuple):
 
     @classmethod
     def of(cls, scope: Scope) -> CacheControl:
-        header = b",".join(value for name, value in scope["headers"] if name == b"cache-control").lower()
+        values = [value for name, value in scope["headers"] if name == b"cache-control"]
+        if not values:
+            return _ANY_ANSWER
+        header = b",".join(values).lower()
         max_age = _MAX_AGE.search(header)
         return cls(
             no_store=b"no-store" in header,
@@ -210,6 +213,10 @@ class CacheControl(NamedTuple):
             only_if_cached=b"only-if-cached" in header,
             max_age=math.inf if max_age is None else int(max_age[1]),
         )
+
+
+_ANY_ANSWER = CacheControl(no_store=False, no_cache=False, only_if_cached=False, max_age=math.inf)
+"""What a request wants that does not say."""
 
 
 def is_deterministic(path: str, json: dict[str, Any]) -> bool:
