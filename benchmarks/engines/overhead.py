@@ -97,8 +97,10 @@ async def _compare(targets: Mapping[str, Any], tokens: int, rounds: int) -> dict
             for streams in (1, 4, 16):
                 for name in sorted(targets, reverse=bool(number % 2)):
                     result = await targets[name].round(prompts(streams, number), tokens)
+                    time_us = 1e6 * result.seconds / result.tokens
+                    progress.console.print(f"round {number}, {streams} at {name}: {time_us / 1e3:.2f} ms a token")
                     if number:  # The first round warms up.
-                        times_us[name][str(streams)].append(1e6 * result.seconds / result.tokens)
+                        times_us[name][str(streams)].append(time_us)
                     progress.advance(task)
     return times_us
 
