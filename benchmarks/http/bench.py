@@ -25,6 +25,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import hop
 import layers
 import plot
+import proxies
 import readme
 import servers
 import several
@@ -51,38 +53,46 @@ console = Console()
 async def llamacpp_part(rounds: int) -> dict[str, Any]:
     port, door_port = free_port(), free_port()
     env = {"ENGINE": "llamacpp", "PARALLEL": "64", "CTX_SIZE": "16384", "LOG_LEVEL": "WARNING"}
-    with running([ENGINEROOM, "serve"], {**env, "PORT": str(door_port)}) as door:
+    key = {"Authorization": "Bearer none"}
+    fields = {"model": "SmolLM2-135M-Instruct", "messages": MESSAGES, "temperature": 0, "ignore_eos": True}
+    plans = {
+        1: {**fields, "max_tokens": 200},
+        16: {**fields, "max_tokens": 60},
+    }
+    with ExitStack() as stack:
+        door = stack.enter_context(running([ENGINEROOM, "serve"], {**env, "PORT": str(door_port)}))
         until(f"http://127.0.0.1:{door_port}/ping")
-        with running([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], env):
-            until(f"http://127.0.0.1:{port}/health")
-            model = "SmolLM2-135M-Instruct"
-            fields = {"model": model, "messages": MESSAGES, "temperature": 0, "ignore_eos": True}
-            plans = {
-                1: {**fields, "max_tokens": 200},
-                16: {**fields, "max_tokens": 60},
-            }
-            # Its server gives a connection a thread for as long as it is open, so each round has new ones.
-            key = {"Authorization": "Bearer none"}
-            targets = {
-                "direct": (ChatServer(port, key, keep=False), None),
-                "door": (ChatServer(door_port), door.pid),
-            }
-            results = await compare("llama.cpp", targets, plans, rounds, console)
-            memory = rss_mb(door.pid)
+        stack.enter_context(running([sys.executable, str(HERE / "bare_llamacpp.py"), str(port)], env))
+        until(f"http://127.0.0.1:{port}/health")
+        # Its server gives a connection a thread for as long as it is open, so each round has new ones.
+        targets: dict[str, tuple[ChatServer, int | None]] = {"direct": (ChatServer(port, key, keep=False), None)}
+        for name, start in {"nginx": proxies.nginx, "router": proxies.router}.items():
+            proxy = stack.enter_context(start(port, key))
+            if proxy is not None:
+                targets[name] = proxy
+        targets["door"] = (ChatServer(door_port), door.pid)
+        results = await compare("llama.cpp", targets, plans, rounds, console)
+        memory = rss_mb(door.pid)
     rows = [
-        "### llama.cpp with SmolLM2-135M: its own server, and the same through the door",
+        "### llama.cpp with SmolLM2-135M: its own server, and the same through the door and others",
         "",
-        "| streams | tokens/s: direct / door | door / direct | TTFT, ms: direct / door | CPU of the door, µs a token |",
-        "|---|---|---|---|---|",
+        f"On the {os.cpu_count()} cores that it computes on: what a proxy takes, it lacks. The share is the median of "
+        "the rounds.",
+        "",
+        "| streams | | tokens/s | of direct | TTFT, ms | CPU of the proxy, µs a token |",
+        "|---:|---|---:|---:|---:|---:|",
     ]
     shares = {}
     for n in plans:
-        direct, through = results[n, "direct"], results[n, "door"]
-        shares[n] = share = statistics.median(t.rate / d.rate for t, d in zip(through, direct, strict=True))
-        rows.append(
-            f"| {n} | {median(direct, 'rate'):.0f} / {median(through, 'rate'):.0f} | {100 * share:.1f} % "
-            f"| {median(direct, 'ttft_ms'):.1f} / {median(through, 'ttft_ms'):.1f} | {median(through, 'cpu_us'):.1f} |"
-        )
+        for name in targets:
+            pairs = zip(results[n, name], results[n, "direct"], strict=True)
+            share = statistics.median(through.rate / direct.rate for through, direct in pairs)
+            cells = [str(n), name, *(f"{median(results[n, name], what):.1f}" for what in ("rate", "ttft_ms"))]
+            cells.insert(3, "" if name == "direct" else f"{100 * share:.1f} %")
+            cells.append("" if name == "direct" else f"{median(results[n, name], 'cpu_us'):.0f}")
+            rows.append(f"| {' | '.join(cells)} |")
+            if name == "door":
+                shares[n] = share
     return {"rows": [*rows, "", f"Memory of the door's process after it: {memory:.0f} MB resident."], "shares": shares}
 
 

@@ -81,8 +81,11 @@ def bare(source_port: int) -> Iterator[MeasuredProxy]:
 
 
 @contextmanager
-def nginx(source_port: int) -> Iterator[MeasuredProxy | None]:
-    """nginx with one worker, whose CPU counts; None where it is not installed."""
+def nginx(source_port: int, headers: Mapping[str, str] = HEADERS) -> Iterator[MeasuredProxy | None]:
+    """nginx with one worker, whose CPU counts; None where it is not installed.
+
+    headers: what clients send.
+    """
     binary = shutil.which("nginx")
     if binary is None:
         yield None
@@ -94,13 +97,16 @@ def nginx(source_port: int) -> Iterator[MeasuredProxy | None]:
         with running([binary, "-p", folder, "-c", "nginx.conf"]) as master:
             until(f"http://127.0.0.1:{port}/health", child=master)
             worker = Path(f"/proc/{master.pid}/task/{master.pid}/children").read_text().split()[0]
-            yield MeasuredProxy(ChatServer(port, HEADERS), int(worker))
+            yield MeasuredProxy(ChatServer(port, headers), int(worker))
 
 
 @contextmanager
-def router(source_port: int, threads: int | None = None) -> Iterator[MeasuredProxy | None]:
+def router(
+    source_port: int, headers: Mapping[str, str] = HEADERS, threads: int | None = None
+) -> Iterator[MeasuredProxy | None]:
     """vLLM's router, which is written in Rust, with one worker behind it; None where it is not installed.
 
+    headers: what clients send.
     threads: those that serve requests; None for as many as there are cores, its default.
     """
     command = THEIRS / "vllm-router"
@@ -113,7 +119,7 @@ def router(source_port: int, threads: int | None = None) -> Iterator[MeasuredPro
     settings = {} if threads is None else {"TOKIO_WORKER_THREADS": str(threads)}
     with running([str(command), *arguments], settings) as child:
         until(f"http://127.0.0.1:{port}/health", child=child)
-        yield MeasuredProxy(ChatServer(port, HEADERS), child.pid)
+        yield MeasuredProxy(ChatServer(port, headers), child.pid)
 
 
 @contextmanager
