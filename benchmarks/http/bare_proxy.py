@@ -1,4 +1,4 @@
-"""The least that a Python proxy can be: a bare ASGI app over one aiohttp session. What the door is measured against.
+"""The least that a Python proxy can be that speaks HTTP: a bare ASGI app over one aiohttp session.
 
 python bare_proxy.py PORT SOURCE_PORT
 """

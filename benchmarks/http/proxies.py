@@ -81,6 +81,15 @@ def bare(source_port: int) -> Iterator[MeasuredProxy]:
 
 
 @contextmanager
+def bytes_alone(source_port: int) -> Iterator[MeasuredProxy]:
+    """The floor of Python: `bytes_alone.py`."""
+    port = free_port()
+    with running([sys.executable, str(HERE / "bytes_alone.py"), str(port), str(source_port)]) as child:
+        until(f"http://127.0.0.1:{port}/health", child=child)
+        yield MeasuredProxy(ChatServer(port, HEADERS), child.pid)
+
+
+@contextmanager
 def nginx(source_port: int, headers: Mapping[str, str] = HEADERS) -> Iterator[MeasuredProxy | None]:
     """nginx with one worker, whose CPU counts; None where it is not installed.
 
@@ -158,6 +167,7 @@ def contenders(*names: str) -> Iterator[dict[str, MeasuredProxy]]:
             "router": router,
             "router, one thread": partial(router, threads=1),
             "LiteLLM": litellm,
+            "bytes alone": bytes_alone,
             "bare": bare,
             "door": {},
             "door, every layer": EVERY_LAYER,
