@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from engineroom.settings import Environment, SettingsGroup, UsualSetting
 
 _LIBRARIES = ("torch", "transformers", "accelerate", "llguidance")
+_SAME_REASON_S = 5.0
+"""How long a rank that is lost while it loads is taken for a sign that this process is about to say why."""
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(:.+)?")
 
 
@@ -123,12 +125,13 @@ class TransformersEngine(TokenEngine):
         )
 
     async def load(self) -> None:
+        self._ranks.check(os.environ)
         environ = hub_environ(os.environ, self._settings.base_path, self._settings.hf_token)
         where = await self._settings.obtain(
             self._model, self._settings.model_revision, environ, self.timeline, self.model_formats
         )
         try:
-            await in_daemon_thread(lambda: self._load(where))
+            await self._load_with_ranks(where)
         except asyncio.CancelledError:
             self._abandoned = True
             raise
@@ -139,9 +142,32 @@ class TransformersEngine(TokenEngine):
         if self._batch is not None:
             self._batch.watch(self.die)
 
-    def _load(self, where: Path) -> None:
+    async def _load_with_ranks(self, where: Path) -> None:
+        """Load, in a thread; where a rank is lost meanwhile, this one would wait for it."""
+        loop = asyncio.get_running_loop()
+        lost: asyncio.Future[str] = loop.create_future()
+
+        def note_loss(reason: str) -> None:
+            loop.call_soon_threadsafe(lost.set_result, reason)
+
+        work = asyncio.ensure_future(in_daemon_thread(lambda: self._load(where, note_loss)))
+        try:
+            either: set[asyncio.Future[Any]] = {work, lost}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if lost.done():
+                # What has ended the other may end this one, too, and is the better reason then.
+                await asyncio.wait({work}, timeout=_SAME_REASON_S)
+            if not work.done():
+                self._abandoned = True
+                raise EngineStartError(lost.result())
+            await work
+        finally:
+            work.cancel()
+        lost.add_done_callback(lambda loss: self.die(loss.result()))
+
+    def _load(self, where: Path, rank_lost: Callable[[str], None]) -> None:
         if self._settings.tensor_parallel_size > 1:
-            self._ranks.start(where)
+            self._ranks.start(where, rank_lost)
         loaded = loading.load(where, self._settings)
         self.timeline.mark("model loaded")
         self._vocabulary = Vocabulary(loaded)
@@ -164,6 +190,7 @@ class TransformersEngine(TokenEngine):
         self._loaded = loaded
 
     async def unload(self) -> None:
+        self._ranks.release()
         if self._batch is not None:
             await asyncio.to_thread(self._batch.stop, self.hung)
         await asyncio.to_thread(self._ranks.stop)

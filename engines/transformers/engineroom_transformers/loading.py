@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from engineroom.errors import EngineStartError
 from engineroom.installation import how_to_install
 from engineroom.models import pooling, weights
 from engineroom.server import Situation, diagnose_exception
@@ -33,7 +34,8 @@ def load(where: Path, settings: TransformersSettings) -> LoadedModel:
     """Load the model in a folder or a GGUF file; blocks for seconds to minutes.
 
     Raises:
-        Exception: whatever stands in the way; `explain` puts it into words.
+        EngineStartError: it would not compute on DEVICE.
+        Exception: whatever else stands in the way; `explain` puts it into words.
     """
     import torch
     import transformers
@@ -64,6 +66,12 @@ def load(where: Path, settings: TransformersSettings) -> LoadedModel:
         bits = {f"load_in_{settings.quantization.rpartition('-')[2]}": True}
         own["quantization_config"] = transformers.BitsAndBytesConfig(**bits)
     model = kind.from_pretrained(where, dtype=settings.dtype, **own).eval()
+    wanted = settings.device.partition(":")[0]
+    if wanted not in ("auto", model.device.type):
+        raise EngineStartError(
+            f"DEVICE={settings.device} is not what the ranks of TENSOR_PARALLEL_SIZE={settings.tensor_parallel_size} "
+            f"compute on, which is {model.device.type}: leave DEVICE out, or hide GPUs by CUDA_VISIBLE_DEVICES=-1"
+        )
     return LoadedModel(model, tokenizer, mode)
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
+from collections.abc import Callable, Mapping
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engineroom.errors import EngineStartError
+from engineroom.hardware import gpus
 from engineroom.server import free_port
 
 if TYPE_CHECKING:
@@ -21,9 +26,37 @@ class Ranks:
     def __init__(self, settings: TransformersSettings) -> None:
         self._processes: list[BaseProcess] = []
         self._settings = settings
+        self._ending = False
 
-    def start(self, where: Path) -> None:
-        """Start them, each with the model that is there, and make this process the first of the group."""
+    def check(self, environ: Mapping[str, str]) -> None:
+        """Look whether this machine has a GPU for each, before anything is loaded.
+
+        Raises:
+            EngineStartError: it has not, or DEVICE names a single one.
+        """
+        size = self._settings.tensor_parallel_size
+        device = self._settings.device
+        if size == 1 or device == "cpu":
+            return
+        if ":" in device:
+            raise EngineStartError(
+                f"DEVICE={device} is one GPU, and TENSOR_PARALLEL_SIZE={size} needs {size}: leave DEVICE out, and "
+                "choose among GPUs by CUDA_VISIBLE_DEVICES"
+            )
+        here = gpus.count(environ)
+        if 0 < here < size:
+            raise EngineStartError(
+                f"TENSOR_PARALLEL_SIZE={size} needs {size} GPUs, and here {'is one' if here == 1 else f'are {here}'}: "
+                "lower it, or take a machine with more"
+            )
+
+    def start(self, where: Path, lost: Callable[[str], None]) -> None:
+        """Start them, each with the model that is there, and make this process the first of the group.
+
+        Args:
+            lost: called from a thread, with the reason, when one of them ends before `release`. The others would wait
+                for it.
+        """
         size = self._settings.tensor_parallel_size
         port = free_port()
         for rank in range(1, size):
@@ -31,9 +64,26 @@ class Ranks:
             process = multiprocessing.get_context("spawn").Process(target=_follow, args=arguments, daemon=True)
             process.start()
             self._processes.append(process)
+        threading.Thread(target=self._watch, args=(lost,), name="transformers-ranks", daemon=True).start()
         _join_group(0, size, port)
 
+    def _watch(self, lost: Callable[[str], None]) -> None:
+        processes = list(self._processes)
+        wait([process.sentinel for process in processes])
+        if self._ending:
+            return
+        rank, process = next(each for each in enumerate(processes, 1) if not each[1].is_alive())
+        lost(
+            f"rank {rank} of TENSOR_PARALLEL_SIZE={len(processes) + 1} ended by itself, with {process.exitcode}: "
+            "what it said is in the log"
+        )
+
+    def release(self) -> None:
+        """Let them end: from now on nobody waits for one that has."""
+        self._ending = True
+
     def stop(self, grace: float = 10) -> None:
+        self.release()
         for process in self._processes:
             process.join(grace)
             process.kill()

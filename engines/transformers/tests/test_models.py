@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,8 +212,57 @@ async def test_code_that_comes_with_a_model_runs_only_where_it_is_trusted(
 
 
 TWO_RANKS = {"TENSOR_PARALLEL_SIZE": "2", "KV_CACHE_TOKENS": "512"}
+on_a_cpu = pytest.mark.skipif("TEST_DEVICE" in os.environ, reason="two ranks on GPUs need two of those")
 
 
+def first_rank(door: psutil.Process) -> psutil.Process:
+    """The first rank that a door's process starts beside itself, once it is there."""
+    for _ in range(1200):
+        for child in door.children():
+            if "spawn_main" in command(child):
+                return child
+        time.sleep(0.05)
+    pytest.fail("no rank was started")
+
+
+@on_a_cpu
+@pytest.mark.parametrize("when", ["loading", "serving"])
+def test_a_rank_that_ends_by_itself_ends_the_worker(real: dict[str, str], tiny: Path, when: str) -> None:
+    """While the model was loaded, the first one waited for it, half an hour."""
+    with serving({**real, "MODEL_NAME": str(tiny), **TWO_RANKS}, ready=when == "serving") as door:
+        first_rank(psutil.Process(door.process.pid)).kill()
+        assert door.ended(60) != 0
+    assert "rank 1 of TENSOR_PARALLEL_SIZE=2 ended by itself, with -9" in door.log
+
+
+@on_a_cpu
+def test_ranks_that_would_compute_elsewhere_are_refused(real: dict[str, str], tiny: Path) -> None:
+    """They took a CPU where there is no GPU, whatever DEVICE said."""
+    with serving({**real, "MODEL_NAME": str(tiny), **TWO_RANKS, "DEVICE": "cuda"}, ready=False) as door:
+        assert door.ended(90) != 0
+    assert "DEVICE=cuda is not what the ranks of TENSOR_PARALLEL_SIZE=2 compute on, which is cpu" in door.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"DEVICE": "auto"}, "TENSOR_PARALLEL_SIZE=2 needs 2 GPUs, and here is one"),
+        ({"DEVICE": "cuda"}, "TENSOR_PARALLEL_SIZE=2 needs 2 GPUs, and here is one"),
+        ({"DEVICE": "cuda:1"}, "DEVICE=cuda:1 is one GPU, and TENSOR_PARALLEL_SIZE=2 needs 2"),
+    ],
+    ids=str,
+)
+async def test_ranks_that_have_no_gpu_of_their_own_are_refused(
+    configure: Configure, tiny: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], told: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    engine = configure(MODEL_NAME=str(tiny), **TWO_RANKS, **settings)
+    with pytest.raises(EngineStartError, match=told):
+        await engine.start()
+    await engine.stop()
+
+
+@on_a_cpu
 async def test_two_ranks_answer_as_one(configure: Configure, tiny: Path) -> None:
     """On a CPU over gloo, which proves the lockstep and nothing about a GPU."""
     async with running(configure(MODEL_NAME=str(tiny))) as engine:
@@ -240,6 +290,7 @@ def command(process: psutil.Process) -> str:
         return ""
 
 
+@on_a_cpu
 def test_no_rank_outlives_a_killed_worker(real: dict[str, str], tiny: Path) -> None:
     with serving({**real, "MODEL_NAME": str(tiny), **TWO_RANKS}, ready=False) as door:
         door.until(200, seconds=120)
