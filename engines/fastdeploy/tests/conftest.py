@@ -41,13 +41,21 @@ def install(folder: Path, **versions: str) -> None:
 
 
 @contextmanager
-def standin(version: str, folder: Path, **environ: str) -> Iterator[Configure]:
+def standin(version: str, folder: Path, site: Path | None = None, **environ: str) -> Iterator[Configure]:
     """The environment in which `python -m fastdeploy.entrypoints.openai.api_server` is the stand-in.
 
     Yields what makes an engine from settings; `environ` goes to its process. GPU checks are off unless asked for.
+
+    Args:
+        folder: one of pytest's, for this test or for all of a module.
+        site: what that Python has beside the stand-in. By default FastDeploy of this version, in a folder that all
+            tests share: it is asked once then what it has.
     """
-    site, model = folder / "site", folder / "tiny-model"
-    install(site, fastdeploy_gpu=f"{version}.0", paddlepaddle_gpu=PADDLES[version])
+    model = folder / "tiny-model"
+    if site is None:
+        site = folder.parent / f"site-{version}"
+        if not site.exists():
+            install(site, fastdeploy_gpu=f"{version}.0", paddlepaddle_gpu=PADDLES[version])
     model.mkdir()
     known = {**KNOWN, "MODEL_NAME": str(model)}
 
