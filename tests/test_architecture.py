@@ -248,6 +248,13 @@ def test_importing_engineroom_loads_nothing_else() -> None:
     assert loaded_by("import engineroom") == {"engineroom"}
 
 
+def test_the_command_line_reads_no_settings_before_a_command_does() -> None:
+    """A shell waits for it whenever somebody presses the tabulator; models of settings would take most of that."""
+    loaded = loaded_by("import engineroom.commands.command_line")
+    assert "click" in loaded
+    assert not loaded & {"pydantic", "pydantic_settings", "msgspec", "asyncio"}
+
+
 def test_the_core_and_configured_engines_load_nothing_heavy() -> None:
     core = [
         info.name for info in pkgutil.walk_packages([str(COMMON)], "engineroom.") if not info.name.endswith("__main__")

@@ -13,7 +13,6 @@ import click
 from .. import __version__
 from ..errors import EngineroomError, EngineStartError, PluginError, Problem, SettingsError
 from ..installation import entry_points_of
-from ..settings.suggestions import suggest
 from .unknown_option import explained
 
 GROUP = "engineroom.commands"
@@ -50,6 +49,8 @@ class Commands(click.Group):
         word = args[0]
         if word in self._entry_points() or word.startswith("-"):
             return super().resolve_command(ctx, args)
+        from ..settings.suggestions import suggest
+
         near = suggest(word.lower(), [*self.list_commands(ctx), *_OTHER_WORDS])
         meant = _OTHER_WORDS.get(near or "", near)
         if Path(word).expanduser().exists() or "/" in word:
