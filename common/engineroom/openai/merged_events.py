@@ -34,7 +34,7 @@ class EventMerger:
     """Takes in the event stream of a chat completion or a completion. Neighbours that differ by nothing but their text,
     as most do, become one event with the text of all: `CompletionAggregator` makes the same of the shorter stream.
 
-    They are known by the bytes before and behind their text, which costs a tenth of decoding and adding them, and of
+    They are known by the bytes before and behind their text, which costs a fraction of decoding and adding them, and of
     each only the text is kept.
     """
 
