@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from ..asgi.types import Scope
 
 _KEY = "engineroom.usage"
+_EVENT = b"\ndata: {"
+
+
+class _Names(NamedTuple):
+    """What an API calls the tokens of a request, and what tells more of them."""
+
+    prompt: str
+    prompt_details: str
+    completion: str
+    completion_details: str
+
+
+_NAMES = (
+    _Names("prompt_tokens", "prompt_tokens_details", "completion_tokens", "completion_tokens_details"),
+    _Names("input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details"),
+)
+"""Those of Chat Completions, and those of Responses and Messages."""
 
 
 @dataclass(slots=True)
 class TokenUsage:
-    """The tokens of one request so far. They grow while its response streams.
+    """The tokens of one request so far. They grow while its response streams; whoever looks at them meanwhile calls
+    `catch_up` first.
 
     completion_tokens: generated, over all its choices.
     cached_tokens: those of the prompt that were not computed anew, where the engine says so.
     reasoning_tokens: those of the completion that were thinking, where the engine says so.
     reported: the engine's own `usage`, as it came; None until then, when the tokens are an estimate by the events of
         the stream.
+    count_more: counts what has gone by since its last call; None where nothing is counted in passing.
     """
 
     prompt_tokens: int = 0
@@ -27,6 +46,12 @@ class TokenUsage:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     reported: dict[str, Any] | None = None
+    count_more: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+
+    def catch_up(self) -> None:
+        """Count all that has gone by: pieces of a stream are counted many at a time, which costs less."""
+        if self.count_more is not None:
+            self.count_more()
 
     def read(self, reported: Mapping[str, Any]) -> None:
         """Take over the `usage` object of a response or of an event.
@@ -34,21 +59,28 @@ class TokenUsage:
         It is OpenAI's (`prompt_tokens`), or that of Responses and of Messages (`input_tokens`). A later one wins, field
         by field: Anthropic's streams tell the prompt at their start and the completion at their end.
         """
-        self.reported = {**(self.reported or {}), **reported}
-        for prompt, completion in (("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")):
-            if isinstance(reported.get(prompt), int):
-                self.prompt_tokens = reported[prompt]
-                self.cached_tokens = _detail(reported, f"{prompt}_details", "cached_tokens")
-            if isinstance(reported.get(completion), int):
-                self.completion_tokens = reported[completion]
-                self.reasoning_tokens = _detail(reported, f"{completion}_details", "reasoning_tokens")
+        self.reported = {**reported} if self.reported is None else {**self.reported, **reported}
+        for names in _NAMES:
+            prompt = reported.get(names.prompt)
+            if isinstance(prompt, int):
+                self.prompt_tokens = prompt
+                self.cached_tokens = _detail(reported, names.prompt_details, "cached_tokens")
+            completion = reported.get(names.completion)
+            if isinstance(completion, int):
+                self.completion_tokens = completion
+                self.reasoning_tokens = _detail(reported, names.completion_details, "reasoning_tokens")
 
 
 def count_events(events: bytes) -> int:
     """How many of a stream's whole events have a JSON object as their data, as all but the last have: about as many as
-    tokens. It is on the path of every one of these."""
+    tokens."""
     # A line's end is never part of JSON.
-    return events.count(b"\ndata: {") + events.startswith(b"data: {")
+    return (b"\n" + events).count(_EVENT)
+
+
+def count_each(pieces: Iterable[bytes]) -> list[int]:
+    """`count_events` of many pieces. Each is a token as a rule."""
+    return [(b"\n" + piece).count(_EVENT) for piece in pieces]
 
 
 def get_usage(scope: Scope) -> TokenUsage:
@@ -112,5 +144,5 @@ class ChoicesUsage:
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> int:
     """A number that many servers leave out, or say null for."""
     details = usage.get(group)
-    number = details.get(name) if isinstance(details, Mapping) else None
+    number = details.get(name) if isinstance(details, dict) else None
     return number if isinstance(number, int) else 0

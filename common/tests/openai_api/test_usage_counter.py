@@ -11,6 +11,7 @@ from engineroom.asgi import Message, Receive, Scope, Send
 from engineroom.errors import APIError
 from engineroom.openai.body import Request, checked_request, with_request
 from engineroom.openai.routes import CHAT_COMPLETIONS, EMBEDDINGS, MESSAGES, RESPONSES
+from engineroom.openai.sse import MAX_EVENT, EventTooLargeError
 from engineroom.openai.usage import TokenUsage, get_usage
 from engineroom.openai.usage_counter import UsageCounter
 
@@ -31,10 +32,17 @@ def delta(text: str) -> bytes:
 
 
 class Responding:
-    """An inner app that sends pieces of a body, and notes what is counted once each is sent."""
+    """An inner app that sends pieces of a body, and notes what is counted once each is sent.
 
-    def __init__(self, pieces: list[bytes], kind: str = "text/event-stream", refuses: str = "") -> None:
+    Args:
+        looks: whether it asks for what has not been counted yet.
+    """
+
+    def __init__(
+        self, pieces: list[bytes], kind: str = "text/event-stream", refuses: str = "", looks: bool = True
+    ) -> None:
         self.pieces = pieces
+        self.looks = looks
         self.kind = kind
         self.refuses = refuses
         self.requests: list[dict[str, Any] | None] = []
@@ -48,7 +56,10 @@ class Responding:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", self.kind.encode())]})
         for piece in self.pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-            self.counted.append(get_usage(scope).completion_tokens)
+            usage = get_usage(scope)
+            if self.looks:
+                usage.catch_up()
+            self.counted.append(usage.completion_tokens)
         await send({"type": "http.response.body", "body": b""})
 
 
@@ -89,6 +100,43 @@ async def test_a_client_that_asks_for_usage_gets_the_bytes_as_they_are() -> None
     usage, body = await ask(Responding(stream), CHAT_COMPLETIONS, json)
     assert usage.reported == USAGE
     assert body == b"".join(stream)
+
+
+@pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": True}}], ids=["left out", "asked for"])
+async def test_the_usage_is_there_when_the_last_piece_goes_out(options: dict[str, Any]) -> None:
+    """The cache keeps it with the answer at that moment."""
+    pieces = [delta("a"), event({"choices": [], "usage": USAGE}) + b"data: [DONE]\n\n"]
+    json = {"stream": True, **options}
+    scope = with_request({"type": "http", "path": CHAT_COMPLETIONS}, Request(msgspec.json.encode(json), json))
+    usage = get_usage(scope)
+    seen: list[Any] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            seen.append(usage.reported)
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is to be received")
+
+    await UsageCounter(Responding(pieces))(scope, receive, send)
+    assert seen == [USAGE]
+
+
+@pytest.mark.parametrize("options", [{}, {"stream_options": {"include_usage": True}}], ids=["left out", "asked for"])
+async def test_a_long_stream_that_nobody_looks_at_is_counted_on_the_way(options: dict[str, Any]) -> None:
+    """What is not counted is kept, which must not become the whole response."""
+    app = Responding([delta("a")] * 200, looks=False)
+    usage, _ = await ask(app, CHAT_COMPLETIONS, {"stream": True, **options})
+    assert usage.completion_tokens == 198
+    assert all(counted > pieces - 50 for pieces, counted in enumerate(app.counted))
+
+
+async def test_who_looks_does_not_get_the_error_of_a_broken_stream() -> None:
+    """An event without end breaks its own stream, and not the metrics."""
+    app = Responding([b"data: " + b"x" * (MAX_EVENT + 1)])
+    with pytest.raises(EventTooLargeError):
+        await ask(app, CHAT_COMPLETIONS, {"stream": True, "stream_options": {"include_usage": True}})
+    assert app.counted == [0], "it has been looked at before the stream broke"
 
 
 async def test_a_stream_that_never_tells_is_counted_by_its_events() -> None:

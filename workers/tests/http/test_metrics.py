@@ -18,7 +18,7 @@ from redis_server import RedisServer
 from server_process import until
 
 from engineroom_workers.http.metrics.gpus import GPUs, parse
-from engineroom_workers.http.metrics.registry import RecentSamples
+from engineroom_workers.http.metrics.recent import RecentSamples
 
 HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
 
@@ -109,6 +109,22 @@ def test_token_counters_move_while_a_response_streams() -> None:
         assert door.metric("engineroom_requests_running") == 1
 
 
+def test_what_has_gone_to_a_client_is_measured_whenever_somebody_looks() -> None:
+    """Pieces are measured many at a time; a stream that stands still has no more to come."""
+    body = {"messages": HELLO, "stream": True, "max_tokens": 100_000, "ignore_eos": True, "echo_tokens_per_s": 2}
+    with serving() as door, httpx.stream("POST", f"{door.url}/v1/chat/completions", json=body) as response:
+        pieces = response.iter_raw()
+        for _ in range(4):
+            next(pieces)
+        assert door.metric("engineroom_time_to_first_token_seconds_count") == 1
+        assert door.metric("engineroom_inter_token_seconds_count") >= 2
+        for _ in range(2):
+            next(pieces)
+        seconds = httpx.get(f"{door.url}/metrics.json").json()["seconds"]
+        assert seconds["time_to_first_token"]["count"] == 1
+        assert seconds["inter_token"]["count"] >= 4
+
+
 def test_tokens_of_a_stream_whose_client_left_are_counted() -> None:
     body = {"messages": HELLO, "stream": True, "max_tokens": 100_000, "ignore_eos": True, "echo_tokens_per_s": 20}
     with serving() as door:
@@ -129,9 +145,9 @@ def test_metrics_can_be_switched_off() -> None:
 def test_percentiles_by_nearest_rank() -> None:
     now = 1000.0
     recent = RecentSamples(lambda: now)
-    recent.add(99.0, now - 301)
+    recent.add(now - 301, 99.0)
     for value in range(1, 101):
-        recent.add(float(value), now)
+        recent.add(now, float(value))
     assert recent.summary() == {"count": 100, "p50": 50.0, "p95": 95.0, "p99": 99.0}
     assert RecentSamples().summary() == {"count": 0, "p50": None, "p95": None, "p99": None}
 

@@ -194,6 +194,7 @@ class TranslatedAnswer:
         self.started = True
         headers: Headers = list(HEADERS)
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._usage.catch_up()
         beginning = self._translation.begin(self._usage)
         await self._send({"type": "http.response.body", "body": beginning, "more_body": True})
 

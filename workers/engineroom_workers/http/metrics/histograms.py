@@ -34,6 +34,16 @@ class HistogramSeries:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.total += value
 
+    def observe_all(self, values: Iterable[float]) -> None:
+        """Count several values."""
+        bounds = self._bounds
+        counts = self.counts
+        total = self.total
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+            total += value
+        self.total = total
+
 
 class UnlockedHistogram(Collector):
     """A histogram to be registered with prometheus_client.

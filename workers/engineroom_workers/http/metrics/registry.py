@@ -3,47 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
-from collections import Counter as Tally
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from engineroom.openai.usage import count_events
-
-from .histograms import HistogramSeries, UnlockedHistogram
+from .counters import CounterSeries, UnlockedCounter
+from .histograms import UnlockedHistogram
+from .recent import WINDOW_S, RecentSamples
+from .streams import DurationSeries, StreamTimer, TokenCounter
 
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
 
-WINDOW_S = 300
-"""How far back percentiles look."""
-
 _CLIENT_LEFT = 499
 """The status of a request whose client left before it had a response."""
 
-_MAX_SAMPLES = 8192
-"""How many samples are kept; under more load they look less far back."""
+
+class MeasuredRequest(Protocol):
+    """A request that is being served, which may keep for a while what it has measured."""
+
+    def catch_up(self) -> None:
+        """Hand over what has been measured so far."""
 
 
 class MetricsRegistry:
     """The door's measurements.
 
     Labels are bounded: only served models and routes, and keys by their names, ever become one.
-
-    running: requests that are being served now, those that wait in the queue included.
     """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(namespace="engineroom", registry=self._registry)
-        self._requests = _Series(self._counter("requests", "Requests answered.", "route", "status", "model", "key"))
-        self.running = 0
+        self._running: set[MeasuredRequest] = set()
+        self._requests = self._counter("requests", "Requests answered.", "route", "status", "model", "key")
         self.add_gauge("requests_running", "Requests being served now.", lambda: self.running)
         self.add_gauge("process_tasks", "Tasks in the door's event loop.", _count_tasks)
         self._request_seconds = self._histogram(
@@ -71,40 +68,50 @@ class MetricsRegistry:
         self._queue_seconds = self._histogram(
             "queue_seconds", "Seconds that requests waited in the queue, of those that had to wait.", _REQUEST_BUCKETS
         )
-        self._prompt_tokens = _Series(
-            self._counter("prompt_tokens", "Prompt tokens, as responses report them.", "model", "key")
+        self._prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, as responses report them.", "model", "key")
+        self._completion_tokens = self._counter(
+            "completion_tokens",
+            "Completion tokens, as responses report them; otherwise the events of streams.",
+            "model",
+            "key",
         )
-        self._completion_tokens = _Series(
-            self._counter(
-                "completion_tokens",
-                "Completion tokens, as responses report them; otherwise the events of streams.",
-                "model",
-                "key",
-            )
-        )
-        self._cache_requests = _Series(self._counter("cache_requests", "Requests by the cache's result.", "result"))
-        self._by_status: Tally[str] = Tally()
-        self._tokens: Tally[str] = Tally()
-        self._by_cache_result: Tally[str] = Tally()
+        self._cache_requests = self._counter("cache_requests", "Requests by the cache's result.", "result")
         names = ("time_to_first_token", "inter_token", "request", "cached", "left", "error", "queue")
         self._recent = {name: RecentSamples() for name in names}
+        self._queued = DurationSeries(self._queue_seconds.series(), self._recent["queue"])
+        self._ends: dict[tuple[str, int, str, str, bool], _EndSeries] = {}
+        self._streams: dict[tuple[str, str], _StreamSeries] = {}
+
+    @property
+    def running(self) -> int:
+        """Requests that are being served now, those that wait in the queue included."""
+        return len(self._running)
 
     def text(self) -> str:
         """All of it in Prometheus' text format."""
+        self._catch_up()
         return generate_latest(self._registry).decode()
 
     def add_gauge(self, name: str, description: str, value: Callable[[], float]) -> None:
         """One more gauge, read when somebody looks."""
         Gauge(f"engineroom_{name}", description, registry=self._registry).set_function(value)
 
-    def request_started(self) -> None:
-        """Note that a request has come; `request_finished` notes its end."""
-        self.running += 1
+    def request_started(self, request: MeasuredRequest) -> None:
+        """Note that a request has come; `request_finished` notes its end. Until then it is asked to catch up before
+        anybody sees a figure."""
+        self._running.add(request)
 
     def request_finished(
-        self, route: str, status: int, model: str, key: str, seconds: float, cached: bool = False
+        self,
+        request: MeasuredRequest,
+        route: str,
+        status: int,
+        model: str,
+        key: str,
+        started: float,
+        cached: bool = False,
     ) -> None:
-        """Note the end of a request.
+        """Note the end of a request, which has caught up.
 
         Its time counts among those of its kind, so that neither refusals nor what the cache gave make the engine look
         quick.
@@ -112,57 +119,77 @@ class MetricsRegistry:
         Args:
             status: 499, nginx's code, for a client that left before it had a response.
             key: the name of whose request it was.
-            seconds: since it arrived.
+            started: when it arrived, by `time.perf_counter`.
             cached: whether the answer came out of the cache.
         """
-        self.running -= 1
-        self._requests[route, str(status), model, key].inc()
-        self._by_status[str(status)] += 1
-        outcome = _outcome(status, cached)
-        self._request_seconds.series(route, model, outcome).observe(seconds)
-        self._recent["request" if outcome == "answered" else outcome].add(seconds)
+        self._running.discard(request)
+        labels = (route, status, model, key, cached)
+        series = self._ends.get(labels)
+        if series is None:
+            series = self._ends[labels] = self._end_series(*labels)
+        series.ended.value += 1
+        now = time.perf_counter()
+        series.seconds.add(now, now - started)
 
     def request_queued(self, seconds: float) -> None:
         """Note how long a request waited for its turn."""
-        self._queue_seconds.series().observe(seconds)
-        self._recent["queue"].add(seconds)
+        self._queued.add(time.perf_counter(), seconds)
 
     def cache_asked(self, result: str) -> None:
         """Note what the cache had for a request: `hit`, `miss`, `collapsed` or `bypass`."""
-        self._cache_requests[(result,)].inc()
-        self._by_cache_result[result] += 1
+        self._cache_requests.series(result).value += 1
 
     def time_stream(self, route: str, model: str, started: float) -> StreamTimer:
         """What times the pieces of one stream, whose request arrived at `started` by `time.perf_counter`."""
-        return StreamTimer(
-            started,
-            self._first_token_seconds.series(route, model),
-            self._inter_token_seconds.series(route, model),
-            self._recent["time_to_first_token"],
-            self._recent["inter_token"],
-        )
+        series = self._streams.get((route, model))
+        if series is None:
+            series = self._streams[route, model] = self._stream_series(route, model)
+        return StreamTimer(started, series.first_token, series.inter_token)
 
     def token_counter(self, model: str, key: str) -> TokenCounter:
         """What counts the tokens of one request, while its response streams and at its end."""
-        return TokenCounter(self._prompt_tokens[model, key], self._completion_tokens[model, key], self._tokens)
+        return TokenCounter(self._prompt_tokens.series(model, key), self._completion_tokens.series(model, key))
 
     def summary(self) -> dict[str, Any]:
         """Counts since the start, and percentiles in seconds over the last five minutes.
 
         Those of `request` are of answers that the engine gave; `cached`, `left` and `error` stand apart.
         """
+        self._catch_up()
+        by_status = self._requests.sums("status")
         return {
             "window_s": WINDOW_S,
             "running_now": self.running,
-            "requests": {"total": sum(self._by_status.values()), "by_status": dict(self._by_status)},
-            "tokens": {"prompt": self._tokens["prompt"], "completion": self._tokens["completion"]},
-            "cache": dict(self._by_cache_result),
+            "requests": {"total": sum(by_status.values()), "by_status": by_status},
+            "tokens": {"prompt": self._prompt_tokens.total(), "completion": self._completion_tokens.total()},
+            "cache": self._cache_requests.sums("result"),
             "seconds": {name: recent.summary() for name, recent in self._recent.items()},
             "process": {"cpu_s": round(time.process_time(), 3), "memory_mb": _memory_mb()},
         }
 
-    def _counter(self, name: str, description: str, *labels: str) -> Counter:
-        return Counter(f"engineroom_{name}", description, labels, registry=self._registry)
+    def _catch_up(self) -> None:
+        for request in self._running:
+            request.catch_up()
+
+    def _end_series(self, route: str, status: int, model: str, key: str, cached: bool) -> _EndSeries:
+        outcome = _outcome(status, cached)
+        histogram = self._request_seconds.series(route, model, outcome)
+        recent = self._recent["request" if outcome == "answered" else outcome]
+        ended = self._requests.series(route, str(status), model, key)
+        return _EndSeries(ended, DurationSeries(histogram, recent))
+
+    def _stream_series(self, route: str, model: str) -> _StreamSeries:
+        first_token = self._first_token_seconds.series(route, model)
+        inter_token = self._inter_token_seconds.series(route, model)
+        return _StreamSeries(
+            DurationSeries(first_token, self._recent["time_to_first_token"]),
+            DurationSeries(inter_token, self._recent["inter_token"]),
+        )
+
+    def _counter(self, name: str, description: str, *labels: str) -> UnlockedCounter:
+        counter = UnlockedCounter(f"engineroom_{name}", description, labels)
+        self._registry.register(counter)
+        return counter
 
     def _histogram(self, name: str, description: str, bounds: tuple[float, ...], *labels: str) -> UnlockedHistogram:
         histogram = UnlockedHistogram(f"engineroom_{name}", description, bounds, labels)
@@ -170,120 +197,18 @@ class MetricsRegistry:
         return histogram
 
 
-class _Series(dict[tuple[str, ...], Counter]):
-    """The series of a counter by their labels' values: the library's own look-up takes a lock."""
+class _EndSeries(NamedTuple):
+    """What the ends of requests of one kind are noted in."""
 
-    def __init__(self, counter: Counter) -> None:
-        super().__init__()
-        self._counter = counter
-
-    def __missing__(self, values: tuple[str, ...]) -> Counter:
-        series = self[values] = self._counter.labels(*values)
-        return series
+    ended: CounterSeries
+    seconds: DurationSeries
 
 
-class TokenCounter:
-    """Counts one request's tokens, in about a microsecond a call.
+class _StreamSeries(NamedTuple):
+    """What the times of streams of one kind are noted in."""
 
-    A counter cannot go back: where the engine's own figure is smaller in the end than what was counted on the way,
-    the difference stays.
-    """
-
-    __slots__ = ("_completion", "_counted_completion", "_counted_prompt", "_prompt", "_totals")
-
-    def __init__(self, prompt: Counter, completion: Counter, totals: Tally[str]) -> None:
-        self._prompt = prompt
-        self._completion = completion
-        self._totals = totals
-        self._counted_prompt = 0
-        self._counted_completion = 0
-
-    def update(self, prompt: int, completion: int) -> None:
-        """Count what has come since the last call.
-
-        Args:
-            prompt, completion: the request's tokens so far.
-        """
-        if prompt > self._counted_prompt:
-            self._prompt.inc(prompt - self._counted_prompt)
-            self._totals["prompt"] += prompt - self._counted_prompt
-            self._counted_prompt = prompt
-        if completion > self._counted_completion:
-            self._completion.inc(completion - self._counted_completion)
-            self._totals["completion"] += completion - self._counted_completion
-            self._counted_completion = completion
-
-
-class StreamTimer:
-    """Times one stream, in about a microsecond a piece.
-
-    Args:
-        started: when its request arrived, by `time.perf_counter`.
-    """
-
-    __slots__ = ("_first_token", "_inter_token", "_previous", "_recent_first", "_recent_inter", "_started")
-
-    def __init__(
-        self,
-        started: float,
-        first_token: HistogramSeries,
-        inter_token: HistogramSeries,
-        recent_first: RecentSamples,
-        recent_inter: RecentSamples,
-    ) -> None:
-        self._started = started
-        self._first_token = first_token
-        self._inter_token = inter_token
-        self._recent_first = recent_first
-        self._recent_inter = recent_inter
-        self._previous: float | None = None
-
-    def add(self, body: bytes) -> float:
-        """Note a piece of the body, of whole events; the time of it, by `time.perf_counter`."""
-        now = time.perf_counter()
-        events = count_events(body)
-        if events:
-            self._note(now, events)
-        return now
-
-    def add_pieces(self, pieces: Sequence[tuple[float, int]]) -> float:
-        """Note pieces that another process has sent: of each the time and its events. The time now."""
-        for at, events in pieces:
-            self._note(at, events)
-        return time.perf_counter()
-
-    def _note(self, now: float, events: int) -> None:
-        previous = self._previous
-        self._previous = now
-        if previous is None:
-            self._first_token.observe(now - self._started)
-            self._recent_first.add(now - self._started, now)
-        else:
-            gap = (now - previous) / events
-            self._inter_token.observe(gap)
-            self._recent_inter.add(gap, now)
-
-
-class RecentSamples:
-    """The samples of the last five minutes, at most 8192 of them.
-
-    Args:
-        clock: seconds that pass.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._clock = clock
-        self._samples: deque[tuple[float, float]] = deque(maxlen=_MAX_SAMPLES)
-
-    def add(self, value: float, now: float | None = None) -> None:
-        """Note a sample; `now` by the clock, if the caller has just read it."""
-        self._samples.append((self._clock() if now is None else now, value))
-
-    def summary(self) -> dict[str, float | int | None]:
-        """`count`, and `p50`, `p95`, `p99` by nearest rank; None where there is no sample."""
-        since = self._clock() - WINDOW_S
-        values = sorted(value for at, value in self._samples if at >= since)
-        return {"count": len(values)} | {f"p{share}": _percentile(values, share) for share in (50, 95, 99)}
+    first_token: DurationSeries
+    inter_token: DurationSeries
 
 
 def _outcome(status: int, cached: bool) -> str:
@@ -292,10 +217,6 @@ def _outcome(status: int, cached: bool) -> str:
     if status >= 400:
         return "error"
     return "cached" if cached else "answered"
-
-
-def _percentile(values: Sequence[float], share: int) -> float | None:
-    return round(values[max(0, math.ceil(len(values) * share / 100) - 1)], 6) if values else None
 
 
 def _count_tasks() -> int:

@@ -182,6 +182,7 @@ class EngineStream:
     def _report(self) -> None:
         """Tell the main process what has gone to the client."""
         usage = self._usage
+        usage.catch_up()
         self._connection.write(StreamProgress(self._pieces, usage.prompt_tokens, usage.completion_tokens))
         self._pieces = []
 
