@@ -17,6 +17,10 @@ _FIRST = {0}
 _OPENED = re.compile(rb'data: ?\{[^\n]*"delta": ?\{[^{}\n]*"role": ?"[^\n]*\}\r?\n\r?\n')
 """A first event, whole, whose choice has its role: what most streams begin with, known without decoding it. Within a
 JSON string the quotes would be escaped."""
+_UNOPENED = re.compile(rb'data: ?(\{[^{}\[\]\n]*"choices": ?\[\{"index": ?0, ?"delta": ?)\{[^{}\n]*\}')
+"""What most of the others begin with: the event up to its choice's delta, and that, where nothing else is inside it."""
+_ROLE = b'"role"'
+_ROLE_CHOICE = b'{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}'
 
 
 class ChatOpening:
@@ -38,9 +42,14 @@ class ChatOpening:
 
     def feed(self, chunk: bytes) -> bytes:
         """The bytes to send for a piece of the stream: whole events, until all choices have opened."""
-        if self._closed == _FIRST and not self._splitter.rest and _OPENED.match(chunk):
-            self._closed = set()
-            return chunk
+        if self._closed == _FIRST and not self._splitter.rest:
+            if chunk.find(_ROLE) >= 0:
+                if _OPENED.match(chunk):
+                    self._closed = set()
+                    return chunk
+            elif unopened := _UNOPENED.match(chunk):
+                self._closed = set()
+                return encode(unopened[1] + _ROLE_CHOICE) + chunk
         events = self._splitter.feed(chunk)
         body = b""
         looked_at = 0

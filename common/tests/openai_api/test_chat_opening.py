@@ -40,6 +40,22 @@ def test_a_stream_without_the_role_gets_it(step: int) -> None:
     assert opened.endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.parametrize(
+    "delta",
+    [{"content": 'say \\"role\\" or "role"'}, {"content": "{"}, {"tool_calls": [{"index": 0}]}, {"content": None}],
+)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_the_role_comes_in_the_envelope_of_the_first_event(delta: dict[str, Any], separators: tuple[str, str]) -> None:
+    """Most first events are not decoded for it; the rest are, and nobody sees the difference."""
+    event = json.loads(chunk(delta)[6:]) | {"system_fingerprint": "fp_1"}
+    choices = event.pop("choices")
+    first = b"data: " + json.dumps({**event, "choices": choices}, separators=separators).encode() + b"\n\n"
+    opening, *rest = payloads(ChatOpening(None).feed(first))
+    choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+    assert json.loads(opening) == {**event, "choices": [choice]}
+    assert rest == payloads(first)
+
+
 @pytest.mark.parametrize("step", [1, 10_000])
 def test_a_stream_with_the_role_stays_byte_for_byte(step: int) -> None:
     stream = chunk({"role": "assistant", "content": None}) + chunk({"content": "ж"}) + b"data: [DONE]\n\n"
