@@ -18,7 +18,7 @@ from redis_server import RedisServer
 from server_process import until
 
 from engineroom_workers.http.metrics.gpus import GPUs, parse
-from engineroom_workers.http.metrics.recent import RecentSamples
+from engineroom_workers.http.metrics.series import RecentSamples
 
 HELLO = [{"role": "user", "content": "Hello there, secret-prompt"}]
 

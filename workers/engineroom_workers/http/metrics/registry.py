@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
 
-from .counters import CounterSeries, UnlockedCounter
-from .histograms import UnlockedHistogram
-from .recent import WINDOW_S, RecentSamples
-from .streams import DurationSeries, StreamTimer, TokenCounter
+from .series import WINDOW_S, CounterSeries, DurationSeries, RecentSamples, UnlockedCounter, UnlockedHistogram
 
 _REQUEST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 _TOKEN_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5)
@@ -195,6 +192,72 @@ class MetricsRegistry:
         histogram = UnlockedHistogram(f"engineroom_{name}", description, bounds, labels)
         self._registry.register(histogram)
         return histogram
+
+
+class StreamTimer:
+    """Times one stream.
+
+    Args:
+        started: when its request arrived, by `time.perf_counter`.
+        first_token, inter_token: what its times are noted in.
+    """
+
+    __slots__ = ("_first_token", "_inter_token", "_previous", "_started")
+
+    def __init__(self, started: float, first_token: DurationSeries, inter_token: DurationSeries) -> None:
+        self._started = started
+        self._first_token = first_token
+        self._inter_token = inter_token
+        self._previous: float | None = None
+
+    def add(self, pieces: Iterable[tuple[float, int]]) -> None:
+        """Note pieces of the body, in their order: of each when it came, by `time.perf_counter`, and how many events
+        it has. One without any is none."""
+        previous = self._previous
+        gaps = []
+        for at, events in pieces:
+            if not events:
+                continue
+            if previous is None:
+                self._first_token.add(at, at - self._started)
+            else:
+                gaps.append((at, (at - previous) / events))
+            previous = at
+        self._previous = previous
+        if gaps:
+            self._inter_token.add_all(gaps)
+
+
+class TokenCounter:
+    """Counts one request's tokens, while its response streams and at its end.
+
+    A counter cannot go back: where the engine's own figure is smaller in the end than what was counted on the way,
+    the difference stays.
+
+    Args:
+        prompt, completion: what they are counted in.
+    """
+
+    __slots__ = ("_completion", "_counted_completion", "_counted_prompt", "_prompt")
+
+    def __init__(self, prompt: CounterSeries, completion: CounterSeries) -> None:
+        self._prompt = prompt
+        self._completion = completion
+        self._counted_prompt = 0
+        self._counted_completion = 0
+
+    def update(self, prompt: int, completion: int) -> None:
+        """Count what has come since the last call.
+
+        Args:
+            prompt, completion: the request's tokens so far.
+        """
+        if prompt > self._counted_prompt:
+            self._prompt.value += prompt - self._counted_prompt
+            self._counted_prompt = prompt
+        if completion > self._counted_completion:
+            self._completion.value += completion - self._counted_completion
+            self._counted_completion = completion
 
 
 class _EndSeries(NamedTuple):

@@ -13,8 +13,7 @@ from .base import Gauge, Middleware, Resources
 from .context import CLIENT_CLOSED_REQUEST, RequestContext, get_context
 
 if TYPE_CHECKING:
-    from ..metrics.registry import MetricsRegistry
-    from ..metrics.streams import StreamTimer, TokenCounter
+    from ..metrics.registry import MetricsRegistry, StreamTimer, TokenCounter
     from ..options import Options
 
 
