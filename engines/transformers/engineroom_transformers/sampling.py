@@ -83,6 +83,13 @@ class Sampling:
         """The manager copies a request that it has to prefill anew; it is still the same one."""
         return self
 
+    @property
+    def shapes(self) -> bool:
+        """Whether it puts anything into its scores."""
+        params = self.params
+        penalties = params.repetition_penalty != 1 or params.presence_penalty or params.frequency_penalty
+        return bool(penalties or params.logit_bias or params.min_tokens or self.grammar is not None)
+
     def shape(self, scores: torch.Tensor, generated: list[int], vocabulary: Vocabulary) -> None:
         """Put penalties, biases and the grammar into one row of scores, in place."""
         import torch
@@ -183,7 +190,8 @@ class Sampler:
         wanted = [number for number, row in enumerate(rows) if row.logprobs is not None]
         known = dict(zip(wanted, scores[wanted].log_softmax(-1), strict=True)) if wanted else {}
         for row, state, values in zip(rows, self._batch, scores, strict=False):
-            row.shape(values, state.to_generation_output().generated_tokens, self._vocabulary)
+            if row.shapes:  # The list of a request's tokens is made anew each time.
+                row.shape(values, state.to_generation_output().generated_tokens, self._vocabulary)
         chosen = scores.argmax(-1)
         if drawn := [number for number, row in enumerate(rows) if row.temperature > 0]:
             chosen[drawn] = draw(scores[drawn], [rows[number] for number in drawn])

@@ -112,9 +112,11 @@ async def test_a_cancellation_that_comes_before_its_request_is_not_lost(engine: 
     left = {"eos_token_id": -1, "sampling": Sampling(Params(), 0.0, 1.0, 0, engine.tokenize("hello"), ())}
     manager.cancel_request("left")
     await asyncio.sleep(0.5)
+    steps = engine._batch.steps
     manager.add_request(engine.tokenize("hello"), "left", 1500, streaming=True, **left)
-    await until(lambda: engine._batch and engine._batch.load == (1, 0))
-    await until(lambda: engine._batch and engine._batch.load == (0, 0))
+    # On a GPU it is over before one could see that it runs.
+    await until(lambda: engine._batch and engine._batch.steps > steps and engine._batch.load == (0, 0))
+    assert engine._batch.steps < steps + 1500
     assert free_blocks(engine) == before
 
 
