@@ -136,10 +136,11 @@ class _CountedResponse:
             return
         events = self._splitter.feed(self._take_uncounted())
         self._count(events)
-        if events.find(_FIGURES) >= 0:  # Quicker than `in`.
-            for data in payloads(events):
-                if data.find(_FIGURES) >= 0:
-                    self._read(data)
+        if events.find(_FIGURES) < 0:  # Quicker than `in`.
+            return
+        for event in split_events(events):
+            if event.find(_FIGURES) >= 0:
+                self._read(b"".join(payloads(event)))
 
     def _take_uncounted(self) -> bytes:
         pieces = b"".join(self._uncounted)
@@ -148,7 +149,8 @@ class _CountedResponse:
 
     def end(self) -> None:
         """Nothing more comes: all of it counts."""
-        self._count_more()
+        if self._uncounted:
+            self._count_more()
         self._usage.count_more = None
 
     def _count_more(self) -> None:
