@@ -56,7 +56,8 @@ def test_a_stream_does_not_pass_the_main_process_and_is_counted_there(door: Door
 
 def test_a_client_that_leaves_ends_the_generation(door: Door) -> None:
     with httpx.stream("POST", f"{door.url}/v1/chat/completions", json=ENDLESS, timeout=60) as one:
-        next(one.iter_lines())
+        lines = one.iter_lines()  # Kept: an iterator that nobody refers to closes its response.
+        next(lines)
         until(lambda: door.metric("llamacpp:requests_processing") == 1)
     until(lambda: door.metric("llamacpp:requests_processing") == 0)
     until(lambda: httpx.get(f"{door.url}/health").json()["running"] == 0)
