@@ -105,18 +105,21 @@ async def compare(
     rounds: int,
     console: Console,
 ) -> dict[tuple[int, str], list[Round]]:
-    """Rounds of streams against each target in turn, by number of streams and target.
+    """Rounds of streams against each target in turn, by number of streams and target; each round begins with another.
 
     Args:
         targets: by name, each with the process whose CPU is counted.
         plans: what to ask, by the number of streams at once.
     """
     results: dict[tuple[int, str], list[Round]] = {(n, name): [] for n in plans for name in targets}
+    names = list(targets)
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(label, total=(rounds + 1) * len(plans) * len(targets))
         for number in range(rounds + 1):
+            first = number % len(names)
             for streams, body in plans.items():
-                for name, (server, watched) in targets.items():
+                for name in (*names[first:], *names[:first]):
+                    server, watched = targets[name]
                     result = await server.round([body] * streams, watched)
                     if number:  # The first round warms up.
                         results[streams, name].append(result)
