@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 _LIBRARIES = ("torch", "transformers", "accelerate", "llguidance")
 _SAME_REASON_S = 5.0
 """How long a rank that is lost while it loads is taken for a sign that this process is about to say why."""
+_RANK_TOLD_S = 1.0
+"""How long it takes at most until a rank that ended is known to have ended."""
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?(:.+)?")
 
 
@@ -140,7 +142,21 @@ class TransformersEngine(TokenEngine):
         except Exception as error:
             raise EngineStartError(loading.explain(error, self._model, self._settings)) from error
         if self._batch is not None:
-            self._batch.watch(self.die)
+            self._batch.watch(self._batch_ended)
+
+    def _batch_ended(self, reason: str) -> None:
+        """Die, of what ended the batch; with several ranks a moment later, in which the loss of one is told.
+
+        The batch sees that loss too, as a connection that broke, and may see it first.
+        """
+        if self._settings.tensor_parallel_size == 1:
+            self.die(reason)
+        else:
+            asyncio.get_running_loop().call_later(_RANK_TOLD_S, self._die_unless_dead, reason)
+
+    def _die_unless_dead(self, reason: str) -> None:
+        if self.health().live:
+            self.die(reason)
 
     async def _load_with_ranks(self, where: Path) -> None:
         """Load, in a thread; where a rank is lost meanwhile, this one would wait for it."""

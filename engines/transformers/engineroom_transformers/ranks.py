@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .settings import TransformersSettings
 
 
+_EXIT_S = 5.0
+
+
 class Ranks:
     """The processes beside this one. They are daemons: they end with it, and by themselves when it is killed."""
 
@@ -69,10 +72,11 @@ class Ranks:
 
     def _watch(self, lost: Callable[[str], None]) -> None:
         processes = list(self._processes)
-        wait([process.sentinel for process in processes])
+        ended = wait([process.sentinel for process in processes])
         if self._ending:
             return
-        rank, process = next(each for each in enumerate(processes, 1) if not each[1].is_alive())
+        rank, process = next(each for each in enumerate(processes, 1) if each[1].sentinel in ended)
+        process.join(_EXIT_S)  # Its end is seen a moment before its exit code.
         lost(
             f"rank {rank} of TENSOR_PARALLEL_SIZE={len(processes) + 1} ended by itself, with {process.exitcode}: "
             "what it said is in the log"
