@@ -72,19 +72,10 @@ def door(settings: Mapping[str, str], headers: Mapping[str, str] | None = None) 
 
 
 @contextmanager
-def bare(source_port: int) -> Iterator[MeasuredProxy]:
-    """The least that a Python proxy can be: `bare_proxy.py`."""
+def script(name: str, source_port: int) -> Iterator[MeasuredProxy]:
+    """A proxy in Python that is one of the files beside this one."""
     port = free_port()
-    with running([sys.executable, str(HERE / "bare_proxy.py"), str(port), str(source_port)]) as child:
-        until(f"http://127.0.0.1:{port}/health", child=child)
-        yield MeasuredProxy(ChatServer(port, HEADERS), child.pid)
-
-
-@contextmanager
-def bytes_alone(source_port: int) -> Iterator[MeasuredProxy]:
-    """The floor of Python: `bytes_alone.py`."""
-    port = free_port()
-    with running([sys.executable, str(HERE / "bytes_alone.py"), str(port), str(source_port)]) as child:
+    with running([sys.executable, str(HERE / name), str(port), str(source_port)]) as child:
         until(f"http://127.0.0.1:{port}/health", child=child)
         yield MeasuredProxy(ChatServer(port, HEADERS), child.pid)
 
@@ -167,8 +158,8 @@ def contenders(*names: str) -> Iterator[dict[str, MeasuredProxy]]:
             "router": router,
             "router, one thread": partial(router, threads=1),
             "LiteLLM": litellm,
-            "bytes alone": bytes_alone,
-            "bare": bare,
+            "bytes alone": partial(script, "bytes_alone.py"),
+            "bare": partial(script, "bare_proxy.py"),
             "door": {},
             "door, every layer": EVERY_LAYER,
         }

@@ -157,8 +157,6 @@ def payloads(events: bytes) -> list[bytes]:
             continue  # Behind the last one.
         if event.startswith(b"data:") and event.find(b"\n") < 0:
             data = event[5:].strip()
-        elif not event:
-            continue
         else:
             data = b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))
         if data:

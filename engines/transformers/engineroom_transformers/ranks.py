@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _EXIT_S = 5.0
+"""How long it takes at most from when a process is seen to have ended until its exit code can be had."""
 
 
 class Ranks:
