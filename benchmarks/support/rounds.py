@@ -117,6 +117,8 @@ async def compare(
         task = progress.add_task(label, total=(rounds + 1) * len(plans) * len(targets))
         for number in range(rounds + 1):
             first = number % len(names)
+            if not console.is_terminal:
+                console.print(f"{label}: round {number} of {rounds}", markup=False)
             for streams, body in plans.items():
                 for name in (*names[first:], *names[:first]):
                     server, watched = targets[name]

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
@@ -28,6 +30,8 @@ from rounds import MEANING, ChatServer, Round, compare, median
 from engineroom_operations.load import RequestFailure
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+PARTS = ("streams", "start")
 ROOT = HERE.parents[1]
 PYTHON = ROOT / ".venv-vllm" / "bin" / "python"
 MODEL = ROOT / ".build" / "SmolLM2-135M-Instruct"
@@ -83,6 +87,7 @@ async def streams_part(rounds: int) -> list[str]:
     rows = [
         "### Streams of 128 tokens",
         "",
+        f"{rounds} rounds after one that warms up, each beginning with another. The share is the median of the rounds. "
         "CPU is that of our process alone. The emulator's own process shares the cores with everything else.",
         "",
         "| streams | | tokens/s | of `vllm serve` | TTFT, ms | CPU of the door, µs a token |",
@@ -134,6 +139,8 @@ async def start_part(rounds: int) -> list[str]:
                 taken.append(seconds)
     rows = [
         "### From the command to the first token",
+        "",
+        f"{rounds} pairs of starts after one that warms up.",
         "",
         "| | s, median | fastest to slowest |",
         "|---|---|---|",
@@ -192,25 +199,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of streams (7)")
     parser.add_argument("--starts", type=int, default=3, help="counted pairs of starts (3)")
-    parser.add_argument("--only", choices=["streams", "start"])
+    parser.add_argument("--only", choices=list(PARTS), help="measure one part, and leave the other's results")
     options = parser.parse_args()
     if not PYTHON.exists() or not MODEL.exists():
         raise SystemExit("there is no real vLLM here: make env-vllm")
+    measured = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in PARTS:
+        if options.only in (None, name):
+            rows = uvloop.run(streams_part(options.rounds) if name == "streams" else start_part(options.starts))
+            console.print("\n".join(["", *rows]), markup=False)
+            # Written at once: what comes later may fail, or be cut off.
+            measured[name] = {"machine": machine(), "rows": rows}
+            RESULTS.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            (HERE / "results.md").write_text(_page(measured), encoding="utf-8")
+
+
+def _page(measured: Mapping[str, Any]) -> str:
     lines = [
         "# vLLM behind both doors, measured",
         "",
-        f"`make bench-vllm`: {options.rounds} rounds after a warm-up and {options.starts} starts after one, "
-        "interleaved, medians. vLLM 0.32.0 (CPU build, bfloat16, eager) with SmolLM2-135M; client, door and vLLM share "
-        f"{machine()}. {MEANING}",
+        "`make bench-vllm`: interleaved, medians. vLLM 0.32.0 (CPU build, bfloat16, eager) with SmolLM2-135M; client, "
+        f"door and vLLM share the machine. {MEANING}",
     ]
-    parts = {"streams": lambda: streams_part(options.rounds), "start": lambda: start_part(options.starts)}
-    for name, part in parts.items():
-        if options.only in (None, name):
-            rows = uvloop.run(part())
-            console.print("\n".join(["", *rows]), markup=False)
-            lines += ["", *rows]
-    if options.only is None:
-        (HERE / "results.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for name in PARTS:
+        if name in measured:
+            title, *rows = measured[name]["rows"]
+            lines += ["", title, "", f"On {measured[name]['machine']}.", *rows]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

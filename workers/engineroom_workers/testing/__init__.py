@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..emulator.testing import RunningEmulator, running_emulator
 from .door import COMMAND, Door, DoorProcess, free_port, new_process, serving
 from .expectations import DoorExpectations
+from .reading import reading
 
 __all__ = [
     "COMMAND",
@@ -18,6 +19,7 @@ __all__ = [
     "RunningEmulator",
     "free_port",
     "new_process",
+    "reading",
     "running_emulator",
     "serving",
 ]

@@ -34,6 +34,7 @@ from engineroom.timeouts import timeout
 from ..emulator.testing import RunningEmulator, running_emulator
 from .door import COMMAND, Door, serving
 from .expectations import DoorExpectations
+from .reading import reading
 
 __all__ = [
     "QUESTION",
@@ -188,9 +189,8 @@ async def test_a_stream_that_a_client_leaves_stops_costing(http_url: str, door_e
             stream=True,
             extra_body=dict(door_expectations.endless),
         )
-        await stream.__anext__()
-        await _until_running(http_url, door_expectations, 1)
-        await stream.close()
+        async with reading(stream):
+            await _until_running(http_url, door_expectations, 1)
     await _until_running(http_url, door_expectations, 0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import openai
 import pytest
 
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
+from engineroom_workers.testing import reading
 
 CHUNK = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 COMPLETION = {
@@ -66,9 +66,8 @@ async def test_a_stream(chat: Any) -> None:
 
 async def test_a_stream_comes_as_it_is_produced(chat: Any, tmp_path: Path) -> None:
     stream = await chat(stream=True, items=[event("first")], hang=str(tmp_path / "mark"))
-    chunk = await asyncio.wait_for(anext(aiter(stream)), 20)
-    assert chunk.choices[0].delta.content == "first"
-    await stream.close()
+    async with reading(stream) as chunk:
+        assert chunk.choices[0].delta.content == "first"
 
 
 async def test_a_client_that_has_all_it_wants_cancels_nothing(shared: RunningEmulator, chat: Any) -> None:

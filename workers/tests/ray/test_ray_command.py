@@ -14,7 +14,7 @@ import openai
 import pytest
 from ray_serve import left_of, processes_below, start_ray
 
-from engineroom_workers.testing import Door, DoorExpectations, serving
+from engineroom_workers.testing import Door, DoorExpectations, reading, serving
 from engineroom_workers.testing.suite import (
     QUESTION,
     anyio_backend,
@@ -91,7 +91,8 @@ async def test_no_cancelled_request_goes_on(client: openai.AsyncOpenAI, door: Do
     async def leave(number: int) -> None:
         stream = await client.chat.completions.create(model="echo", messages=QUESTION, stream=True, **ENDLESS)
         if number % 2:
-            await stream.__anext__()
+            async with reading(stream):
+                return
         await stream.close()
 
     for _ in range(5):

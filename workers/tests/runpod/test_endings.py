@@ -16,6 +16,7 @@ import pytest
 from engineroom.process import descendants
 from engineroom_workers.emulator.testing import RunningEmulator, running_emulator
 from engineroom_workers.runpod.platform import PollSockets
+from engineroom_workers.testing import reading
 
 from .conftest import StartWorker, WorkerProcess, chat, endless, openai_client, submit, text_of
 
@@ -72,10 +73,8 @@ async def test_a_client_that_goes_stops_in_the_engine(platform: RunningEmulator,
             stream=True,
             extra_body=endless_params(),
         )
-        async for _ in stream:
-            break
-        await running_in_engine(platform, worker, 1)
-        await stream.close()
+        async with reading(stream):
+            await running_in_engine(platform, worker, 1)
     await running_in_engine(platform, worker, 0)
 
 
