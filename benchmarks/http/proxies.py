@@ -16,12 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from processes import ENGINEROOM, free_port, running, until
+from processes import free_port, running, until
 from rounds import ChatServer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 THEIRS = ROOT / ".venv-proxies" / "bin"
+BIN = Path(sys.executable).parent
 KEY = "sk-bench"
 HEADERS = {"authorization": f"Bearer {KEY}", "origin": "https://app.example"}
 """What each client sends; only a door with keys asks for it."""
@@ -60,22 +61,28 @@ def source() -> Iterator[int]:
 
 
 @contextmanager
-def door(settings: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Iterator[MeasuredProxy]:
+def door(
+    settings: Mapping[str, str], headers: Mapping[str, str] | None = None, environment: Path = BIN
+) -> Iterator[MeasuredProxy]:
     """Our door before a source of its own, with these settings beside the defaults.
 
     headers: what clients send beside the usual.
+    environment: the folder of the `engineroom` that is started.
     """
     port = free_port()
-    with running([ENGINEROOM, "serve"], {**DOOR, "PORT": str(port), **settings}) as child:
+    with running([str(environment / "engineroom"), "serve"], {**DOOR, "PORT": str(port), **settings}) as child:
         until(f"http://127.0.0.1:{port}/ping", child=child)
         yield MeasuredProxy(ChatServer(port, {**HEADERS, **(headers or {})}), child.pid)
 
 
 @contextmanager
-def script(name: str, source_port: int) -> Iterator[MeasuredProxy]:
-    """A proxy in Python that is one of the files beside this one."""
+def script(name: str, source_port: int, environment: Path = BIN) -> Iterator[MeasuredProxy]:
+    """A proxy in Python that is one of the files beside this one.
+
+    environment: the folder of the Python that runs it.
+    """
     port = free_port()
-    with running([sys.executable, str(HERE / name), str(port), str(source_port)]) as child:
+    with running([str(environment / "python"), str(HERE / name), str(port), str(source_port)]) as child:
         until(f"http://127.0.0.1:{port}/health", child=child)
         yield MeasuredProxy(ChatServer(port, HEADERS), child.pid)
 
@@ -149,7 +156,10 @@ def litellm(source_port: int) -> Iterator[MeasuredProxy | None]:
 
 @contextmanager
 def contenders(*names: str) -> Iterator[dict[str, MeasuredProxy]]:
-    """Those of the names that are here, all running; without names all of them."""
+    """Those of the names that are here, all running; without names all of them.
+
+    `door in FOLDER` is the door of another virtual environment, and so on: another Python costs otherwise.
+    """
     with ExitStack() as stack:
         port = stack.enter_context(source())
         starts = {
@@ -165,11 +175,14 @@ def contenders(*names: str) -> Iterator[dict[str, MeasuredProxy]]:
         }
         targets: dict[str, MeasuredProxy] = {}
         for name in names or starts:
-            start = starts[name]
+            kind, _, folder = name.partition(" in ")
+            start = starts[kind]
             if start is None:
                 targets[name] = MeasuredProxy(ChatServer(port, HEADERS), None)
                 continue
-            target = stack.enter_context(door(start) if isinstance(start, dict) else start(port))
+            where = {"environment": Path(folder).absolute() / "bin"} if folder else {}
+            proxy = partial(door, start) if isinstance(start, Mapping) else partial(start, port)
+            target = stack.enter_context(proxy(**where))
             if target is not None:
                 targets[name] = target
         yield targets
