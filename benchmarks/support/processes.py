@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -42,6 +43,9 @@ def running(
     """
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+        # A benchmark that is stopped, by `timeout` or by its user, ends its processes, too.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with open(log or os.devnull, "wb") as file:
         options: dict[str, Any] = {"stdout": file, "stderr": file, **pipes}
         child = subprocess.Popen(command, env={**os.environ, **(settings or {})}, **options)
