@@ -168,8 +168,8 @@ async def _bare_start() -> float:
 async def _door_start() -> float:
     port = free_port()
     began = time.perf_counter()
-    with running([ENGINEROOM, "serve"], {**_environ(), "PORT": str(port)}):
-        until(f"http://127.0.0.1:{port}/ping", seconds=300)
+    with running([ENGINEROOM, "serve"], {**_environ(), "PORT": str(port)}) as door:
+        until(f"http://127.0.0.1:{port}/ping", seconds=300, child=door)
         return await _first_token(ChatServer(port), began)
 
 
