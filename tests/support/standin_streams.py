@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from standin_server import Handler, StandinServer
@@ -17,11 +18,12 @@ class StandinStreams(StandinServer):
     Args:
         strict: refuse `stream_options` with a 422, as some servers do.
         piece: bytes that are sent at a time; events are cut anywhere.
+        pieces: what to send instead, one piece at a time.
 
     asked: the bodies of the requests that came.
     """
 
-    def __init__(self, strict: bool = False, piece: int = 50) -> None:
+    def __init__(self, strict: bool = False, piece: int = 50, pieces: Sequence[bytes] | None = None) -> None:
         asked: list[dict[str, Any]] = []
         self.asked = asked
 
@@ -50,8 +52,9 @@ class StandinStreams(StandinServer):
                 self.send_header("Content-Type", "text/event-stream")
                 self.send_header("Connection", "close")
                 self.end_headers()
-                for start in range(0, len(data), piece):
-                    self.wfile.write(data[start : start + piece])
+                cut = [data[start : start + piece] for start in range(0, len(data), piece)]
+                for part in cut if pieces is None else pieces:
+                    self.wfile.write(part)
                     self.wfile.flush()
                     time.sleep(0.002)
 

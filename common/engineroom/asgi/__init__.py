@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .client import Response, request
 from .disconnect import ClientDisconnected, Departure, InterruptibleRequest, RequestTimeoutError, disconnected, race
+from .fast_path import FastPath, at_head, fast_path
 from .held import HeldResponse
 from .stream import Pump, StreamBuffer, StreamSource
 from .types import (
@@ -31,6 +32,7 @@ __all__ = [
     "ASGIApp",
     "ClientDisconnected",
     "Departure",
+    "FastPath",
     "Headers",
     "HeldResponse",
     "InterruptibleRequest",
@@ -43,7 +45,9 @@ __all__ = [
     "Send",
     "StreamBuffer",
     "StreamSource",
+    "at_head",
     "disconnected",
+    "fast_path",
     "header",
     "race",
     "request",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from .fast_path import FastPath, fast_path
 from .types import SENT, Message, Send
 
 
@@ -28,6 +29,10 @@ class HeldResponse:
             self.held.append(message)
             return SENT
         return self._send(message)
+
+    def fast_path(self) -> FastPath | None:
+        """A path for all that follows a head which was passed on."""
+        return None if self.held else fast_path(self._send)
 
     async def release(self) -> None:
         """Send them after all."""

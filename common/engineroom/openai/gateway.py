@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Collection, Iterable
 from typing import Protocol
 
 from ..asgi.disconnect import ClientDisconnected, InterruptibleRequest, RequestTimeoutError
+from ..asgi.fast_path import FastPath, fast_path
 from ..asgi.types import HANDOVER, ASGIApp, Headers, Message, Receive, Scope, Send, header
 from ..engine import Engine, Route
 from ..errors import APIError, drop_tracebacks, engine_dead
@@ -285,6 +286,13 @@ class ResponseTracker:
         if not message.get("more_body"):
             self._complete = True
         return self._send(message)
+
+    def fast_path(self) -> FastPath | None:
+        """A path for pieces that are only counted here."""
+        fast = fast_path(self._send) if self._generated else None
+        if fast is not None:
+            fast.count(self._work)
+        return fast
 
     async def fail(self, scope: Scope, error: APIError) -> None:
         """Send the error: as the response, or as an event of a stream that has started.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from ..asgi.fast_path import FastPath, fast_path
 from ..asgi.types import SENT, ASGIApp, Message, Receive, Scope, Send, header
 from ..errors import APIError
 from .body import get_request, with_request
@@ -106,7 +107,7 @@ def _refuses_stream_options(error: APIError) -> bool:
 class _CountedResponse:
     """One response on its way to the client, which gets it as it is. `end()` it."""
 
-    __slots__ = ("_is_text", "_parts", "_path", "_send", "_splitter", "_tokens", "_uncounted", "_usage")
+    __slots__ = ("_fast", "_is_text", "_parts", "_path", "_send", "_splitter", "_tokens", "_uncounted", "_usage")
 
     def __init__(self, path: str, json: Mapping[str, Any], usage: TokenUsage, send: Send) -> None:
         self._path = path
@@ -114,6 +115,7 @@ class _CountedResponse:
         self._usage = usage
         self._send = send
         self._splitter: EventSplitter | None = None
+        self._fast: FastPath | None = None
         self._uncounted: list[bytes] = []
         """Pieces of a stream."""
         self._parts: list[bytes] | None = None
@@ -129,6 +131,19 @@ class _CountedResponse:
         else:
             self._begin(message)
         return self._send(message)
+
+    def fast_path(self) -> FastPath | None:
+        """A path for pieces that are only counted here."""
+        fast = fast_path(self._send) if self._splitter is not None else None
+        if fast is not None:
+            fast.observe(self)
+            self._fast = fast
+        return fast
+
+    def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
+        """Count what has passed by. Raises EventTooLargeError."""
+        self._uncounted += pieces
+        self._count_pieces()
 
     def _count_pieces(self) -> None:
         """Count what has come since the last call. Raises EventTooLargeError."""
@@ -149,14 +164,19 @@ class _CountedResponse:
 
     def end(self) -> None:
         """Nothing more comes: all of it counts."""
-        if self._uncounted:
-            self._count_more()
+        if self._fast is not None:
+            with suppress(EventTooLargeError):
+                self._fast.close()
+        self._count_more()
         self._usage.count_more = None
 
     def _count_more(self) -> None:
         # The next piece of the stream raises it again, for whom it concerns.
         with suppress(EventTooLargeError):
-            self._count_pieces()
+            if self._fast is not None:
+                self._fast.catch_up()
+            if self._uncounted:
+                self._count_pieces()
 
     def _count(self, events: bytes) -> None:
         """Count whole events by their number, as long as the engine has not told of more."""
@@ -227,6 +247,13 @@ class _StrippedResponse(_CountedResponse):
                 self._count_pieces()
             return self._send(message)
         return self._send_with_care(message, body)
+
+    def fast_path(self) -> FastPath | None:
+        """A path for whole events without usage."""
+        fast = super().fast_path() if self._between_events else None
+        if fast is not None:
+            fast.reserve(_USAGE)
+        return fast
 
     def _send_with_care(self, message: Message, body: bytes) -> Awaitable[None]:
         """Send the beginning, and whole events without usage; at the end whatever there is."""

@@ -11,8 +11,9 @@ from urllib.parse import parse_qs
 import msgspec
 
 from ..asgi.disconnect import ClientDisconnected
+from ..asgi.fast_path import at_head
 from ..asgi.held import HeldResponse
-from ..asgi.types import Receive, Scope, Send, header, send_body
+from ..asgi.types import Message, Receive, Scope, Send, header, send_body
 from ..engine import Route, RunningEngine
 from ..errors import APIError, drop_tracebacks
 from ..openai.body import Request, read_request
@@ -78,13 +79,13 @@ class Router:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        def send_noted(message: Any) -> Awaitable[None]:
+        def send_head(message: Message) -> Awaitable[None]:
             nonlocal started
             started = True
             return send(message)
 
         try:
-            await self._serve(scope, receive, send_noted)
+            await self._serve(scope, receive, at_head(send, send_head))
         except ClientDisconnected as error:
             drop_tracebacks(error)
         except APIError as error:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from ..asgi.fast_path import FastPath, fast_path
 from ..asgi.types import SENT, Headers, Receive, Scope, Send, send_body
 from ..errors import APIError, incomplete_stream
 from ..http_client.response import RelayableResponse
@@ -41,6 +42,8 @@ _PLAIN = "/:@!$&'()*+,;=[]"
 _LARGEST_ERROR = 65536
 _LAST_EVENT_BYTES = 32
 """More than the event that ends a stream has."""
+_FAST_PATH_ASKS = 4
+"""How many pieces in turn may find no fast path before it is given up for their stream."""
 _COMMENT_STARTS = b":\r\n"
 _COMMENTS = re.compile(rb"(?::[^\n]*\n|\r?\n)*")
 _EVENT_STREAM_HEADERS: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
@@ -179,9 +182,26 @@ class _StreamedBody:
         self._ends_with_done = ends_with_done
         self._end = b""
         self._finished = False
+        self._fast: FastPath | None = None
+        self._flows = False
+        """Whether the client has got something of the body, so that what follows may take a fast path."""
+        self._asks = _FAST_PATH_ASKS
 
     def take(self, piece: bytes, last: bool) -> Awaitable[None] | None:
         """Send what has arrived. It is on the path of every token, and no coroutine: that is cheaper."""
+        if self._fast is not None and not last and self._fast.take(piece):
+            self._end = piece
+            return None
+        return self._take_with_care(piece, last)
+
+    def _take_with_care(self, piece: bytes, last: bool) -> Awaitable[None] | None:
+        """Send what no fast path takes."""
+        if self._fast is not None:
+            self._fast.close()
+            self._fast = None
+        elif self._flows and self._asks and not last and self._find_fast_path(piece):
+            self._end = piece
+            return None
         self._end = piece if len(piece) > _LAST_EVENT_BYTES else (self._end + piece)[-2 * _LAST_EVENT_BYTES :]
         if self._opening is not None:
             piece = self._opening.feed(piece)
@@ -193,8 +213,19 @@ class _StreamedBody:
             return self._send({"type": "http.response.body", "body": piece})
         if not piece:
             return None
+        self._flows = self._opening is None
         sent = self._send({"type": "http.response.body", "body": piece, "more_body": True})
         return None if sent is SENT else sent
+
+    def _find_fast_path(self, piece: bytes) -> bool:
+        """Whether there is a fast path, which has taken this piece and is to take what follows."""
+        self._asks -= 1
+        fast = fast_path(self._send)
+        if fast is None or not fast.take(piece):
+            return False
+        self._fast = fast
+        self._asks = _FAST_PATH_ASKS
+        return True
 
     @property
     def _is_whole(self) -> bool:
@@ -202,6 +233,8 @@ class _StreamedBody:
 
     async def finish(self) -> None:
         """End the response, unless that has been done with its last piece. Raises APIError where it is not whole."""
+        if self._fast is not None:
+            self._fast.close()
         if self._finished:
             return
         if not self._is_whole:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 
-from engineroom.asgi import Message, Receive, Scope, Send
+from engineroom.asgi import Message, Receive, Scope, Send, at_head
 from engineroom.errors import APIError, drop_tracebacks
 from engineroom.openai.body import checked_request
 
@@ -33,7 +33,7 @@ class Balancer:
         candidates = list(self._servers)
         sent = False
 
-        def send_and_note(message: Message) -> Awaitable[None]:
+        def send_head(message: Message) -> Awaitable[None]:
             nonlocal sent
             sent = True
             return send(message)
@@ -43,7 +43,7 @@ class Balancer:
         while (server := least_loaded(candidates, model, at_all=failure is None)) is not None:
             candidates.remove(server)
             try:
-                await server.serve(scope, send_and_note)
+                await server.serve(scope, at_head(send, send_head))
             except APIError as error:
                 if sent or error.status not in ELSEWHERE:
                     raise

@@ -14,7 +14,7 @@ import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from engineroom.asgi import ON_LEAVE, RESERVATION, SENT, ASGIApp, Receive, Scope, Send, send_body
+from engineroom.asgi import ON_LEAVE, RESERVATION, SENT, ASGIApp, FastPath, Receive, Scope, Send, send_body
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_body
 
@@ -586,8 +586,18 @@ class _Cycle(RequestResponseCycle):
         if not self._streaming or self.flow.write_paused or not message.get("more_body"):
             return self._send_with_care(message)
         body: bytes = message.get("body", b"")  # type: ignore[assignment]
-        if self.disconnected or not body:
-            return SENT
+        if body:
+            self._write_piece(body)
+        return SENT
+
+    def fast_path(self) -> FastPath | None:
+        """A path for pieces of a stream."""
+        return FastPath(self._write_piece) if self._streaming else None
+
+    def _write_piece(self, body: bytes) -> bool:
+        """Write a piece of a stream; False where that cannot be done in a plain call."""
+        if not self._streaming or self.flow.write_paused or self.disconnected:
+            return False
         size = len(body)
         if size < _COPIED_BYTES:
             self._writer.write_piece(b"%x\r\n%b\r\n" % (size, body))
@@ -597,7 +607,7 @@ class _Cycle(RequestResponseCycle):
                 self._writer.flush()
         else:
             self._writer.write_large((b"%x\r\n" % size, body, b"\r\n"))
-        return SENT
+        return True
 
     async def _send_with_care(self, message: ASGISendEvent) -> None:
         """Send a response's start or end, all of one with a length, and what a slow client has to be waited for."""

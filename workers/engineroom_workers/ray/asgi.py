@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, at_head
 from engineroom.errors import APIError
 from engineroom.openai.errors import error_response
 
@@ -69,10 +69,8 @@ class ReplicaApp:
 
 
 def _without_request_id(send: Send) -> Send:
-    def send_without(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            headers = [(name, value) for name, value in message.get("headers", ()) if name != b"x-request-id"]
-            message = {**message, "headers": headers}
-        return send(message)  # On the path of every token: no coroutine of its own.
+    def send_head(message: Message) -> Awaitable[None]:
+        headers = [(name, value) for name, value in message.get("headers", ()) if name != b"x-request-id"]
+        return send({**message, "headers": headers})
 
-    return send_without
+    return at_head(send, send_head)

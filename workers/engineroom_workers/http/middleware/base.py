@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, ClientDisconnected, Headers, Message, Receive, Scope, Send, at_head
 from engineroom.errors import APIError, drop_tracebacks
 from engineroom.openai.errors import error_response
 
@@ -196,10 +196,8 @@ class ErrorMiddleware(Middleware):
 def with_headers(send: Send, headers: Iterable[tuple[bytes, bytes]]) -> Send:
     """`send`, its response starting with more headers. `headers` is read when the response starts."""
 
-    def send_with_headers(message: Message) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            more: Headers = list(headers)
-            message = {**message, "headers": [*message.get("headers", ()), *more]}
-        return send(message)
+    def send_head(message: Message) -> Awaitable[None]:
+        more: Headers = list(headers)
+        return send({**message, "headers": [*message.get("headers", ()), *more]})
 
-    return send_with_headers
+    return at_head(send, send_head)

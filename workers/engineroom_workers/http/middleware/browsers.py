@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.middleware.cors import CORSMiddleware
 
-from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, at_head
 
 from .base import PAGE, Middleware, Resources, with_headers
 
@@ -59,12 +59,10 @@ class _CORSMiddleware(CORSMiddleware):
     """Starlette's, which leaves all but a response's start as it is: that need not pass through its coroutine."""
 
     async def simple_response(self, scope: Any, receive: Any, send: Any, request_headers: Any) -> None:
-        def send_with_leave(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                return self.send(message, send=send, request_headers=request_headers)
-            return send(message)  # type: ignore[no-any-return]
+        def send_head(message: Message) -> Awaitable[None]:
+            return self.send(message, send=send, request_headers=request_headers)
 
-        await self.app(scope, receive, send_with_leave)
+        await self.app(scope, receive, at_head(send, send_head))
 
 
 class CrossOriginMiddleware(Middleware):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, at_head
 from engineroom.breaker import Breaker
 from engineroom.errors import APIError
 
@@ -45,15 +45,14 @@ class CircuitBreakerMiddleware(ErrorMiddleware):
             )
         status = 0
 
-        def send_watched(message: Message) -> Awaitable[None]:
+        def send_head(message: Message) -> Awaitable[None]:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                if status < 400:
-                    self._breaker.succeeded()
+            status = message["status"]
+            if status < 400:
+                self._breaker.succeeded()
             return send(message)
 
-        await self.app(scope, receive, send_watched)
+        await self.app(scope, receive, at_head(send, send_head))
         if status in _FAILURES:
             self._breaker.failed()
 

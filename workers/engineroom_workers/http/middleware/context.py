@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
-from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send
+from engineroom.asgi import ASGIApp, Headers, Message, Receive, Scope, Send, at_head
 from engineroom.engine import Route
 
 from ..keys import APIKey
@@ -92,15 +92,13 @@ class RequestContextMiddleware(Middleware):
         context = get_context(scope)
         context.route = self._route(scope["path"])
 
-        def send_with_headers(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                context.status = message["status"]
-                own = [*context.headers, (b"x-request-id", context.id.encode())]
-                message = {**message, "headers": [*message.get("headers", ()), *own]}
-            return send(message)  # On the path of every token: a coroutine around it would cost more than the rest.
+        def send_head(message: Message) -> Awaitable[None]:
+            context.status = message["status"]
+            own = [*context.headers, (b"x-request-id", context.id.encode())]
+            return send({**message, "headers": [*message.get("headers", ()), *own]})
 
         try:
-            await self.app(scope, receive, send_with_headers)
+            await self.app(scope, receive, at_head(send, send_head))
         finally:
             if self._first:
                 self._first = False

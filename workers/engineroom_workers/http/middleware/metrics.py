@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from engineroom.asgi import PIECES, ASGIApp, Message, Receive, Scope, Send, header
+from engineroom.asgi import PIECES, ASGIApp, FastPath, Message, Receive, Scope, Send, fast_path, header
 from engineroom.openai.usage import TokenUsage, count_each, get_usage
 
 from .base import Gauge, Middleware, Resources
@@ -73,7 +73,7 @@ class MetricsMiddleware(Middleware):
 class _MeasuredResponse:
     """One response on its way to the client."""
 
-    __slots__ = ("_bodies", "_context", "_counter", "_metrics", "_send", "_timer", "_times", "_usage")
+    __slots__ = ("_bodies", "_context", "_counter", "_fast", "_metrics", "_send", "_timer", "_times", "_usage")
 
     def __init__(self, metrics: MetricsRegistry, context: RequestContext, usage: TokenUsage, send: Send) -> None:
         self._metrics = metrics
@@ -84,6 +84,7 @@ class _MeasuredResponse:
         self._bodies: list[bytes] = []
         """The pieces of a stream that are not measured yet, and when each came."""
         self._counter: TokenCounter | None = None
+        self._fast: FastPath | None = None
         self._send = send
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -94,7 +95,7 @@ class _MeasuredResponse:
                 self._times.append(perf_counter())
                 self._bodies.append(body)
                 if len(self._bodies) >= _MOST_PIECES:
-                    self.catch_up()
+                    self._measure()
             elif PIECES in message:
                 self._timer.add(message[PIECES])
         elif message["type"] == "http.response.start":
@@ -104,8 +105,28 @@ class _MeasuredResponse:
                 self._timer = self._metrics.time_stream(context.route, context.model, context.started)
         return self._send(message)
 
+    def fast_path(self) -> FastPath | None:
+        """A path for pieces that are only measured here."""
+        fast = fast_path(self._send) if self._timer is not None else None
+        if fast is not None:
+            fast.observe(self)
+            self._fast = fast
+        return fast
+
+    def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
+        """Measure what has passed by."""
+        self._times += times
+        self._bodies += pieces
+        self._measure()
+
     def catch_up(self) -> None:
-        """Measure what has been sent since the last call.
+        """Measure what has been sent since the last call."""
+        if self._fast is not None:
+            self._fast.catch_up()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Measure what is kept, and count the tokens so far.
 
         Nothing generates what comes out of the cache, so its tokens do not count.
         """

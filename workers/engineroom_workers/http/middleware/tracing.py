@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, header
+from engineroom.asgi import ASGIApp, Message, Receive, Scope, Send, at_head, header
 from engineroom.errors import Problem, SettingsError
 from engineroom.installation import how_to_install
 from engineroom.openai.usage import get_usage
@@ -68,16 +68,15 @@ class TracingMiddleware(Middleware):
         others = [(name, value) for name, value in scope["headers"] if name.decode("latin-1") not in carrier]
         scope["headers"] = [*others, *((name.encode(), value.encode()) for name, value in carrier.items())]
 
-        def send_traced(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.start":
-                span.set_attribute("http.response.status_code", message["status"])
-                if message["status"] == 404:  # What clients invent makes no new names.
-                    span.update_name(scope["method"])
-                span.add_event("response started", {"seconds": time.perf_counter() - context.started})
+        def send_head(message: Message) -> Awaitable[None]:
+            span.set_attribute("http.response.status_code", message["status"])
+            if message["status"] == 404:  # What clients invent makes no new names.
+                span.update_name(scope["method"])
+            span.add_event("response started", {"seconds": time.perf_counter() - context.started})
             return send(message)
 
         try:
-            await self.app(scope, receive, send_traced)
+            await self.app(scope, receive, at_head(send, send_head))
         finally:
             span.set_attribute("gen_ai.usage.input_tokens", usage.prompt_tokens)
             span.set_attribute("gen_ai.usage.output_tokens", usage.completion_tokens)
