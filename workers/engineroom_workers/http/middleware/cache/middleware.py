@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from engineroom.asgi import SENT, ASGIApp, Headers, Message, Receive, Scope, Send, race
+from engineroom.asgi import SENT, ASGIApp, FastPath, Headers, Message, Receive, Scope, Send, fast_path, race
 from engineroom.errors import APIError
 from engineroom.openai.body import get_request
 from engineroom.openai.routes import EMBEDDINGS, TEXT_ROUTES
@@ -172,6 +172,10 @@ class _Flight:
     def send(self, message: Message) -> Awaitable[None]:
         sending = self._send(message)
         return sending if sending is SENT else self._wait(sending)
+
+    def fast_path(self) -> FastPath | None:
+        """A path for what is sent without waiting."""
+        return fast_path(self._send)
 
     async def _wait(self, sending: Awaitable[None]) -> None:
         self._sending_since = time.monotonic()

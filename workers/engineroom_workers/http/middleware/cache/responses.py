@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from engineroom.asgi import Headers, Message, Send, header, send_body
+from engineroom.asgi import FastPath, Headers, Message, Send, fast_path, header, send_body
 from engineroom.errors import APIError
 from engineroom.openai.aggregate import CompletionAggregator, to_chunks
 from engineroom.openai.event_stream import decode_event, wants_usage_event
@@ -57,6 +57,18 @@ class Recorder:
             if self._good and self.whole:
                 return self._finish(message)
         return self._send(message)
+
+    def fast_path(self) -> FastPath | None:
+        """A path for pieces that are only remembered here."""
+        fast = fast_path(self._send)
+        if fast is not None:
+            fast.observe(self)
+        return fast
+
+    def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
+        """Remember what has passed by."""
+        if self._good:
+            self._take(b"".join(pieces))
 
     def _take(self, body: bytes) -> None:
         self._room -= len(body)
