@@ -111,18 +111,19 @@ class FastPath:
         self._observers.clear()
 
 
-class FastSender(Protocol):
-    """Whoever's method a `send` is, where pieces may pass it by."""
+def fast_path(send: Send, observer: PieceObserver | None = None) -> FastPath | None:
+    """A path past `send` and all that is behind it; None where one of these has to see each piece, at least for now.
 
-    def fast_path(self) -> FastPath | None:
-        """A path for what follows in its stream; None where it, or one behind it, has to see each piece for now."""
-        ...
+    A `send` lets pieces pass it by if it is the method of an object that has a method `fast_path() -> FastPath | None`.
 
-
-def fast_path(send: Send) -> FastPath | None:
-    """A path past `send` and all that is behind it; None where one of these does not let pieces pass it by."""
+    Args:
+        observer: is told of the path's pieces: the layer that asks.
+    """
     ask = getattr(getattr(send, "__self__", None), "fast_path", None)
-    return None if ask is None else ask()
+    fast: FastPath | None = None if ask is None else ask()
+    if fast is not None and observer is not None:
+        fast.observe(observer)
+    return fast
 
 
 def at_head(send: Send, send_head: Callable[[Message], Awaitable[None]]) -> Send:

@@ -89,11 +89,8 @@ class HeartbeatStream:
 
     def fast_path(self) -> FastPath | None:
         """A path for what the app sends between two heartbeats."""
-        fast = fast_path(self._send) if self._flowing else None
-        if fast is not None:
-            fast.observe(self)
-            self._fast = fast
-        return fast
+        self._fast = fast_path(self._send, self) if self._flowing else None
+        return self._fast
 
     def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
         """Take what has passed by: as `send`, but for the sending."""

@@ -134,11 +134,8 @@ class _CountedResponse:
 
     def fast_path(self) -> FastPath | None:
         """A path for pieces that are only counted here."""
-        fast = fast_path(self._send) if self._splitter is not None else None
-        if fast is not None:
-            fast.observe(self)
-            self._fast = fast
-        return fast
+        self._fast = fast_path(self._send, self) if self._splitter is not None else None
+        return self._fast
 
     def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
         """Count what has passed by. Raises EventTooLargeError."""
@@ -164,10 +161,9 @@ class _CountedResponse:
 
     def end(self) -> None:
         """Nothing more comes: all of it counts."""
-        if self._fast is not None:
-            with suppress(EventTooLargeError):
-                self._fast.close()
         self._count_more()
+        if self._fast is not None:
+            self._fast.close()
         self._usage.count_more = None
 
     def _count_more(self) -> None:

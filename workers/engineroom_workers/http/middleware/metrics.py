@@ -107,11 +107,8 @@ class _MeasuredResponse:
 
     def fast_path(self) -> FastPath | None:
         """A path for pieces that are only measured here."""
-        fast = fast_path(self._send) if self._timer is not None else None
-        if fast is not None:
-            fast.observe(self)
-            self._fast = fast
-        return fast
+        self._fast = fast_path(self._send, self) if self._timer is not None else None
+        return self._fast
 
     def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
         """Measure what has passed by."""

@@ -60,10 +60,7 @@ class Recorder:
 
     def fast_path(self) -> FastPath | None:
         """A path for pieces that are only remembered here."""
-        fast = fast_path(self._send)
-        if fast is not None:
-            fast.observe(self)
-        return fast
+        return fast_path(self._send, self)
 
     def note_pieces(self, times: Sequence[float], pieces: Sequence[bytes]) -> None:
         """Remember what has passed by."""
