@@ -52,7 +52,7 @@ SETTINGS = {
     "VLLM_NO_USAGE_STATS": "1",
     "HF_HUB_OFFLINE": "1",
     "ENFORCE_EAGER": "true",
-    "DTYPE": "float32",  # In bfloat16 a CPU without AVX-512 takes thirty times as long.
+    "DTYPE": "float32",  # In bfloat16 a CPU without AVX-512 takes several times as long.
     "MAX_MODEL_LEN": "2048",
     "LOG_LEVEL": "WARNING",
 }
